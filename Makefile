@@ -1,0 +1,46 @@
+# `make help` lists the targets. PYTHON is the interpreter that the virtual environment is made with.
+
+PYTHON ?= python3
+VENV = .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+
+.PHONY: help system venv check test test-full demo bench dist clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+system: ## install pebble, nginx and openssl where they are missing (Debian, Ubuntu)
+	tools/bootstrap
+
+venv: $(READY) ## make the virtual environment, or renew it after a change of its requirements
+
+$(READY): setup.py pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch $@
+
+check: venv ## lint, types, layout and documentation
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -m docs
+
+test: system venv ## the tests, without the largest matrices
+	$(BIN)/python -m pytest -q -m 'not slow'
+
+test-full: system venv ## all tests
+	$(BIN)/python -m pytest -q
+
+demo: system venv ## issue, deploy, renew and roll back before your eyes, without any account
+	$(BIN)/python -m tests.sandbox.demo
+
+bench: venv ## measure
+	$(BIN)/python -m benchmarks
+
+dist: venv ## build the source distribution and the wheel
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check build
+	$(BIN)/python -m build
+
+clean: ## remove everything that was made here
+	rm -rf $(VENV) build dist ./*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

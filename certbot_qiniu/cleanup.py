@@ -1,0 +1,88 @@
+"""Delete our own superseded certificates at Qiniu, and nothing else.
+
+Ours is what bears our name and whose id we recorded at the upload, or whose fingerprint is in the
+lineage's archive here; either alone is not enough of a memory, and a name alone proves nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+
+from certbot_qiniu import errors
+from certbot_qiniu.model import RemoteCertificate, certificate_name
+from certbot_qiniu.observe import read_details
+from certbot_qiniu.plan import kept_fingerprints, superseded
+from certbot_qiniu.world import World
+
+logger = logging.getLogger(__name__)
+
+
+def clean(world: World, scope: Collection[str], keep: int) -> int:
+    """Delete what the lineages in *scope* uploaded and nothing needs any more.
+
+    A failure is a warning and no more: the next run tries again.
+
+    :param keep: how many superseded certificates a rollback may need.
+    :returns: how many certificates were deleted.
+    """
+    deleted = 0
+    for lineage in sorted(scope):
+        if world.memory.lineage(lineage).hold:
+            continue  # after a rollback nothing is thrown away until it is settled
+        try:
+            deleted += _clean_lineage(world, lineage, keep)
+        except errors.QiniuError as error:
+            logger.warning("Old certificates of %s stay at Qiniu for now: %s", lineage, error)
+    return deleted
+
+
+def unneeded(world: World, lineage: str, keep: int) -> list[str]:
+    """The ids of *lineage*'s certificates at Qiniu that nothing here needs, without any call."""
+    memory = world.memory
+    ours = {cert_id: upload.fingerprint for cert_id, upload in sorted(memory.uploads.items())
+            if upload.lineage == lineage}
+    if not ours:
+        return []
+    needed = kept_fingerprints(world.store.state, world.store.checkpointed(world.backups),
+                               lineage, keep)
+    needed |= {record.baseline.fingerprint for record in memory.domains.values()
+               if record.baseline}
+    return superseded(ours, needed, bound_ids(world))
+
+
+def bound_ids(world: World) -> set[str]:
+    """The ids that some domain was last seen to serve, or was sent."""
+    records = world.memory.domains.values()
+    return ({record.seen.cert_id for record in records if record.seen}
+            | {record.sent.binding.cert_id for record in records if record.sent})
+
+
+def _clean_lineage(world: World, lineage: str, keep: int) -> int:
+    memory, deleted = world.memory, 0
+    for cert_id in unneeded(world, lineage, keep):
+        certificate = world.account.certificates().get(cert_id)
+        name = certificate_name(lineage, memory.uploads[cert_id].fingerprint)
+        if certificate is None or certificate.name != name:
+            memory.uploads.pop(cert_id)  # gone, or renamed by somebody: then it is theirs
+        elif cert_id in bound_ids(world) or _used(world, certificate):
+            logger.debug("Certificate %s is still in use; it stays", name)
+        elif world.account.delete(cert_id):
+            logger.info("Deleted the superseded certificate %s at Qiniu", name)
+            memory.uploads.pop(cert_id)
+            deleted += 1
+    world.store.write_memory()
+    return deleted
+
+
+def _used(world: World, certificate: RemoteCertificate) -> bool:
+    """Whether any domain of the account serves *certificate*; doubt counts as yes."""
+    users = world.account.users(certificate)
+    if users is None:
+        # No list can tell: look at every domain that speaks HTTPS.
+        listed = world.account.domains()
+        names = [name for name, domain in listed.items() if domain.protocol == "https"]
+        details, failures = read_details(world, names, listed)
+        return bool(failures) or any(
+            domain and domain.cert_id == certificate.cert_id for domain in details.values())
+    return bool(users)

@@ -1,0 +1,280 @@
+"""Decide what a lineage's domains should serve, and see it done.
+
+Between certbot's verbs (``installer``) and one account's reconciler (``reconcile``): which account
+a lineage belongs to, which domains it takes, when the desired state changes, and when a renewal is
+on hold. The same steps serve ``certbot renew`` and the command line.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from certbot_qiniu import errors
+from certbot_qiniu.api import QiniuClient
+from certbot_qiniu.config import Credentials, Settings
+from certbot_qiniu.lineages import Lineages
+from certbot_qiniu.model import Binding, Certificate, covering_name
+from certbot_qiniu.observe import discover, remember_baselines
+from certbot_qiniu.plan import Selection
+from certbot_qiniu.reconcile import Options, Outcome, reconcile
+from certbot_qiniu.services import Account
+from certbot_qiniu.state import Managed, Record, State, Store
+from certbot_qiniu.world import World
+
+logger = logging.getLogger(__name__)
+
+
+class Checkpoints(Protocol):
+    """certbot's reverter, as far as it is needed here."""
+
+    def add_to_checkpoint(self, save_files: set[str], save_notes: str) -> None:
+        """Keep copies of files in the checkpoint in progress."""
+
+    def finalize_checkpoint(self, title: str) -> None:
+        """End the checkpoint in progress."""
+
+
+class Accounts:
+    """The Qiniu accounts of a process, each opened once, whatever the number of lineages."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, Account] = {}
+
+    def get(self, credentials: str | None) -> Account:
+        """The account behind a credentials file.
+
+        :raises errors.UsageError: when there is no such file, or it is bad.
+        """
+        if not credentials:
+            raise errors.UsageError(
+                "No Qiniu credentials are known; name the file with --qiniu-credentials PATH")
+        keys = Credentials.load(credentials)
+        if keys.access_key not in self._open:
+            self._open[keys.access_key] = Account(QiniuClient(keys.access_key, keys.secret_key))
+        return self._open[keys.access_key]
+
+
+@dataclass
+class Deployer:
+    """Works on the desired state of one certbot configuration.
+
+    :ivar backups: certbot's folder of finalized checkpoints.
+    :ivar say: shows a line to the user.
+    :ivar finalized: how many checkpoints this object has finalized.
+    """
+
+    store: Store
+    lineages: Lineages
+    accounts: Accounts
+    checkpoints: Checkpoints
+    backups: Path
+    say: Callable[[str], None]
+    finalized: int = field(default=0, init=False)
+
+    def world(self, credentials: str | None) -> World:
+        """What a reconcile of the account behind *credentials* works with.
+
+        :raises errors.UsageError: when the credentials are bad.
+        """
+        return World(self.store, self.lineages, self.accounts.get(credentials), self.backups,
+                     self.say)
+
+    def credentials_of(self, lineage: str, settings: Settings) -> str | None:
+        """The lineage's credentials file: as this run was told, else as remembered."""
+        return settings.credentials or self.store.memory.lineage(lineage).credentials
+
+    def _remember(self, lineage: str, settings: Settings) -> None:
+        if settings.credentials:
+            self.store.memory.lineage(lineage).credentials = str(
+                Path(settings.credentials).expanduser().absolute())
+
+    # Changing the desired state -----------------------------------------------------------------
+
+    def adopt(self, certificate: Certificate, sans: Iterable[str], settings: Settings,
+              redirect: bool | None, ask: Callable[[tuple[str, ...]], Iterable[str]]) -> State:
+        """The desired state with *certificate* on all the domains it is for.
+
+        :param sans: the SANs that the user asked to deploy.
+        :param ask: which of these http-only domains to switch to HTTPS.
+        :raises errors.QiniuError: when the domains cannot be chosen.
+        """
+        lineage = certificate.lineage
+        self._remember(lineage, settings)
+        world = self.world(settings.credentials)
+        selection = discover(world, set(sans), settings.domains, lineage, takeover=True)
+        if selection.problems:
+            raise errors.UsageError("; ".join(selection.problems))
+        chosen = {*selection.chosen, *ask(selection.http_only)}
+        self._tell_left_out(selection, chosen)
+        if not chosen:
+            raise errors.UsageError(nothing_matched(certificate, selection))
+        unread = remember_baselines(world, sorted(chosen), lineage)
+        if unread:
+            raise next(iter(unread.values()))
+        return self._with(chosen, certificate, settings, redirect)
+
+    def converge(self, lineage: str, settings: Settings) -> list[str]:
+        """Bring the desired state of a lineage to its newest certificate and today's domains.
+
+        For the domains that it has already this needs no network, and happens in any case.
+
+        :returns: what went wrong with the others.
+        :raises errors.QiniuError: when the files here cannot be read or written.
+        """
+        certificate = self.lineages.current(lineage)
+        memory = self.store.memory.lineage(lineage)
+        self._forget_deleted_lineages()
+        self._remember(lineage, settings)
+        if memory.hold == certificate.fingerprint:
+            logger.info("%s was rolled back: its newest certificate stays undeployed until a "
+                        "renewal or certbot install", lineage)
+            return []
+        memory.hold = ""
+        managed = {entry.name for entry in self.store.state.values() if entry.lineage == lineage}
+        chosen = {name for name in managed if certificate.covers(name)}
+        for name in sorted(managed - chosen):
+            logger.warning("%s is no longer covered by the certificate %s; it keeps what it "
+                           "serves and is no longer managed", name, lineage)
+        if settings.domains is not None:
+            chosen &= set(settings.domains)
+        problems: list[str] = []
+        try:
+            world = self.world(settings.credentials)
+            selection = discover(world, certificate.names, settings.domains, lineage)
+            unread = remember_baselines(world, selection.chosen, lineage)
+            chosen |= set(selection.chosen) - set(unread)
+            problems += [*selection.problems, *map(str, unread.values())]
+            self._tell_left_out(selection, chosen)
+            if not chosen and not problems:
+                problems.append(nothing_matched(certificate, selection))
+        except (errors.ApiError, errors.UsageError) as error:
+            problems.append(str(error))
+        self.commit(self._with(chosen, certificate, settings, None),
+                    f"Deployed renewed certificate {lineage}")
+        return problems
+
+    def redirect(self, state: State, lineage: str, san: str) -> State:
+        """*state* with http redirected to https wherever *san* is served with *lineage*."""
+        return {name: replace(entry, binding=replace(entry.binding, force_https=True))
+                if entry.lineage == lineage and covering_name([san.lower()], name) else entry
+                for name, entry in state.items()}
+
+    def lift_hold(self, lineage: str) -> str:
+        """End a rollback's hold on a lineage.
+
+        :returns: the fingerprint that was held, "" without a hold.
+        """
+        memory = self.store.memory.lineage(lineage)
+        held, memory.hold = memory.hold, ""
+        return held
+
+    def hold(self, lineage: str, fingerprint: str) -> None:
+        """Keep a certificate of a lineage from being deployed again by itself."""
+        self.store.memory.lineage(lineage).hold = fingerprint
+        self.store.write_memory()
+
+    def hold_rolled_back(self, before: State) -> None:
+        """After a rollback from *before*: hold the lineages whose certificate it took back."""
+        for lineage in {entry.lineage for entry in before.values()}:
+            then, now = ({name: entry.binding.fingerprint for name, entry in state.items()
+                          if entry.lineage == lineage} for state in (before, self.store.state))
+            if then != now and self.lineages.exists(lineage):
+                self.hold(lineage, self.lineages.current(lineage).fingerprint)
+
+    def _with(self, chosen: Iterable[str], certificate: Certificate, settings: Settings,
+              redirect: bool | None) -> State:
+        """The desired state with *chosen*, and only them, on this certificate."""
+        chosen, lineage, base = set(chosen), certificate.lineage, self.store.state
+        state = {name: entry for name, entry in base.items()
+                 if entry.lineage != lineage or name in chosen}
+        for name in sorted(chosen):
+            known = base.get(name)
+            force = known.binding.force_https if known and redirect is None else redirect
+            service = self.store.memory.domains.get(name, Record()).service
+            state[name] = Managed(name, service, lineage, Binding(
+                "https", certificate.fingerprint, "", force, settings.http2))
+        return state
+
+    def commit(self, desired: State, title: str) -> None:
+        """Write the desired state with a checkpoint, if it differs from what is written.
+
+        :raises errors.StateError: when it cannot be written.
+        :raises certbot.errors.Error: when the checkpoint cannot be made.
+        """
+        store = self.store
+        for name in set(store.state) - set(desired):
+            # Given up on purpose: it keeps what it serves, and no rollback brings that up again.
+            store.memory.update(name, lineage="", baseline=None, sent=None)
+        for name, entry in desired.items():
+            if store.memory.domains.get(name, Record()).lineage != entry.lineage:
+                store.memory.update(name, lineage=entry.lineage)
+        store.write_memory()
+        if desired == store.state:
+            return
+        changed = sorted(name for name in {*store.state, *desired}
+                         if store.state.get(name) != desired.get(name))
+        self.checkpoints.add_to_checkpoint({str(store.state_path)},
+                                           f"Qiniu: {', '.join(changed)}\n")
+        store.write_state(desired)
+        self.checkpoints.finalize_checkpoint(title)
+        self.finalized += 1
+
+    def _forget_deleted_lineages(self) -> None:
+        """A lineage that certbot deleted is no longer managed; its domains keep what they have."""
+        state = self.store.state
+        gone = {entry.lineage for entry in state.values()
+                if not self.lineages.exists(entry.lineage)}
+        for lineage in sorted(gone):
+            names = ", ".join(sorted(name for name, entry in state.items()
+                                     if entry.lineage == lineage))
+            logger.warning("The certificate %s was deleted from certbot: %s no longer gets "
+                           "renewed certificates and keeps what it serves now", lineage, names)
+        if gone:
+            self.commit({name: entry for name, entry in state.items()
+                         if entry.lineage not in gone},
+                        f"Stopped managing {', '.join(sorted(gone))}")
+
+    def _tell_left_out(self, selection: Selection, chosen: set[str]) -> None:
+        for name, why in selection.left_out:
+            self.say(f"{name} {why}: left out")
+        plain = [name for name in selection.http_only if name not in chosen]
+        if plain:
+            self.say(f"{', '.join(plain)}: http only and covered by a wildcard alone, so left as "
+                     "it is. To switch it to HTTPS, list it in --qiniu-domains")
+
+    # Making it so -------------------------------------------------------------------------------
+
+    def settle(self, lineage: str, settings: Settings, options: Options) -> Outcome:
+        """Reconcile the domains of one lineage.
+
+        :raises errors.QiniuError: when not even a beginning can be made.
+        """
+        world = self.world(self.credentials_of(lineage, settings))
+        return reconcile(world, [lineage], options)
+
+    def fingerprints(self, lineage: str) -> set[tuple[str, str]]:
+        """(lineage, fingerprint) of all that the desired state has for a lineage."""
+        return {(lineage, entry.binding.fingerprint) for entry in self.store.state.values()
+                if entry.lineage == lineage}
+
+    def all_lineages(self) -> list[str]:
+        """The lineages that have anything at Qiniu: in the desired state, or to be restored."""
+        return sorted({entry.lineage for entry in self.store.state.values()}
+                      | {record.lineage for record in self.store.memory.domains.values()
+                         if record.baseline})
+
+
+def nothing_matched(certificate: Certificate, selection: Selection) -> str:
+    """What to tell a user for whose certificate there is no domain."""
+    text = (f"No domain in this Qiniu account is to be served by the certificate "
+            f"{certificate.lineage} for {', '.join(certificate.names)}")
+    reasons = [f"{name} {why}" for name, why in selection.left_out]
+    reasons += [f"{name} speaks http only and is covered by a wildcard alone (list it in "
+                "--qiniu-domains to switch it to HTTPS)" for name in selection.http_only]
+    return f"{text}: {'; '.join(reasons)}" if reasons else (
+        f"{text}. Check that the credentials are those of the right account, and that the domain "
+        "exists there as a CDN domain")

@@ -1,0 +1,85 @@
+"""What can go wrong, as certbot expects it.
+
+Everything that may leave the plugin is a :class:`certbot.errors.PluginError`::
+
+    certbot.errors.PluginError
+    └── QiniuError              root of everything below
+        ├── UsageError          the user's input: credentials, options, domains
+        ├── StateError          state.json or memory.json cannot be read or written
+        ├── ApiError            a call to Qiniu failed
+        │   ├── Unreachable     no answer, or one that cannot be read: safe to try again later
+        │   │   └── Throttled   Qiniu asked for fewer calls, beyond our patience
+        │   └── Refused         Qiniu answered, and said no
+        ├── DeployError         one or more domains are not as wanted (raised at the end of a run)
+        └── NginxError          test, reload or check of nginx failed
+
+Each message says what was tried, on which domain or certificate, Qiniu's own code, text and
+``X-Reqid``, and what to do next. None ever holds a key, a signature or a request body.
+"""
+
+from __future__ import annotations
+
+from certbot import errors
+
+
+class QiniuError(errors.PluginError):
+    """Root of all errors of this plugin."""
+
+
+class UsageError(QiniuError):
+    """The user's input is wrong: nothing was changed."""
+
+
+class StateError(QiniuError):
+    """A file under ``<config_dir>/qiniu`` cannot be read, understood or written."""
+
+
+class ApiError(QiniuError):
+    """A call to Qiniu failed.
+
+    :ivar str action: what was tried, in words ("bind certificate … to cdn.example.com").
+    :ivar int status: HTTP status, 0 without an answer.
+    :ivar int code: Qiniu's code from the body, else the HTTP status, 0 without an answer.
+    :ivar str text: Qiniu's own words, or what the network said.
+    :ivar str reqid: ``X-Reqid`` of the answer, for a support ticket; may be empty.
+    """
+
+    def __init__(self, action: str, text: str, *, status: int = 0, code: int = 0,
+                 reqid: str = "", advice: str = "") -> None:
+        self.action = action
+        self.text = text
+        self.status = status
+        self.code = code
+        self.reqid = reqid
+        self.advice = advice
+        facts = [f"code {code}"] if code else []
+        if status and status != code:
+            facts.append(f"HTTP {status}")
+        if reqid:
+            facts.append(f"X-Reqid {reqid}")
+        message = f"Could not {action}: {text}"
+        if facts:
+            message += f" ({', '.join(facts)})"
+        if advice:
+            message += f". {advice}"
+        super().__init__(message)
+
+
+class Unreachable(ApiError):
+    """No usable answer came, even after retries: the request may or may not have taken effect."""
+
+
+class Throttled(Unreachable):
+    """Qiniu kept refusing for too many calls per second."""
+
+
+class Refused(ApiError):
+    """Qiniu answered and refused."""
+
+
+class DeployError(QiniuError):
+    """At the end of a run something is not as wanted; the text lists every domain concerned."""
+
+
+class NginxError(QiniuError, errors.MisconfigurationError):
+    """nginx's configuration is broken, its reload failed, or it still serves an old leaf."""

@@ -1,0 +1,499 @@
+"""certbot's installer ``qiniu``: certbot's verbs onto ours.
+
+Qiniu is treated as a server with one configuration file, ``state.json``: ``deploy_cert`` and
+``enhance`` change the desired state, ``save`` checkpoints and writes it, ``restart`` makes Qiniu
+equal to it. ``renew`` calls none of the first three, so ``renew_deploy`` does their work there,
+and ``generic_updates``, which comes with every ``certbot renew``, reconciles again.
+
+certbot loads this module for every command of every user, so it imports what it works with only
+where it works.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from certbot import errors as certbot_errors
+from certbot import interfaces
+from certbot.display import util as display
+from certbot.plugins import common
+
+from certbot_qiniu import config, errors
+
+if TYPE_CHECKING:
+    from certbot_qiniu.deploy import Accounts, Deployer
+    from certbot_qiniu.model import Certificate
+    from certbot_qiniu.nginx import Nginx
+    from certbot_qiniu.state import State
+
+logger = logging.getLogger(__name__)
+
+
+class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUpdater):
+    """Deploy certificates to Qiniu Cloud (七牛云 CDN) and reload nginx.
+
+    certbot makes a fresh instance for every lineage of a ``renew``; what outlives it within one
+    process is in the class attributes.
+    """
+
+    description = "Deploy certificates to Qiniu Cloud (CDN) and reload nginx"
+
+    _accounts: ClassVar[Accounts | None] = None
+    _settled: ClassVar[set[tuple[str, str]]] = set()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._opened: Deployer | None = None
+        self._certificate: Certificate | None = None
+        self._sans: set[str] = set()
+        self._desired: State | None = None
+        self._touched: set[str] = set()
+        self._restoring = False
+        self._lifted_holds: dict[str, str] = {}
+        self._problems: list[str] = []
+
+    @classmethod
+    def add_parser_arguments(cls, add: Callable[..., None]) -> None:
+        """Declare the ``--qiniu-…`` options."""
+        config.add_arguments(add)
+
+    @classmethod
+    def forget_process(cls) -> None:
+        """Drop what is shared between the lineages of one process, as a new process would."""
+        cls._accounts = None
+        cls._settled.clear()
+
+    def more_info(self) -> str:
+        """Say what the plugin does."""
+        return ("Uploads the certificate to Qiniu Cloud, binds it to the domains there that it "
+                "covers, reloads nginx, and puts both right again with every certbot renew.")
+
+    # Before anything is changed -----------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Refuse bad input before anything is issued or changed.
+
+        Under ``renew`` nothing is raised and no network used: certbot answers a ``PluginError``
+        there by removing the plugin from the renewal conf for good. A dry run is rehearsed.
+
+        :raises certbot.errors.NoInstallationError: when the plugin is neither chosen nor set up.
+        :raises certbot.errors.Error: when it is chosen and cannot work. Not a ``PluginError``,
+            which certbot would swallow in ``certonly``, ``rollback`` and ``renew``.
+        """
+        verb = self.config.verb
+        if verb == "renew" and not self.config.dry_run:
+            return
+        if "qiniu" not in (self.config.installer, self.config.configurator):
+            if not self.conf("credentials"):
+                raise certbot_errors.NoInstallationError(
+                    "no --qiniu-credentials given, so there is no Qiniu account to deploy to")
+            return
+        try:
+            if verb == "rollback":
+                self._check_known_accounts()
+            elif self.config.dry_run or verb == "reconfigure":
+                self._rehearse()
+            else:
+                self._check()
+        except errors.QiniuError as error:
+            raise certbot_errors.Error(f"The qiniu plugin cannot work: {error}") from error
+
+    def _check(self) -> None:
+        """Credentials, files, API access, and whatever can be said of the domains already."""
+        from certbot_qiniu.observe import check_listed
+
+        if not self.conf("credentials"):
+            setattr(self.config, self.dest("credentials"), self._ask_for_credentials())
+        settings = self._settings
+        world = self._deployer().world(settings.credentials)
+        check_listed(world, self._requested_names(), settings.domains)
+
+    def _check_known_accounts(self) -> None:
+        """For a rollback, which loads no renewal conf: the accounts that we remember."""
+        deployer = self._deployer()
+        for lineage in deployer.all_lineages():
+            world = deployer.world(deployer.credentials_of(lineage, self._settings))
+            world.account.domains()
+
+    def _ask_for_credentials(self) -> str:
+        """Ask for the credentials file as certbot's DNS plugins do.
+
+        :raises errors.UsageError: when nobody can be asked, or gives up.
+        """
+        needed = ("Qiniu needs credentials: an INI file, mode 0600, with qiniu_access_key and "
+                  "qiniu_secret_key. Name it with --qiniu-credentials PATH")
+        if self.config.noninteractive_mode:
+            raise errors.UsageError(needed)
+        code, path = display.directory_select(
+            "Input the path to your Qiniu credentials INI file", force_interactive=True)
+        if code != display.OK or not path:
+            raise errors.UsageError(needed)
+        return path
+
+    def _rehearse(self) -> None:
+        """Do for a dry run all that the real run would do first, and show what would follow.
+
+        :raises errors.QiniuError: when the real run would fail.
+        """
+        from certbot_qiniu.rehearsal import rehearse
+
+        settings = self._settings
+        world = self._deployer(read_only=True).world(settings.credentials)
+        lines = rehearse(world, self._requested_names(), settings)
+        display.notify("\n".join(["", "What certbot renew would do at Qiniu:", *lines, ""]))
+        self.config_test()
+
+    def _requested_names(self) -> set[str]:
+        """The names of the certificate, as far as certbot has told them yet."""
+        return {str(san).lower() for san in getattr(self.config, "domains", None) or ()}
+
+    def get_all_names(self) -> Iterable[str]:
+        """The account's domains, as names for a certificate.
+
+        :raises errors.QiniuError: when they cannot be listed.
+        """
+        from certbot_qiniu.model import san_of
+
+        domains = self._deployer().world(self._settings.credentials).account.domains()
+        return sorted(san_of(domain.name) for domain in domains.values() if domain.kind != "test")
+
+    # run, install, enhance ----------------------------------------------------------------------
+
+    def deploy_cert(self, domain: str, cert_path: str, key_path: str, chain_path: str,
+                    fullchain_path: str) -> None:
+        """Note that *domain*, a SAN, is to be served with this certificate.
+
+        :raises errors.UsageError: when the certificate is not one of certbot's lineages.
+        """
+        if self._certificate is None:
+            folder, lineages = Path(fullchain_path or cert_path).parent, self._deployer().lineages
+            if folder.parent.resolve() != lineages.live.resolve():
+                raise errors.UsageError(
+                    f"{cert_path} does not belong to a certificate that certbot manages, so it "
+                    "could be neither renewed nor rolled back. Use certbot install --cert-name")
+            self._certificate = lineages.current(folder.name)
+        self._sans.add(domain.lower())
+
+    def supported_enhancements(self) -> list[str]:
+        """What ``enhance`` can do."""
+        return ["redirect"]
+
+    def enhance(self, domain: str, enhancement: str,
+                options: list[str] | str | None = None) -> None:
+        """Redirect http to https for what *domain*, a SAN, covers.
+
+        certbot calls this after ``run`` and ``install`` also when nobody asked; then the domains
+        keep what they have, and there is nothing to do.
+
+        :raises errors.UsageError: for an enhancement other than ``redirect``.
+        """
+        if enhancement != "redirect":
+            raise errors.UsageError(f"Qiniu offers no enhancement {enhancement}")
+        if not self.config.redirect:
+            return
+        deployer = self._deployer()
+        lineage = self._certificate.lineage if self._certificate else self.config.certname
+        state = deployer.store.state if self._desired is None else self._desired
+        self._desired = deployer.redirect(state, lineage, domain)
+        self._touched.add(lineage)
+
+    def save(self, title: str | None = None, temporary: bool = False) -> None:
+        """Checkpoint and write the desired state; without a title there is nothing to end yet.
+
+        :raises errors.QiniuError: when the domains cannot be chosen or the state not be written.
+        """
+        if temporary or not title:
+            return
+        deployer, certificate = self._deployer(), self._certificate
+        if certificate and certificate.lineage not in self._touched:
+            self._desired = deployer.adopt(certificate, self._sans, self._settings,
+                                           self.config.redirect, self._ask_about)
+            held = deployer.lift_hold(certificate.lineage)
+            if held:
+                self._lifted_holds[certificate.lineage] = held
+            self._touched.add(certificate.lineage)
+        if self._desired is not None:
+            if self._desired != deployer.store.state:
+                for lineage in self._touched:
+                    self._settled.difference_update(deployer.fingerprints(lineage))
+            deployer.commit(self._desired, title)
+            self._desired = None
+
+    def _ask_about(self, names: tuple[str, ...]) -> list[str]:
+        """Which domains that speak http alone the user wants on HTTPS, which costs money."""
+        if not names or self.config.noninteractive_mode:
+            return []
+        code, answer = display.checklist(
+            "These domains speak http only and are covered by a wildcard. Which of them shall be "
+            "switched to HTTPS (Qiniu bills HTTPS requests)?", list(names), default=[],
+            cli_flag="--qiniu-domains", force_interactive=True)
+        return answer if code == display.OK else []
+
+    # Making it so -------------------------------------------------------------------------------
+
+    def restart(self) -> None:
+        """Make Qiniu equal to the state file, then nginx; neither holds the other up.
+
+        :raises errors.DeployError: when anything is not as wanted; the text names all of it.
+        """
+        verb = self.config.verb
+        if verb == "rollback" or self._restoring:
+            self._restart_rolled_back()
+            return
+        if verb == "certonly" and not self._touched:
+            display.notify("certonly deploys nothing to Qiniu by itself: the next certbot renew "
+                           "does, or certbot install --cert-name now")
+        problems, self._problems = self._problems, []
+        for lineage in sorted(self._touched):
+            if not problems and self._is_settled(lineage):
+                continue  # the second restart of a run, after enhance had nothing to do
+            problems += self._attempt(self._settle, lineage)
+            if verb != "enhance":
+                problems += self._attempt(self._reload_nginx, lineage)
+            if verb == "install" and not problems:
+                display.notify(
+                    f"This deployed {lineage} once: certbot install does not make renewals do "
+                    f"it. For that run: certbot reconfigure --cert-name {lineage} -i qiniu "
+                    f"--qiniu-credentials {self._settings.credentials}")
+        self._raise(problems)
+
+    def _settle(self, lineage: str) -> None:
+        """Reconcile one lineage; only ``renew`` does not wait for what it sends.
+
+        :raises errors.DeployError: when anything is not as wanted.
+        """
+        from certbot_qiniu.reconcile import Options
+
+        deployer, settings, renewing = self._deployer(), self._settings, self._renewing
+        outcome = deployer.settle(lineage, settings, Options(
+            wait=not renewing, timeout=settings.publish_timeout, keep=settings.keep_certificates,
+            explicit=settings.domains or (), takeover=not renewing))
+        if outcome.pending:
+            self._tell(f"Qiniu is still publishing {', '.join(sorted(set(outcome.pending)))}; "
+                       "the next certbot renew confirms it")
+        if outcome.problems:
+            raise errors.DeployError("; ".join(outcome.problems))
+        self._settled.update(deployer.fingerprints(lineage))
+
+    def _is_settled(self, lineage: str) -> bool:
+        """Whether this process has brought the lineage to just this desired state already."""
+        wanted = self._deployer().fingerprints(lineage)
+        return bool(wanted) and wanted <= self._settled
+
+    def _restart_rolled_back(self) -> None:
+        """Bring every domain to what the file says now, whichever lineage it belongs to."""
+        from certbot_qiniu.reconcile import Options
+
+        deployer, settings = self._deployer(), self._settings
+        if self._restoring and not deployer.finalized:
+            return  # nothing was rolled back: what the file says has not changed
+        problems: list[str] = []
+
+        def settle(lineage: str) -> None:
+            outcome = deployer.settle(lineage, settings, Options(
+                wait=True, timeout=settings.publish_timeout, takeover=True, clean=False))
+            problems.extend(outcome.problems)
+            if outcome.pending:
+                self._tell(f"Qiniu is still publishing {', '.join(sorted(outcome.pending))}")
+
+        for lineage in deployer.all_lineages():
+            problems += self._attempt(settle, lineage)
+        if problems:
+            raise errors.DeployError("Not every domain at Qiniu is back to what it served before: "
+                                     + "; ".join(dict.fromkeys(problems)))
+
+    def _attempt(self, work: Callable[[str], Any], lineage: str) -> list[str]:
+        """Run *work*; a failure becomes a line of text, so that the rest goes on."""
+        try:
+            work(lineage)
+        except certbot_errors.PluginError as error:
+            return [str(error)]
+        return []
+
+    def _raise(self, problems: list[str]) -> None:
+        if not problems:
+            return
+        text = "; ".join(dict.fromkeys(problems))
+        if self._renewing:
+            names = ", ".join(sorted(self._touched))
+            text = (f"The certificate of {names} is valid and on this machine, but it has not "
+                    f"reached everything that should serve it: {text}. The next certbot renew "
+                    "tries again")
+        raise errors.DeployError(text)
+
+    # renew --------------------------------------------------------------------------------------
+
+    def renew_deploy(self, lineage: interfaces.RenewableCert, *args: Any, **kwargs: Any) -> None:
+        """Take a renewed certificate into the desired state.
+
+        Raises nothing: certbot would skip ``restart`` then, and with it nginx. What goes wrong
+        here, ``restart`` reports.
+        """
+        self._touched.add(lineage.lineagename)
+        self._problems += self._attempt(self._converge, lineage.lineagename)
+
+    def generic_updates(self, lineage: interfaces.RenewableCert, *args: Any,
+                        **kwargs: Any) -> None:
+        """Put right what failed, drifted or is new, with every ``certbot renew``.
+
+        :raises errors.DeployError: when anything is not as wanted afterwards.
+        """
+        name = lineage.lineagename
+        self._touched.add(name)
+        problems = []
+        if not self._renewed_here(name):
+            problems += self._attempt(self._converge, name)
+            problems += self._problems
+            problems += self._attempt(self._settle, name)
+        problems += self._attempt(self._reload_nginx, name)
+        self._raise(problems)
+
+    def _converge(self, lineage: str) -> None:
+        self._problems += self._deployer().converge(lineage, self._settings)
+
+    def _renewed_here(self, lineage: str) -> bool:
+        """Whether this process has renewed the lineage and reconciled it with success."""
+        from certbot_qiniu.lineages import Lineages
+
+        try:
+            newest = Lineages(Path(self.config.config_dir)).current(lineage)
+        except errors.UsageError:
+            return False
+        return (lineage, newest.fingerprint) in self._settled
+
+    # Going back ---------------------------------------------------------------------------------
+
+    def rollback_checkpoints(self, rollback: int = 1) -> None:
+        """Return to an older desired state; ``restart`` then brings Qiniu there.
+
+        certbot also calls this after any failing ``restart``. Then only what this process
+        itself finalized is undone: an older checkpoint is not ours to take.
+
+        :raises errors.QiniuError: when a checkpoint cannot be restored.
+        """
+        deployer = self._deployer()
+        if self.config.verb == "rollback":
+            before = dict(deployer.store.state)
+            super().rollback_checkpoints(rollback)
+            deployer.store.load()
+            deployer.hold_rolled_back(before)
+            return
+        self._restoring = True
+        for _ in range(min(int(rollback), deployer.finalized)):
+            super().rollback_checkpoints(1)
+        deployer.store.load()
+        self._return_holds()
+
+    def recovery_routine(self) -> None:
+        """Undo a checkpoint that was never finalized.
+
+        :raises certbot.errors.PluginError: when that is not possible.
+        """
+        super().recovery_routine()
+        self._desired = None
+        if self._opened is not None:
+            self._opened.store.load()
+            self._return_holds()
+
+    def _return_holds(self) -> None:
+        """An install that lifted a rollback's hold has failed: the hold comes back."""
+        for lineage, fingerprint in self._lifted_holds.items():
+            self._deployer().hold(lineage, fingerprint)
+        self._lifted_holds = {}
+
+    # nginx --------------------------------------------------------------------------------------
+
+    def config_test(self) -> None:
+        """Test nginx's configuration.
+
+        :raises errors.NginxError: when it is broken.
+        """
+        if not self._settings.skip_nginx:
+            self._nginx().test()
+
+    def _nginx(self) -> Nginx:
+        from certbot_qiniu.nginx import Nginx
+
+        return Nginx(self._settings.nginx_test_cmd, self._settings.nginx_reload_cmd)
+
+    def _reload_nginx(self, lineage: str) -> None:
+        """Have nginx serve the newest certificate, unless it was seen to already.
+
+        :raises errors.NginxError: when it does not.
+        """
+        from certbot_qiniu.lineages import Lineages
+
+        if self._settings.skip_nginx:
+            return
+        lineages = Lineages(Path(self.config.config_dir))
+        certificate = lineages.current(lineage)
+        try:
+            store = self._deployer().store
+        except errors.StateError:
+            store = None  # reported by Qiniu's half, and no reason to leave nginx behind
+        if store and store.memory.lineage(lineage).nginx == certificate.fingerprint:
+            return
+        live = lineages.live / lineage
+        outcome = self._nginx().deploy(live, live / "fullchain.pem", certificate.names,
+                                       certificate.fingerprint)
+        self._tell(f"nginx: {outcome.detail}")
+        if store and outcome.kind in ("reloaded", "unconfirmed", "unused"):
+            store.memory.lineage(lineage).nginx = certificate.fingerprint
+            store.write_memory()
+
+    # Wiring -------------------------------------------------------------------------------------
+
+    @property
+    def _settings(self) -> config.Settings:
+        return config.Settings.read(self.conf)
+
+    @property
+    def _renewing(self) -> bool:
+        return bool(self.config.verb == "renew")
+
+    def _tell(self, text: str) -> None:
+        """Show a line; in a renewal, which a timer runs, only the log gets it."""
+        if self._renewing:
+            logger.info("%s", text)
+        else:
+            display.notify(text)
+
+    def _deployer(self, *, read_only: bool = False) -> Deployer:
+        """The deployer of this configuration; a checkpoint that a crash left is undone first.
+
+        :raises errors.StateError: when the files cannot be read or are in use.
+        """
+        from certbot_qiniu.deploy import Accounts, Deployer
+        from certbot_qiniu.lineages import Lineages
+        from certbot_qiniu.state import Store
+
+        if self._opened is None:
+            folder = Path(self.config.config_dir)
+            store = Store(folder / "qiniu")
+            if read_only:
+                store.load()
+            else:
+                super().recovery_routine()
+                store.open()
+            if Installer._accounts is None:
+                Installer._accounts = Accounts()
+            self._opened = Deployer(store, Lineages(folder), Installer._accounts, self,
+                                    Path(self.config.backup_dir), self._tell)
+        return self._opened
+
+
+def _declare_to_zope() -> None:
+    """Say that we implement certbot's old zope interfaces, for programs that still ask for them."""
+    try:
+        from zope.interface import classImplements, directlyProvides
+
+        classImplements(Installer, interfaces.IInstaller)
+        directlyProvides(Installer, interfaces.IPluginFactory)
+    except (ImportError, AttributeError):
+        logger.debug("certbot has no zope interfaces any more")
+
+
+_declare_to_zope()

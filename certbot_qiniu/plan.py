@@ -1,0 +1,415 @@
+"""Pure decisions: which domains a lineage serves, and what each of them needs now.
+
+No network, disk, clock or certbot here: what is known comes in as values, *now* included, and what
+to do goes out as :class:`Action` values, each with its reason. The planner does not know one
+service from another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from certbot_qiniu.model import Binding, Domain, RemoteCertificate, covering_name, san_of
+from certbot_qiniu.state import Managed, Record, State
+
+DAY = 86_400.0
+
+HTTPS_OPERATIONS = frozenset({"sslize", "unsslize", "modify_https_conf", "modify_https_crt"})
+"""Qiniu's names for the operations that a change of ours starts."""
+
+DEAD_STATES = {
+    "frozen": "is frozen at Qiniu",
+    "notIcpFrozen": "is frozen at Qiniu for want of an ICP filing",
+    "offlined": "is offline at Qiniu",
+    "deleted": "is deleted at Qiniu",
+}
+
+
+class Verb(Enum):
+    """What to do with a domain."""
+
+    BIND = "bind"  # one change: certificate, force_https and http2 together
+    UNBIND = "unbind"  # back to http
+    WAIT = "wait"  # our own change is being published
+    QUEUE = "queue"  # busy with another change; ours has to wait for it
+    KEEP = "keep"
+    FORGET = "forget"  # no longer at Qiniu, or restored: stop managing it
+    SKIP = "skip"  # cannot be changed now, and serves nothing that matters
+    FAIL = "fail"
+
+
+class Reason(Enum):
+    """Why: stable words, apart from the text for humans."""
+
+    NOT_BOUND = "NotBound"  # http, should be https
+    OUTDATED = "Outdated"  # serves another certificate
+    SETTINGS_DIFFER = "SettingsDiffer"
+    RESTORE = "Restore"  # a rollback gives it up: back to its baseline
+    PUBLICATION_FAILED = "PublicationFailed"
+    PUBLISHING = "Publishing"
+    BUSY = "Busy"
+    STUCK = "Stuck"
+    IN_SYNC = "InSync"
+    NOT_FOUND = "NotFound"
+    DEAD = "Dead"
+    NOT_OPERABLE = "NotOperable"
+    FOREIGN = "Foreign"  # another installation's newer certificate is there
+
+
+@dataclass(frozen=True)
+class Action:
+    """One step of a plan.
+
+    :ivar binding: what to send, settings all decided; for BIND only. Its certificate is a
+        fingerprint, where it is ours, until it is applied.
+    :ivar enable: the domain speaks http now and is switched to HTTPS.
+    :ivar text: what a human is told: the finding of a FAIL, or a remark.
+    """
+
+    verb: Verb
+    name: str
+    reason: Reason
+    binding: Binding | None = None
+    enable: bool = False
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """All that a plan depends on.
+
+    :ivar observed: what Qiniu says of each domain; one that is missing does not exist there.
+    :ivar ids: fingerprint -> Qiniu's ids of our certificate, for those that are there.
+    :ivar strangers: id -> certificate under a name of our kind that this installation never made.
+    :ivar expiry: fingerprint -> end of validity (epoch seconds) of our own certificates.
+    :ivar explicit: domains that the user listed by name.
+    :ivar takeover: whether strangers' certificates may be replaced (``install``, ``run``).
+    :ivar now: seconds since the epoch.
+    """
+
+    observed: Mapping[str, Domain]
+    records: Mapping[str, Record]
+    ids: Mapping[str, frozenset[str]]
+    now: float
+    strangers: Mapping[str, RemoteCertificate] = field(default_factory=dict)
+    expiry: Mapping[str, float] = field(default_factory=dict)
+    explicit: Collection[str] = ()
+    takeover: bool = False
+
+
+def plan(wanted: Iterable[Managed], restore: Mapping[str, Binding],
+         known: Knowledge) -> list[Action]:
+    """What makes Qiniu equal to the desired state, one action per domain, in order of names.
+
+    :param wanted: the desired state.
+    :param restore: domains that are to go back to these bindings, their baselines.
+    """
+    actions = [decide(entry.name, entry.binding, known) for entry in wanted]
+    actions += [_restoring(decide(name, binding, known)) for name, binding in restore.items()]
+    return sorted(actions, key=lambda action: action.name)
+
+
+def decide(name: str, wanted: Binding, known: Knowledge) -> Action:
+    """What one domain needs to serve *wanted*."""
+    domain = known.observed.get(name)
+    record = known.records.get(name, Record())
+    explicit = name in known.explicit
+    if domain is None:
+        text = f"{name} does not exist in this Qiniu account as a domain of its {record.service}"
+        return Action(Verb.FAIL if explicit else Verb.FORGET, name, Reason.NOT_FOUND,
+                      text=f"{text}. Remove it from --qiniu-domains, or add it at Qiniu"
+                      if explicit else f"{text} any more; it is no longer managed")
+    in_sync = serves(domain, wanted, known.ids)
+    if domain.state in DEAD_STATES:
+        cause = f" ({domain.state_reason})" if domain.state_reason else ""
+        return Action(Verb.FAIL if explicit else Verb.SKIP, name, Reason.DEAD,
+                      text=f"{name} {DEAD_STATES[domain.state]}{cause} and cannot be changed")
+    if domain.state == "processing":
+        return _in_processing(domain, record, wanted, known)
+    if in_sync:
+        return Action(Verb.KEEP, name, Reason.IN_SYNC)
+    if not domain.operable:
+        return Action(Verb.FAIL if explicit or record.confirmed else Verb.SKIP, name,
+                      Reason.NOT_OPERABLE,
+                      text=f"{name} cannot be changed by this account; ask Qiniu's support")
+    stranger = known.strangers.get(domain.cert_id)
+    if (stranger and not known.takeover and wanted.fingerprint
+            and stranger.not_after > known.expiry.get(wanted.fingerprint, 0)):
+        return Action(Verb.FAIL, name, Reason.FOREIGN, text=(
+            f"{name} serves {stranger.name}, a newer certificate that another certbot-qiniu "
+            f"installation put there. Let one of the two manage it: leave it out of "
+            f"--qiniu-domains here or there; certbot install takes it over to this machine"))
+    failed = domain.state == "failed" and domain.operation in HTTPS_OPERATIONS and record.sent
+    if wanted.protocol == "http":
+        return Action(Verb.UNBIND, name,
+                      Reason.PUBLICATION_FAILED if failed else Reason.RESTORE,
+                      text=domain.state_reason if failed else "")
+    enable = domain.protocol != "https"
+    binding = resolve(wanted, domain, record)
+    if failed:
+        reason = Reason.PUBLICATION_FAILED
+    elif enable:
+        reason = Reason.NOT_BOUND
+    elif serves(domain, replace(wanted, force_https=None, http2=None), known.ids):
+        reason = Reason.SETTINGS_DIFFER
+    else:
+        reason = Reason.OUTDATED
+    return Action(Verb.BIND, name, reason, binding, enable,
+                  text=domain.state_reason if failed else "")
+
+
+def _in_processing(domain: Domain, record: Record, wanted: Binding, known: Knowledge) -> Action:
+    """A domain that Qiniu is publishing refuses every change: wait for it, for whoever's it is."""
+    name = domain.name
+    since = record.processing_since
+    if since and known.now - since > DAY:
+        return Action(Verb.FAIL, name, Reason.STUCK, text=(
+            f"{name} has been in processing (处理中) at Qiniu for more than "
+            f"{int((known.now - since) / 3600)} hours. Open a ticket with Qiniu: “The domain "
+            f"{name} has been stuck in the state processing since its operation "
+            f"{domain.operation or '(unknown)'}; please finish or cancel it.”"))
+    sent = record.sent
+    ours = sent is not None and domain.operation in HTTPS_OPERATIONS
+    if sent and ours and _satisfies(sent.binding, wanted, known.ids):
+        return Action(Verb.WAIT, name, Reason.PUBLISHING)
+    whose = "our own earlier change" if ours else f"another change ({domain.operation})"
+    return Action(Verb.QUEUE, name, Reason.BUSY, text=(
+        f"{name} is busy at Qiniu with {whose} and cannot take the new certificate yet; "
+        "the next certbot renew tries again"))
+
+
+def _restoring(action: Action) -> Action:
+    """The same decision, for a domain that is being given up: once there, it is forgotten."""
+    if action.verb is Verb.KEEP or action.reason is Reason.NOT_FOUND:
+        return replace(action, verb=Verb.FORGET, text="")
+    if action.verb is Verb.BIND and action.reason is not Reason.PUBLICATION_FAILED:
+        return replace(action, reason=Reason.RESTORE)
+    return action
+
+
+def serves(domain: Domain, wanted: Binding, ids: Mapping[str, frozenset[str]]) -> bool:
+    """Whether *domain* is bound as *wanted*; settings that are None, on either side, match all."""
+    if domain.protocol != wanted.protocol:
+        return False
+    if wanted.protocol == "http":
+        return True
+    certificates = ids.get(wanted.fingerprint, frozenset()) if wanted.fingerprint else {
+        wanted.cert_id}
+    return (domain.cert_id in certificates
+            and _agree(domain.force_https, wanted.force_https)
+            and _agree(domain.http2, wanted.http2))
+
+
+def _satisfies(sent: Binding, wanted: Binding, ids: Mapping[str, frozenset[str]]) -> bool:
+    """Whether what was sent is what is wanted."""
+    if sent.protocol != wanted.protocol:
+        return False
+    if sent.protocol == "http":
+        return True
+    same = (sent.fingerprint == wanted.fingerprint if wanted.fingerprint
+            else sent.cert_id == wanted.cert_id)
+    return (same and _agree(sent.force_https, wanted.force_https)
+            and _agree(sent.http2, wanted.http2))
+
+
+def _agree(one: bool | None, other: bool | None) -> bool:
+    return one is None or other is None or one == other
+
+
+def resolve(wanted: Binding, domain: Domain, record: Record) -> Binding:
+    """*wanted* with its open settings decided: as it is, as it was, or on for a first HTTPS.
+
+    A domain that Qiniu itself switched back to http (it does so after an expiry) gets the
+    settings back that it had.
+    """
+    if domain.protocol == "https":
+        force, http2 = domain.force_https, domain.http2
+    elif record.confirmed and record.confirmed.binding.protocol == "https":
+        force, http2 = record.confirmed.binding.force_https, record.confirmed.binding.http2
+    else:
+        force, http2 = True, True
+    return replace(
+        wanted,
+        force_https=bool(force if wanted.force_https is None else wanted.force_https),
+        http2=bool(http2 if wanted.http2 is None else wanted.http2))
+
+
+def binding_of(domain: Domain, uploads: Mapping[str, str]) -> Binding:
+    """What *domain* serves now, as a binding to return to.
+
+    :param uploads: Qiniu's id -> fingerprint, for certificates of ours.
+    """
+    if domain.protocol != "https":
+        return Binding(protocol="http")
+    fingerprint = uploads.get(domain.cert_id, "")
+    return Binding("https", fingerprint, "" if fingerprint else domain.cert_id,
+                   domain.force_https, domain.http2)
+
+
+# Which domains -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which domains a lineage is to serve.
+
+    :ivar chosen: their names.
+    :ivar left_out: (name, why) for domains that the certificate covers and that are not chosen.
+    :ivar http_only: covered by a wildcard alone and http only: chosen only if the user says so.
+    :ivar problems: what is wrong with domains that the user listed.
+    """
+
+    chosen: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
+    http_only: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def candidates(domains: Iterable[Domain], names: Collection[str], explicit: Sequence[str] | None,
+               managed: Collection[str]) -> list[Domain]:
+    """The domains whose details :func:`select` wants to see before it chooses."""
+    pool = [domain for domain in domains if _usable(domain) is None]
+    if explicit is not None:
+        return [domain for domain in pool if domain.name in explicit]
+    return [domain for domain in pool
+            if covering_name(names, domain.name)
+            and (san_of(domain.name) in names or domain.name in managed
+                 or domain.protocol == "https")]
+
+
+def select(domains: Mapping[str, Domain], names: Collection[str], explicit: Sequence[str] | None,
+           *, lineage: str, state: State, bought: Collection[str] = (),
+           foreign: Collection[str] = (), alive: Collection[str] = (),
+           takeover: bool = False) -> Selection:
+    """Choose the domains that *lineage* serves.
+
+    :param domains: the account's domains; details for the :func:`candidates`.
+    :param names: the SANs of the certificate.
+    :param explicit: the domains that the user listed, None for ``auto``.
+    :param state: the desired state so far, for who manages what.
+    :param bought: ids of certificates that were bought through Qiniu and have not expired.
+    :param foreign: ids of certificates that another installation of this plugin deployed.
+    :param alive: the lineages that certbot still has.
+    :param takeover: whether a listed domain may be taken from another lineage.
+    """
+    def owner(name: str) -> str:
+        entry = state.get(name)
+        return entry.lineage if entry and entry.lineage in alive else ""
+
+    if explicit is not None:
+        return _listed(domains, names, explicit, lineage, owner, takeover)
+    chosen, left_out, http_only = [], [], []
+    for name, domain in sorted(domains.items()):
+        if not covering_name(names, name):
+            continue
+        why_not = _usable(domain)
+        if why_not:
+            left_out.append((name, why_not))
+        elif owner(name) not in ("", lineage):
+            left_out.append((name, f"is managed by the lineage {owner(name)}"))
+        elif owner(name) != lineage and domain.cert_id and domain.cert_id in foreign:
+            left_out.append((name, "is managed by another certbot-qiniu installation"))
+        elif san_of(name) in names or owner(name) == lineage:
+            chosen.append(name)
+        elif domain.protocol != "https":
+            http_only.append(name)
+        elif domain.cert_id in bought:
+            left_out.append((name, "serves a valid certificate that was bought through Qiniu"))
+        else:
+            chosen.append(name)
+    return Selection(tuple(chosen), tuple(left_out), tuple(http_only))
+
+
+def _listed(domains: Mapping[str, Domain], names: Collection[str], explicit: Sequence[str],
+            lineage: str, owner: Callable[[str], str], takeover: bool) -> Selection:
+    chosen, problems = [], []
+    for name in explicit:
+        domain = domains.get(name)
+        if domain is None:
+            problems.append(_not_found(name, domains))
+        elif not covering_name(names, name):
+            problems.append(f"{name} is not covered by the certificate, which is for "
+                            f"{', '.join(sorted(names))}")
+        elif why_not := _usable(domain):
+            problems.append(f"{name} {why_not}")
+        elif owner(name) not in ("", lineage) and not takeover:
+            problems.append(f"{name} is managed by the lineage {owner(name)}: take it out of one "
+                            "of the two --qiniu-domains lists")
+        else:
+            chosen.append(name)
+    return Selection(tuple(chosen), problems=tuple(problems))
+
+
+def _not_found(name: str, domains: Mapping[str, Domain]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, domains, n=3, cutoff=0.75)
+    has = ", ".join(sorted(domains)[:20]) or "no domain at all"
+    if len(domains) > 20:
+        has += f" and {len(domains) - 20} more"
+    hint = f"Did you mean {' or '.join(near)}? " if near else ""
+    return (f"{name} is no CDN domain of this Qiniu account (a source domain of a Kodo bucket, "
+            f"自定义源站域名, is none). {hint}The account has: {has}")
+
+
+def _usable(domain: Domain) -> str | None:
+    """Why this domain can serve no certificate of ours, None if it can."""
+    if domain.kind == "test":
+        return "is a test domain of Qiniu's, which takes no certificate"
+    if domain.product == "dcdn":
+        return "is a DCDN domain (全站加速), which this plugin does not change"
+    if domain.state in DEAD_STATES:
+        reason = f" ({domain.state_reason})" if domain.state_reason else ""
+        return f"{DEAD_STATES[domain.state]}{reason}"
+    if not domain.operable:
+        return "cannot be changed by this account; ask Qiniu's support"
+    return None
+
+
+# What is still true ---------------------------------------------------------------------------
+
+
+def needs_reading(listed: Domain, record: Record | None, now: float) -> bool:
+    """Whether the list alone does not tell what *listed* serves.
+
+    Its ``modifyAt`` and state are as at the last detailed read: then nobody has changed it. Once
+    a day it is read all the same, should Qiniu not move that field for every change.
+    """
+    if record is None or record.seen is None or record.sent:
+        return True
+    return (record.seen.modified != listed.modified or record.seen.state != listed.state
+            or record.seen.protocol != listed.protocol or not listed.modified
+            or now - record.seen_at >= DAY)
+
+
+def superseded(fingerprints: Mapping[str, str], needed: Collection[str],
+               bound: Collection[str]) -> list[str]:
+    """The ids at Qiniu that nothing needs any more, extra copies of needed ones included.
+
+    :param fingerprints: id -> fingerprint of certificates at Qiniu that are provably ours, in the
+        order of their upload.
+    :param needed: fingerprints that the desired state or a kept checkpoint needs.
+    :param bound: ids that a domain was last seen to serve.
+    """
+    found = [cert_id for cert_id, fingerprint in fingerprints.items() if fingerprint not in needed]
+    for fingerprint in dict.fromkeys(fingerprints.values()):
+        if fingerprint in needed:
+            copies = [cert_id for cert_id, other in fingerprints.items() if other == fingerprint]
+            keeper = next((cert_id for cert_id in copies if cert_id in bound), copies[0])
+            found += [cert_id for cert_id in copies if cert_id != keeper]
+    return found
+
+
+def kept_fingerprints(state: State, checkpoints: Iterable[State], lineage: str,
+                      keep: int) -> set[str]:
+    """The fingerprints of *lineage* that the state and the last *keep* older ones need."""
+    needed = {entry.binding.fingerprint for entry in state.values()}
+    older: list[str] = []
+    for checkpoint in checkpoints:
+        for entry in checkpoint.values():
+            fingerprint = entry.binding.fingerprint
+            if entry.lineage == lineage and fingerprint not in needed and fingerprint not in older:
+                older.append(fingerprint)
+    return needed | set(older[:keep])

@@ -1,0 +1,58 @@
+"""Packaging of certbot-qiniu; the settings of the tools are in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+setup(
+    name="certbot-qiniu",
+    version="1.0.0",
+    description="certbot installer for Qiniu Cloud: every renewal reaches the CDN and nginx",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    packages=find_packages(include=["certbot_qiniu", "certbot_qiniu.*"]),
+    package_data={"certbot_qiniu": ["py.typed"]},
+    install_requires=[
+        "acme>=2.0",
+        "certbot>=2.0",
+        "certbot-dns-aliyun>=2.0",
+        "cryptography>=3.4",
+        "crossplane>=0.5.8",
+        "qiniu>=7.13",
+        "requests>=2.31",
+        "rich>=13.0",
+        "tenacity>=8.2",
+        "urllib3>=2.2",
+        "zope.interface",
+    ],
+    extras_require={
+        "test": [
+            "hypothesis",
+            "mypy",
+            "pexpect",
+            "pytest>=8",
+            "pytest-timeout",
+            "ruff",
+            "types-requests",
+        ],
+    },
+    entry_points={
+        "certbot.plugins": ["qiniu = certbot_qiniu.installer:Installer"],
+    },
+    classifiers=[
+        "Environment :: Plugins",
+        "Intended Audience :: System Administrators",
+        "Natural Language :: English",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        "Topic :: Internet :: WWW/HTTP",
+        "Topic :: Security",
+        "Topic :: System :: Installation/Setup",
+        "Typing :: Typed",
+    ],
+)

@@ -1,0 +1,1 @@
+"""A local stand-in for the world around certbot-qiniu: for tests and the demo, on loopback only."""

@@ -1,0 +1,249 @@
+"""The fast track: certbot's own entry point, forked, over the emulators without sockets.
+
+What differs from a real run is stated here, all of it: requests reach the emulators through
+:class:`~tests.sandbox.wire.Carrier`, time is virtual, and the authority is a local one in place of
+ACME. certbot, its reverter, its lineages, renewal files and exit status are the real ones, in a
+process of their own, which can be killed at any call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import os
+import pickle
+import signal
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.sandbox.pki import Authority, Leaf
+from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY, Qiniu
+from tests.sandbox.qiniu_rules import Switches
+from tests.sandbox.wire import Carrier, Exchange, Request, Switchboard
+
+_UNSHARED = {"_lock", "_clock", "switches", "_routes", "_roots", "_cert_numbers", "_reqids"}
+"""What of an emulator is not carried between processes."""
+
+
+class Clock:
+    """Virtual time: it passes only while somebody sleeps, and a little with every reading."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def time(self) -> float:
+        """Seconds since the epoch."""
+        self.now += 0.0005
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a run of certbot ended.
+
+    :ivar status: exit status; negative for the signal that killed it.
+    """
+
+    status: int
+    output: str
+    calls: list[Exchange] = field(repr=False)
+
+    def labels(self, part: str = "") -> list[str]:
+        """Method and path of the calls that contain *part*."""
+        return [label for call in self.calls if part in (label := call.request.label)]
+
+
+class Cloud:
+    """The emulated Qiniu that several machines may share, and the one clock."""
+
+    def __init__(self, switches: Switches | None = None,
+                 accounts: dict[str, str] | None = None) -> None:
+        self.clock = Clock()
+        self.authority = Authority("Fast Track")
+        self.switches = switches or Switches(publish_seconds=300)
+        # Time is spent in leaps here, and the signatures carry the real time.
+        self.switches.clock_window = 10**9
+        self.accounts = accounts or {ACCESS_KEY: SECRET_KEY}
+        self.qiniu = Qiniu(clock=self.clock.time, switches=self.switches, accounts=self.accounts,
+                           roots=[self.authority.cert_pem])
+        self.board = Switchboard(self.qiniu, clock=self.clock.time)
+
+    def save(self) -> bytes:
+        """Everything that a run may have changed."""
+        state = {key: value for key, value in vars(self.qiniu).items() if key not in _UNSHARED}
+        return pickle.dumps((state, self.clock.now, self.board.history))
+
+    def restore(self, saved: bytes) -> None:
+        """Take over what a run has left."""
+        state, self.clock.now, self.board.history = pickle.loads(saved)
+        vars(self.qiniu).update(state)
+        # The counters are not carried: leave what the run may have used behind.
+        vars(self.qiniu)["_cert_numbers"] = itertools.count(int(self.clock.now * 1000) % 10**9)
+
+    def stranger(self, *names: str, days: float = 60, name: str = "a stranger's") -> str:
+        """Add a certificate that somebody else uploaded."""
+        return self.qiniu.add_certificate(self.authority.issue(*names, days=days).fullchain_pem,
+                                          name=name)
+
+
+class Machine:
+    """One certbot installation.
+
+    :param directory: everything of it is below.
+    :ivar options: what every call gets besides its own arguments.
+    """
+
+    def __init__(self, cloud: Cloud, directory: Path, *,
+                 keys: tuple[str, str] = (ACCESS_KEY, SECRET_KEY), days: float = 90) -> None:
+        self.cloud, self.directory, self.days = cloud, directory, days
+        directory.mkdir(parents=True, exist_ok=True)
+        self.credentials = self.write_credentials("qiniu.ini", keys)
+        self.config_dir = directory / "etc"
+
+    def write_credentials(self, name: str, keys: tuple[str, str]) -> Path:
+        """Write a credentials file."""
+        path = self.directory / name
+        path.touch(0o600)
+        path.write_text(f"qiniu_access_key = {keys[0]}\nqiniu_secret_key = {keys[1]}\n")
+        return path
+
+    @property
+    def installer(self) -> tuple[str, ...]:
+        """The arguments that choose the plugin, which leaves nginx alone here."""
+        return ("-i", "qiniu", "--qiniu-credentials", str(self.credentials),
+                "--qiniu-skip-nginx")
+
+    def issue(self, *names: str, arguments: tuple[str, ...] = (), **options: Any) -> Run:
+        """``certbot run`` for *names*."""
+        return self.certbot("run", "-a", "standalone", *self.installer, *arguments,
+                            *itertools.chain.from_iterable(("-d", name) for name in names),
+                            **options)
+
+    def renew(self, *arguments: str, **options: Any) -> Run:
+        """``certbot renew``."""
+        return self.certbot("renew", "--no-random-sleep-on-renew", *arguments, **options)
+
+    def force_renewal(self, **options: Any) -> Run:
+        """``certbot renew --force-renewal``."""
+        return self.renew("--force-renewal", **options)
+
+    def fingerprint(self, lineage: str = "example.com") -> str:
+        """The fingerprint of a lineage's newest leaf."""
+        from certbot_qiniu.lineages import Lineages
+
+        return Lineages(self.config_dir).current(lineage).fingerprint
+
+    def certbot(self, *arguments: str, around: Callable[[], contextlib.AbstractContextManager[Any]]
+                = contextlib.nullcontext, kill_at: Callable[[Request], bool] | None = None,
+                interrupt_at: Callable[[Request], bool] | None = None) -> Run:
+        """Run certbot to its end in a fork of this process.
+
+        :param around: a context, such as a patch, that holds during the run.
+        :param kill_at: the run is killed at the first request of which this is true.
+        :param interrupt_at: likewise, with SIGINT.
+        """
+        already = len(self.cloud.board.history)
+        with tempfile.TemporaryFile() as output, tempfile.NamedTemporaryFile() as saved:
+            child = os.fork()
+            if not child:
+                status = 99
+                try:
+                    os.dup2(output.fileno(), 1)
+                    os.dup2(output.fileno(), 2)
+                    with self._surroundings(saved.name, kill_at, interrupt_at), around():
+                        status = _run(self._command(arguments))
+                except BaseException:
+                    traceback.print_exc()
+                finally:
+                    Path(saved.name).write_bytes(self.cloud.save())
+                    os._exit(status)
+            _, ended = os.waitpid(child, 0)
+            self.cloud.restore(Path(saved.name).read_bytes())
+            output.seek(0)
+            text = output.read().decode(errors="replace")
+        status = os.waitstatus_to_exitcode(ended)
+        if status == 99:
+            raise AssertionError(f"the fast track itself broke:\n{text}")
+        return Run(status, text, self.cloud.board.history[already:])
+
+    def _command(self, arguments: tuple[str, ...]) -> list[str]:
+        home = self.config_dir
+        return [*arguments, "-n", "--config-dir", str(home), "--work-dir", str(home / "work"),
+                "--logs-dir", str(home / "logs"), "--server", "https://127.0.0.1:1/dir",
+                "--max-log-backups", "0"]
+
+    @contextlib.contextmanager
+    def _surroundings(self, saved: str, kill_at: Callable[[Request], bool] | None,
+                      interrupt_at: Callable[[Request], bool] | None) -> Iterator[None]:
+        from unittest import mock
+
+        from certbot._internal import client, main, renewal
+
+        from certbot_qiniu import api, deploy, world
+
+        cloud = self.cloud
+
+        class Wire(Carrier):
+            def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+                seen = Request(request.method or "", "", request.path_url, (), b"")
+                if kill_at and kill_at(seen):
+                    Path(saved).write_bytes(cloud.save())
+                    os.kill(os.getpid(), signal.SIGKILL)
+                if interrupt_at and interrupt_at(seen):
+                    os.kill(os.getpid(), signal.SIGINT)
+                return super().send(request, **kwargs)
+
+        def open_client(access_key: str, secret_key: str) -> api.QiniuClient:
+            session = requests.Session()
+            session.mount("https://", Wire(cloud.board))
+            return api.QiniuClient(access_key, secret_key, session=session,
+                                   sleep=cloud.clock.sleep, clock=cloud.clock.time)
+
+        def obtain(self_: client.Client, sans: list[Any], *_: Any) -> tuple[Any, ...]:
+            leaf = self._leaf([str(san) for san in sans])
+            key = client.util.Key(file=None, pem=leaf.key_pem.encode())
+            return leaf.cert_pem.encode(), leaf.chain_pem.encode(), key, None
+
+        def no_account(config: Any, authenticator: Any, installer: Any) -> client.Client:
+            return client.Client(config, None, authenticator, installer)
+
+        with contextlib.ExitStack() as stack:
+            for target, name, value in (
+                    (deploy, "QiniuClient", open_client),
+                    (deploy, "World", functools.partial(
+                        world.World, clock=cloud.clock.time, sleep=cloud.clock.sleep)),
+                    (world, "WORKERS", 1),  # the calls come in an order that can be repeated
+                    (client.Client, "obtain_certificate", obtain),
+                    (main, "_init_le_client", no_account),
+                    (main, "_report_next_steps", lambda *_, **__: None),
+                    (renewal, "should_renew", lambda config, *_, **__: config.renew_by_default)):
+                stack.enter_context(mock.patch.object(target, name, value))
+            yield
+
+    def _leaf(self, names: list[str]) -> Leaf:
+        return self.cloud.authority.intermediate("Fast Track CA").issue(*names, days=self.days)
+
+
+def _run(arguments: list[str]) -> int:
+    """certbot's console script: the same function, and the same exit status."""
+    from certbot.main import main
+
+    try:
+        return 1 if main(arguments) else 0
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException as error:  # certbot's excepthook prints it and exits with 1
+        print(f"{type(error).__name__}: {error}", flush=True)
+        return 1
