@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV = .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
+PYTEST = $(BIN)/python -m pytest -q -n auto --dist worksteal
 
 .PHONY: help system venv check test test-full demo bench dist clean
 
@@ -26,10 +27,10 @@ check: venv ## lint, types, layout and documentation
 	$(BIN)/python -m pytest -q -m docs
 
 test: system venv ## the tests, without the largest matrices
-	$(BIN)/python -m pytest -q -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 test-full: system venv ## all tests
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
 
 demo: system venv ## issue, deploy, renew and roll back before your eyes, without any account
 	$(BIN)/python -m tests.sandbox.demo

@@ -21,6 +21,7 @@ setup(
         "acme>=2.0",
         "certbot>=2.0",
         "certbot-dns-aliyun>=2.0",
+        "configobj>=5.0.6",
         "cryptography>=3.4",
         "crossplane>=0.5.8",
         "qiniu>=7.13",
@@ -31,18 +32,22 @@ setup(
         "zope.interface",
     ],
     extras_require={
+        "notify": ["apprise>=1.4"],
         "test": [
+            "apprise>=1.4",
             "hypothesis",
             "mypy",
             "pexpect",
             "pytest>=8",
             "pytest-timeout",
+            "pytest-xdist",
             "ruff",
             "types-requests",
         ],
     },
     entry_points={
         "certbot.plugins": ["qiniu = certbot_qiniu.installer:Installer"],
+        "console_scripts": ["certbot-qiniu = certbot_qiniu.cli:main"],
     },
     classifiers=[
         "Environment :: Plugins",

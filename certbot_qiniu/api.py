@@ -11,6 +11,7 @@ Keys of answers are compared in lower case, as Qiniu spells one key in several w
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 import time
@@ -33,6 +34,9 @@ ALREADY_UPLOADED = 400400
 NO_SUCH_CERTIFICATE = 400401
 CERTIFICATE_IN_USE = {400611, 400911}
 NOT_OPERABLE = {404905, 404910}  # HTTP 404, but the domain is there
+
+HSTS = {"op": "set", "key": "Strict-Transport-Security", "value": "max-age=31536000"}
+"""What certbot's own nginx installer sets."""
 
 _VISIBLE = re.compile(r"[!-~]+")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -64,6 +68,11 @@ class QiniuClient:
     def access_key(self) -> str:
         """The account, as far as it can be named without a secret."""
         return self._access_key
+
+    @property
+    def account(self) -> str:
+        """A name for the account in our own files, which hold no key."""
+        return hashlib.sha256(self._access_key.encode()).hexdigest()[:16]
 
     @property
     def calls(self) -> int:
@@ -116,9 +125,12 @@ class QiniuClient:
 
         https://developer.qiniu.com/fusion/13368
         """
+        def gone() -> bool | None:
+            return all(item.cert_id != cert_id for item in self.list_certificates()) or None
+
         try:
             self._transport.request(FUSION, "DELETE", f"/sslcert/{_checked_id(cert_id)}",
-                                    action=f"delete certificate {cert_id}")
+                                    action=f"delete certificate {cert_id}", settled=gone)
         except errors.Refused as refusal:
             if refusal.code in CERTIFICATE_IN_USE:
                 return False
@@ -191,6 +203,16 @@ class QiniuClient:
             raise _unreadable(f"read the response headers of {name}")
         return entries
 
+    def set_hsts(self, name: str, *, on: bool) -> None:
+        """Switch HSTS of a CDN domain on or off, leaving its other response headers alone.
+
+        https://developer.qiniu.com/fusion/13364
+        """
+        before = self.get_response_headers(name)
+        controls = [entry for entry in before if not _is_hsts(entry)] + [HSTS] * on
+        if controls != before:
+            self.set_response_headers(name, controls)
+
     def set_response_headers(self, name: str, controls: list[dict[str, str]]) -> None:
         """Replace a CDN domain's changes of response headers.
 
@@ -260,6 +282,16 @@ class QiniuClient:
             if refusal.status not in (404, 405):
                 raise
             bind("PUT")
+
+    def unbind_source_domain(self, name: str, cert_id: str) -> None:
+        """Take a certificate off a source domain.
+
+        Undocumented; what Qiniu's console calls. https://developer.qiniu.com/kodo
+        """
+        self._transport.request(
+            API, "POST", "/cert/unbind", needs_json=False,
+            action=f"take certificate {cert_id} off source domain {name}",
+            body={"certid": _checked_id(cert_id), "domain": canonical_domain(name)})
 
     # Live streaming (Pili)
 
@@ -353,6 +385,17 @@ class QiniuClient:
                                 action=action, body=body, settled=settled)
 
 
+def _is_hsts(control: dict[str, str]) -> bool:
+    return _text(_lowered(control), "key").lower() == HSTS["key"].lower()
+
+
+def _shows_hsts(controls: object) -> bool:
+    """Whether HSTS is on in a CDN domain's changes of response headers."""
+    entries = controls if isinstance(controls, list) else []
+    return any(isinstance(entry, dict) and _is_hsts(entry)
+               and _text(_lowered(entry), "op") == "set" for entry in entries)
+
+
 def _checked_id(text: str) -> str:
     """*text*, if it can stand in a path as the id of a certificate or the name of a hub."""
     if not _ID.fullmatch(text):
@@ -389,7 +432,8 @@ def _domain(entry: dict[str, Any], *, detailed: bool = False) -> Domain | None:
         cname=_text(entry, "cname"), product=_text(entry, "product"),
         operable=entry.get("couldoperatebyself") is not False, detailed=detailed,
         cert_id=_text(https, "certid"), force_https=_flag(https, "forcehttps"),
-        http2=_flag(https, "http2enable"))
+        http2=_flag(https, "http2enable"),
+        hsts=_shows_hsts(entry.get("responseheadercontrols")) if detailed else None)
 
 
 def _domain_name(value: object) -> str | None:

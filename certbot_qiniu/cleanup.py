@@ -42,20 +42,27 @@ def unneeded(world: World, lineage: str, keep: int) -> list[str]:
     memory = world.memory
     ours = {cert_id: upload.fingerprint for cert_id, upload in sorted(memory.uploads.items())
             if upload.lineage == lineage}
-    if not ours:
-        return []
-    needed = kept_fingerprints(world.store.state, world.store.checkpointed(world.backups),
-                               lineage, keep)
-    needed |= {record.baseline.fingerprint for record in memory.domains.values()
-               if record.baseline}
-    return superseded(ours, needed, bound_ids(world))
+    bound = bound_ids(world)
+    needed = {record.baseline.fingerprint for record in memory.domains.values()
+              if record.baseline}
+    needed |= kept_fingerprints(world.store.state, (), lineage, 0)
+    if not superseded(ours, needed, bound):
+        return []  # without reading years of checkpoints
+    needed |= kept_fingerprints(world.store.state, world.store.checkpointed(world.backups),
+                                lineage, keep)
+    return superseded(ours, needed, bound)
 
 
 def bound_ids(world: World) -> set[str]:
-    """The ids that some domain was last seen to serve, or was sent."""
-    records = world.memory.domains.values()
-    return ({record.seen.cert_id for record in records if record.seen}
-            | {record.sent.binding.cert_id for record in records if record.sent})
+    """The ids that a domain of ours was last seen to serve, or that some domain was sent.
+
+    What other domains were once seen to serve may be long past: of them :func:`_used` asks Qiniu.
+    """
+    records = world.memory.domains
+    ours = [record for name, record in records.items()
+            if name in world.store.state or record.baseline]
+    return ({record.seen.cert_id for record in ours if record.seen}
+            | {record.sent.binding.cert_id for record in records.values() if record.sent})
 
 
 def _clean_lineage(world: World, lineage: str, keep: int) -> int:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
+import shlex
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from certbot_qiniu import errors
-from certbot_qiniu.model import canonical_domain
 
 AUTO = "auto"
+DEFAULT_SERVICES = "cdn,kodo"
 DEFAULT_TEST_COMMAND = "nginx -t"
 
 
@@ -27,6 +29,9 @@ class OptionError(argparse.ArgumentTypeError, ValueError):
 
 def domain_list(value: str | list[str]) -> str:
     """*value* as ``auto`` or a canonical comma-separated list, accepting configobj's lists."""
+    # Not at the top: certbot loads this module for every command, and the model is half its cost.
+    from certbot_qiniu.model import canonical_domain
+
     parts = value if isinstance(value, list) else value.split(",")
     names = [part.strip() for part in parts if part.strip()]
     if not names:
@@ -37,6 +42,19 @@ def domain_list(value: str | list[str]) -> str:
         return ",".join(dict.fromkeys(canonical_domain(name) for name in names))
     except errors.UsageError as error:
         raise OptionError(str(error)) from error
+
+
+def service_list(value: str | list[str]) -> str:
+    """*value* as a comma-separated list of services, accepting configobj's lists."""
+    from certbot_qiniu.model import SERVICES
+
+    parts = value if isinstance(value, list) else value.split(",")
+    names = {part.strip().lower() for part in parts if part.strip()}
+    if not names:
+        raise OptionError(f"no service given; there are {', '.join(SERVICES)}")
+    if unknown := names.difference(SERVICES):
+        raise OptionError(f"{min(unknown)!r} is none of {', '.join(SERVICES)}")
+    return ",".join(name for name in SERVICES if name in names)
 
 
 def http2_mode(value: str) -> str:
@@ -69,10 +87,20 @@ def command(value: str | list[str]) -> str:
     return text
 
 
+def partner_options(value: str | list[str]) -> str:
+    """*value* as words that a shell could split, accepting configobj's lists."""
+    text = value if isinstance(value, str) else ",".join(value)
+    try:
+        shlex.split(text)
+    except ValueError as error:
+        raise OptionError(f"{text!r} cannot be split into words: {error}") from None
+    return text
+
+
 def _number(value: str | int, low: int, high: int) -> int:
     try:
         number = int(value)
-    except ValueError:
+    except (ValueError, TypeError):  # configobj makes a list of a value with a comma
         raise OptionError(f"{value!r} is not a whole number") from None
     if not low <= number <= high:
         raise OptionError(f"{number} is not between {low} and {high}")
@@ -89,6 +117,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "Qiniu domains to bind, comma separated (*.example.com and .example.com are the "
                 "same), or auto: every domain that the certificate names literally, or covers and "
                 "that already speaks HTTPS"},
+    "services": {
+        "metavar": "LIST", "default": DEFAULT_SERVICES, "type": service_list,
+        "help": "Qiniu services to serve, comma separated: cdn (CDN domains), kodo (source "
+                "domains of buckets), pili (live domains)"},
     "http2": {
         "metavar": "on|off|keep", "default": "keep", "type": http2_mode,
         "help": "HTTP/2 on the bound domains; keep: as it is, and on for a domain that is "
@@ -109,6 +141,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "skip-nginx": {
         "action": "store_true", "default": False,
         "help": "leave nginx alone"},
+    "with": {
+        "metavar": "NAME",
+        "help": "another of certbot's installers that takes part, such as nginx or apache: it "
+                "configures and reloads the web server"},
+    "with-options": {
+        "metavar": "OPTIONS", "default": "", "type": partner_options,
+        "help": "the options of that installer for renewals, as on a command line (default: those "
+                "given on the command line, which are stored here)"},
 }
 """Every option of the plugin, without certbot's prefix ``--qiniu-``."""
 
@@ -125,6 +165,10 @@ class Settings:
 
     :ivar domains: Qiniu's spelling; None for ``auto``.
     :ivar http2: None for ``keep``.
+    :ivar services: names from :data:`~certbot_qiniu.model.SERVICES`, in their order.
+    :ivar skip_nginx: also where a partner looks after the web server.
+    :ivar partner: name of another installer that takes part.
+    :ivar partner_options: its own options, as on a command line.
     """
 
     credentials: str | None
@@ -135,6 +179,9 @@ class Settings:
     nginx_test_cmd: str
     nginx_reload_cmd: str | None
     skip_nginx: bool
+    services: tuple[str, ...] = tuple(DEFAULT_SERVICES.split(","))
+    partner: str | None = None
+    partner_options: str = ""
 
     @classmethod
     def read(cls, conf: Callable[[str], Any]) -> Settings:
@@ -148,8 +195,14 @@ class Settings:
             publish_timeout=conf("publish-timeout"),
             nginx_test_cmd=conf("nginx-test-cmd"),
             nginx_reload_cmd=conf("nginx-reload-cmd"),
-            skip_nginx=bool(conf("skip-nginx")),
+            skip_nginx=bool(conf("skip-nginx") or conf("with")),
+            services=tuple(conf("services").split(",")),
+            partner=conf("with"),
+            partner_options=conf("with-options"),
         )
+
+
+_KEY = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True)
@@ -169,6 +222,7 @@ class Credentials:
         :raises errors.UsageError: when it is missing, unreadable, malformed or readable by others.
         """
         from certbot import errors as certbot_errors
+        import configobj
         from certbot.plugins.dns_common import CredentialsConfiguration
 
         file = Path(os.path.expanduser(path))
@@ -180,7 +234,8 @@ class Credentials:
                 raise errors.UsageError(
                     f"The Qiniu credentials file {file} can be read or changed by other users of "
                     f"this machine (mode {stat.S_IMODE(mode):04o}). Run: chmod 600 {file}")
-            file.read_text(encoding="utf-8")
+            # certbot's reader logs a malformed line, which may be the secret key.
+            configobj.ConfigObj(file.read_text(encoding="utf-8").splitlines())
             found = CredentialsConfiguration(str(file))
             found.require({
                 "qiniu_access_key": "the AccessKey (AK) of the Qiniu account",
@@ -192,17 +247,16 @@ class Credentials:
         except UnicodeDecodeError as error:
             raise errors.UsageError(
                 f"The Qiniu credentials file {file} is not UTF-8 text") from error
+        except configobj.ConfigObjError:
+            raise errors.UsageError(
+                f"The Qiniu credentials file {file} is malformed: each line must read "
+                "name = value") from None
         except certbot_errors.PluginError as error:
             if isinstance(error, errors.UsageError):
                 raise
-            # certbot's text for a malformed line quotes it, and it may be the secret key.
-            if "Error parsing" in str(error):
-                raise errors.UsageError(
-                    f"The Qiniu credentials file {file} is malformed: each line must read "
-                    "name = value") from None
             raise errors.UsageError(str(error)) from error
-        keys = [str(found.conf(name)).strip() for name in ("qiniu_access_key", "qiniu_secret_key")]
-        if not all(key.isascii() and key.isprintable() and " " not in key for key in keys):
+        keys = [found.conf(name) for name in ("qiniu_access_key", "qiniu_secret_key")]
+        if not all(isinstance(key, str) and _KEY.fullmatch(key) for key in keys):
             raise errors.UsageError(
                 f"A key in the Qiniu credentials file {file} holds characters that no key has")
-        return cls(*keys)
+        return cls(*map(str, keys))

@@ -8,20 +8,20 @@ on hold. The same steps serve ``certbot renew`` and the command line.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from certbot_qiniu import errors
 from certbot_qiniu.api import QiniuClient
-from certbot_qiniu.config import Credentials, Settings
+from certbot_qiniu.config import DEFAULT_SERVICES, Credentials, Settings
 from certbot_qiniu.lineages import Lineages
-from certbot_qiniu.model import Binding, Certificate, covering_name
+from certbot_qiniu.model import SERVICES, Binding, Certificate, covering_name
 from certbot_qiniu.observe import discover, remember_baselines
 from certbot_qiniu.plan import Selection
 from certbot_qiniu.reconcile import Options, Outcome, reconcile
-from certbot_qiniu.services import Account
+from certbot_qiniu.services import Account, open_account
 from certbot_qiniu.state import Managed, Record, State, Store
 from certbot_qiniu.world import World
 
@@ -39,13 +39,17 @@ class Checkpoints(Protocol):
 
 
 class Accounts:
-    """The Qiniu accounts of a process, each opened once, whatever the number of lineages."""
+    """The Qiniu accounts of a process, each opened once, whatever the number of lineages.
+
+    Lineages with other services see the same account differently, and share its client alone.
+    """
 
     def __init__(self) -> None:
-        self._open: dict[str, Account] = {}
+        self._clients: dict[str, QiniuClient] = {}
+        self._open: dict[tuple[str, frozenset[str]], Account] = {}
 
-    def get(self, credentials: str | None) -> Account:
-        """The account behind a credentials file.
+    def get(self, credentials: str | None, services: Collection[str] = SERVICES) -> Account:
+        """The account behind a credentials file, with the named services.
 
         :raises errors.UsageError: when there is no such file, or it is bad.
         """
@@ -53,9 +57,12 @@ class Accounts:
             raise errors.UsageError(
                 "No Qiniu credentials are known; name the file with --qiniu-credentials PATH")
         keys = Credentials.load(credentials)
-        if keys.access_key not in self._open:
-            self._open[keys.access_key] = Account(QiniuClient(keys.access_key, keys.secret_key))
-        return self._open[keys.access_key]
+        if keys.access_key not in self._clients:
+            self._clients[keys.access_key] = QiniuClient(keys.access_key, keys.secret_key)
+        view = keys.access_key, frozenset(services)
+        if view not in self._open:
+            self._open[view] = open_account(self._clients[keys.access_key], services)
+        return self._open[view]
 
 
 @dataclass
@@ -75,22 +82,34 @@ class Deployer:
     say: Callable[[str], None]
     finalized: int = field(default=0, init=False)
 
-    def world(self, credentials: str | None) -> World:
+    def world(self, credentials: str | None, services: Collection[str] = ()) -> World:
         """What a reconcile of the account behind *credentials* works with.
 
+        :param services: those that matter; by default the usual ones, and all that are in use.
         :raises errors.UsageError: when the credentials are bad.
         """
-        return World(self.store, self.lineages, self.accounts.get(credentials), self.backups,
-                     self.say)
+        services = services or {*DEFAULT_SERVICES.split(","), *self._services_in_use()}
+        account = self.accounts.get(credentials, services)
+        world = World(self.store, self.lineages, account, self.backups, self.say)
+        account.notes.memory, account.notes.clock = world.memory, world.clock
+        return world
+
+    def _services_in_use(self, lineage: str = "") -> set[str]:
+        """The services of the domains that a lineage manages or is to restore; "": any lineage."""
+        wanted = {entry.service for entry in self.store.state.values()
+                  if lineage in ("", entry.lineage)}
+        return wanted | {record.service for record in self.store.memory.domains.values()
+                         if record.baseline and lineage in ("", record.lineage)}
 
     def credentials_of(self, lineage: str, settings: Settings) -> str | None:
         """The lineage's credentials file: as this run was told, else as remembered."""
         return settings.credentials or self.store.memory.lineage(lineage).credentials
 
     def _remember(self, lineage: str, settings: Settings) -> None:
+        memory = self.store.memory.lineage(lineage)
+        memory.partner, memory.partner_options = settings.partner or "", settings.partner_options
         if settings.credentials:
-            self.store.memory.lineage(lineage).credentials = str(
-                Path(settings.credentials).expanduser().absolute())
+            memory.credentials = str(Path(settings.credentials).expanduser().absolute())
 
     # Changing the desired state -----------------------------------------------------------------
 
@@ -104,7 +123,7 @@ class Deployer:
         """
         lineage = certificate.lineage
         self._remember(lineage, settings)
-        world = self.world(settings.credentials)
+        world = self.world(settings.credentials, settings.services)
         selection = discover(world, set(sans), settings.domains, lineage, takeover=True)
         if selection.problems:
             raise errors.UsageError("; ".join(selection.problems))
@@ -139,11 +158,17 @@ class Deployer:
         for name in sorted(managed - chosen):
             logger.warning("%s is no longer covered by the certificate %s; it keeps what it "
                            "serves and is no longer managed", name, lineage)
+        for name in sorted(chosen):
+            service = self.store.state[name].service
+            if service not in settings.services:
+                logger.warning("%s belongs to the service %s, which --qiniu-services leaves out; "
+                               "it keeps what it serves and is no longer managed", name, service)
+                chosen.remove(name)
         if settings.domains is not None:
             chosen &= set(settings.domains)
         problems: list[str] = []
         try:
-            world = self.world(settings.credentials)
+            world = self.world(settings.credentials, settings.services)
             selection = discover(world, certificate.names, settings.domains, lineage)
             unread = remember_baselines(world, selection.chosen, lineage)
             chosen |= set(selection.chosen) - set(unread)
@@ -159,9 +184,18 @@ class Deployer:
 
     def redirect(self, state: State, lineage: str, san: str) -> State:
         """*state* with http redirected to https wherever *san* is served with *lineage*."""
-        return {name: replace(entry, binding=replace(entry.binding, force_https=True))
-                if entry.lineage == lineage and covering_name([san.lower()], name) else entry
-                for name, entry in state.items()}
+        return _bound_as(state, lineage, san,
+                         lambda binding: replace(binding, force_https=True))
+
+    def hsts(self, state: State, lineage: str, san: str) -> State:
+        """*state* with HSTS wherever *san* is served with *lineage*, a former refusal forgotten."""
+        changed = _bound_as(state, lineage, san, lambda binding: replace(binding, hsts=True))
+        for name, entry in changed.items():
+            if entry != state[name] and entry.service != "cdn":
+                self.say(f"{name}: Qiniu has HSTS for CDN domains alone; left without")
+            if entry.binding.hsts and self.store.memory.domains.get(name, Record()).hsts:
+                self.store.memory.update(name, hsts="")
+        return changed
 
     def lift_hold(self, lineage: str) -> str:
         """End a rollback's hold on a lineage.
@@ -196,7 +230,8 @@ class Deployer:
             force = known.binding.force_https if known and redirect is None else redirect
             service = self.store.memory.domains.get(name, Record()).service
             state[name] = Managed(name, service, lineage, Binding(
-                "https", certificate.fingerprint, "", force, settings.http2))
+                "https", certificate.fingerprint, "", force, settings.http2,
+                known.binding.hsts if known else None))
         return state
 
     def commit(self, desired: State, title: str) -> None:
@@ -253,7 +288,8 @@ class Deployer:
 
         :raises errors.QiniuError: when not even a beginning can be made.
         """
-        world = self.world(self.credentials_of(lineage, settings))
+        world = self.world(self.credentials_of(lineage, settings),
+                           {*settings.services, *self._services_in_use(lineage)})
         return reconcile(world, [lineage], options)
 
     def fingerprints(self, lineage: str) -> set[tuple[str, str]]:
@@ -268,6 +304,14 @@ class Deployer:
                          if record.baseline})
 
 
+def _bound_as(state: State, lineage: str, san: str,
+              change: Callable[[Binding], Binding]) -> State:
+    """*state* with the bindings changed of what *san* covers and *lineage* serves."""
+    return {name: replace(entry, binding=change(entry.binding))
+            if entry.lineage == lineage and covering_name([san.lower()], name) else entry
+            for name, entry in state.items()}
+
+
 def nothing_matched(certificate: Certificate, selection: Selection) -> str:
     """What to tell a user for whose certificate there is no domain."""
     text = (f"No domain in this Qiniu account is to be served by the certificate "
@@ -277,4 +321,4 @@ def nothing_matched(certificate: Certificate, selection: Selection) -> str:
                 "--qiniu-domains to switch it to HTTPS)" for name in selection.http_only]
     return f"{text}: {'; '.join(reasons)}" if reasons else (
         f"{text}. Check that the credentials are those of the right account, and that the domain "
-        "exists there as a CDN domain")
+        "exists there in one of the services that --qiniu-services names")

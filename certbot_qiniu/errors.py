@@ -11,13 +11,18 @@ Everything that may leave the plugin is a :class:`certbot.errors.PluginError`::
         │   │   └── Throttled   Qiniu asked for fewer calls, beyond our patience
         │   └── Refused         Qiniu answered, and said no
         ├── DeployError         one or more domains are not as wanted (raised at the end of a run)
-        └── NginxError          test, reload or check of nginx failed
+        ├── NginxError          test, reload or check of nginx failed
+        └── PartnerError        the installer that --qiniu-with names failed
 
 Each message says what was tried, on which domain or certificate, Qiniu's own code, text and
 ``X-Reqid``, and what to do next. None ever holds a key, a signature or a request body.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
 from certbot import errors
 
@@ -83,3 +88,34 @@ class DeployError(QiniuError):
 
 class NginxError(QiniuError, errors.MisconfigurationError):
     """nginx's configuration is broken, its reload failed, or it still serves an old leaf."""
+
+
+class PartnerError(QiniuError):
+    """The installer that takes part beside ours failed; the text holds what it said."""
+
+
+def do_all(*works: Callable[[], Any]) -> None:
+    """Do all *works*, whichever of them fail, and raise what went wrong.
+
+    :raises certbot.errors.PluginError: the only failure, or one that tells of all of them.
+    """
+    failures = []
+    for work in works:
+        try:
+            work()
+        except errors.PluginError as error:
+            failures.append(error)
+    if len(failures) == 1:
+        raise failures[0]
+    if failures:
+        raise DeployError("; ".join(dict.fromkeys(map(str, failures))))
+
+
+def gather(*asks: Callable[[], Iterable[str]]) -> set[str]:
+    """All that *asks* return together.
+
+    :raises certbot.errors.PluginError: as :func:`do_all` does.
+    """
+    found: set[str] = set()
+    do_all(*(partial(lambda ask: found.update(ask()), ask) for ask in asks))
+    return found

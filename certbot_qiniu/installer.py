@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,9 +28,12 @@ if TYPE_CHECKING:
     from certbot_qiniu.deploy import Accounts, Deployer
     from certbot_qiniu.model import Certificate
     from certbot_qiniu.nginx import Nginx
+    from certbot_qiniu.partner import Partner
     from certbot_qiniu.state import State
 
 logger = logging.getLogger(__name__)
+
+_ENHANCEMENTS = ("redirect", "ensure-http-header")
 
 
 class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUpdater):
@@ -47,6 +51,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._opened: Deployer | None = None
+        self._beside: list[Partner] | None = None
         self._certificate: Certificate | None = None
         self._sans: set[str] = set()
         self._desired: State | None = None
@@ -68,8 +73,9 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
 
     def more_info(self) -> str:
         """Say what the plugin does."""
-        return ("Uploads the certificate to Qiniu Cloud, binds it to the domains there that it "
+        ours = ("Uploads the certificate to Qiniu Cloud, binds it to the domains there that it "
                 "covers, reloads nginx, and puts both right again with every certbot renew.")
+        return "\n".join([ours, *(partner.more_info() for partner in self._partners)])
 
     # Before anything is changed -----------------------------------------------------------------
 
@@ -94,10 +100,10 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         try:
             if verb == "rollback":
                 self._check_known_accounts()
-            elif self.config.dry_run or verb == "reconfigure":
-                self._rehearse()
             else:
-                self._check()
+                rehearsing = self.config.dry_run or verb == "reconfigure"
+                errors.do_all(self._rehearse if rehearsing else self._check,
+                              *(partial(self._prepare, beside) for beside in self._partners))
         except errors.QiniuError as error:
             raise certbot_errors.Error(f"The qiniu plugin cannot work: {error}") from error
 
@@ -108,8 +114,17 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         if not self.conf("credentials"):
             setattr(self.config, self.dest("credentials"), self._ask_for_credentials())
         settings = self._settings
-        world = self._deployer().world(settings.credentials)
+        world = self._deployer().world(settings.credentials, settings.services)
         check_listed(world, self._requested_names(), settings.domains)
+
+    def _prepare(self, beside: Partner) -> None:
+        """Let a partner refuse, and store the options that it was given under our own name.
+
+        certbot restores those of its chosen installer alone in a renewal.
+        """
+        if text := beside.options():
+            setattr(self.config, self.dest("with-options"), text)
+        beside.config_test()
 
     def _check_known_accounts(self) -> None:
         """For a rollback, which loads no renewal conf: the accounts that we remember."""
@@ -141,7 +156,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         from certbot_qiniu.rehearsal import rehearse
 
         settings = self._settings
-        world = self._deployer(read_only=True).world(settings.credentials)
+        world = self._deployer(read_only=True).world(settings.credentials, settings.services)
         lines = rehearse(world, self._requested_names(), settings)
         display.notify("\n".join(["", "What certbot renew would do at Qiniu:", *lines, ""]))
         self.config_test()
@@ -151,14 +166,20 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         return {str(san).lower() for san in getattr(self.config, "domains", None) or ()}
 
     def get_all_names(self) -> Iterable[str]:
-        """The account's domains, as names for a certificate.
+        """The account's domains and a partner's, as names for a certificate.
 
         :raises errors.QiniuError: when they cannot be listed.
         """
+        return sorted(errors.gather(
+            self._names_at_qiniu, *(beside.names for beside in self._partners)))
+
+    def _names_at_qiniu(self) -> list[str]:
         from certbot_qiniu.model import san_of
 
-        domains = self._deployer().world(self._settings.credentials).account.domains()
-        return sorted(san_of(domain.name) for domain in domains.values() if domain.kind != "test")
+        settings = self._settings
+        world = self._deployer().world(settings.credentials, settings.services)
+        domains = world.account.domains()
+        return [san_of(domain.name) for domain in domains.values() if domain.kind != "test"]
 
     # run, install, enhance ----------------------------------------------------------------------
 
@@ -167,7 +188,13 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         """Note that *domain*, a SAN, is to be served with this certificate.
 
         :raises errors.UsageError: when the certificate is not one of certbot's lineages.
+        :raises errors.PartnerError: when a partner cannot take it.
         """
+        paths = (cert_path, key_path, chain_path, fullchain_path)
+        errors.do_all(partial(self._take_certificate, domain, cert_path, fullchain_path),
+                      *(partial(beside.deploy_cert, domain, *paths) for beside in self._partners))
+
+    def _take_certificate(self, domain: str, cert_path: str, fullchain_path: str) -> None:
         if self._certificate is None:
             folder, lineages = Path(fullchain_path or cert_path).parent, self._deployer().lineages
             if folder.parent.resolve() != lineages.live.resolve():
@@ -178,35 +205,71 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         self._sans.add(domain.lower())
 
     def supported_enhancements(self) -> list[str]:
-        """What ``enhance`` can do."""
-        return ["redirect"]
+        """What ``enhance`` can do, here or at a partner."""
+        return sorted(errors.gather(
+            lambda: _ENHANCEMENTS, *(beside.supported_enhancements for beside in self._partners)))
 
     def enhance(self, domain: str, enhancement: str,
                 options: list[str] | str | None = None) -> None:
-        """Redirect http to https for what *domain*, a SAN, covers.
+        """Redirect http to https, or switch HSTS on, for what *domain*, a SAN, covers.
 
-        certbot calls this after ``run`` and ``install`` also when nobody asked; then the domains
-        keep what they have, and there is nothing to do.
+        certbot calls this after ``run`` and ``install`` also when nobody asked for a redirect;
+        then the domains keep what they have, and there is nothing to do for them. What only a
+        partner supports, it alone does.
 
-        :raises errors.UsageError: for an enhancement other than ``redirect``.
+        :raises errors.UsageError: for an enhancement that nobody here offers.
+        :raises errors.PartnerError: when a partner fails at it.
         """
-        if enhancement != "redirect":
-            raise errors.UsageError(f"Qiniu offers no enhancement {enhancement}")
-        if not self.config.redirect:
+        works = [partial(beside.enhance, domain, enhancement, options)
+                 for beside in self._partners]
+        if enhancement in _ENHANCEMENTS or not works:
+            works.append(partial(self._enhance_at_qiniu, domain, enhancement, options))
+        errors.do_all(*works)
+
+    def _enhance_at_qiniu(self, domain: str, enhancement: str,
+                          options: list[str] | str | None) -> None:
+        if (enhancement, options) == ("ensure-http-header", "Upgrade-Insecure-Requests"):
+            # Its Content-Security-Policy would replace the one that the domain may have.
+            logger.error("Option uir is not supported by the qiniu installer. Skipping it for %s",
+                         domain)
+            return
+        is_hsts = (enhancement, options) == ("ensure-http-header", "Strict-Transport-Security")
+        if enhancement != "redirect" and not is_hsts:
+            raise errors.UsageError(f"Qiniu offers no enhancement {enhancement} {options or ''}")
+        if not is_hsts and not self.config.redirect:
             return
         deployer = self._deployer()
         lineage = self._certificate.lineage if self._certificate else self.config.certname
         state = deployer.store.state if self._desired is None else self._desired
-        self._desired = deployer.redirect(state, lineage, domain)
+        change = deployer.hsts if is_hsts else deployer.redirect
+        self._desired = change(state, lineage, domain)
         self._touched.add(lineage)
 
     def save(self, title: str | None = None, temporary: bool = False) -> None:
         """Checkpoint and write the desired state; without a title there is nothing to end yet.
 
+        A partner's files are in the same checkpoint, so that one rollback returns all.
+
         :raises errors.QiniuError: when the domains cannot be chosen or the state not be written.
         """
-        if temporary or not title:
+        if temporary:
             return
+        works = [partial(beside.save, title) for beside in self._partners]
+        if not title:
+            errors.do_all(*works)
+            return
+        deployer = self._deployer()
+        errors.do_all(*works, self._decide)
+        if self._desired is not None:
+            if self._desired != deployer.store.state:
+                for lineage in self._touched:
+                    self._settled.difference_update(deployer.fingerprints(lineage))
+            deployer.commit(self._desired, title)
+            self._desired = None
+        self._end_checkpoint(title)
+
+    def _decide(self) -> None:
+        """Choose the domains of a certificate that is new here."""
         deployer, certificate = self._deployer(), self._certificate
         if certificate and certificate.lineage not in self._touched:
             self._desired = deployer.adopt(certificate, self._sans, self._settings,
@@ -215,12 +278,19 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
             if held:
                 self._lifted_holds[certificate.lineage] = held
             self._touched.add(certificate.lineage)
-        if self._desired is not None:
-            if self._desired != deployer.store.state:
-                for lineage in self._touched:
-                    self._settled.difference_update(deployer.fingerprints(lineage))
-            deployer.commit(self._desired, title)
-            self._desired = None
+
+    def _end_checkpoint(self, title: str) -> None:
+        """End a checkpoint with a partner's files alone, if anything in them has changed."""
+        in_progress = Path(self.config.in_progress_dir)
+        if not in_progress.is_dir():
+            return
+        from certbot_qiniu.partner import has_changes
+
+        if has_changes(in_progress):
+            self.finalize_checkpoint(title)
+            self._deployer().finalized += 1
+        else:
+            super().recovery_routine()
 
     def _ask_about(self, names: tuple[str, ...]) -> list[str]:
         """Which domains that speak http alone the user wants on HTTPS, which costs money."""
@@ -235,18 +305,20 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
     # Making it so -------------------------------------------------------------------------------
 
     def restart(self) -> None:
-        """Make Qiniu equal to the state file, then nginx; neither holds the other up.
+        """Make Qiniu equal to the state file, and nginx; neither holds the other up.
 
         :raises errors.DeployError: when anything is not as wanted; the text names all of it.
         """
         verb = self.config.verb
+        problems, self._problems = self._problems, []
+        problems += self._attempt(self._restart_partners)
         if verb == "rollback" or self._restoring:
-            self._restart_rolled_back()
+            problems += self._attempt(self._restart_rolled_back)
+            self._raise(problems)
             return
         if verb == "certonly" and not self._touched:
             display.notify("certonly deploys nothing to Qiniu by itself: the next certbot renew "
                            "does, or certbot install --cert-name now")
-        problems, self._problems = self._problems, []
         for lineage in sorted(self._touched):
             if not problems and self._is_settled(lineage):
                 continue  # the second restart of a run, after enhance had nothing to do
@@ -254,11 +326,49 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
             if verb != "enhance":
                 problems += self._attempt(self._reload_nginx, lineage)
             if verb == "install" and not problems:
-                display.notify(
-                    f"This deployed {lineage} once: certbot install does not make renewals do "
-                    f"it. For that run: certbot reconfigure --cert-name {lineage} -i qiniu "
-                    f"--qiniu-credentials {self._settings.credentials}")
+                self._tell_how_to_renew(lineage)
         self._raise(problems)
+
+    def _tell_how_to_renew(self, lineage: str) -> None:
+        """``certbot install`` stores nothing: say so, unless renewals reach Qiniu already."""
+        from certbot_qiniu.renewals import read_renewal
+
+        conf = Path(self.config.renewal_configs_dir) / f"{lineage}.conf"
+        try:
+            if read_renewal(conf).is_ours:
+                return
+        except errors.UsageError as error:
+            logger.debug("%s", error)
+        display.notify(
+            f"This deployed {lineage} once: certbot install does not make renewals do it. For "
+            f"that run: certbot reconfigure --cert-name {lineage} -i qiniu "
+            f"--qiniu-credentials {self._settings.credentials}"
+            + "".join(f" --qiniu-with {beside.name}" for beside in self._partners))
+
+    def _restart_partners(self, *, only_outdated: bool = False) -> None:
+        """Have the partners serve what is configured, and note that they do.
+
+        :param only_outdated: only if they were not restarted yet for the newest certificates.
+        :raises errors.PartnerError: when one does not.
+        """
+        from certbot_qiniu.lineages import Lineages
+
+        if not self._partners:
+            return
+        lineages = Lineages(Path(self.config.config_dir))
+        newest = {name: lineages.current(name).fingerprint for name in self._touched}
+        try:
+            store = self._deployer().store
+        except errors.StateError:
+            store = None  # reported by Qiniu's half, and no reason to leave a web server behind
+        if store and only_outdated and all(store.memory.lineage(name).nginx == fingerprint
+                                           for name, fingerprint in newest.items()):
+            return
+        errors.do_all(*(beside.restart for beside in self._partners))
+        if store:
+            for name, fingerprint in newest.items():
+                store.memory.lineage(name).nginx = fingerprint
+            store.write_memory()
 
     def _settle(self, lineage: str) -> None:
         """Reconcile one lineage; only ``renew`` does not wait for what it sends.
@@ -305,10 +415,10 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
             raise errors.DeployError("Not every domain at Qiniu is back to what it served before: "
                                      + "; ".join(dict.fromkeys(problems)))
 
-    def _attempt(self, work: Callable[[str], Any], lineage: str) -> list[str]:
+    def _attempt(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> list[str]:
         """Run *work*; a failure becomes a line of text, so that the rest goes on."""
         try:
-            work(lineage)
+            work(*args, **kwargs)
         except certbot_errors.PluginError as error:
             return [str(error)]
         return []
@@ -334,6 +444,9 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         """
         self._touched.add(lineage.lineagename)
         self._problems += self._attempt(self._converge, lineage.lineagename)
+        for beside in self._partners:
+            self._problems += self._attempt(beside.renew_deploy, lineage)
+            self._problems += self._attempt(self._end_checkpoint, f"Renewed {lineage.lineagename}")
 
     def generic_updates(self, lineage: interfaces.RenewableCert, *args: Any,
                         **kwargs: Any) -> None:
@@ -349,6 +462,10 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
             problems += self._problems
             problems += self._attempt(self._settle, name)
         problems += self._attempt(self._reload_nginx, name)
+        for beside in self._partners:
+            problems += self._attempt(beside.generic_updates, lineage)
+            problems += self._attempt(self._end_checkpoint, f"Updated {name}")
+        problems += self._attempt(self._restart_partners, only_outdated=True)
         self._raise(problems)
 
     def _converge(self, lineage: str) -> None:
@@ -380,12 +497,16 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
             super().rollback_checkpoints(rollback)
             deployer.store.load()
             deployer.hold_rolled_back(before)
+            for beside in self._partners:
+                self._problems += self._attempt(beside.rollback, rollback, own=False)
             return
         self._restoring = True
         for _ in range(min(int(rollback), deployer.finalized)):
             super().rollback_checkpoints(1)
         deployer.store.load()
         self._return_holds()
+        for beside in self._partners:
+            self._problems += self._attempt(beside.rollback, rollback, own=True)
 
     def recovery_routine(self) -> None:
         """Undo a checkpoint that was never finalized.
@@ -397,6 +518,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         if self._opened is not None:
             self._opened.store.load()
             self._return_holds()
+        errors.do_all(*(beside.recover for beside in self._partners))
 
     def _return_holds(self) -> None:
         """An install that lifted a rollback's hold has failed: the hold comes back."""
@@ -411,8 +533,8 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
 
         :raises errors.NginxError: when it is broken.
         """
-        if not self._settings.skip_nginx:
-            self._nginx().test()
+        own = [] if self._settings.skip_nginx else [self._nginx().test]
+        errors.do_all(*own, *(beside.config_test for beside in self._partners))
 
     def _nginx(self) -> Nginx:
         from certbot_qiniu.nginx import Nginx
@@ -453,6 +575,21 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
     @property
     def _renewing(self) -> bool:
         return bool(self.config.verb == "renew")
+
+    @property
+    def _partners(self) -> list[Partner]:
+        """The installers that take part; a rollback without flags finds those of all lineages."""
+        if self._beside is None:
+            from certbot_qiniu.partner import Partner
+
+            settings = self._settings
+            chosen = {(settings.partner or "", settings.partner_options)}
+            if self.config.verb == "rollback" and not settings.partner:
+                chosen = {(lineage.partner, lineage.partner_options)
+                          for lineage in self._deployer().store.memory.lineages.values()}
+            self._beside = [Partner(name, options, self.config)
+                            for name, options in sorted(chosen) if name]
+        return self._beside
 
     def _tell(self, text: str) -> None:
         """Show a line; in a renewal, which a timer runs, only the log gets it."""

@@ -17,6 +17,9 @@ from certbot_qiniu import errors
 
 CERTIFICATE_PREFIX = "certbot_"
 CERTIFICATE_NAME_LIMIT = 64
+SERVICES = ("cdn", "kodo", "pili")
+"""Qiniu's services that have domains, in the order in which a name is looked for in them."""
+
 FINGERPRINT_DIGITS = 12
 """Hex digits of the fingerprint in a certificate's name at Qiniu: enough to tell our own apart."""
 
@@ -52,6 +55,7 @@ class Certificate:
         try:
             pem = fullchain_path.read_bytes()
             leaf = x509.load_pem_x509_certificate(pem)
+            fullchain = pem.decode("ascii")
         except (OSError, ValueError) as error:
             raise errors.UsageError(
                 f"Could not read the certificate {fullchain_path}: {error}") from error
@@ -61,7 +65,7 @@ class Certificate:
         except x509.ExtensionNotFound:
             names = ()
         return cls(lineage, leaf.fingerprint(hashes.SHA256()).hex(), names,
-                   leaf.not_valid_before_utc, leaf.not_valid_after_utc, pem.decode("ascii"),
+                   leaf.not_valid_before_utc, leaf.not_valid_after_utc, fullchain,
                    key_path)
 
     @property
@@ -113,6 +117,17 @@ class RemoteCertificate:
                 and self.not_after in (0, int(certificate.not_after.timestamp()))
                 and (not self.names or {n.lower() for n in self.names} == set(certificate.names)))
 
+    def is_twin_of(self, certificate: Certificate) -> bool:
+        """Whether this is *certificate* as another program uploaded it, under a name of its own.
+
+        The list has no fingerprint, but one authority does not issue twice for the same SANs with
+        the same seconds.
+        """
+        return (parse_certificate_name(self.name) is None
+                and (self.not_before, self.not_after) == (
+                    int(certificate.not_before.timestamp()), int(certificate.not_after.timestamp()))
+                and {n.lower() for n in self.names} == set(certificate.names))
+
 
 @dataclass(frozen=True)
 class Binding:
@@ -121,7 +136,8 @@ class Binding:
     :ivar protocol: ``https`` or ``http``.
     :ivar fingerprint: our certificate's, or "" where it is not ours.
     :ivar cert_id: Qiniu's id, for a certificate that is not ours; "" otherwise.
-    :ivar force_https: true, false, or None for "as it is"; likewise *http2*.
+    :ivar force_https: true, false, or None for "as it is"; likewise *http2* and *hsts*, the
+        header ``Strict-Transport-Security``.
     """
 
     protocol: str = "https"
@@ -129,6 +145,7 @@ class Binding:
     cert_id: str = ""
     force_https: bool | None = None
     http2: bool | None = None
+    hsts: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -148,6 +165,8 @@ class Domain:
     :ivar cname: where the domain's CNAME points.
     :ivar operable: false where Qiniu lets this account change nothing.
     :ivar cert_id: the certificate bound, "" for none.
+    :ivar force_https: None where it is unknown, or the service has no such setting; likewise
+        *http2* and *hsts*.
     """
 
     name: str
@@ -165,6 +184,7 @@ class Domain:
     cert_id: str = ""
     force_https: bool | None = None
     http2: bool | None = None
+    hsts: bool | None = None
 
 
 def canonical_domain(text: str) -> str:

@@ -11,7 +11,16 @@ from dataclasses import replace
 
 from certbot_qiniu import errors
 from certbot_qiniu.model import Binding, Domain, RemoteCertificate, parse_certificate_name
-from certbot_qiniu.plan import Selection, binding_of, candidates, needs_reading, select, serves
+from certbot_qiniu.plan import (
+    DAY,
+    HTTPS_OPERATIONS,
+    Selection,
+    binding_of,
+    candidates,
+    needs_reading,
+    select,
+    serves,
+)
 from certbot_qiniu.state import Managed, Record, Sent, Upload
 from certbot_qiniu.world import World
 
@@ -23,19 +32,18 @@ def discover(world: World, names: Collection[str], explicit: Sequence[str] | Non
     :raises errors.ApiError: when the account's lists or a candidate cannot be read.
     """
     listed = dict(world.account.domains())
-    for name in explicit or ():
-        # A domain added a moment ago may be missing in Qiniu's cached list.
-        if name not in listed and (domain := world.account.observe(name)):
-            listed[name] = domain
+    unseen = _look_up(world, explicit or (), listed)
     state = world.store.state
     managed = {name for name, entry in state.items() if entry.lineage == lineage}
     fresh = [domain for domain in candidates(listed.values(), names, explicit, managed)
              if domain.name not in managed]
     details, failures = read_details(world, [domain.name for domain in fresh], listed)
+    failures |= unseen
     listed.update({name: domain for name, domain in details.items() if domain})
     taken = set()
     unknown = {domain.cert_id for domain in details.values() if domain and domain.cert_id}
     if unknown - set(world.memory.uploads) and explicit is None:
+        adopt_copies(world, lineage)  # who has lost the memory is no stranger to himself
         taken = {cert_id for cert_id, item in world.account.certificates().items()
                  if item.order_id and item.not_after > world.clock()}
     selection = select(
@@ -53,15 +61,36 @@ def check_listed(world: World, names: Collection[str], explicit: Sequence[str] |
     :param names: the SANs that are asked for, none if they are not known yet.
     :raises errors.QiniuError: when the account cannot be used, or a domain not be served.
     """
+    world.memory.listings.clear()  # the user may just have added a domain, and wait for it here
     domains = dict(world.account.domains())
     if not explicit or not names:
         return
-    for name in explicit:
-        if name not in domains and (found := world.account.observe(name)):
-            domains[name] = found
-    problems = select(domains, names, explicit, lineage="", state={}).problems
-    if problems:
-        raise errors.UsageError("; ".join(problems))
+    unseen = _look_up(world, explicit, domains)
+    problems = select(domains, names, [name for name in explicit if name not in unseen],
+                      lineage="", state={}).problems
+    if problems or unseen:
+        raise errors.UsageError("; ".join([*problems, *map(str, unseen.values())]))
+
+
+def _look_up(world: World, names: Iterable[str], listed: dict[str, Domain],
+             ) -> dict[str, errors.QiniuError]:
+    """Add to *listed* what it lacks of *names*: a domain added a moment ago may be missing.
+
+    :returns: those of which it is unknown whether they exist.
+    """
+    failures: dict[str, errors.QiniuError] = {}
+    for name in names:
+        if name not in listed:
+            try:
+                domain = world.account.observe(name)
+            except errors.ApiError as error:
+                failures[name] = errors.UsageError(
+                    f"{name} is in no list of this Qiniu account, as far as it can be seen: "
+                    f"{error}")
+                continue
+            if domain:
+                listed[name] = domain
+    return failures
 
 
 def remember_baselines(world: World, names: Iterable[str], lineage: str,
@@ -93,14 +122,25 @@ def read_details(world: World, names: Sequence[str], listed: dict[str, Domain],
     read = []
     for name in names:
         entry, record = listed.get(name), world.memory.domains.get(name)
-        if entry and record and record.seen and not needs_reading(entry, record, world.clock()):
+        if entry and record and record.seen and not needs_reading(
+                entry, record, world.clock(),
+                trusted_seconds=_trusted_seconds(world, name, record.seen)):
             found[name] = replace(record.seen, operation=entry.operation,
                                   operable=entry.operable, state_reason=entry.state_reason)
         else:
             read.append(name)
-    for name, result in zip(read, world.parallel(world.account.observe, read), strict=True):
+
+    def read_one(name: str) -> Domain | None:
+        record = world.memory.domains.get(name)
+        return world.account.observe(name, record.service if record else "")
+
+    for name, result in zip(read, world.parallel(read_one, read), strict=True):
         if isinstance(result, errors.QiniuError):
             failures[name] = result
+            continue
+        if result is None and name in listed:
+            failures[name] = errors.Unreachable(
+                f"read the domain {name}", "Qiniu's list has it, and its details are not to be had")
             continue
         found[name] = result
         if result:
@@ -109,15 +149,34 @@ def read_details(world: World, names: Sequence[str], listed: dict[str, Domain],
     return found, failures
 
 
+def _trusted_seconds(world: World, name: str, seen: Domain) -> float:
+    """How long *seen* is believed: a day, and two where a new certificate is about to be sent.
+
+    Otherwise the day's reading would fall into every other renewal and double its calls. An
+    ordinary run, any on the day before, has done it then.
+    """
+    wanted, upload = world.store.state.get(name), world.memory.uploads.get(seen.cert_id)
+    is_outdated = wanted and upload and upload.fingerprint != wanted.binding.fingerprint
+    return 2 * DAY if is_outdated else DAY
+
+
 def observe(world: World, names: Sequence[str], *, refresh: bool,
             ) -> tuple[dict[str, Domain], dict[str, errors.QiniuError]]:
     """What the named domains serve now, with as few calls as the lists allow."""
-    listed = world.account.domains(refresh=refresh)
+    listed, unlisted = world.account.survey(refresh=refresh)
+    failures: dict[str, errors.QiniuError] = {}
+    for name in names:
+        service = world.memory.domains.get(name, Record()).service
+        if service in unlisted and (name not in listed or listed[name].service != service):
+            failures[name] = unlisted[service]
     observed = {name: listed[name] for name in names
-                if name in listed and listed[name].state == "processing"}
-    observed.update(_published(world, [name for name in names if name not in observed], listed))
-    details, failures = read_details(
-        world, [name for name in names if name not in observed], listed)
+                if name in listed and name not in failures
+                and listed[name].state == "processing"}
+    rest = [name for name in names if name not in observed and name not in failures]
+    observed.update(_published(world, rest, listed))
+    details, unread = read_details(
+        world, [name for name in rest if name not in observed], listed)
+    failures |= unread
     observed.update({name: domain for name, domain in details.items() if domain})
     for name, domain in observed.items():
         world.account.note(domain)
@@ -131,25 +190,28 @@ def _published(world: World, names: Iterable[str], listed: dict[str, Domain]) ->
     Proof is that the domain has changed since we read it, is at rest, and stands in the list
     of the domains with the certificate that we sent: no older state looks like that.
     """
-    by_certificate: dict[str, list[str]] = {}
+    by_certificate: dict[tuple[str, str], list[str]] = {}
     sent: dict[str, Sent] = {}
     for name in names:
         entry, record = listed.get(name), world.memory.domains.get(name)
         if (entry and record and record.sent and record.seen and entry.state == "success"
                 and entry.modified != record.seen.modified
-                and record.sent.binding.cert_id and entry.protocol == "https"):
-            by_certificate.setdefault(record.sent.binding.cert_id, []).append(name)
+                and record.sent.binding.cert_id and record.sent.binding.hsts is None
+                and entry.protocol == "https"):
+            by_certificate.setdefault(
+                (entry.service, record.sent.binding.cert_id), []).append(name)
             sent[name] = record.sent
     proven: dict[str, Domain] = {}
-    for cert_id, waiting in by_certificate.items():
+    for (service, cert_id), waiting in by_certificate.items():
         if len(waiting) < 3:
             continue  # reading them costs no more than asking
-        users = world.account.users(RemoteCertificate(cert_id, "")) or set()
+        users = world.account.services[service].users(RemoteCertificate(cert_id, "")) or set()
         for name in users.intersection(waiting):
             binding = sent[name].binding
+            seen = world.memory.domains[name].seen
             proven[name] = replace(
-                listed[name], detailed=True, cert_id=cert_id,
-                force_https=binding.force_https, http2=binding.http2)
+                listed[name], detailed=True, cert_id=cert_id, force_https=binding.force_https,
+                http2=binding.http2, hsts=seen.hsts if seen else None)
             world.memory.update(name, seen=proven[name], seen_at=world.clock())
     return proven
 
@@ -163,7 +225,8 @@ def _account_for(world: World, name: str, domain: Domain) -> None:
         return
     sent = record.sent
     changes: dict[str, object] = {"processing_since": 0.0}
-    if sent and _shows(domain, sent.binding):
+    failed = domain.state == "failed" and domain.operation in HTTPS_OPERATIONS
+    if sent and not failed and _shows(domain, sent.binding):
         changes |= {"confirmed": sent, "sent": None}
     elif sent and domain.state == "success":
         changes |= {"sent": None}  # it never took effect, or was undone since
@@ -206,14 +269,16 @@ def recognise(world: World, wanted: Iterable[Managed]) -> dict[str, errors.Qiniu
 def adopt_copies(world: World, lineage: str) -> None:
     """Remember every certificate at Qiniu that is a version of *lineage* in certbot's archive.
 
+    One that another program uploaded, such as a deploy hook, serves as well; under its own name it
+    is never deleted.
+
     :raises errors.ApiError: when the list cannot be had.
     """
-    versions = {certificate.remote_name: certificate
-                for certificate in world.lineages.versions(lineage)}
+    versions = list(world.lineages.versions(lineage))
     for item in world.account.certificates().values():
-        certificate = versions.get(item.name)
-        if certificate and item.is_copy_of(certificate):
-            world.memory.uploads[item.cert_id] = Upload(certificate.fingerprint, lineage)
+        for certificate in versions:
+            if item.is_copy_of(certificate) or item.is_twin_of(certificate):
+                world.memory.uploads[item.cert_id] = Upload(certificate.fingerprint, lineage)
 
 
 def _shows(domain: Domain, sent: Binding) -> bool:

@@ -11,12 +11,21 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from certbot_qiniu.model import Binding, Domain, RemoteCertificate, covering_name, san_of
+from certbot_qiniu.model import (
+    FINGERPRINT_DIGITS,
+    Binding,
+    Domain,
+    RemoteCertificate,
+    covering_name,
+    parse_certificate_name,
+    san_of,
+)
 from certbot_qiniu.state import Managed, Record, State
 
 DAY = 86_400.0
 
 HTTPS_OPERATIONS = frozenset({"sslize", "unsslize", "modify_https_conf", "modify_https_crt"})
+HEADER_OPERATIONS = frozenset({"update_resp_header"})
 """Qiniu's names for the operations that a change of ours starts."""
 
 DEAD_STATES = {
@@ -32,6 +41,7 @@ class Verb(Enum):
 
     BIND = "bind"  # one change: certificate, force_https and http2 together
     UNBIND = "unbind"  # back to http
+    HSTS = "hsts"  # a change of its own, once the others are published
     WAIT = "wait"  # our own change is being published
     QUEUE = "queue"  # busy with another change; ours has to wait for it
     KEEP = "keep"
@@ -62,7 +72,7 @@ class Reason(Enum):
 class Action:
     """One step of a plan.
 
-    :ivar binding: what to send, settings all decided; for BIND only. Its certificate is a
+    :ivar binding: what to send, settings all decided; for BIND and HSTS. Its certificate is a
         fingerprint, where it is ours, until it is applied.
     :ivar enable: the domain speaks http now and is switched to HTTPS.
     :ivar text: what a human is told: the finding of a FAIL, or a remark.
@@ -116,6 +126,7 @@ def decide(name: str, wanted: Binding, known: Knowledge) -> Action:
     domain = known.observed.get(name)
     record = known.records.get(name, Record())
     explicit = name in known.explicit
+    wanted = replace(wanted, hsts=_hsts(wanted, record))
     if domain is None:
         text = f"{name} does not exist in this Qiniu account as a domain of its {record.service}"
         return Action(Verb.FAIL if explicit else Verb.FORGET, name, Reason.NOT_FOUND,
@@ -128,7 +139,11 @@ def decide(name: str, wanted: Binding, known: Knowledge) -> Action:
                       text=f"{name} {DEAD_STATES[domain.state]}{cause} and cannot be changed")
     if domain.state == "processing":
         return _in_processing(domain, record, wanted, known)
-    if in_sync:
+    failed = domain.state == "failed" and domain.operation in HTTPS_OPERATIONS and record.sent
+    # Where just this change has failed, a binding that is shown all the same proves nothing.
+    doubtful = (failed and wanted.protocol == "https"
+                and _satisfies(failed.binding, wanted, known.ids))
+    if in_sync and not doubtful:
         return Action(Verb.KEEP, name, Reason.IN_SYNC)
     if not domain.operable:
         return Action(Verb.FAIL if explicit or record.confirmed else Verb.SKIP, name,
@@ -136,12 +151,13 @@ def decide(name: str, wanted: Binding, known: Knowledge) -> Action:
                       text=f"{name} cannot be changed by this account; ask Qiniu's support")
     stranger = known.strangers.get(domain.cert_id)
     if (stranger and not known.takeover and wanted.fingerprint
-            and stranger.not_after > known.expiry.get(wanted.fingerprint, 0)):
+            and _is_newer(stranger, wanted.fingerprint, known.expiry)):
         return Action(Verb.FAIL, name, Reason.FOREIGN, text=(
             f"{name} serves {stranger.name}, a newer certificate that another certbot-qiniu "
             f"installation put there. Let one of the two manage it: leave it out of "
-            f"--qiniu-domains here or there; certbot install takes it over to this machine"))
-    failed = domain.state == "failed" and domain.operation in HTTPS_OPERATIONS and record.sent
+            f"--qiniu-domains here, or leave it out there and run certbot install here"))
+    if not doubtful and serves(domain, replace(wanted, hsts=None), known.ids):
+        return _switch_hsts(domain, wanted)
     if wanted.protocol == "http":
         return Action(Verb.UNBIND, name,
                       Reason.PUBLICATION_FAILED if failed else Reason.RESTORE,
@@ -160,6 +176,34 @@ def decide(name: str, wanted: Binding, known: Knowledge) -> Action:
                   text=domain.state_reason if failed else "")
 
 
+def _hsts(wanted: Binding, record: Record) -> bool | None:
+    """The HSTS to strive for: what we switched on and nobody wants any more is switched off."""
+    if record.hsts == "refused":
+        return None
+    return False if wanted.hsts is None and record.hsts == "ours" else wanted.hsts
+
+
+def _switch_hsts(domain: Domain, wanted: Binding) -> Action:
+    """The change of a domain that is as *wanted* but for HSTS."""
+    if domain.state == "failed":
+        cause = f" ({domain.state_reason})" if domain.state_reason else ""
+        return Action(Verb.FAIL, domain.name, Reason.PUBLICATION_FAILED, text=(
+            f"Qiniu could not publish the last change of {domain.name}{cause}, so its header "
+            "Strict-Transport-Security cannot be changed; see Qiniu's console"))
+    return Action(Verb.HSTS, domain.name, Reason.SETTINGS_DIFFER, replace(
+        wanted, cert_id=domain.cert_id, force_https=domain.force_https, http2=domain.http2))
+
+
+def _is_newer(stranger: RemoteCertificate, own: str, expiry: Mapping[str, float]) -> bool:
+    """Whether another installation's certificate goes before our *own*.
+
+    Of two that end in the same second it is the same one for both, or each would take the domain
+    back from the other for ever.
+    """
+    _, digits = parse_certificate_name(stranger.name) or ("", "")
+    return (stranger.not_after, digits) > (expiry.get(own, 0), own[:FINGERPRINT_DIGITS])
+
+
 def _in_processing(domain: Domain, record: Record, wanted: Binding, known: Knowledge) -> Action:
     """A domain that Qiniu is publishing refuses every change: wait for it, for whoever's it is."""
     name = domain.name
@@ -171,7 +215,11 @@ def _in_processing(domain: Domain, record: Record, wanted: Binding, known: Knowl
             f"{name} has been stuck in the state processing since its operation "
             f"{domain.operation or '(unknown)'}; please finish or cancel it.”"))
     sent = record.sent
-    ours = sent is not None and domain.operation in HTTPS_OPERATIONS
+    if (sent is None and domain.operation not in HTTPS_OPERATIONS and record.confirmed
+            and _satisfies(record.confirmed.binding, wanted, known.ids)):
+        return Action(Verb.KEEP, name, Reason.IN_SYNC)  # it has ours, and that is not changing
+    ours = sent is not None and domain.operation in (
+        HTTPS_OPERATIONS if sent.binding.hsts is None else HEADER_OPERATIONS)
     if sent and ours and _satisfies(sent.binding, wanted, known.ids):
         return Action(Verb.WAIT, name, Reason.PUBLISHING)
     whose = "our own earlier change" if ours else f"another change ({domain.operation})"
@@ -191,7 +239,7 @@ def _restoring(action: Action) -> Action:
 
 def serves(domain: Domain, wanted: Binding, ids: Mapping[str, frozenset[str]]) -> bool:
     """Whether *domain* is bound as *wanted*; settings that are None, on either side, match all."""
-    if domain.protocol != wanted.protocol:
+    if domain.protocol != wanted.protocol or not _agree(domain.hsts, wanted.hsts):
         return False
     if wanted.protocol == "http":
         return True
@@ -204,7 +252,7 @@ def serves(domain: Domain, wanted: Binding, ids: Mapping[str, frozenset[str]]) -
 
 def _satisfies(sent: Binding, wanted: Binding, ids: Mapping[str, frozenset[str]]) -> bool:
     """Whether what was sent is what is wanted."""
-    if sent.protocol != wanted.protocol:
+    if sent.protocol != wanted.protocol or not _agree(sent.hsts, wanted.hsts):
         return False
     if sent.protocol == "http":
         return True
@@ -231,7 +279,7 @@ def resolve(wanted: Binding, domain: Domain, record: Record) -> Binding:
     else:
         force, http2 = True, True
     return replace(
-        wanted,
+        wanted, hsts=None,  # no part of this change
         force_https=bool(force if wanted.force_https is None else wanted.force_https),
         http2=bool(http2 if wanted.http2 is None else wanted.http2))
 
@@ -300,6 +348,8 @@ def select(domains: Mapping[str, Domain], names: Collection[str], explicit: Sequ
 
     if explicit is not None:
         return _listed(domains, names, explicit, lineage, owner, takeover)
+    # A rehearsal may not know the lineage; then no domain can be its own.
+    own = {name for name in state if lineage and owner(name) == lineage}
     chosen, left_out, http_only = [], [], []
     for name, domain in sorted(domains.items()):
         if not covering_name(names, name):
@@ -309,9 +359,9 @@ def select(domains: Mapping[str, Domain], names: Collection[str], explicit: Sequ
             left_out.append((name, why_not))
         elif owner(name) not in ("", lineage):
             left_out.append((name, f"is managed by the lineage {owner(name)}"))
-        elif owner(name) != lineage and domain.cert_id and domain.cert_id in foreign:
+        elif name not in own and domain.cert_id and domain.cert_id in foreign:
             left_out.append((name, "is managed by another certbot-qiniu installation"))
-        elif san_of(name) in names or owner(name) == lineage:
+        elif san_of(name) in names or name in own:
             chosen.append(name)
         elif domain.protocol != "https":
             http_only.append(name)
@@ -350,8 +400,8 @@ def _not_found(name: str, domains: Mapping[str, Domain]) -> str:
     if len(domains) > 20:
         has += f" and {len(domains) - 20} more"
     hint = f"Did you mean {' or '.join(near)}? " if near else ""
-    return (f"{name} is no CDN domain of this Qiniu account (a source domain of a Kodo bucket, "
-            f"自定义源站域名, is none). {hint}The account has: {has}")
+    return (f"{name} is no domain of this Qiniu account in the services that --qiniu-services "
+            f"names. {hint}The account has: {has}")
 
 
 def _usable(domain: Domain) -> str | None:
@@ -371,17 +421,20 @@ def _usable(domain: Domain) -> str | None:
 # What is still true ---------------------------------------------------------------------------
 
 
-def needs_reading(listed: Domain, record: Record | None, now: float) -> bool:
+def needs_reading(listed: Domain, record: Record | None, now: float, *,
+                  trusted_seconds: float = DAY) -> bool:
     """Whether the list alone does not tell what *listed* serves.
 
     Its ``modifyAt`` and state are as at the last detailed read: then nobody has changed it. Once
     a day it is read all the same, should Qiniu not move that field for every change.
+
+    :param trusted_seconds: how long what was read is believed.
     """
     if record is None or record.seen is None or record.sent:
         return True
     return (record.seen.modified != listed.modified or record.seen.state != listed.state
             or record.seen.protocol != listed.protocol or not listed.modified
-            or now - record.seen_at >= DAY)
+            or not 0 <= now - record.seen_at < trusted_seconds)
 
 
 def superseded(fingerprints: Mapping[str, str], needed: Collection[str],
@@ -399,7 +452,7 @@ def superseded(fingerprints: Mapping[str, str], needed: Collection[str],
             copies = [cert_id for cert_id, other in fingerprints.items() if other == fingerprint]
             keeper = next((cert_id for cert_id in copies if cert_id in bound), copies[0])
             found += [cert_id for cert_id in copies if cert_id != keeper]
-    return found
+    return [cert_id for cert_id in found if cert_id not in bound]
 
 
 def kept_fingerprints(state: State, checkpoints: Iterable[State], lineage: str,
@@ -407,9 +460,11 @@ def kept_fingerprints(state: State, checkpoints: Iterable[State], lineage: str,
     """The fingerprints of *lineage* that the state and the last *keep* older ones need."""
     needed = {entry.binding.fingerprint for entry in state.values()}
     older: list[str] = []
-    for checkpoint in checkpoints:
+    for checkpoint in checkpoints if keep else ():
         for entry in checkpoint.values():
             fingerprint = entry.binding.fingerprint
             if entry.lineage == lineage and fingerprint not in needed and fingerprint not in older:
                 older.append(fingerprint)
+        if len(older) >= keep:
+            break  # certbot never throws a checkpoint away: years of them are not read
     return needed | set(older[:keep])

@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 BUSY_CODES = frozenset({400030, 400999})
 UNCHANGED_CODES = frozenset({400910, 400013})
+BAD_REQUEST = 400
 GONE_CODES = frozenset({400401, 404908})
 QUOTA_CODE = 400500
 MINIMUM_DAYS = 30
@@ -76,8 +77,31 @@ def reconcile(world: World, scope: Collection[str], options: Options) -> Outcome
 
 
 @dataclass(frozen=True)
+class Look:
+    """What a reconcile sees, and what it would do about it.
+
+    :ivar failures: domains that could not be read.
+    :ivar unrecognised: fingerprints of certificates that could not be looked for at Qiniu.
+    """
+
+    actions: list[Action]
+    observed: dict[str, Domain]
+    failures: dict[str, errors.QiniuError]
+    unrecognised: dict[str, errors.QiniuError]
+
+
+def look(world: World, scope: Collection[str], options: Options) -> Look:
+    """What :func:`reconcile` would begin with; nothing is changed at Qiniu.
+
+    :raises errors.QiniuError: when the account's lists cannot be read.
+    """
+    run = _Run(world, scope, options)
+    return run.look([*run.wanted, *run.restore], refresh=False)
+
+
+@dataclass(frozen=True)
 class _Job:
-    """One change that is about to be sent; without a certificate it is the way back to http."""
+    """One change that is about to be sent; with a certificate where it binds one."""
 
     action: Action
     domain: Domain
@@ -144,19 +168,11 @@ class _Run:
 
         :returns: the names that are not settled yet, and whether to look at them at once.
         """
-        wanted = [self.wanted[name] for name in names if name in self.wanted]
-        recognition = recognise(self.world, wanted)
-        observed, failures = observe(self.world, names, refresh=refresh)
-        for name, error in failures.items():
-            self.failed[name] = str(error)
-        actions = plan(
-            [entry for entry in wanted if entry.name not in failures],
-            {name: self.restore[name] for name in names
-             if name in self.restore and name not in failures},
-            self.knowledge(observed, wanted))
+        seen = self.look(names, refresh=refresh)
+        actions, recognition = seen.actions, seen.unrecognised
+        self.failed.update({name: str(error) for name, error in seen.failures.items()})
         waiting = [action.name for action in actions if action.verb is Verb.WAIT]
-        self.busy.update({action.name: action.text for action in actions
-                          if action.verb is Verb.QUEUE})
+        self.busy = {action.name: action.text for action in actions if action.verb is Verb.QUEUE}
         queued = [action.name for action in actions if action.verb is Verb.QUEUE]
         changes = []
         for action in actions:
@@ -168,19 +184,33 @@ class _Run:
                 self.forget(action)
             elif action.verb is Verb.KEEP and self.sends.get(action.name):
                 self.world.say(f"{action.name}: published")
-            elif action.verb in (Verb.BIND, Verb.UNBIND):
+            elif action.verb in (Verb.BIND, Verb.UNBIND, Verb.HSTS):
                 fingerprint = action.binding.fingerprint if action.binding else ""
                 if fingerprint in recognition:
                     self.upload_errors[fingerprint] = str(recognition[fingerprint])
                 elif self.may_send(action):
                     changes.append(action)
-        sent, again = self.apply(changes, observed)
+        sent, again = self.apply(changes, seen.observed)
         if self.options.wait:
             waiting += sent
         else:
-            self.outcome.pending += waiting + sent
-            waiting = []
+            self.outcome.pending += waiting
+            # What takes no time to publish is read back in any case.
+            waiting = [name for name in sent if not self.publishes(seen.observed[name])]
+            self.outcome.pending += [name for name in sent if name not in waiting]
         return waiting + queued + again, bool(again) and not waiting and not queued
+
+    def look(self, names: list[str], *, refresh: bool) -> Look:
+        """Observe and plan, over *names*."""
+        wanted = [self.wanted[name] for name in names if name in self.wanted]
+        unrecognised = recognise(self.world, wanted)
+        observed, failures = observe(self.world, names, refresh=refresh)
+        actions = plan(
+            [entry for entry in wanted if entry.name not in failures],
+            {name: self.restore[name] for name in names
+             if name in self.restore and name not in failures},
+            self.knowledge(observed, wanted))
+        return Look(actions, observed, failures, unrecognised)
 
     def may_send(self, action: Action) -> bool:
         """Whether to send this change now; says why not, and what failed before."""
@@ -228,7 +258,8 @@ class _Run:
                 self.world.say(f"{action.name}: back to what it was before certbot managed it")
         else:
             self.forgotten.append(action.name)
-        self.memory.update(action.name, lineage="", baseline=None, sent=None, confirmed=None)
+        self.memory.update(
+            action.name, lineage="", baseline=None, sent=None, confirmed=None, hsts="")
 
     # Applying --------------------------------------------------------------------------------
 
@@ -241,7 +272,7 @@ class _Run:
         jobs = []
         for action in actions:
             binding, certificate = action.binding, None
-            if binding is not None:
+            if binding is not None and action.verb is Verb.BIND:
                 try:
                     certificate = self.certificate_for(action.name, binding)
                 except errors.QiniuError as error:
@@ -255,11 +286,15 @@ class _Run:
         before = {job.name: self.memory.domains.get(job.name, Record()) for job in jobs}
         for job in jobs:
             self.memory.update(job.name, sent=Sent(job.binding, self.world.clock()))
+            if job.action.verb is Verb.HSTS and job.binding.hsts:
+                self.memory.update(job.name, hsts="ours")
         self.store.write_memory()  # before anything is sent: a crash must not hide what was
 
         def send(job: _Job) -> None:
             service = self.account.services[job.domain.service]
-            if job.certificate is None:
+            if job.action.verb is Verb.HSTS:
+                service.set_hsts(job.domain, on=bool(job.binding.hsts))
+            elif job.certificate is None:
                 service.unbind(job.domain)
             else:
                 service.bind(job.domain, job.certificate, job.binding)
@@ -280,15 +315,24 @@ class _Run:
         return sent, again
 
     def note_sent(self, job: _Job) -> None:
-        if self.account.services[job.domain.service].publishes:
+        if job.action.verb is Verb.HSTS:
+            what = f"HSTS switched {'on' if job.binding.hsts else 'off'}"
+            operation = "update_resp_header"
+            self.memory.update(job.name, hsts="ours" if job.binding.hsts else "")
+        elif job.certificate is None:
+            what, operation = "switched back to http", "unsslize"
+        else:
+            what = f"certificate {job.certificate.name} sent to Qiniu"
+            what += ", HTTPS switched on" if job.action.enable else ""
+            operation = "sslize" if job.action.enable else "modify_https_conf"
+        if self.publishes(job.domain):
             self.memory.update(job.name, processing_since=self.world.clock())
-            operation = "unsslize" if job.certificate is None else (
-                "sslize" if job.action.enable else "modify_https_conf")
             self.account.note(replace(job.domain, state="processing", operation=operation))
         self.outcome.changed.append(job.name)
-        what = (f"certificate {job.certificate.name} sent to Qiniu" if job.certificate
-                else "switched back to http")
-        self.world.say(f"{job.name}: {what}{', HTTPS switched on' if job.action.enable else ''}")
+        self.world.say(f"{job.name}: {what}")
+
+    def publishes(self, domain: Domain) -> bool:
+        return self.account.services[domain.service].publishes
 
     def refused(self, job: _Job, error: errors.Refused) -> bool:
         """Deal with a refusal; true when the domain is to be looked at again at once."""
@@ -301,25 +345,40 @@ class _Run:
         if first and error.code in UNCHANGED_CODES:
             self.memory.update(name, seen=None)
             return True
-        if first and error.code in GONE_CODES and job.binding.fingerprint:
+        if job.action.verb is Verb.HSTS and error.status == BAD_REQUEST:
+            self.memory.update(name, hsts="refused")
+            logger.warning("%s. %s keeps the headers that it has; everything else about it is as "
+                           "wanted. Ask again with certbot enhance --hsts", error, name)
+            return False
+        if first and job.certificate and job.binding.fingerprint and self.is_gone(job, error):
             self.memory.uploads.pop(job.binding.cert_id, None)
-            try:
-                self.account.certificates(refresh=True)
-            except errors.ApiError as unreadable:
-                logger.debug("%s", unreadable)
             return True
-        if job.certificate is None:
+        if job.action.verb is Verb.UNBIND:
             self.forget_refused(name, error)
         else:
             self.failed[name] = str(error)
         return False
+
+    def is_gone(self, job: _Job, error: errors.Refused) -> bool:
+        """Whether a bind was refused because Qiniu no longer has the certificate."""
+        gone = error.code in GONE_CODES
+        # Only the CDN has codes; elsewhere the list has to tell.
+        if gone or error.code == error.status:
+            try:
+                listed = self.account.certificates(refresh=True)
+            except errors.ApiError as unreadable:
+                logger.debug("%s", unreadable)
+            else:
+                gone = gone or job.binding.cert_id not in listed
+        return gone
 
     def forget_refused(self, name: str, error: errors.Refused) -> None:
         """Qiniu will not switch HTTPS off while a certificate is valid: say so, once."""
         self.failed[name] = (
             f"{error}. {name} served http before certbot managed it, and Qiniu does not let "
             "HTTPS be switched off now; it keeps HTTPS and its present certificate, and is no "
-            "longer managed. Qiniu's console may switch it off once the certificate has expired")
+            "longer managed. Qiniu's console may be able to, for a CDN domain once the "
+            "certificate has expired")
         self.memory.update(name, lineage="", baseline=None, sent=None, confirmed=None)
 
     def certificate_for(self, name: str, binding: Binding) -> RemoteCertificate:

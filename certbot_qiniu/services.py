@@ -7,17 +7,23 @@ one is another class here.
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from certbot_qiniu import errors
+from certbot_qiniu.kodo import Kodo
 from certbot_qiniu.model import Binding, Domain, RemoteCertificate
+from certbot_qiniu.pili import Pili
+from certbot_qiniu.state import Notes
 
 if TYPE_CHECKING:
     from certbot_qiniu.api import QiniuClient
+
+logger = logging.getLogger(__name__)
 
 LISTS_MAX_AGE_SECONDS = 600.0
 """A run over hundreds of lineages asks for the lists once, one that lasts hours asks again."""
@@ -50,6 +56,12 @@ class Service(Protocol):
         :raises errors.ApiError: when Qiniu refuses or does not answer.
         """
 
+    def set_hsts(self, domain: Domain, *, on: bool) -> None:
+        """Switch HSTS on or off; asked only where an observed domain says which it is.
+
+        :raises errors.ApiError: when Qiniu refuses or does not answer.
+        """
+
     def users(self, certificate: RemoteCertificate) -> set[str] | None:
         """The domains that serve *certificate*, by one list; None where no list can tell."""
 
@@ -78,6 +90,9 @@ class Cdn:
     def unbind(self, domain: Domain) -> None:
         self._client.unbind_certificate(domain.name)
 
+    def set_hsts(self, domain: Domain, *, on: bool) -> None:
+        self._client.set_hsts(domain.name, on=on)
+
     def users(self, certificate: RemoteCertificate) -> set[str] | None:
         found = {domain.name for domain in self._client.list_domains(certificate.cert_id)}
         if found and self._filter_works is None:
@@ -93,13 +108,22 @@ class Account:
     """One Qiniu account, with its lists fetched once.
 
     :param services: its services, in the order in which a domain is looked for in them.
+    :ivar optional: services that an account may well not have: that the list of one cannot be
+        had is an error only for what is managed there.
+    :ivar guards: services that are asked who uses a certificate although they are not chosen.
+    :ivar notes: what earlier runs have left.
     """
 
     def __init__(self, client: QiniuClient, services: Iterable[Service] = (), *,
                  clock: Callable[[], float] = time.monotonic) -> None:
         self.client = client
         self.services = {service.name: service for service in services} or {"cdn": Cdn(client)}
+        self.optional: Collection[str] = ()
+        self.guards: Collection[Service] = ()
+        self.notes = Notes()
         self._clock = clock
+        self._failures: dict[str, errors.ApiError] = {}
+        self._listed: dict[str, list[Domain]] = {}
         self._domains: dict[str, Domain] | None = None
         self._certificates: dict[str, RemoteCertificate] | None = None
         self._listed_at = {"domains": 0.0, "certificates": 0.0}
@@ -107,16 +131,66 @@ class Account:
     def domains(self, *, refresh: bool = False) -> dict[str, Domain]:
         """All domains by name, from the lists.
 
-        :raises errors.ApiError: when a list cannot be had.
+        :raises errors.ApiError: when a list cannot be had, unless its service is optional.
         """
-        if self._domains is None or refresh or self._old("domains"):
+        return self.survey(refresh=refresh, strict=True)[0]
+
+    def survey(self, *, refresh: bool = False, strict: bool = False,
+               ) -> tuple[dict[str, Domain], dict[str, errors.ApiError]]:
+        """All domains by name, and why the lists of some services cannot be had.
+
+        A refresh is for the services that take time to publish: of the others a list tells
+        which domains there are and no more.
+
+        :param strict: only an optional service may fail.
+        :raises errors.ApiError: when another one does.
+        """
+        known = None if self._old("domains") else self._domains
+        if known is None or refresh:
             found: dict[str, Domain] = {}
-            for service in self.services.values():
-                for domain in service.list():
-                    found.setdefault(domain.name, domain)
-            self._domains = found
+            failures: dict[str, errors.ApiError] = {}
+            for name, service in self.services.items():
+                try:
+                    if known is None or service.publishes:
+                        self._listed[name] = list(service.list())
+                    elif name in self._failures:
+                        raise self._failures[name]
+                except errors.ApiError as error:
+                    if strict and name not in self.optional:
+                        raise
+                    failures[name] = error
+                    if name in self.optional:
+                        self._warn(self._subject(name), f"{error.status} {error.text}",
+                                   f"Domains of the service {name} are not looked for: {error}")
+                    continue
+                if name in self.optional:
+                    self.notes.memory.told.pop(self._subject(name), None)
+                for domain in self._listed[name]:
+                    self._claim(found, domain)
+            if failures.keys() - set(self.optional):
+                return found, failures  # half a list is not kept
+            self._domains, self._failures, known = found, failures, found
             self._listed_at["domains"] = self._clock()
-        return self._domains
+        return known, self._failures
+
+    def _claim(self, found: dict[str, Domain], domain: Domain) -> None:
+        """Enter a listed domain, unless an earlier service has one of its name."""
+        other = found.setdefault(domain.name, domain).service
+        # That a CDN domain is its bucket's too is as it should be.
+        if other not in (domain.service, "cdn"):
+            self._warn(domain.name, domain.service, (
+                f"{domain.name} is listed by the services {other} and {domain.service}; it is "
+                f"taken as a domain of {other}. Leave {other} out of --qiniu-services where that "
+                "is wrong"))
+
+    def _warn(self, subject: str, reason: str, text: str) -> None:
+        """Warn, only once for the same reason: it may be so for good."""
+        told = self.notes.memory.told
+        logger.log(logging.INFO if told.get(subject) == reason else logging.WARNING, "%s", text)
+        told[subject] = reason
+
+    def _subject(self, service: str) -> str:
+        return f"{service} {self.client.account}"
 
     def certificates(self, *, refresh: bool = False) -> dict[str, RemoteCertificate]:
         """All certificates by id.
@@ -136,12 +210,27 @@ class Account:
         domain = (self._domains or {}).get(name)
         return self.services[domain.service] if domain else next(iter(self.services.values()))
 
-    def observe(self, name: str) -> Domain | None:
-        """One domain in detail.
+    def observe(self, name: str, service: str = "") -> Domain | None:
+        """One domain in detail; a name that is in no list is looked for in every service.
 
-        :raises errors.ApiError: when it cannot be read.
+        :param service: the one that it belonged to when it was last seen.
+        :raises errors.ApiError: when it cannot be read, or may be where we cannot look.
         """
-        return self.service_of(name).observe(name)
+        if name in (self._domains or {}):
+            return self.service_of(name).observe(name)
+        problem = None
+        for asked in sorted(self.services.values(), key=lambda item: item.name != service):
+            try:
+                found = asked.observe(name)
+            except errors.ApiError as error:
+                if service in ("", asked.name):
+                    problem = problem or error
+            else:
+                if found:
+                    return found
+        if problem:
+            raise problem
+        return None
 
     def note(self, domain: Domain) -> None:
         """Put what we know better than the list into it."""
@@ -171,9 +260,21 @@ class Account:
         :raises errors.ApiError: when a list cannot be had.
         """
         found: set[str] = set()
-        for service in self.services.values():
+        for service in (*self.services.values(), *self.guards):
             users = service.users(certificate)
             if users is None:
                 return None
             found |= users
         return found
+
+
+def open_account(client: QiniuClient, names: Collection[str]) -> Account:
+    """The account behind *client*, with the named services."""
+    account = Account(client)
+    pili = Pili(client, account.certificates)
+    services: list[Service] = [Cdn(client), Kodo(client, account.notes), pili]
+    account.services = {service.name: service for service in services if service.name in names}
+    account.optional = {"kodo"}  # one of the defaults, which not every key may use
+    # Qiniu refuses to delete what a CDN or source domain serves. Of live domains that is unknown.
+    account.guards = () if "pili" in names else (pili,)
+    return account

@@ -17,7 +17,8 @@ import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ class Record:
     :ivar confirmed: what we last saw it serve of what we sent.
     :ivar seen: the last detailed read, taken at *seen_at*.
     :ivar processing_since: since when we have seen it in processing; 0 when it is not.
+    :ivar hsts: ``ours`` when we switched HSTS on, ``refused`` when Qiniu would not let us.
     """
 
     service: str = "cdn"
@@ -69,6 +71,7 @@ class Record:
     seen: Domain | None = None
     seen_at: float = 0.0
     processing_since: float = 0.0
+    hsts: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,20 +89,42 @@ class LineageMemory:
     :ivar credentials: path of the credentials file, so that a rollback needs no flags.
     :ivar hold: fingerprint that a rollback took back; it is not deployed again by itself.
     :ivar nginx: fingerprint that nginx was last seen to serve, or was reloaded for.
+    :ivar partner: name of the installer that takes part, for a rollback, too.
+    :ivar partner_options: its own options.
     """
 
     credentials: str = ""
     hold: str = ""
     nginx: str = ""
+    partner: str = ""
+    partner_options: str = ""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The domains of a service whose list takes many calls, as they were at *at*.
+
+    :ivar domains: name -> why it is frozen, "" when it is not.
+    :ivar bound: name -> id of the certificate that it served.
+    """
+
+    at: float
+    domains: dict[str, str]
+    bound: dict[str, str]
 
 
 @dataclass
 class Memory:
-    """The contents of ``memory.json``."""
+    """The contents of ``memory.json``.
+
+    :ivar told: what was said before and is not said again, by its subject.
+    """
 
     domains: dict[str, Record] = field(default_factory=dict)
     uploads: dict[str, Upload] = field(default_factory=dict)
     lineages: dict[str, LineageMemory] = field(default_factory=dict)
+    listings: dict[str, Listing] = field(default_factory=dict)
+    told: dict[str, str] = field(default_factory=dict)
 
     def lineage(self, name: str) -> LineageMemory:
         """The entry of a lineage, made on first use."""
@@ -117,6 +142,17 @@ class Memory:
                          if upload.fingerprint == fingerprint)
 
 
+@dataclass
+class Notes:
+    """What the services of an account may know from earlier runs.
+
+    :ivar clock: seconds since the epoch.
+    """
+
+    memory: Memory = field(default_factory=Memory)
+    clock: Callable[[], float] = time.time
+
+
 State = dict[str, Managed]
 
 
@@ -124,14 +160,17 @@ class Store:
     """Loads and writes the two files.
 
     :param folder: ``<config_dir>/qiniu``; made, mode 0700, when missing.
+    :param read_only: changes stay in memory: no folder is made, no lock taken, no file written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         self.folder = folder
+        self.read_only = read_only
         self.state_path = folder / "state.json"
         self.memory_path = folder / "memory.json"
         self.state: State = {}
         self.memory = Memory()
+        self._written: Memory | None = None
 
     def open(self) -> None:
         """Make the folder and an empty state, lock them against a second process, and load.
@@ -143,6 +182,9 @@ class Store:
         from certbot import errors as certbot_errors
         from certbot import util
 
+        if self.read_only:
+            self.load()
+            return
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             util.lock_dir_until_exit(str(self.folder))
@@ -164,7 +206,7 @@ class Store:
         :raises errors.StateError: when one is corrupt or from a newer version.
         """
         self.state = self.read_state(self.state_path) if self.state_path.exists() else {}
-        raw = _read(self.memory_path) if self.memory_path.exists() else {}
+        raw = read_json(self.memory_path) if self.memory_path.exists() else {}
         with _decoding(self.memory_path):
             self.memory = Memory(
                 domains={name: _record(name, entry)
@@ -172,7 +214,11 @@ class Store:
                 uploads={cert_id: Upload(**entry)
                          for cert_id, entry in raw.get("uploads", {}).items()},
                 lineages={name: LineageMemory(**entry)
-                          for name, entry in raw.get("lineages", {}).items()})
+                          for name, entry in raw.get("lineages", {}).items()},
+                listings={key: Listing(**entry)
+                          for key, entry in raw.get("listings", {}).items()},
+                told=dict(raw.get("told", {})))
+        self._written = _copy(self.memory) if raw else None
 
     @staticmethod
     def read_state(path: Path) -> State:
@@ -180,7 +226,7 @@ class Store:
 
         :raises errors.StateError: when it is corrupt or from a newer version.
         """
-        raw = _read(path)
+        raw = read_json(path)
         with _decoding(path):
             return {name: Managed(name, entry["service"], entry["lineage"],
                                   Binding(**entry["binding"]))
@@ -191,38 +237,52 @@ class Store:
 
         :raises errors.StateError: when it cannot be written; the old one is intact then.
         """
-        _write(self.state_path, {"domains": {
-            name: {"service": entry.service, "lineage": entry.lineage,
-                   "binding": _plain(entry.binding)}
-            for name, entry in sorted(state.items())}})
+        if not self.read_only:
+            write_json(self.state_path, {"domains": {
+                name: {"service": entry.service, "lineage": entry.lineage,
+                       "binding": _plain(entry.binding)}
+                for name, entry in sorted(state.items())}})
         self.state = dict(state)
 
     def write_memory(self) -> None:
-        """Replace ``memory.json`` by what is in :attr:`memory`.
+        """Replace ``memory.json`` by what is in :attr:`memory`, if that is not what it holds.
 
         :raises errors.StateError: when it cannot be written; the old one is intact then.
         """
-        _write(self.memory_path, {
+        # A renew of hundreds of lineages comes here three times for each, mostly for nothing.
+        if self.read_only or self.memory == self._written:
+            return
+        write_json(self.memory_path, {
             "domains": {name: _plain(entry)
                         for name, entry in sorted(self.memory.domains.items())},
             "uploads": {cert_id: _plain(entry)
                         for cert_id, entry in sorted(self.memory.uploads.items())},
             "lineages": {name: _plain(entry)
-                         for name, entry in sorted(self.memory.lineages.items())}})
+                         for name, entry in sorted(self.memory.lineages.items())},
+            "listings": {key: _plain(entry)
+                         for key, entry in sorted(self.memory.listings.items())},
+            "told": self.memory.told})
+        self._written = _copy(self.memory)
 
-    def checkpointed(self, backup_dir: Path) -> list[State]:
-        """The states that ``certbot rollback`` could return to, newest first.
+    def checkpointed(self, backup_dir: Path) -> Iterator[State]:
+        """The states that ``certbot rollback`` could return to, newest first, read one by one.
 
         :param backup_dir: certbot's folder of finalized checkpoints.
         """
-        states = []
         folders = sorted(backup_dir.iterdir(), reverse=True) if backup_dir.is_dir() else []
         for folder in folders:
             with contextlib.suppress(OSError, ValueError, errors.StateError):
                 saved = (folder / "FILEPATHS").read_text(encoding="utf-8").splitlines()
                 index = saved.index(str(self.state_path))  # ValueError: another plugin's
-                states.append(self.read_state(folder / f"{self.state_path.name}_{index}"))
-        return states
+                state = self.read_state(folder / f"{self.state_path.name}_{index}")
+                yield state
+
+
+def _copy(memory: Memory) -> Memory:
+    """*memory* as it is now, whatever becomes of it."""
+    return Memory(dict(memory.domains), dict(memory.uploads),
+                  {name: dataclasses.replace(entry) for name, entry in memory.lineages.items()},
+                  dict(memory.listings), dict(memory.told))
 
 
 def _record(name: str, entry: Mapping[str, Any]) -> Record:
@@ -230,9 +290,9 @@ def _record(name: str, entry: Mapping[str, Any]) -> Record:
     for key in ("sent", "confirmed"):
         if values.get(key):
             values[key] = Sent(Binding(**values[key]["binding"]), values[key]["at"])
-    if values.get("baseline"):
+    if values.get("baseline") is not None:
         values["baseline"] = Binding(**values["baseline"])
-    if values.get("seen"):
+    if values.get("seen") is not None:
         values["seen"] = Domain(**{"name": name, **values["seen"]})
     return Record(**values)
 
@@ -248,7 +308,11 @@ def _plain(value: Any) -> dict[str, Any]:
     return result
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file of ours.
+
+    :raises errors.StateError: when it is corrupt or from a newer version.
+    """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -279,22 +343,35 @@ def _corrupt(path: Path, cause: object) -> errors.StateError:
         "knows what they served before")
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
-    text = json.dumps({"version": VERSION, **content}, indent=1, ensure_ascii=False) + "\n"
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Replace a file of ours: atomically, 0600 from birth.
+
+    :raises errors.StateError: when it cannot be written; the old one is intact then.
+    """
+    text = json.dumps({"version": VERSION, **content}, indent=1) + "\n"
     try:
-        # mkstemp makes the file 0600 from the start; the rename keeps that.
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+        write_file(path, text)
     except OSError as error:
         raise errors.StateError(
             f"Could not write {path}: {error.strerror}. The file is as it was; free some room or "
             "mend the permissions, and run certbot renew") from error
+
+
+def write_file(path: Path, text: str, *, mode: int = 0o600) -> None:
+    """Replace a file atomically; it never has a wider mode than *mode*.
+
+    :raises OSError: when that is not possible; the old one is intact then.
+    """
+    # mkstemp makes the file 0600 from the start; the rename keeps that.
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            os.fchmod(file.fileno(), mode)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise

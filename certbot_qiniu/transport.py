@@ -137,6 +137,7 @@ class _Answer:
 
     :ivar code: Qiniu's code; the HTTP status where the body has none.
     :ivar value: the JSON value, {} for an empty body, meaningless where *is_json* is false.
+    :ivar is_empty: whether there was no body at all.
     """
 
     status: int
@@ -146,6 +147,7 @@ class _Answer:
     retry_after: float
     value: Any
     is_json: bool
+    is_empty: bool
 
 
 class _TransientError(Exception):
@@ -177,23 +179,26 @@ class Transport:
         self._throttles = {
             host: _throttles.setdefault((host, access_key, clock), Throttle(rate, clock))
             for host, rate in CALLS_PER_SECOND.items()}
-        self._breakers = {host: Breaker(clock) for host in CALLS_PER_SECOND}
+        self._breakers = {(host, aside): Breaker(clock) for host in CALLS_PER_SECOND
+                          for aside in (False, True)}
         self._lock = threading.Lock()
         self.calls = 0
 
     def request(self, host: str, method: str, path: str, *, action: str,
                 query: Mapping[str, str] | None = None, body: Any = None,
-                needs_json: bool = True, settled: Callable[[], Any] = lambda: None) -> Any:
+                needs_json: bool = True, settled: Callable[[], Any] | None = None) -> Any:
         """Call Qiniu and answer the JSON value of a success ({} for an empty body).
 
         :param action: what is tried, in words, for the errors.
         :param settled: asked once an attempt may have taken effect although its answer was lost,
-            before the call is repeated and when the repeat is refused. What it answers, unless
-            None, is the answer of the call. Left out where a repeat does no harm.
+            before the call is repeated and when the repeat is refused, and where a success came
+            without a word. What it answers, unless None, is the answer of the call. Left out
+            where a repeat does no harm.
         :raises errors.Refused: when Qiniu says no.
         :raises errors.Unreachable: when no usable answer came, after all repeats.
         """
-        breaker = self._breakers[host]
+        # What Qiniu does not document shares a host with the CDN, and must not hold it up.
+        breaker = self._breakers[host, path.startswith("/cert/")]
         if breaker.is_open:
             raise errors.Unreachable(
                 action, f"not tried: {host} did not answer the calls before", advice=_LATER_ADVICE)
@@ -203,18 +208,25 @@ class Transport:
 
         def attempt() -> Any:
             nonlocal doubtful
-            if doubtful and (answer := settled()) is not None:
-                return answer
+            if doubtful and settled and (seen := settled()) is not None:
+                return seen
             try:
-                return _judge(self._send(host, method, target, content, action), action,
-                              needs_json=needs_json)
+                answer = self._send(host, method, target, content, action)
+                value = _judge(answer, action, needs_json=needs_json)
+                if answer.is_empty and (settled or method == "GET"):
+                    # Older documents know such a success; a broken gateway answers so, too.
+                    value = settled() if settled else None
+                    if value is None:
+                        _fail(errors.Unreachable, answer, action, _LATER_ADVICE,
+                              text="an empty answer")
+                return value
             except _TransientError as failure:
                 # One call too many is the one failure that is sure to have had no effect.
                 doubtful = doubtful or not isinstance(failure.error, errors.Throttled)
                 raise
             except errors.Refused:
-                if doubtful and (answer := settled()) is not None:
-                    return answer
+                if doubtful and settled and (seen := settled()) is not None:
+                    return seen
                 raise
 
         repeated = tenacity.Retrying(
@@ -302,7 +314,8 @@ def _take_apart(response: requests.Response, content: bytes) -> _Answer:
         _printable(text if isinstance(text, str) else "")
         or http.client.responses.get(status, "no explanation"),
         _printable(response.headers.get("X-Reqid", "")),
-        _retry_after(response.headers.get("Retry-After", "")), value, is_json)
+        _retry_after(response.headers.get("Retry-After", "")), value, is_json,
+        not content.strip())
 
 
 def _judge(answer: _Answer, action: str, *, needs_json: bool) -> Any:

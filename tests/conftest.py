@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
+from rich.console import Console
+from rich.table import Table
 
 from tests.sandbox.stack import Sandbox, disturbs
 from tests.sandbox.webserver import find_nginx
@@ -34,6 +37,27 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped although {REQUIRE_E2E}=1: {report.longrepr}"
     return report
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the fault matrix (see test_fault_matrix.py), whichever worker ran its rows."""
+    rows = [value for reports in terminalreporter.stats.values() for report in reports
+            if isinstance(report, pytest.TestReport) and report.when == "call"
+            for key, value in report.user_properties if key == "fault matrix"]
+    if not rows:
+        return
+    console = Console(file=terminalreporter._tw._file, width=120)
+    for name in dict.fromkeys(row[0] for row in rows):
+        mine = [row for row in rows if row[0] == name]
+        table = Table("fault", *map(str, range(max(len(row[2]) for row in mine))),
+                      title=f"{name}: fault x call", box=None)
+        for _, fault, cells in mine:
+            table.add_row(fault, *cells)
+        console.print(table)
+    cells = [cell for row in rows for cell in row[2]]
+    console.print(f"fault matrix: {len(cells)} cases, {cells.count('!')} violations "
+                  "(. the run itself succeeded; h it said no, x it was killed, and the next "
+                  "ones healed it)")
 
 
 @pytest.fixture(autouse=True)

@@ -418,7 +418,7 @@ def test_nonsense_options_are_refused_by_the_parser(site: Site, arguments: tuple
 
 @pytest.mark.parametrize(("domains", "says"), [
     ("wwww.example.com", "Did you mean www.example.com"),
-    ("www.example.net", "is no CDN domain"),
+    ("www.example.net", "is no domain of this Qiniu account"),
     ("frozen.example.com", "is frozen at Qiniu"),
     ("offline.example.com", "is offline at Qiniu"),
     ("other.example.org", "is not covered by the certificate"),

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from certbot_qiniu import errors
 from certbot_qiniu.model import (
-    CERTIFICATE_NAME_LIMIT,
     FINGERPRINT_DIGITS,
     Certificate,
     RemoteCertificate,
@@ -258,7 +257,7 @@ def test_covering_name(sans: list[str], domain: str) -> None:
 def test_certificate_name(lineage: str, fingerprint: str) -> None:
     """A name is short plain ASCII with all its fingerprint digits, and can be read back."""
     name = certificate_name(lineage, fingerprint)
-    assert len(name) <= CERTIFICATE_NAME_LIMIT
+    assert len(name) <= 64
     assert name.isascii()
     assert name.isprintable()
     assert not set(name) & set(" /\\\"'")
@@ -292,8 +291,9 @@ def test_strange_name(name: str) -> None:
 
 
 def test_plain_name() -> None:
-    """A usual lineage stays legible."""
+    """A usual lineage stays legible, and a long one as far as there is room."""
     assert certificate_name("www.example.com-0001", "ab" * 32) == (
         "certbot_www.example.com-0001_abababababab")
     assert parse_certificate_name("certbot_www.example.com-0001_abababababab") == (
         "www.example.com-0001", "abababababab")
+    assert certificate_name("x" * 100, "ab" * 32) == f"certbot_{'x' * 43}_abababababab"

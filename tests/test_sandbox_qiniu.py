@@ -444,13 +444,20 @@ def test_incomplete_uploads_are_refused(bench: Bench, fields: dict[str, Any]) ->
     assert outcome(bench.upload(**fields)) == (400, 400000)
 
 
-@pytest.mark.parametrize(("content", "content_type"), [
-    (b"", JSON), (b"[]", JSON), (b"null", JSON), (b"{", JSON), (b"\xff", JSON), (b"{}", FORM)])
-def test_uploads_must_be_json_objects(bench: Bench, content: bytes, content_type: str) -> None:
-    """Neither another type nor another value will do."""
-    answer = bench.ask("POST", FUSION, "/sslcert", content,
-                       headers=(("Content-Type", content_type),))
-    assert outcome(answer) == (400, 400000)
+@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"{", b"\xff"])
+def test_uploads_must_be_json_objects(bench: Bench, content: bytes) -> None:
+    """No other value will do."""
+    assert outcome(bench.ask("POST", FUSION, "/sslcert", content)) == (400, 400000)
+
+
+@pytest.mark.parametrize(("content_type", "status"), [
+    (FORM, 400), ("text/json", 400), (JSON, 200), (f"{JSON}; charset=utf-8", 200)])
+def test_bodies_must_be_declared_as_json(bench: Bench, content_type: str, status: int) -> None:
+    """The type is part of the contract, whatever the body looks like."""
+    bench.https_domain()
+    body = json.dumps({"certId": bench.uploaded()}).encode()
+    answer = bench.ask("PUT", API, HTTPSCONF, body, headers=(("Content-Type", content_type),))
+    assert answer[0] == status
 
 
 def test_unreadable_certificates_are_refused(bench: Bench) -> None:
@@ -702,6 +709,9 @@ def test_detail_returns_the_key(bench: Bench) -> None:
     status, body = bench.ask("GET", FUSION, f"/sslcert/{cert_id}")
     assert (status, body["code"], body["cert"]["pri"], body["cert"]["ca"]) == (
         200, 200, leaf.key_pem, leaf.fullchain_pem)
+    for key, shown in ((leaf.key_pem, leaf.key_pem), (None, "")):
+        cert_id = bench.qiniu.add_certificate(leaf.fullchain_pem, key, name="seeded")
+        assert bench.ask("GET", FUSION, f"/sslcert/{cert_id}")[1]["cert"]["pri"] == shown
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
@@ -1341,10 +1351,11 @@ def test_a_name_that_two_certificates_bear(live: Bench) -> None:
     """It means the newest of them, or nothing."""
     leaf = live.leaf("play.example.com")
     newest = [live.upload(leaf, name="mine")[1]["certID"] for _ in range(2)][-1]
+    live.upload(leaf, name="unique")
     assert live_bind(live, "mine") == 200
     assert live.qiniu.serving("play.example.com").cert_id == newest
     live.switches.pili_duplicate_names = "refuse"
-    assert live_bind(live, "mine") == 400
+    assert (live_bind(live, "mine"), live_bind(live, "unique")) == (400, 200)
 
 
 def test_deletion_can_break_a_live_domain(live: Bench) -> None:

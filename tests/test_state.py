@@ -23,6 +23,7 @@ from certbot_qiniu.model import Binding, Domain
 from certbot_qiniu.state import (
     VERSION,
     LineageMemory,
+    Listing,
     Managed,
     Memory,
     Record,
@@ -30,6 +31,7 @@ from certbot_qiniu.state import (
     State,
     Store,
     Upload,
+    write_file,
 )
 
 NAME = "www.example.com"
@@ -180,6 +182,7 @@ def fail(*_args: Any, **_kwargs: Any) -> Any:
 def test_full_disk(call: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write that fails at any step leaves the old files whole, and no other files behind."""
     before = {path: path.read_bytes() for path in sorted(store.folder.iterdir())}
+    store.memory = Memory()
     with monkeypatch.context() as patch:
         patch.setattr(os, call, fail)
         with pytest.raises(errors.StateError, match=f"write {store.state_path}: No space left"):
@@ -193,6 +196,7 @@ def test_full_disk(call: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> 
 def test_full_disk_while_writing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that is full in the middle of a file leaves the old one whole."""
     before = store.memory_path.read_bytes()
+    store.memory = Memory()
     with Path("/dev/full").open("w") as full, monkeypatch.context() as patch:
         opened = os.fdopen
 
@@ -223,16 +227,16 @@ def test_interrupted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not [path for path in store.folder.iterdir() if path.name.startswith(".state.json")]
 
 
-def test_unprintable_answer(store: Store) -> None:
-    """Text that UTF-8 cannot hold is a failed write like any other, and harms no file."""
-    before = store.memory_path.read_bytes()
-    store.memory.update("odd.example.com", seen=Domain("odd.example.com", state_reason="\ud800"))
-    try:
+def test_unchanged_memory_is_not_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the file holds already is not written again; any change, even of one hold, is."""
+    later = reopened(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
         store.write_memory()
-    except errors.StateError:
-        assert store.memory_path.read_bytes() == before
-    finally:
-        store.memory.domains.pop("odd.example.com")
+        later.write_memory()
+    later.memory.lineage("example.com").hold = "another fingerprint"
+    later.write_memory()
+    assert "another fingerprint" == reopened(store).memory.lineage("example.com").hold
 
 
 @pytest.fixture
@@ -254,8 +258,9 @@ def test_modes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         synced(handle)
 
     monkeypatch.setattr(os, "fsync", look)
-    for _ in range(2):
+    for memory in (Memory(), MEMORY):
         store.write_state(STATE)
+        store.memory = memory
         store.write_memory()
     assert seen == [0o600] * 4
     assert stat.S_IMODE(store.folder.stat().st_mode) == 0o700
@@ -263,13 +268,38 @@ def test_modes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
             for path in (store.state_path, store.memory_path)} == {0o600}
 
 
+@pytest.mark.usefixtures("no_umask")
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_mode_of_other_files(mode: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another mode, where it is asked for, holds from the moment the file has its name."""
+    path, replace = tmp_path / "file", os.replace
+    seen: list[int] = []
+
+    def look(source: str, target: Path) -> None:
+        seen.append(stat.S_IMODE(Path(source).stat().st_mode))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", look)
+    write_file(path, "text", mode=mode)
+    assert seen == [mode]
+    assert path.read_text() == "text"
+
+
 def test_write_is_synced(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The new file is on the disk before it takes the old one's place."""
     order: list[str] = []
     fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda handle: (order.append("fsync"), fsync(handle))[1])
-    monkeypatch.setattr(
-        os, "replace", lambda *paths: (order.append("replace"), replace(*paths))[1])
+
+    def note_fsync(handle: int) -> None:
+        order.append("fsync")
+        fsync(handle)
+
+    def note_replace(source: Path, target: Path) -> None:
+        order.append("replace")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "replace", note_replace)
     store.write_state(STATE)
     assert order == ["fsync", "replace"]
 
@@ -291,6 +321,23 @@ def test_open_again(store: Store) -> None:
     later.open()
     assert later.state == STATE
     assert later.memory == MEMORY
+
+
+def test_read_only(store: Store, tmp_path: Path) -> None:
+    """A store for looking keeps changes to itself: no folder, no lock, no file."""
+    before = {path: path.read_bytes() for path in sorted(store.folder.iterdir())}
+    looking = Store(store.folder, read_only=True)
+    looking.open()
+    assert (looking.state, looking.memory) == (STATE, MEMORY)
+    looking.write_state({})
+    looking.memory.lineage("x").hold = "y"
+    looking.write_memory()
+    assert looking.state == {}
+    assert {path: path.read_bytes() for path in sorted(store.folder.iterdir())} == before
+    nowhere = Store(tmp_path / "nowhere", read_only=True)
+    nowhere.open()
+    nowhere.write_memory()
+    assert not nowhere.folder.exists()
 
 
 def test_open_corrupt(store: Store) -> None:
@@ -315,7 +362,7 @@ def test_folder_not_writable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(errors.StateError, match="Permission denied. Run certbot as root"):
+    with pytest.raises(errors.StateError, match=r"Permission denied\. Run certbot as root"):
         Store(folder).open()
 
 
@@ -353,7 +400,10 @@ MEMORIES = st.builds(
     Memory,
     st.dictionaries(st.just(NAME), RECORDS, max_size=1),
     st.dictionaries(TEXTS, st.builds(Upload, TEXTS, TEXTS), max_size=2),
-    st.dictionaries(TEXTS, st.builds(LineageMemory, TEXTS, TEXTS, TEXTS), max_size=2))
+    st.dictionaries(TEXTS, st.builds(LineageMemory, TEXTS, TEXTS, TEXTS), max_size=2),
+    st.dictionaries(TEXTS, st.builds(Listing, TIMES, st.dictionaries(TEXTS, TEXTS, max_size=1),
+                                     st.dictionaries(TEXTS, TEXTS, max_size=1)), max_size=1),
+    st.dictionaries(TEXTS, TEXTS, max_size=1))
 ROUND_TRIP = settings(deadline=None, max_examples=60,
                       suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -455,24 +505,24 @@ def test_checkpointed(store: Store, reverter: Reverter, tmp_path: Path) -> None:
         checkpoint(reverter, other)
     store.write_state(state_of(3))
     checkpoint(reverter, other, store.state_path)
-    assert store.checkpointed(backups) == [state_of(number) for number in (3, 2, 1, 0)]
+    assert list(store.checkpointed(backups)) == [state_of(number) for number in (3, 2, 1, 0)]
     store.write_state(state_of(4))
     reverter.rollback_checkpoints(1)
     store.load()
     assert store.state == state_of(3)
-    assert store.checkpointed(backups) == [state_of(number) for number in (2, 1, 0)]
+    assert list(store.checkpointed(backups)) == [state_of(number) for number in (2, 1, 0)]
     assert stat.S_IMODE(store.state_path.stat().st_mode) == 0o600
 
 
 def test_checkpoint_in_progress(store: Store, reverter: Reverter, tmp_path: Path) -> None:
     """A checkpoint that was never finalized is none to return to."""
     reverter.add_to_checkpoint({str(store.state_path)}, "notes\n")
-    assert store.checkpointed(tmp_path / "backups") == []
+    assert list(store.checkpointed(tmp_path / "backups")) == []
 
 
 def test_no_checkpoints(store: Store, tmp_path: Path) -> None:
     """certbot's folder of checkpoints need not exist."""
-    assert store.checkpointed(tmp_path / "backups") == []
+    assert list(store.checkpointed(tmp_path / "backups")) == []
 
 
 def test_damaged_checkpoint(store: Store, reverter: Reverter, tmp_path: Path) -> None:
@@ -486,4 +536,4 @@ def test_damaged_checkpoint(store: Store, reverter: Reverter, tmp_path: Path) ->
     (newest[1] / "state.json_0").unlink()
     (newest[2] / "FILEPATHS").unlink()
     (backups / "stray").write_text("no folder")
-    assert store.checkpointed(backups) == [state_of(0)]
+    assert list(store.checkpointed(backups)) == [state_of(0)]

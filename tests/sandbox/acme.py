@@ -21,14 +21,15 @@ class Pebble:
     """An ACME server that runs between :meth:`start` and :meth:`stop`; it forgets all at its end.
 
     :param dns_port: of the DNS server on the loopback address that it looks names up at.
+    :param http_port: where it looks for the answers to http-01.
     :param validity_days: of the certificates that it issues.
     :param external_account: whether an account needs :data:`EXTERNAL_ACCOUNT`.
     :ivar authority: signed the certificate of its own HTTPS; programs must trust it.
     :ivar root_pem: the root of what it issues; new at every start.
     """
 
-    def __init__(self, directory: Path, dns_port: int, *, validity_days: float = 90,
-                 external_account: bool = False) -> None:
+    def __init__(self, directory: Path, dns_port: int, http_port: int, *,
+                 validity_days: float = 90, external_account: bool = False) -> None:
         self.authority = Authority("Sandbox ACME")
         self.root_pem = ""
         self._port, self._management_port = free_port(), free_port()
@@ -43,7 +44,7 @@ class Pebble:
             "managementListenAddress": f"{LOOPBACK}:{self._management_port}",
             "certificate": str(directory / "cert.pem"),
             "privateKey": str(directory / "key.pem"),
-            "httpPort": 5002, "tlsPort": 5001,  # of no use: all is proved by DNS
+            "httpPort": http_port, "tlsPort": 5001,  # the latter for tls-alpn-01, of no use here
             "certificateValidityPeriod": int(validity_days * 86400),
             "externalAccountBindingRequired": external_account,
             "externalAccountMACKeys": dict([EXTERNAL_ACCOUNT]) if external_account else {},

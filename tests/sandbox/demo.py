@@ -112,6 +112,7 @@ class Story:
         with self.box.popen(*arguments, environment={"PYTHONUNBUFFERED": "1"},
                             stderr=subprocess.STDOUT) as process:
             watchdog = threading.Timer(LONGEST_COMMAND_SECONDS, process.kill)
+            watchdog.daemon = True
             watchdog.start()
             for line in process.stdout or ():
                 if not NOT_WORTH_SHOWING.fullmatch(line.strip()):
@@ -140,15 +141,15 @@ class Story:
 
     def view(self) -> dict[str, Facts]:
         """What Qiniu's edge and nginx serve at this moment."""
-        facts: dict[str, Facts] = {}
+        labels, facts = self._labels, dict[str, Facts]()
         for name in DOMAINS:
             serving = self.box.qiniu.serving(name)
             settings = (("–", "–") if serving.protocol == "http" else
                         ("on" if serving.force_https else "off", "on" if serving.http2 else "off"))
-            facts[name] = (self._labels[serving.fingerprint], *settings,
+            facts[name] = (labels.get(serving.fingerprint, "unknown"), *settings,
                            "ok" if serving.state == "success" else serving.state)
-        facts[NGINX] = (self._labels[self.box.nginx.served_fingerprint("example.com")],
-                        "–", "–", "–")
+        served = self.box.nginx.served_fingerprint("example.com")
+        facts[NGINX] = (labels.get(served, "unknown"), "–", "–", "–")
         return facts
 
     def all_serve(self, certificate: str) -> bool:
@@ -193,7 +194,7 @@ def set_the_scene(story: Story) -> None:
     old = Authority("Some Authority").issue("example.com", "*.example.com", days=20)
     old_id = box.qiniu.add_certificate(old.fullchain_pem, name="uploaded by hand")
     story.label(old.fingerprint, "old")
-    story.label(box.nginx.served_fingerprint("example.com"), "self-signed")
+    story.label(box.nginx.served_fingerprint("example.com"), "bootstrap")
     box.qiniu.add_domain("www.example.com", protocol="https", cert_id=old_id, force_https=True)
     box.qiniu.add_domain("example.com")
     box.qiniu.add_domain(".example.com", kind="wildcard", protocol="https", cert_id=old_id,
@@ -227,6 +228,12 @@ def first_issuance(story: Story) -> None:
     if status:
         return
     story.label_newest("first")
+    story.tell("The administrator now lets nginx use the files in SANDBOX/etc/live/example.com, "
+               "and reloads it.")
+    live = box.live("example.com")
+    box.nginx.configure([("example.com", live / "fullchain.pem", live / "privkey.pem")])
+    subprocess.run(shlex.split(box.nginx.reload_command), check=True, capture_output=True)
+    story.check("nginx serves the same certificate", story.nginx_serves("first"))
     story.table()
     calls = story.calls()
     view = story.view()
@@ -242,12 +249,6 @@ def first_issuance(story: Story) -> None:
                 changed[-1:] == ["/domain/img.example.com/httpsconf"])
     story.check("the frozen domain, and the one that nobody named, were left alone",
                 story.untouched())
-    story.tell("The administrator now lets nginx use the files in SANDBOX/etc/live/example.com, "
-               "and reloads it.")
-    live = box.live("example.com")
-    box.nginx.configure([("example.com", live / "fullchain.pem", live / "privkey.pem")])
-    subprocess.run(shlex.split(box.nginx.reload_command), check=True, capture_output=True)
-    story.check("nginx serves the same certificate", story.nginx_serves("first"))
 
 
 def nothing_due(story: Story) -> None:

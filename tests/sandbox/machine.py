@@ -9,18 +9,22 @@ process of their own, which can be killed at any call.
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import functools
+import io
 import itertools
 import os
 import pickle
 import signal
+import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import requests
 
@@ -109,6 +113,7 @@ class Machine:
                  keys: tuple[str, str] = (ACCESS_KEY, SECRET_KEY), days: float = 90) -> None:
         self.cloud, self.directory, self.days = cloud, directory, days
         directory.mkdir(parents=True, exist_ok=True)
+        _warm_up()
         self.credentials = self.write_credentials("qiniu.ini", keys)
         self.config_dir = directory / "etc"
 
@@ -156,12 +161,14 @@ class Machine:
         """
         already = len(self.cloud.board.history)
         with tempfile.TemporaryFile() as output, tempfile.NamedTemporaryFile() as saved:
-            child = os.fork()
+            with warnings.catch_warnings():
+                # Python 3.12 warns of forks with threads; pytest's workers have an idle one.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                child = os.fork()
             if not child:
                 status = 99
                 try:
-                    os.dup2(output.fileno(), 1)
-                    os.dup2(output.fileno(), 2)
+                    print_into(output)
                     with self._surroundings(saved.name, kill_at, interrupt_at), around():
                         status = _run(self._command(arguments))
                 except BaseException:
@@ -233,7 +240,25 @@ class Machine:
             yield
 
     def _leaf(self, names: list[str]) -> Leaf:
-        return self.cloud.authority.intermediate("Fast Track CA").issue(*names, days=self.days)
+        now = dt.datetime.fromtimestamp(self.cloud.clock.time(), dt.timezone.utc)
+        return self.cloud.authority.intermediate("Fast Track CA").issue(
+            *names, days=self.days, now=now)
+
+
+def print_into(output: IO[bytes]) -> None:
+    """Let all that this process prints go to *output*, whatever pytest has made of its streams."""
+    for number in (1, 2):
+        os.dup2(output.fileno(), number)
+    raw: Any = io.FileIO(1, "w", closefd=False)  # as ``python -u`` does it
+    sys.stdout = sys.stderr = io.TextIOWrapper(raw, write_through=True)
+
+
+@functools.cache
+def _warm_up() -> None:
+    """Import once what every fork would import again."""
+    from certbot.main import main  # noqa: F401
+
+    from certbot_qiniu import deploy, installer, rehearsal  # noqa: F401
 
 
 def _run(arguments: list[str]) -> int:

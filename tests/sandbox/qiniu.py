@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from email.utils import formatdate
 from typing import Any, NoReturn
 from urllib.parse import unquote
 
@@ -106,14 +107,15 @@ class Qiniu(Store):
     # Answering
 
     def handle(self, request: Request) -> Response:
-        """Answer one request; every answer has an ``X-Reqid``."""
+        """Answer one request; every answer has an ``X-Reqid`` and a ``Date``."""
         with self._settled() as now:
             try:
                 response = self._answer(request, now)
             except Refusal as refusal:
                 response = self._refused(request, refusal)
             reqid = f"sandbox{next(self._reqids):09d}"
-            return replace(response, headers={**response.headers, "X-Reqid": reqid})
+            return replace(response, headers={
+                **response.headers, "X-Reqid": reqid, "Date": formatdate(now, usegmt=True)})
 
     def _answer(self, request: Request, now: float) -> Response:
         host = request.host.partition(":")[0].lower()

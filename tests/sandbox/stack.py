@@ -22,6 +22,7 @@ from tests.sandbox.acme import EXTERNAL_ACCOUNT, Pebble
 from tests.sandbox.alidns import AliDNS
 from tests.sandbox.dns import DNSServer
 from tests.sandbox.pki import Authority
+from tests.sandbox.process import free_port
 from tests.sandbox.proxy import Proxy
 from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY, Qiniu
 from tests.sandbox.qiniu_rules import Switches
@@ -54,6 +55,8 @@ class Sandbox:
     :param validity_days: of the certificates that are issued.
     :param external_account: whether the authority demands :data:`BIND_ACCOUNT`.
     :param switches: of the emulator of Qiniu.
+    :ivar http_port: where the authority looks for the answers to http-01: the web server's, if one
+        runs.
     :ivar board: the history of all API calls, and the faults.
     :ivar credentials_path: an INI file with the keys of both services.
     :ivar config_dir: certbot's, where a call names no other.
@@ -64,6 +67,7 @@ class Sandbox:
     config_dir: Path
     credentials_path: Path
     bootstrap: tuple[Path, Path]
+    http_port: int
     alidns: AliDNS
     dns: DNSServer
     acme: Pebble
@@ -102,7 +106,8 @@ class Sandbox:
         self.alidns = AliDNS(dict([ALIYUN_KEYS]), self._domains)
         self.dns = DNSServer(self.alidns.texts)
         run(self.dns)
-        self.acme = Pebble(self.directory / "acme", self.dns.port,
+        self.http_port = free_port()
+        self.acme = Pebble(self.directory / "acme", self.dns.port, self.http_port,
                            validity_days=self._validity_days,
                            external_account=self._external_account)
         run(self.acme)
@@ -113,7 +118,7 @@ class Sandbox:
         run(self.proxy)
         self._write_files()
         if self._with_nginx:
-            self.nginx = Nginx(self.directory / "nginx")
+            self.nginx = Nginx(self.directory / "nginx", self.http_port)
             self.nginx.configure([(name, *self.bootstrap) for name in self._domains])
             run(self.nginx)
 

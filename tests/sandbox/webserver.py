@@ -56,13 +56,14 @@ def find_nginx() -> str | None:
 class Nginx:
     """A web server that can be started and stopped; its certificates are files of anyone's.
 
-    :ivar port: of HTTPS on the loopback address.
+    :param plain_port: of HTTP on the loopback address; any free one unless given.
+    :ivar port: of HTTPS there.
     :ivar configuration: its configuration file.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, plain_port: int = 0) -> None:
         directory.mkdir()
-        self.port, self._plain_port = free_port(), free_port()
+        self.port, self.plain_port = free_port(), plain_port or free_port()
         self.configuration = directory / "nginx.conf"
         self._directory = directory
         self._errors = directory / "error.log"
@@ -93,7 +94,7 @@ class Nginx:
     def configure(self, sites: Sequence[Site]) -> None:
         """Write a configuration with one ``server`` block for each site; nothing is reloaded."""
         self.configuration.write_text(_CONFIGURATION.format(
-            directory=self._directory, address=LOOPBACK, plain_port=self._plain_port,
+            directory=self._directory, address=LOOPBACK, plain_port=self.plain_port,
             sites="".join(_SITE.format(address=LOOPBACK, port=self.port, name=name,
                                        fullchain=fullchain, key=key)
                           for name, fullchain, key in sites)), encoding="utf-8")
