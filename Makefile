@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 PYTEST = $(BIN)/python -m pytest -q -n auto --dist worksteal
 
-.PHONY: help system venv check test test-full demo bench dist clean
+.PHONY: help system venv check test test-full demo bench dist audit matrix clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -39,8 +39,18 @@ bench: venv ## measure
 	$(BIN)/python -m benchmarks
 
 dist: venv ## build the source distribution and the wheel
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check build
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[package]'
+	rm -rf dist
 	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+
+audit: venv ## ask whether a dependency has a known vulnerability
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[package]'
+	$(BIN)/python -m pip_audit --skip-editable
+
+matrix: venv ## the tests with old and new certbots and Pythons
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[package]'
+	$(BIN)/python -m nox
 
 clean: ## remove everything that was made here
 	rm -rf $(VENV) build dist ./*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -32,9 +32,13 @@ setup(
         "zope.interface",
     ],
     extras_require={
+        "nginx": ["certbot-nginx"],
         "notify": ["apprise>=1.4"],
+        "package": ["build", "nox", "pip-audit", "twine"],
         "test": [
             "apprise>=1.4",
+            "certbot-dns-tencent>=2.0.2",
+            "certbot-nginx",
             "hypothesis",
             "mypy",
             "pexpect",

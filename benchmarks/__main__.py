@@ -1,6 +1,6 @@
 """Measure the plugin beside the hook that it replaces: ``make bench``.
 
-``BENCH_SIZES=1000 make bench`` chooses the numbers of domains.
+``BENCH_SIZES=1000 make bench`` chooses the numbers of domains; that one takes ten minutes.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ LOAD_LIMIT = 1.03
 WALL_LIMIT, WALL_DOMAINS = 1.25, 100
 """How much longer than at the API's own rate, from how many domains on: below, certbot's own
 start is most of it."""
+
+PEERS_DOMAINS = 100
+"""Up to how many domains the others run, too: theirs is a straight line, and a long one."""
 
 Results = dict[tuple[str, str], Measurement]
 
@@ -47,6 +50,8 @@ def main() -> int:
 def _measure(size: int) -> Results:
     results = {}
     for contender, scenarios in CONTENDERS.items():
+        if contender != "plugin" and size > PEERS_DOMAINS:
+            continue
         with tempfile.TemporaryDirectory(prefix="certbot-qiniu-bench-") as directory:
             cloud = Cloud(Path(directory), size)
             with cloud.serving():
@@ -77,8 +82,10 @@ def _broken_bounds(size: int, results: Results) -> list[str]:
     if size >= WALL_DOMAINS:
         bounds |= {
             f"{size}: a renewal within {WALL_LIMIT} of the API's rate":
-                renewal.seconds <= WALL_LIMIT * renewal.floor,
-            f"{size}: ahead of the hook": renewal.seconds < results["hook", "renewal"].seconds}
+                renewal.seconds <= WALL_LIMIT * renewal.floor}
+    if size == PEERS_DOMAINS:
+        bounds |= {f"{size}: ahead of the hook":
+                   renewal.seconds < results["hook", "renewal"].seconds}
     return [bound for bound, holds in bounds.items() if not holds]
 
 

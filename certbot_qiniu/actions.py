@@ -19,6 +19,7 @@ from certbot_qiniu.inspection import NoCheckpoints
 from certbot_qiniu.installer import Installer
 from certbot_qiniu.lineages import Lineages
 from certbot_qiniu.observe import adopt_copies
+from certbot_qiniu.partner import find_installer
 from certbot_qiniu.renewals import INSTALLER, Renewal
 from certbot_qiniu.state import Store
 
@@ -27,14 +28,24 @@ def certbot_config(folders: argparse.Namespace, renewal: Renewal | None = None) 
     """certbot's configuration, as ``certbot renew`` has it when it comes to a lineage.
 
     :param folders: config_dir, work_dir and logs_dir.
+    :raises errors.UsageError: when the installer that takes part is not there.
     """
     options = {f"{INSTALLER}_{name.replace('-', '_')}": value
                for name, value in (renewal.options if renewal else {}).items()}
+    if renewal and renewal.settings.partner:
+        options |= _defaults(renewal.settings.partner)
     return NamespaceConfig(argparse.Namespace(
         config_dir=str(folders.config_dir), work_dir=str(folders.work_dir),
         logs_dir=str(folders.logs_dir), strict_permissions=False, http01_port=80,
         https_port=443, domains=[], verb="renew", dry_run=False, noninteractive_mode=True,
         installer=INSTALLER, configurator=None, redirect=None, **options))
+
+
+def _defaults(installer: str) -> dict[str, Any]:
+    """The options of another of certbot's installers, which certbot has in its configuration."""
+    parser = argparse.ArgumentParser(add_help=False)
+    find_installer(installer).inject_parser_options(parser, installer)
+    return vars(parser.parse_args([]))
 
 
 def apply(folders: argparse.Namespace, renewals: Iterable[Renewal]) -> list[str]:
@@ -47,9 +58,9 @@ def apply(folders: argparse.Namespace, renewals: Iterable[Renewal]) -> list[str]
         _lock(Path(folder))
     problems = []
     for renewal in renewals:
-        plugin = Installer(certbot_config(folders, renewal), INSTALLER)
         lineage: Any = SimpleNamespace(lineagename=renewal.lineage)
         try:
+            plugin = Installer(certbot_config(folders, renewal), INSTALLER)
             plugin.generic_updates(lineage)
         except certbot_errors.PluginError as error:
             problems.append(str(error))

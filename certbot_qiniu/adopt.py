@@ -234,7 +234,7 @@ def _lines(places: Iterable[Path], patterns: Sequence[str]) -> Iterator[tuple[Pa
 
 
 def describe(adoption: Adoption, config_dir: Path, now: float | None = None) -> list[str]:
-    """What to do, in lines; what is indented is to be typed. No key is in it."""
+    """What to do, in lines; what is indented is to be copied. No key is in it."""
     setup, live = adoption.setup, config_dir / "live" / adoption.setup.cert_name
     lines = [f"{', '.join(setup.names)} ({setup.kind}, {setup.source})", "",
              _validity(setup, live, time.time() if now is None else now), ""]
@@ -246,10 +246,11 @@ def describe(adoption: Adoption, config_dir: Path, now: float | None = None) -> 
     else:
         steps.append(["certbot deploys this certificate to Qiniu already: nothing to do."])
     if any(setup.served) and "--qiniu-skip-nginx" not in setup.deploying:
-        steps.append([f"Where nginx names {old or 'the old file'}, let it name:\n"
-                      f"    {directive} {live / name};" for old, directive, name in zip(
-                          setup.served, ("ssl_certificate", "ssl_certificate_key"),
-                          ("fullchain.pem", "privkey.pem"), strict=True)])
+        steps.append(["Let nginx use certbot's files, and reload it:", *(
+            f"    {directive} {live / name};" + f"  # was {old}" * bool(old)
+            for old, directive, name in zip(
+                setup.served, ("ssl_certificate", "ssl_certificate_key"),
+                ("fullchain.pem", "privkey.pem"), strict=True))])
     steps.append(["Let it run twice a day, and see whether all is well:",
                   "    certbot-qiniu install-timer", "    certbot-qiniu status"])
     retire = [*map(shlex.join, setup.retire), *jobs(setup, config_dir)]

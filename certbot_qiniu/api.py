@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 CERTIFICATES_PER_PAGE = 100  # no maximum is documented; clients use 100 to 500
 DOMAINS_PER_PAGE = 1000
-MOST_PAGES = 500
+MOST_PAGES, MOST_ENTRIES = 500, 50_000
 
 ALREADY_UPLOADED = 400400
 NO_SUCH_CERTIFICATE = 400401
@@ -343,6 +343,7 @@ class QiniuClient:
         that does not move ends it as well.
         """
         seen: set[str] = set()
+        count = 0
         for _ in range(MOST_PAGES):
             page = _object(self._transport.request(host, "GET", path, action=action, query=query),
                            action)
@@ -352,9 +353,12 @@ class QiniuClient:
             if not entries or not marker or marker in seen:
                 return
             seen.add(marker)
+            count += len(entries)
+            if count > MOST_ENTRIES:
+                break
             query = {**query, "marker": marker}
         # An incomplete list would look as if certificates were unused and domains gone.
-        raise errors.Unreachable(action, f"no end after {MOST_PAGES} pages")
+        raise errors.Unreachable(action, f"no end after {len(seen)} pages")
 
     def _detail(self, name: str) -> tuple[Domain, dict[str, Any]]:
         """Read a CDN domain: what the model knows of it, and the answer itself."""

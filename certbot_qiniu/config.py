@@ -146,7 +146,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "another of certbot's installers that takes part, such as nginx or apache: it "
                 "configures and reloads the web server"},
     "with-options": {
-        "metavar": "OPTIONS", "default": "", "type": partner_options,
+        "metavar": "OPTIONS", "type": partner_options,
         "help": "the options of that installer for renewals, as on a command line (default: those "
                 "given on the command line, which are stored here)"},
 }
@@ -198,7 +198,7 @@ class Settings:
             skip_nginx=bool(conf("skip-nginx") or conf("with")),
             services=tuple(conf("services").split(",")),
             partner=conf("with"),
-            partner_options=conf("with-options"),
+            partner_options=conf("with-options") or "",
         )
 
 

@@ -245,8 +245,12 @@ class Deployer:
             # Given up on purpose: it keeps what it serves, and no rollback brings that up again.
             store.memory.update(name, lineage="", baseline=None, sent=None)
         for name, entry in desired.items():
-            if store.memory.domains.get(name, Record()).lineage != entry.lineage:
+            record, former = store.memory.domains.get(name, Record()), store.state.get(name)
+            if record.lineage != entry.lineage:
                 store.memory.update(name, lineage=entry.lineage)
+            if (former and former.binding.force_https is None and record.seen
+                    and entry.binding.force_https is not None):
+                store.memory.update(name, former_force=record.seen.force_https)
         store.write_memory()
         if desired == store.state:
             return

@@ -66,7 +66,7 @@ def examine(config: Any) -> Iterator[Check]:
         yield from check_renewals(renewals, damaged, deployer.all_lineages(),
                                   deployer.lineages.exists)
         yield from check_accounts(deployer, ours)
-    yield from check_authenticators(ours.values())
+    yield from check_plugins(ours.values())
     yield from check_clock(qiniu_time(), time.time())
     yield from check_nginx(ours.values())
     yield from check_timers(UNIT_FOLDERS, CRONTABS)
@@ -147,20 +147,21 @@ def check_renewals(renewals: Mapping[str, Renewal], damaged: Iterable[str],
                     "certbot reconfigure --cert-name NAME -i qiniu --qiniu-credentials PATH")
 
 
-def check_authenticators(renewals: Iterable[Renewal]) -> Iterator[Check]:
-    """Whether what proves the domains is installed here, dns-aliyun above all."""
+def check_plugins(renewals: Iterable[Renewal]) -> Iterator[Check]:
+    """Whether the plugins that renewals need are installed here, and dns-aliyun in any case."""
     plugins = {entry.name for entry in importlib.metadata.entry_points(group="certbot.plugins")}
     users: dict[str, list[str]] = {"dns-aliyun": []}
     for renewal in renewals:
-        users.setdefault(renewal.authenticator, []).append(renewal.lineage)
-    for authenticator, lineages in users.items():
+        for plugin in filter(None, (renewal.authenticator, renewal.settings.partner)):
+            users.setdefault(plugin, []).append(renewal.lineage)
+    for plugin, lineages in users.items():
         used = f", used by {', '.join(lineages)}," if lineages else ""
-        if authenticator in plugins:
-            yield Check(Level.OK, "authenticator", f"{authenticator}{used} is installed")
-        elif lineages:
-            yield Check(Level.ATTENTION, "authenticator",
-                        f"{authenticator}{used} is not installed beside this program",
-                        f"{timer.program('pip')} install certbot-{authenticator}")
+        if plugin in plugins:
+            yield Check(Level.OK, "plugin", f"{plugin}{used} is installed")
+        else:
+            yield Check(Level.ATTENTION if lineages else Level.OK, "plugin",
+                        f"{plugin}{used} is not installed beside this program",
+                        f"{timer.program('pip')} install certbot-{plugin}" if lineages else "")
 
 
 # Qiniu ------------------------------------------------------------------------------------------

@@ -28,10 +28,10 @@ class NoCheckpoints:
     """In place of certbot's reverter: what is not written needs no checkpoint."""
 
     def add_to_checkpoint(self, save_files: set[str], save_notes: str) -> None:
-        pass
+        """Keep nothing."""
 
     def finalize_checkpoint(self, title: str) -> None:
-        pass
+        """End nothing."""
 
 
 def read_only(config: Any, say: Callable[[str], None]) -> Deployer:
@@ -124,6 +124,7 @@ class _Survey:
         self.unread.update({domain: str(error) for domain, error in seen.failures.items()})
         wanted = {action.binding.fingerprint for action in seen.actions
                   if action.verb is Verb.BIND and action.binding} - {""}
+        server = settings.partner or ("" if settings.skip_nginx else "nginx")
         versions = {one.fingerprint: one.remote_name for one in world.lineages.versions(name)}
         return LineageFacts(
             name, account, certificate, renewal.is_ours,
@@ -132,8 +133,7 @@ class _Survey:
             uploads=tuple(versions.get(one, one) for one in sorted(wanted)
                           if not memory.uploads_of(one)),
             superseded=tuple(superseded),
-            reload_nginx=(not settings.skip_nginx
-                          and memory.lineage(name).nginx != certificate.fingerprint))
+            reload=server if memory.lineage(name).nginx != certificate.fingerprint else "")
 
     def account(self, world: World, credentials: str) -> AccountFacts | None:
         """Look at an account, once; None where that is not possible."""

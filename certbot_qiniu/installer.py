@@ -498,7 +498,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
             deployer.store.load()
             deployer.hold_rolled_back(before)
             for beside in self._partners:
-                self._problems += self._attempt(beside.rollback, rollback, own=False)
+                self._problems += self._attempt(beside.rollback, rollback)
             return
         self._restoring = True
         for _ in range(min(int(rollback), deployer.finalized)):
@@ -506,7 +506,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         deployer.store.load()
         self._return_holds()
         for beside in self._partners:
-            self._problems += self._attempt(beside.rollback, rollback, own=True)
+            self._problems += self._attempt(beside.rollback, rollback)
 
     def recovery_routine(self) -> None:
         """Undo a checkpoint that was never finalized.
@@ -561,7 +561,10 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         live = lineages.live / lineage
         outcome = self._nginx().deploy(live, live / "fullchain.pem", certificate.names,
                                        certificate.fingerprint)
-        self._tell(f"nginx: {outcome.detail}")
+        if outcome.kind == "unused":
+            logger.warning("nginx: %s", outcome.detail)
+        else:
+            self._tell(f"nginx: {outcome.detail}")
         if store and outcome.kind in ("reloaded", "unconfirmed", "unused"):
             store.memory.lineage(lineage).nginx = certificate.fingerprint
             store.write_memory()

@@ -49,12 +49,14 @@ class Kodo:
         self._is_listed_here = False
 
     def list(self) -> Iterable[Domain]:
+        """All source domains."""
         with self._lock:
             self._bindings = None
             listing = self._remembered() or self._list_anew()
         return [_domain(listing, name, listing.bound) for name in listing.domains]
 
     def observe(self, domain: str) -> Domain | None:
+        """One source domain in detail; None when it does not exist."""
         with self._lock:
             listing = self._remembered() or self._list_anew()
             if domain not in listing.domains and not self._is_listed_here:
@@ -64,6 +66,7 @@ class Kodo:
             return _domain(listing, domain, self._bound(), detailed=True)
 
     def bind(self, domain: Domain, certificate: RemoteCertificate, binding: Binding) -> None:
+        """Bind a certificate; there are no settings here."""
         self._bindings = None
         try:
             with _advising():
@@ -74,14 +77,17 @@ class Kodo:
             raise
 
     def unbind(self, domain: Domain) -> None:
+        """Take the certificate off again."""
         self._bindings = None
         with _advising():
             self._client.unbind_source_domain(domain.name, domain.cert_id)
 
     def set_hsts(self, domain: Domain, *, on: bool) -> None:
+        """Refuse: there are no response headers here."""
         raise errors.UsageError(f"{domain.name} has no response headers that could be set")
 
     def users(self, certificate: RemoteCertificate) -> set[str] | None:
+        """The source domains that serve *certificate*."""
         with self._lock:
             try:
                 bound = self._bound()

@@ -12,8 +12,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from certbot_qiniu import errors
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 CERTIFICATE_PREFIX = "certbot_"
 CERTIFICATE_NAME_LIMIT = 64
@@ -65,8 +69,7 @@ class Certificate:
         except x509.ExtensionNotFound:
             names = ()
         return cls(lineage, leaf.fingerprint(hashes.SHA256()).hex(), names,
-                   leaf.not_valid_before_utc, leaf.not_valid_after_utc, fullchain,
-                   key_path)
+                   *validity(leaf), fullchain, key_path)
 
     @property
     def remote_name(self) -> str:
@@ -93,6 +96,15 @@ class Certificate:
     def covers(self, domain: str) -> bool:
         """Whether Qiniu's *domain* is covered by one of the SANs."""
         return covering_name(self.names, domain) is not None
+
+
+def validity(leaf: x509.Certificate) -> tuple[dt.datetime, dt.datetime]:
+    """When *leaf* begins and ends to be valid."""
+    if hasattr(leaf, "not_valid_after_utc"):
+        return leaf.not_valid_before_utc, leaf.not_valid_after_utc
+    # cryptography before 42, as Debian 12 has it: the same times, in UTC without saying so.
+    return (leaf.not_valid_before.replace(tzinfo=dt.timezone.utc),
+            leaf.not_valid_after.replace(tzinfo=dt.timezone.utc))
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,9 @@ class Nginx:
         if any(server.has_variables for server in servers):
             return Outcome("unconfirmed", "nginx was reloaded, but which certificates it uses "
                            "depends on variables, so it was not asked which one it serves")
-        return Outcome("unused", f"no server block of nginx uses the files in {live_dir}")
+        return Outcome("unused", f"no server block of nginx uses the files in {live_dir}. Where it "
+                       "has copies of them, they are now old: let ssl_certificate name the files "
+                       "themselves. Where it has no part in this certificate: --qiniu-skip-nginx")
 
     def _automatic_reload(self) -> list[str]:
         """The reload that belongs to the test command."""

@@ -49,7 +49,6 @@ class Partner:
         self._names: set[str] | None = None
         self._asked: set[str] = set()
         self._deployed: set[str] = set()
-        self._finalized = 0
 
     def open(self) -> interfaces.Installer:
         """The installer, prepared.
@@ -104,7 +103,7 @@ class Partner:
         """Let it serve what *san* covers of its names with the certificate at *paths*."""
         plugin = self.open()
         self._asked.add(san)
-        for name in self._covered(san) - self._deployed:
+        for name in sorted(self._covered(san) - self._deployed):
             with self._doing(f"take the certificate for {name}"):
                 plugin.deploy_cert(name, *paths)
             self._deployed.add(name)
@@ -127,7 +126,7 @@ class Partner:
             logger.warning("The %s installer does not support %s: skipped there for %s",
                            self.name, enhancement, san)
             return
-        for name in self._covered(san):
+        for name in sorted(self._covered(san)):
             with self._doing(f"set {enhancement} for {name}"):
                 try:
                     plugin.enhance(name, enhancement, options)
@@ -146,8 +145,6 @@ class Partner:
                 f"name, but only {', '.join(sorted(self.names()))}")
         with self._doing("save its configuration"):
             plugin.save(title)
-        if title and not self._shares_checkpoints:
-            self._finalized += 1
 
     def restart(self) -> None:
         """Make it serve what is configured, if that is sound."""
@@ -156,24 +153,23 @@ class Partner:
         with self._doing("restart"):
             plugin.restart()
 
-    def rollback(self, count: int, *, own: bool) -> None:
-        """Follow us back by *count* checkpoints.
-
-        :param own: only what this process has finalized is undone.
-        """
-        if own:
-            count = min(count, self._finalized)
-        if not self._shares_checkpoints and count:
+    def rollback(self, count: int) -> None:
+        """Follow us back by *count* checkpoints."""
+        if self._shares_checkpoints:
+            self._opened = None  # what it has read is no longer what is there
+        else:
+            plugin = self.open()
             with self._doing("roll back"):
-                self.open().rollback_checkpoints(count)
-        self._opened = None  # what it has read is no longer what is there
+                plugin.rollback_checkpoints(count)
 
     def recover(self) -> None:
         """Follow us back from a checkpoint that was never finalized."""
-        if not self._shares_checkpoints:
+        if self._shares_checkpoints:
+            self._opened = None
+        else:
+            plugin = self.open()
             with self._doing("recover"):
-                self.open().recovery_routine()
-        self._opened = None
+                plugin.recovery_routine()
 
     @property
     def _shares_checkpoints(self) -> bool:
@@ -288,8 +284,9 @@ def _written_options(name: str, kind: type[interfaces.Installer], config: Namesp
     values = {dest: getattr(config, dest) for dest in defaults}
     words = [_word(dest, value) for dest, value in values.items() if value != defaults[dest]]
     text = shlex.join(words)
-    if _parse(name, kind, text) != values:
-        raise errors.UsageError(f"--qiniu-with {name} cannot remember for renewals: {text}")
+    again = _parse(name, kind, text)
+    if lost := [dest for dest in values if again[dest] != values[dest]]:
+        raise errors.UsageError(f"--qiniu-with {name} cannot keep {', '.join(lost)} for renewals")
     return text
 
 

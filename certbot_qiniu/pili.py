@@ -35,14 +35,17 @@ class Pili:
         self._has_hubs = False
 
     def list(self) -> Iterable[Domain]:
+        """All live domains."""
         self._live = None
         return [self._identified(*entry) for entry in self._read().values()]
 
     def observe(self, domain: str) -> Domain | None:
+        """One live domain in detail; None when it does not exist."""
         entry = self._read().get(domain)
         return self._identified(*entry) if entry else None
 
     def bind(self, domain: Domain, certificate: RemoteCertificate, binding: Binding) -> None:
+        """Bind a certificate by its name; there are no settings here."""
         hub, name = self._hubs[domain.name], self._name_of(certificate.cert_id)
         self._live = None
         try:
@@ -57,13 +60,16 @@ class Pili:
                 raise refusal from None
 
     def unbind(self, domain: Domain) -> None:
+        """Refuse: Qiniu has no call for that."""
         raise errors.Refused(f"take the certificate off the live domain {domain.name}",
                              "Qiniu has no call for that")
 
     def set_hsts(self, domain: Domain, *, on: bool) -> None:
+        """Refuse: there are no response headers here."""
         raise errors.UsageError(f"{domain.name} has no response headers that could be set")
 
     def users(self, certificate: RemoteCertificate) -> set[str] | None:
+        """The live domains that show *certificate*, or another one of its name."""
         self._live = None  # Qiniu may well delete what is in use: an old list will not do
         try:
             live = self._read()
@@ -71,7 +77,7 @@ class Pili:
             if self._has_hubs:
                 raise
             return set()  # no live streaming in this account, or not for this key
-        # Every certificate of that name counts: which of them is served, nobody says.
+        # Which certificate of a name is served, nobody says: so every one counts.
         return {name for name, (_, shown) in live.items()
                 if shown and shown in (certificate.name, certificate.cert_id)}
 

@@ -216,6 +216,7 @@ def _in_processing(domain: Domain, record: Record, wanted: Binding, known: Knowl
             f"{domain.operation or '(unknown)'}; please finish or cancel it.”"))
     sent = record.sent
     if (sent is None and domain.operation not in HTTPS_OPERATIONS and record.confirmed
+            and domain.protocol == wanted.protocol
             and _satisfies(record.confirmed.binding, wanted, known.ids)):
         return Action(Verb.KEEP, name, Reason.IN_SYNC)  # it has ours, and that is not changing
     ours = sent is not None and domain.operation in (

@@ -8,7 +8,7 @@ import logging
 import socket
 import ssl
 
-from certbot_qiniu.model import Domain
+from certbot_qiniu.model import Domain, validity
 from certbot_qiniu.plan import DEAD_STATES
 from certbot_qiniu.report import Inspection, Leaf
 from certbot_qiniu.world import in_parallel
@@ -44,7 +44,7 @@ def served_leaf(domain: Domain) -> Leaf | None:
         with (socket.create_connection((domain.cname or name, PORT), SECONDS) as connection,
               context.wrap_socket(connection, server_hostname=name) as tls):
             der = tls.getpeercert(binary_form=True) or b""
-        not_after = x509.load_der_x509_certificate(der).not_valid_after_utc
+        not_after = validity(x509.load_der_x509_certificate(der))[1]
     except (OSError, ValueError) as error:
         logger.info("The edge did not answer for %s: %s", domain.name, error)
         return None

@@ -119,8 +119,8 @@ class _Run:
     def __init__(self, world: World, scope: Collection[str], options: Options) -> None:
         self.world, self.scope, self.options = world, scope, options
         self.store, self.memory, self.account = world.store, world.memory, world.account
-        self.wanted = {name: entry for name, entry in self.store.state.items()
-                       if entry.lineage in self.scope}
+        self.wanted = {name: self.as_before_redirect(entry)
+                       for name, entry in self.store.state.items() if entry.lineage in self.scope}
         self.restore = {name: record.baseline for name, record in self.memory.domains.items()
                         if record.baseline and record.lineage in self.scope
                         and name not in self.store.state}
@@ -130,6 +130,13 @@ class _Run:
         self.upload_errors: dict[str, str] = {}
         self.busy: dict[str, str] = {}
         self.forgotten: list[str] = []
+
+    def as_before_redirect(self, entry: Managed) -> Managed:
+        """*entry*, with the redirect undone that a rollback has taken back, should there be one."""
+        former = self.memory.domains.get(entry.name, Record()).former_force
+        if entry.binding.force_https is not None or former is None:
+            return entry
+        return replace(entry, binding=replace(entry.binding, force_https=former))
 
     def go(self) -> Outcome:
         unsettled = [*self.wanted, *self.restore]
@@ -182,8 +189,8 @@ class _Run:
                 logger.warning("%s; it is left out", action.text)
             elif action.verb is Verb.FORGET:
                 self.forget(action)
-            elif action.verb is Verb.KEEP and self.sends.get(action.name):
-                self.world.say(f"{action.name}: published")
+            elif action.verb is Verb.KEEP:
+                self.kept(action.name)
             elif action.verb in (Verb.BIND, Verb.UNBIND, Verb.HSTS):
                 fingerprint = action.binding.fingerprint if action.binding else ""
                 if fingerprint in recognition:
@@ -199,6 +206,13 @@ class _Run:
             waiting = [name for name in sent if not self.publishes(seen.observed[name])]
             self.outcome.pending += [name for name in sent if name not in waiting]
         return waiting + queued + again, bool(again) and not waiting and not queued
+
+    def kept(self, name: str) -> None:
+        if self.sends.get(name):
+            self.world.say(f"{name}: published")
+        entry = self.store.state.get(name)
+        if entry and entry.binding.force_https is None:
+            self.memory.update(name, former_force=None)  # from now on it is the user's to change
 
     def look(self, names: list[str], *, refresh: bool) -> Look:
         """Observe and plan, over *names*."""

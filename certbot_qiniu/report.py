@@ -76,7 +76,7 @@ class LineageFacts:
     :ivar actions: what the next ``certbot renew`` would do with its domains.
     :ivar uploads: names of the certificates that it would upload for that.
     :ivar superseded: ids of its certificates at Qiniu that nothing here needs any more.
-    :ivar reload_nginx: whether nginx has yet to be seen to serve the newest certificate.
+    :ivar reload: the web server that was not yet seen to serve the newest certificate, "" for none.
     """
 
     name: str
@@ -87,7 +87,7 @@ class LineageFacts:
     actions: tuple[Action, ...] = ()
     uploads: tuple[str, ...] = ()
     superseded: tuple[str, ...] = ()
-    reload_nginx: bool = False
+    reload: str = ""
 
 
 @dataclass(frozen=True)
@@ -357,9 +357,9 @@ def steps(seen: Inspection) -> list[Step]:
             found += [Step(lineage.name, "delete", certificate.name, "Orphan",
                            "superseded, and nothing needs it any more")
                       for certificate in superseded(seen, lineage)]
-        if lineage.reload_nginx:
-            found.append(Step(lineage.name, "reload", "nginx", "NotSeen",
-                              "nginx was not yet seen to serve the newest certificate"))
+        if lineage.reload:
+            found.append(Step(lineage.name, "reload", lineage.reload, "NotSeen",
+                              "was not yet seen to serve the newest certificate"))
     return found
 
 

@@ -23,7 +23,7 @@ from certbot_qiniu.model import Certificate
 QINIU_KEYS = ("qiniu_access_key", "qiniu_secret_key")
 DNS_KEYS = {
     "dns-aliyun": ("dns_aliyun_access_key", "dns_aliyun_access_key_secret"),
-    "dns-tencentcloud": ("dns_tencentcloud_secret_id", "dns_tencentcloud_secret_key"),
+    "dns-tencent": ("dns_tencent_secret_id", "dns_tencent_secret_key"),
 }
 """What the credentials file needs for certbot's DNS plugins."""
 
@@ -33,8 +33,8 @@ LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 _ACME_DNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "no": ("standalone", ()),
     # DNSPod's own tokens (DP_Id, DP_Key) are of no use to any maintained plugin of certbot's.
-    "dns_dp": ("dns-tencentcloud", ()),
-    "dns_tencent": ("dns-tencentcloud", ("Tencent_SecretId", "Tencent_SecretKey")),
+    "dns_dp": ("dns-tencent", ()),
+    "dns_tencent": ("dns-tencent", ("Tencent_SecretId", "Tencent_SecretKey")),
     "dns_ali": ("dns-aliyun", ("Ali_Key", "Ali_Secret")),
 }
 _ACME_KEYS: dict[str, tuple[str, ...]] = {

@@ -61,6 +61,8 @@ class Record:
     :ivar seen: the last detailed read, taken at *seen_at*.
     :ivar processing_since: since when we have seen it in processing; 0 when it is not.
     :ivar hsts: ``ours`` when we switched HSTS on, ``refused`` when Qiniu would not let us.
+    :ivar former_force: forced HTTPS before a redirect was asked for, for a rollback to a state in
+        which it is "as it is".
     """
 
     service: str = "cdn"
@@ -72,6 +74,7 @@ class Record:
     seen_at: float = 0.0
     processing_since: float = 0.0
     hsts: str = ""
+    former_force: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -348,13 +351,17 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
     :raises errors.StateError: when it cannot be written; the old one is intact then.
     """
-    text = json.dumps({"version": VERSION, **content}, indent=1) + "\n"
+    text = json.dumps({"version": VERSION, **content}, indent=1, ensure_ascii=False) + "\n"
     try:
         write_file(path, text)
     except OSError as error:
         raise errors.StateError(
             f"Could not write {path}: {error.strerror}. The file is as it was; free some room or "
             "mend the permissions, and run certbot renew") from error
+    except UnicodeError as error:  # the one text from outside is the path of the credentials
+        raise errors.StateError(
+            f"Could not write {path}: a path in it is not UTF-8. Give the credentials file "
+            "another name") from error
 
 
 def write_file(path: Path, text: str, *, mode: int = 0o600) -> None:

@@ -115,8 +115,8 @@ def units(job: Job) -> dict[str, str]:
     return {
         f"{UNIT}.service": _SERVICE.format(
             on_failure=f"OnFailure={job.on_failure}\n" if job.on_failure else "",
-            renew=" ".join(map(_word, job.renew)),
-            status=" ".join([*map(_word, job.status), result]),
+            renew=" ".join(map(_argument, job.renew)),
+            status=" ".join([*map(_argument, job.status), result]),
             writable=" ".join(map(_word, writable))),
         f"{UNIT}.timer": _TIMER}
 
@@ -129,9 +129,14 @@ def cron(job: Job) -> str:
     return _CRON.format(renew=line(job.renew), status=f"{line(job.status)} --renewal=$?")
 
 
+def _argument(text: str) -> str:
+    """*text* as one word of a command in a unit, where variables are replaced."""
+    return _word(text.replace("$", "$$"))
+
+
 def _word(text: str) -> str:
     """*text* as one word in a unit."""
-    escaped = text.replace("%", "%%").replace("$", "$$")
+    escaped = text.replace("%", "%%")
     if escaped and not set(escaped) & set(" \t\"'\\;"):
         return escaped
     return '"' + escaped.replace("\\", "\\\\").replace('"', '\\"') + '"'

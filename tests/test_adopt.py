@@ -271,7 +271,7 @@ def test_acme_with_the_qiniu_hook(tmp_path: Path) -> None:
      "-w /srv/a -d example.com -w /srv/b -d www.example.com", "aliyun"),
     ({"Le_Webroot": "dns_cf"}, "-a AUTHENTICATOR", "aliyun"),
     ({"Le_Webroot": "dns_ali,/srv/a"}, "-a AUTHENTICATOR", "aliyun"),
-    ({"Le_Webroot": "dns_dp"}, "--dns-tencentcloud-credentials", "aliyun"),
+    ({"Le_Webroot": "dns_dp"}, "--dns-tencent-credentials", "aliyun"),
     ({"Le_Keylength": "2048"}, "--key-type rsa --rsa-key-size 2048", "ecdsa"),
     ({"Le_API": "https://acme.zerossl.com/v2/DV90"}, "--server https://acme.zerossl.com/v2/DV90",
      "letsencrypt"),

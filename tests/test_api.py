@@ -715,6 +715,15 @@ class TestLists:
             rig.client.list_domains()
         assert len(rig.sent) == 5
 
+    def test_endless_and_wide(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A list is given up for its entries long before it fills the memory."""
+        monkeypatch.setattr(api, "MOST_ENTRIES", 25)
+        rig.answers(lambda _: ok({"domains": [{"name": NAME}] * 10,
+                                  "marker": str(len(rig.sent))}))
+        with pytest.raises(errors.Unreachable, match="no end after 3 pages"):
+            rig.client.list_domains()
+        assert len(rig.sent) == 3
+
     @pytest.mark.parametrize("answer", [[], "x", None, 5, {"domains": {"a": 1}},
                                         {"domains": "x"}, {"domains": 0}])
     def test_unknown_form(self, rig: Rig, answer: Any) -> None:

@@ -24,9 +24,10 @@ from certbot_qiniu.report import Leaf
 from tests.command import APEX, IMG, SELECTED, WILD, WWW, Seat, issued, seat
 from tests.sandbox.stack import ACCOUNT, Sandbox
 from tests.sandbox.wire import Fault, json_response
+from tests.test_partner import Updating, installed
 
 DOCS = Path(__file__).parent.parent / "docs"
-COMMANDS = ("status", "plan", "apply", "doctor", "certificates", "install-timer")
+COMMANDS = ("status", "plan", "apply", "doctor", "certificates", "install-timer", "adopt")
 
 
 @pytest.fixture
@@ -107,6 +108,8 @@ def test_status_while_publishing(machine: Seat) -> None:
 def test_status_changes_nothing(machine: Seat) -> None:
     """Neither a file nor anything at Qiniu is touched by what only looks."""
     drift(machine)
+    machine.cloud.qiniu.add_domain("new.example.com", protocol="https",
+                                   cert_id=machine.cloud.stranger("new.example.com"))
     machine.cloud.clock.sleep(200_000)
     before = machine.files()
     for command in (["status", "--json"], ["plan"], ["certificates"]):
@@ -402,6 +405,22 @@ def test_apply_lifts_no_hold(machine: Seat) -> None:
     assert before == machine.cloud.qiniu.serving(WWW)
 
 
+def test_apply_with_a_partner(tmp_path: Path) -> None:
+    """An installer that takes part in renewals takes part here, with the options that it has."""
+    machine = seat(tmp_path)
+    Updating.log = tmp_path / "log"
+    with installed(Updating):
+        assert machine.issue(APEX, f"*{WILD}", arguments=("--qiniu-with", "fake")).status == 0
+        machine.cloud.clock.sleep(400)
+        Updating.log.write_text("")
+        assert machine.run("apply").status == 0
+        assert "prepare as it is 7 False" in Updating.log.read_text()
+        assert "generic_updates example.com" in Updating.log.read_text()
+    run = machine.run("apply")
+    assert run.status == 1
+    assert "certbot has no plugin of that name" in run.output
+
+
 def test_apply_keeps_out_of_certbots_way(machine: Seat) -> None:
     """While certbot itself runs, apply does nothing."""
     script = ("import sys; from certbot import util; util.lock_dir_until_exit(sys.argv[1]);"
@@ -569,7 +588,7 @@ def test_real_command(sandbox: Sandbox) -> None:
     checks = {(check["topic"], check["level"])
               for check in json.loads(run("doctor", "--json").stdout)["checks"]}
     assert checks >= {(topic, "ok") for topic in (
-        "renewal", "credentials", "Qiniu", "authenticator", "clock", "nginx")}
+        "renewal", "credentials", "Qiniu", "plugin", "clock", "nginx")}
     sandbox.qiniu.change_domain(WWW, cert_id=old)
     assert run("status").returncode == 1
     applied = run("apply")

@@ -57,6 +57,7 @@ def test_domains(value: str | list[str], stored: str) -> None:
     (config.seconds, ["900"]),
     (config.command, ""), (config.command, "  "), (config.command, "nginx '-t"),
     (config.command, ["docker exec 'web", "nginx"]),
+    (config.partner_options, "--nginx-ctl 'nginx"), (config.partner_options, ["'a", "b"]),
 ])
 def test_bad_value(convert: Callable[[Any], Any], value: Any) -> None:
     """Nonsense, by hand or in a conf, is refused in words, for argparse and certbot alike."""
@@ -95,6 +96,7 @@ CONVERSIONS: dict[str, tuple[Callable[[Any], Any], st.SearchStrategy[str]]] = {
     "publish-timeout": (config.seconds, st.integers(0, 86_400).map(str)),
     "nginx-test-cmd": (config.command, WORDS),
     "nginx-reload-cmd": (config.command, WORDS),
+    "with-options": (config.partner_options, WORDS),
 }
 
 

@@ -45,7 +45,7 @@ def test_healthy_machine(tmp_path: Path) -> None:
     """All that concerns the lineage is as it should be."""
     found = findings(issued(tmp_path))
     assert {topic for topic, text in found.items() if text.startswith("ok")} == {
-        "renewal", "credentials", "Qiniu", "authenticator"}
+        "renewal", "credentials", "Qiniu", "plugin"}
     assert found["Qiniu"].endswith("opens an account with 6 domains and 2 certificates")
 
 
@@ -83,7 +83,7 @@ def test_corrupt_state(tmp_path: Path) -> None:
     (machine.config_dir / "qiniu" / "state.json").write_text("{")
     found = findings(machine)
     assert "is corrupt" in found["state"]
-    assert "authenticator" in found
+    assert "plugin" in found
 
 
 def test_damaged_conf(tmp_path: Path) -> None:

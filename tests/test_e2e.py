@@ -212,6 +212,19 @@ def test_rollback_of_a_renewal_returns_the_previous_certificate(issued: Site) ->
     assert issued.leaf == issued.serving(WWW)[1]
 
 
+def test_rollback_of_a_redirect(issued: Site) -> None:
+    """What `certbot enhance --redirect` switched on, a rollback switches off, and then lets be."""
+    before = issued.all_serving()
+    issued.box.certbot("enhance", "--cert-name", "example.com", "--redirect", *issued.installer)
+    assert issued.serving(IMG) == ("https", issued.leaf, True, False)
+    issued.box.certbot("rollback", "-i", "qiniu")
+    assert before == issued.all_serving()
+    issued.box.certbot("renew")
+    issued.qiniu.change_domain(IMG, force_https=True)  # the user's own choice again
+    issued.box.certbot("renew")
+    assert issued.serving(IMG) == ("https", issued.leaf, True, False)
+
+
 def test_failing_install_restores_what_was(site: Site) -> None:
     """certbot says that it restored the prior configuration, and that is true."""
     before = site.all_serving()
@@ -422,7 +435,7 @@ def test_nonsense_options_are_refused_by_the_parser(site: Site, arguments: tuple
     ("frozen.example.com", "is frozen at Qiniu"),
     ("offline.example.com", "is offline at Qiniu"),
     ("other.example.org", "is not covered by the certificate"),
-    ("source.example.com", "自定义源站域名"),
+    ("source.example.com", "in the services that --qiniu-services names"),
 ])
 def test_domains_that_cannot_be_served_are_refused_before_issuance(
         site: Site, domains: str, says: str) -> None:
@@ -432,7 +445,7 @@ def test_domains_that_cannot_be_served_are_refused_before_issuance(
     site.qiniu.add_domain("other.example.org")
     site.qiniu.add_bucket("bucket")
     site.qiniu.add_source_domain("source.example.com", "bucket")
-    result = site.issue("--qiniu-domains", domains, check=False)
+    result = site.issue("--qiniu-domains", domains, "--qiniu-services", "cdn", check=False)
     assert 1 == result.returncode
     assert says in result.stderr
     assert not site.box.live("example.com").exists()

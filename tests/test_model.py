@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import types
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from certbot_qiniu.model import (
     covering_name,
     parse_certificate_name,
     san_of,
+    validity,
 )
 from tests.sandbox.pki import Authority, Leaf
 
@@ -297,3 +299,13 @@ def test_plain_name() -> None:
     assert parse_certificate_name("certbot_www.example.com-0001_abababababab") == (
         "www.example.com-0001", "abababababab")
     assert certificate_name("x" * 100, "ab" * 32) == f"certbot_{'x' * 43}_abababababab"
+
+
+def test_validity_by_old_cryptography() -> None:
+    """Where cryptography knows no time zones yet, its times are taken for what they are, UTC."""
+    leaf = AUTHORITY.issue("example.com")
+    parsed = x509.load_pem_x509_certificate(leaf.cert_pem.encode())
+    old = types.SimpleNamespace(not_valid_before=leaf.not_before.replace(tzinfo=None),
+                                not_valid_after=leaf.not_after.replace(tzinfo=None))
+    assert (leaf.not_before, leaf.not_after) == validity(parsed)
+    assert (leaf.not_before, leaf.not_after) == validity(old)  # type: ignore[arg-type]

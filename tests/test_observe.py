@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
@@ -25,6 +26,7 @@ from certbot_qiniu.plan import DAY, Selection
 from certbot_qiniu.state import Managed, Record, Sent, Store, Upload
 from certbot_qiniu.world import in_parallel
 from tests.rig import PUBLISH_SECONDS, Rig
+from tests.sandbox.machine import Cloud, Machine
 
 # The official package asks the clock in a way that newer Pythons deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
@@ -573,3 +575,17 @@ def test_record_of_a_stranger(rig: Rig) -> None:
     discover(rig.world, [A], None, LINEAGE)
     remembered = rig.memory.domains[A]
     assert remembered == Record(seen=remembered.seen, seen_at=rig.now)
+
+
+def test_lost_memory(tmp_path: Path) -> None:
+    """Who has lost both files finds his own certificate again, and is no stranger to himself."""
+    cloud = Cloud()
+    cloud.qiniu.add_domain("www.example.com", protocol="https",
+                           cert_id=cloud.stranger("*.example.com"))
+    machine = Machine(cloud, tmp_path)
+    assert machine.issue("example.com", "*.example.com").status == 0
+    shutil.rmtree(machine.config_dir / "qiniu")
+    run = machine.renew()
+    assert run.status == 0, run.output
+    assert [] == run.labels("PUT ") + run.labels("POST ")
+    assert "www.example.com" in (machine.config_dir / "qiniu" / "state.json").read_text("utf-8")

@@ -183,9 +183,10 @@ class User:
         kind.log.touch()
         self.site = Sharing.site = folder / "site.conf"
         self.site.write_text("plain")
-        self.old_id = self.cloud.stranger("*.example.com")
+        old_id = self.cloud.stranger("*.example.com")
         for name in (WWW, IMG):
-            self.cloud.qiniu.add_domain(name, protocol="https", cert_id=self.old_id)
+            self.cloud.qiniu.add_domain(name, protocol="https", cert_id=old_id)
+        self.old = self.cloud.qiniu.serving(WWW).fingerprint
 
     def certbot(self, *arguments: str) -> Run:
         """Run certbot with the made-up installer installed."""
@@ -216,10 +217,6 @@ class User:
         return {self.cloud.qiniu.serving(name).fingerprint for name in (WWW, IMG)}
 
     @property
-    def old(self) -> str:
-        return self.cloud.qiniu.certificates[self.old_id].fingerprint
-
-    @property
     def checkpoints(self) -> int:
         return len(list((self.machine.config_dir / "work" / "backups").iterdir()))
 
@@ -234,22 +231,33 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[type[Apar
 def test_calls_of_a_run(make: Callable[[type[Apart]], User]) -> None:
     """The partner is called as certbot would call it, for the names that it serves."""
     user = make(Apart)
-    run = user.issue("--staple-ocsp", "--hsts")
+    run = user.issue("-d", WWW, "--staple-ocsp", "--no-redirect")
     assert 0 == run.status, run.output
     paths = "cert.pem privkey.pem chain.pem fullchain.pem"
     assert [
         "prepare as it is 7 False", "config_test", "get_all_names", "save None",
         f"deploy_cert web.example.com {paths}", f"deploy_cert www.example.com {paths}", "save None",
-        "save Deployed ACME Certificate", "config_test", "restart",
-        "enhance web.example.com ensure-http-header Strict-Transport-Security",
-        "enhance www.example.com ensure-http-header Strict-Transport-Security",
-        "save Add enhancement Strict-Transport-Security",
-        "save Add enhancement redirect",
+        "save None", "save Deployed ACME Certificate", "config_test", "restart",
         *(f"enhance {name} staple-ocsp {user.machine.config_dir}/live/example.com/chain.pem"
-          for name in ("web.example.com", "www.example.com")),
+          for name in ("web.example.com", WWW, WWW)),
         "save Add enhancement staple-ocsp", "config_test", "restart",
     ] == user.calls()
     assert {user.leaf} == user.at_qiniu()
+
+
+def test_enhancements(make: Callable[[type[Apart]], User]) -> None:
+    """Each does what it supports, and what only one supports is no error of the other's."""
+    user = make(Apart)
+    run = user.issue("--redirect", "--hsts", "--uir")
+    assert 0 == run.status, run.output
+    assert [f"enhance {name} ensure-http-header {header}"
+            for header in ("Strict-Transport-Security", "Upgrade-Insecure-Requests")
+            for name in ("web.example.com", WWW)] == user.calls("enhance")
+    assert "The fake installer does not support redirect: skipped" in run.output
+    assert "uir is not supported by the qiniu installer" in run.output
+    user.at_qiniu()
+    assert user.cloud.qiniu.serving(WWW).force_https
+    assert run.labels("respheader")
 
 
 def test_names_of_both_are_offered(make: Callable[[type[Apart]], User]) -> None:
@@ -281,8 +289,10 @@ def test_names_of_both_are_offered(make: Callable[[type[Apart]], User]) -> None:
     (("--qiniu-with", "apachx"), "certbot plugins lists"),
     (("--qiniu-with", "qiniu"), "name another installer"),
     (("--qiniu-with", "webroot"), "that plugin is no installer"),
-    (("--qiniu-with", "fake", "--qiniu-with-options", "--fake-bogus 3"), "--fake-bogus"),
-    (("--qiniu-with", "fake", "--qiniu-with-options", "--fake-number x"), "invalid int value"),
+    (("--qiniu-with", "fake", "--qiniu-with-options=--fake-bogus 3"),
+     "--qiniu-with-options: unrecognized arguments: --fake-bogus 3"),
+    (("--qiniu-with", "fake", "--qiniu-with-options=--fake-number x"),
+     "--qiniu-with-options: argument --fake-number: invalid int value"),
     (("--qiniu-with", "fake", "--qiniu-with-options", "'open"), "cannot be split"),
 ])
 def test_bad_input(make: Callable[[type[Apart]], User], arguments: tuple[str, ...],
@@ -297,13 +307,15 @@ def test_bad_input(make: Callable[[type[Apart]], User], arguments: tuple[str, ..
     assert [] == run.labels("PUT")
 
 
-@pytest.mark.parametrize("verb", ["prepare", "get_all_names", "deploy_cert", "enhance", "save",
-                                  "restart", "config_test"])
+@pytest.mark.parametrize(("verb", "undone"), [
+    ("prepare", []), ("config_test", []), ("get_all_names", ["recovery_routine"]),
+    ("deploy_cert", ["recovery_routine"]), ("save", ["recovery_routine"]),
+    ("restart", ["rollback_checkpoints 1"]), ("enhance", ["recovery_routine"])])
 @pytest.mark.parametrize("error", [certbot_errors.NoInstallationError("out of order"),
                                    RuntimeError("out of order")], ids=["certbot's", "a bug"])
 def test_failing_run(make: Callable[[type[Apart]], User], monkeypatch: pytest.MonkeyPatch,
-                     verb: str, error: Exception) -> None:
-    """Where the partner fails, the run says so, and nothing is left half done at Qiniu."""
+                     verb: str, undone: list[str], error: Exception) -> None:
+    """Where the partner fails, the run says so, and nothing is left half done anywhere."""
     user = make(Apart)
     monkeypatch.setattr(Apart, "fails", {verb})
     monkeypatch.setattr(Apart, "error", error)
@@ -313,6 +325,7 @@ def test_failing_run(make: Callable[[type[Apart]], User], monkeypatch: pytest.Mo
     assert "Traceback" not in run.output
     # An enhancement comes after the deployment, which stays as certbot leaves it.
     assert {user.leaf if verb == "enhance" else user.old} == user.at_qiniu()
+    assert undone == user.calls("recovery_routine", "rollback_checkpoints")
 
 
 def test_both_fail(make: Callable[[type[Apart]], User], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,7 +335,7 @@ def test_both_fail(make: Callable[[type[Apart]], User], monkeypatch: pytest.Monk
     monkeypatch.setattr(Apart, "fails", {"prepare"})
     user.cloud.board.arm(Fault("reset"), match="qiniu", times=10**6)
     for run in (user.issue("--force-renewal"), user.renew("--force-renewal"),
-                user.renew("--dry-run")):
+                user.renew("--force-renewal", "--dry-run")):
         assert 1 == run.status
         assert "could not work: out of order" in run.output
         assert "Could not list the CDN domains" in run.output
@@ -356,7 +369,7 @@ def test_renewals_are_passed_on(make: Callable[[type[Apart]], User]) -> None:
     user.calls()
     user.renew("--force-renewal")
     assert ["prepare as it is 7 False", "renew_deploy example.com", "config_test", "restart",
-            "prepare as it is 7 False", "generic_updates example.com"] == user.calls()
+            "generic_updates example.com"] == user.calls()
     Updating.fails = {"renew_deploy", "generic_updates"}
     try:
         run = user.renew("--force-renewal")
@@ -390,7 +403,7 @@ def test_options_hold_for_renewals(make: Callable[[type[Apart]], User], text: st
 
 
 def test_reconfigure_takes_a_partner_on(make: Callable[[type[Apart]], User]) -> None:
-    """With its options; from then on renewals restart it."""
+    """With its options, which it can change; from then on renewals restart it."""
     user = make(Apart)
     user.machine.issue("example.com", "*.example.com")
     run = user.certbot("reconfigure", "--cert-name", "example.com", "-i", "qiniu",
@@ -399,6 +412,10 @@ def test_reconfigure_takes_a_partner_on(make: Callable[[type[Apart]], User]) -> 
     user.calls()
     user.renew("--force-renewal")
     assert ["prepare as it is 4 False", "restart"] == user.calls("prepare", "restart")
+    user.certbot("reconfigure", "--cert-name", "example.com", "--fake-text", "new")
+    user.calls()
+    user.renew("--force-renewal")
+    assert ["prepare new 4 False"] == user.calls("prepare")
 
 
 def test_serving_none_of_the_names(make: Callable[[type[Apart]], User],
@@ -410,6 +427,10 @@ def test_serving_none_of_the_names(make: Callable[[type[Apart]], User],
     assert 1 == run.status
     assert "serves none of *.example.com, example.com by name, but only example.net" in run.output
     assert {user.old} == user.at_qiniu()
+    run = user.certbot("run", "-a", "standalone", *user.machine.installer, "--qiniu-with", "fake",
+                       "-d", "lonely.example.org")
+    assert "serves none of lonely.example.org by name" in run.output
+    assert "No domain in this Qiniu account" in run.output
     user.calls()
     monkeypatch.setattr(Apart, "served", None)
     assert 0 == user.issue().status
@@ -459,7 +480,8 @@ def test_failed_run_returns_the_partner(make: Callable[[type[Apart]], User],
     assert "successfully restored your server" in run.output
     assert ("plain", 0) == (user.site.read_text(), user.checkpoints)
     assert {user.old} == user.at_qiniu()
-    assert 2 == len(user.calls("restart"))
+    # It reads its files anew when they have been put back.
+    assert 2 * ["prepare as it is 7 False", "restart"] == user.calls("prepare", "restart")
     monkeypatch.setattr(Sharing, "fails", {"restart"})
     assert 1 == user.issue("--force-renewal").status
     assert ("plain", 0) == (user.site.read_text(), user.checkpoints)
@@ -467,6 +489,19 @@ def test_failed_run_returns_the_partner(make: Callable[[type[Apart]], User],
     monkeypatch.setattr(Sharing, "fails", {"save"})
     assert 1 == user.issue("--force-renewal").status
     assert ("plain", 0) == (user.site.read_text(), user.checkpoints)
+
+
+def test_killed_run(make: Callable[[type[Apart]], User]) -> None:
+    """What a run had written for the partner when it was killed is undone by the next one."""
+    user = make(Sharing)
+    run = user.machine.issue("example.com", "*.example.com", arguments=("--qiniu-with", "fake"),
+                             around=functools.partial(installed, Sharing),
+                             kill_at=lambda _: user.site.read_text() != "plain")
+    assert run.status < 0
+    assert "ssl_certificate" == user.site.read_text()
+    assert 0 == user.renew().status
+    assert "plain" == user.site.read_text()
+    assert {user.leaf} == user.at_qiniu()
 
 
 def test_rollback_of_checkpoints_apart(make: Callable[[type[Apart]], User],
@@ -500,9 +535,9 @@ def test_do_all() -> None:
         raise errors.UsageError(text)
 
     done: list[int] = []
-    with pytest.raises(errors.UsageError, match="^one$"):
+    with pytest.raises(errors.UsageError, match=r"^one$"):
         errors.do_all(functools.partial(fail, "one"), functools.partial(done.append, 1))
-    with pytest.raises(errors.DeployError, match="^one; two$"):
+    with pytest.raises(errors.DeployError, match=r"^one; two$"):
         errors.do_all(*(functools.partial(fail, text) for text in ("one", "two", "one")))
     assert [1] == done
 

@@ -50,8 +50,9 @@ def test_service(folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixtu
     (tmp_path / "config" / "renewal" / "a.conf").write_text(
         "[renewalparams]\nauthenticator = webroot\ninstaller = qiniu\nwebroot_path = /srv/www,\n"
         "[[webroot_map]]\na.example.com = /srv/www\nb.example.com = /srv/b\n")
-    install(*folders, "--print", "--directory", "/x", "--notify", SECRET, "--notify", "@/other",
-            "--on-failure", "tell-me.service", "--writable", "/srv/100%")
+    install(*folders, "--print", "--directory", "/x", "--notify", SECRET, "--notify", "@/$o'her",
+            "--on-failure", "tell-me.service", "--writable", "/srv/100%",
+            "--writable", "/srv/a b$")
     text = capsys.readouterr().out
     lines = dict(line.split("=", 1) for line in text.splitlines() if "=" in line and line[0] != "#")
     options = " ".join(folders)
@@ -59,10 +60,11 @@ def test_service(folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixtu
                                   f"--no-random-sleep-on-renew {options}")
     assert lines["ExecStopPost"] == (
         f"{timer.program('certbot-qiniu')} status --quiet {options} "
-        f"--notify=@{tmp_path}/config/qiniu/notify --notify=@/other --renewal=${{SERVICE_RESULT}}")
+        f"--notify=@{tmp_path}/config/qiniu/notify \"--notify=@/$$o'her\" "
+        "--renewal=${SERVICE_RESULT}")
     assert lines["ReadWritePaths"] == (
         f"{tmp_path}/config {tmp_path}/work {tmp_path}/logs -/run -/var/log/nginx -/var/lib/nginx "
-        "-/srv/www -/srv/b -/srv/100%%")
+        '-/srv/www -/srv/b -/srv/100%% "-/srv/a b$"')
     assert lines["OnFailure"] == "tell-me.service"
     assert (lines["ProtectSystem"], lines["NoNewPrivileges"]) == ("strict", "true")
     assert "s3cret" not in text
@@ -120,6 +122,7 @@ def test_cron_where_there_is_no_systemd(
     text = (tmp_path / "cron").read_text()
     assert (tmp_path / "cron").stat().st_mode & 0o777 == 0o644
     [line] = [line for line in text.splitlines() if " root " in line]
+    assert r"100\%" in line
     command = line.partition(" root ")[2].replace(r"\%", "%")
     assert shlex.split(command.replace(";", " ; ")) == [
         timer.program("certbot"), "renew", "--quiet", "--no-random-sleep-on-renew", *folders, ";",

@@ -212,7 +212,9 @@ def live(machine: Machine, others: Bystanders, reading: Reading,
     cloud.clock.sleep(reading.notices_after)
     assert [IMG] == _put(step("drift", machine.renew))
     confirmed("drift")
-    step("rollback", functools.partial(machine.certbot, "rollback", *machine.installer), first)
+    run = step("rollback", functools.partial(machine.certbot, "rollback", *machine.installer),
+               first)
+    assert [] == run.labels(UPLOAD), "the certificate was kept for this"
     confirmed("rollback", first)
     step("renewal after rollback", machine.force_renewal)
     confirmed("renewal after rollback")

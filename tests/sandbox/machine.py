@@ -256,9 +256,12 @@ def print_into(output: IO[bytes]) -> None:
 @functools.cache
 def _warm_up() -> None:
     """Import once what every fork would import again."""
+    from certbot._internal.plugins.disco import PluginsRegistry
     from certbot.main import main  # noqa: F401
 
     from certbot_qiniu import deploy, installer, rehearsal  # noqa: F401
+
+    PluginsRegistry.find_all()
 
 
 def _run(arguments: list[str]) -> int:

@@ -21,6 +21,7 @@ from typing import Any
 from tests.sandbox.acme import EXTERNAL_ACCOUNT, Pebble
 from tests.sandbox.alidns import AliDNS
 from tests.sandbox.dns import DNSServer
+from tests.sandbox.dnspod import DNSPod
 from tests.sandbox.pki import Authority
 from tests.sandbox.process import free_port
 from tests.sandbox.proxy import Proxy
@@ -31,6 +32,10 @@ from tests.sandbox.wire import Switchboard
 
 ALIYUN_KEYS = ("LTAI5tSandboxAccessKeyId", "sandbox-aliyun-access-key-secret")
 QINIU_KEYS = (ACCESS_KEY, SECRET_KEY)
+TENCENT_KEYS = ("AKIDSandboxTencentSecretId", "sandbox-tencent-secret-key")
+
+AT_DNSPOD = "example.net"
+"""The domain that the Tencent Cloud account holds."""
 
 ACCOUNT = ("--agree-tos", "--no-eff-email", "-m", "admin@example.com")
 """What certbot needs where it may have to register an account with the authority."""
@@ -58,7 +63,7 @@ class Sandbox:
     :ivar http_port: where the authority looks for the answers to http-01: the web server's, if one
         runs.
     :ivar board: the history of all API calls, and the faults.
-    :ivar credentials_path: an INI file with the keys of both services.
+    :ivar credentials_path: an INI file with the keys of all services.
     :ivar config_dir: certbot's, where a call names no other.
     :ivar bootstrap: fullchain and key of a self-signed certificate for a server that has none yet.
     """
@@ -69,6 +74,7 @@ class Sandbox:
     bootstrap: tuple[Path, Path]
     http_port: int
     alidns: AliDNS
+    dnspod: DNSPod
     dns: DNSServer
     acme: Pebble
     qiniu: Qiniu
@@ -104,7 +110,8 @@ class Sandbox:
             started.callback(service.stop)
 
         self.alidns = AliDNS(dict([ALIYUN_KEYS]), self._domains)
-        self.dns = DNSServer(self.alidns.texts)
+        self.dnspod = DNSPod(dict([TENCENT_KEYS]), {AT_DNSPOD: TENCENT_KEYS[0]})
+        self.dns = DNSServer(lambda name: self.alidns.texts(name) + self.dnspod.texts(name))
         run(self.dns)
         self.http_port = free_port()
         self.acme = Pebble(self.directory / "acme", self.dns.port, self.http_port,
@@ -113,7 +120,7 @@ class Sandbox:
         run(self.acme)
         self.qiniu = Qiniu(accounts=dict([QINIU_KEYS]), roots=self.pebble_roots,
                            switches=self._switches)
-        self.board = Switchboard(self.qiniu, self.alidns)
+        self.board = Switchboard(self.qiniu, self.alidns, self.dnspod)
         self.proxy = Proxy(self.board, self.directory)
         run(self.proxy)
         self._write_files()
@@ -128,6 +135,8 @@ class Sandbox:
         self.credentials_path.write_text(
             f"dns_aliyun_access_key = {ALIYUN_KEYS[0]}\n"
             f"dns_aliyun_access_key_secret = {ALIYUN_KEYS[1]}\n"
+            f"dns_tencent_secret_id = {TENCENT_KEYS[0]}\n"
+            f"dns_tencent_secret_key = {TENCENT_KEYS[1]}\n"
             f"qiniu_access_key = {QINIU_KEYS[0]}\n"
             f"qiniu_secret_key = {QINIU_KEYS[1]}\n", encoding="ascii")
         self._trusted = self.directory / "trusted.pem"

@@ -1,0 +1,46 @@
+"""The matrix of versions: ``make matrix``, or ``nox -s 'tests-3.12(certbot=5)'`` for one cell.
+
+docs/compatibility.md tells what ran, and why some cells cannot exist.
+"""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.sessions = ["tests"]
+nox.options.error_on_missing_interpreters = True
+
+PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
+
+CERTBOTS = {
+    # acme up to 3 wants X509Req of pyOpenSSL, which 25 no longer has, and ComparableX509 of
+    # josepy, which 2 no longer has. certbot 2.0 asks pkg_resources, which setuptools 81 no longer
+    # has, and which before 69 does not know zope.interface by that name.
+    "2.0": ["certbot==2.0.*", "acme==2.0.*", "pyOpenSSL<24.2", "josepy<2", "setuptools>=69,<81"],
+    "2.11": ["certbot==2.11.*", "acme==2.11.*", "pyOpenSSL<25", "josepy<2"],
+    "3": ["certbot==3.*", "acme==3.*", "pyOpenSSL<25", "josepy<2"],
+    "4": ["certbot==4.*", "acme==4.*"],
+    "5": ["certbot==5.*", "acme==5.*"],
+}
+
+TOOLS = ["apprise>=1.4", "hypothesis", "pexpect", "pytest>=8", "pytest-timeout", "pytest-xdist"]
+"""The extra ``test`` without what wants a new certbot."""
+
+WARNINGS_OF_OTHERS = [
+    "ignore:CSR support in pyOpenSSL is deprecated:DeprecationWarning",
+    "ignore:X509Extension support in pyOpenSSL is deprecated:DeprecationWarning",
+    "ignore:pkg_resources is deprecated:UserWarning",
+    "ignore:Deprecated call to:DeprecationWarning",
+]
+"""What old certbots do; all other warnings are errors there, too."""
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("certbot", list(CERTBOTS))
+def tests(session: nox.Session, certbot: str) -> None:
+    """Run everything that needs no other programs, certbot's own ``main`` included."""
+    session.install("-e", ".", *TOOLS, *CERTBOTS[certbot])
+    session.run("certbot", "--version")
+    warnings = [f"-W{warning}" for warning in WARNINGS_OF_OTHERS if certbot < "4"]
+    session.run("python", "-m", "pytest", "-q", "-m", "not e2e and not slow and not docs",
+                *warnings, *session.posargs)

@@ -1,0 +1,185 @@
+"""What the facts mean: each level, reason and boundary, without any network."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certbot_qiniu import report
+from certbot_qiniu.model import Binding, Certificate, Domain, RemoteCertificate
+from certbot_qiniu.plan import Action, Reason, Verb
+from certbot_qiniu.report import AccountFacts, Finding, Inspection, Leaf, Level, LineageFacts
+from certbot_qiniu.state import Record, Sent
+
+NOW = 1_800_000_000.0
+DAY = 86_400
+WWW = "www.example.com"
+LATER = dt.datetime.fromtimestamp(NOW + 60 * DAY, dt.timezone.utc)
+NEWEST = Certificate("example.com", "f" * 64, (WWW,), LATER - dt.timedelta(90), LATER, "", Path())
+
+
+def seen(action: Action | None, *, domain: Domain | None = None, ends_in: float = 60 * DAY,
+         record: Record | None = None, facts: dict[str, Any] | None = None,
+         **changes: Any) -> Inspection:
+    """A lineage with one domain, for which *action* is planned."""
+    domain = domain or Domain(WWW, protocol="https", cert_id="id")
+    certificate = RemoteCertificate("id", "a name", not_after=int(NOW + ends_in))
+    lineage = LineageFacts("example.com", "a.ini", **{
+        "certificate": NEWEST, "actions": (action,) if action else (), **(facts or {})})
+    return Inspection(**{
+        "now": NOW, "accounts": (AccountFacts("a.ini", {WWW: domain}, {"id": certificate}),),
+        "lineages": (lineage,), "records": {WWW: record or Record(lineage="example.com")},
+        **changes})
+
+
+def judged(inspection: Inspection) -> tuple[Level, str]:
+    """The level and the reason of the one row."""
+    [row] = report.status(inspection, 14).rows
+    return row.level, row.reason
+
+
+KEEP = Action(Verb.KEEP, WWW, Reason.IN_SYNC)
+WAIT = Action(Verb.WAIT, WWW, Reason.PUBLISHING)
+BIND = Action(Verb.BIND, WWW, Reason.OUTDATED, Binding("https", "f" * 64))
+
+
+@pytest.mark.parametrize(("action", "level"), [
+    (KEEP, Level.OK), (WAIT, Level.OK), (BIND, Level.ATTENTION),
+    (Action(Verb.QUEUE, WWW, Reason.BUSY), Level.OK),
+    (Action(Verb.UNBIND, WWW, Reason.RESTORE), Level.ATTENTION),
+    (Action(Verb.HSTS, WWW, Reason.SETTINGS_DIFFER), Level.ATTENTION),
+    (Action(Verb.BIND, WWW, Reason.PUBLICATION_FAILED), Level.ATTENTION),
+    (Action(Verb.FAIL, WWW, Reason.FOREIGN), Level.ATTENTION),
+    (Action(Verb.FAIL, WWW, Reason.STUCK), Level.ATTENTION),
+    (Action(Verb.SKIP, WWW, Reason.NOT_OPERABLE), Level.OK),
+])
+def test_level_of_a_decision(action: Action, level: Level) -> None:
+    """What the planner would change or fail at needs attention, what is under way does not."""
+    assert judged(seen(action)) == (level, action.reason.value)
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_reason_is_explained(reason: Reason) -> None:
+    """No finding is without a sentence."""
+    action = Action(Verb.BIND, WWW, reason, text="the planner's words")
+    assert report.explain(action)
+
+
+@pytest.mark.parametrize(("left", "expected"), [
+    (14 * DAY, (Level.OK, "InSync")), (14 * DAY - 1, (Level.ATTENTION, "Expiring")),
+    (0, (Level.ATTENTION, "Expiring")), (-1, (Level.ATTENTION, "Expired"))])
+@pytest.mark.parametrize("managed", [True, False])
+def test_expiry(left: float, expected: tuple[Level, str], *, managed: bool) -> None:
+    """Less than fourteen days left need attention, also where certbot manages nothing."""
+    found = seen(KEEP if managed else None, ends_in=left,
+                 record=None if managed else Record())
+    level, reason = expected
+    assert judged(found) == (level, reason if managed or level is not Level.OK else "Unmanaged")
+
+
+@pytest.mark.parametrize("domain", [
+    Domain(WWW, cert_id="id"), Domain(WWW, protocol="https", cert_id="id", state="frozen"),
+    Domain(WWW, protocol="https")], ids=["http", "frozen", "without certificate"])
+def test_expiry_that_matters_to_nobody(domain: Domain) -> None:
+    """A domain that serves no HTTPS cannot serve an expired certificate."""
+    assert judged(seen(None, domain=domain, ends_in=-DAY, record=Record()))[0] is Level.OK
+
+
+@pytest.mark.parametrize(("record", "reason"), [
+    (Record(processing_since=NOW - 3600), "Publishing"),
+    (Record(processing_since=NOW - 3601), "PendingTooLong"),
+    (Record(sent=Sent(Binding(), NOW - 3601)), "PendingTooLong"),
+    (Record(processing_since=NOW - 60, sent=Sent(Binding(), NOW - 3601)), "Publishing"),
+    (Record(), "Publishing")])
+def test_pending(record: Record, reason: str) -> None:
+    """An hour is enough, counted from when we saw it begin."""
+    assert judged(seen(WAIT, record=record))[1] == reason
+
+
+@pytest.mark.parametrize(("leaf", "held", "edge", "reason"), [
+    (Leaf("f" * 64, 0), False, "same", "InSync"),
+    (Leaf("0" * 64, 0), False, "other", "EdgeDiffers"),
+    (Leaf("0" * 64, 0), True, "seen", "InSync"), (None, False, "unknown", "InSync")])
+def test_edge(leaf: Leaf | None, edge: str, reason: str, *, held: bool) -> None:
+    """The edge counts where it answers, and where the newest leaf is what it should serve."""
+    found = seen(KEEP, edges={WWW: leaf}, facts={"held": held})
+    [row] = report.status(found, 14).rows
+    assert (row.edge, row.reason) == (edge, reason)
+    assert report.status(seen(WAIT, edges={WWW: leaf}), 14).rows[0].reason == "Publishing"
+
+
+def test_edge_of_an_unmanaged_domain() -> None:
+    """There is nothing to compare it with."""
+    found = seen(None, record=Record(), edges={WWW: Leaf("0" * 64, 0)})
+    assert (judged(found), report.status(found, 14).rows[0].edge) == (
+        (Level.OK, "Unmanaged"), "seen")
+
+
+@pytest.mark.parametrize(("verb", "level"), [(Verb.FAIL, Level.ATTENTION), (Verb.FORGET, Level.OK)])
+def test_domain_that_is_gone(verb: Verb, level: Level) -> None:
+    """A managed domain that the account no longer has keeps a row, for this once."""
+    found = seen(Action(verb, WWW, Reason.NOT_FOUND, text="is gone"),
+                 accounts=(AccountFacts("a.ini"),))
+    [row] = report.status(found, 14).rows
+    assert (row.state, row.level, row.lineage) == ("missing", level, "example.com")
+
+
+def test_lineage_that_ends() -> None:
+    """certbot's own certificate counts, too: a renewal that fails leaves every domain in sync."""
+    soon = replace(NEWEST, not_after=LATER - dt.timedelta(50))
+    found = report.status(seen(KEEP, facts={"certificate": soon}), 14)
+    assert [(item.subject, item.reason) for item in found.findings] == [("example.com", "Expiring")]
+    assert found.findings[0].text == "certbot's newest certificate example.com ends in 10 days"
+
+
+def test_order_and_filter() -> None:
+    """Managed domains come first within their account; others can be left out."""
+    domains = {name: Domain(name) for name in ("a.example.com", WWW)}
+    found = seen(KEEP, accounts=(AccountFacts("b.ini", domains), AccountFacts("a.ini", {
+        "z.example.com": Domain("z.example.com")})))
+    names = [row.domain for row in report.status(found, 14).rows]
+    assert names == ["z.example.com", WWW, "a.example.com"]
+    assert [WWW] == [row.domain for row in report.status(found, 14, only_managed=True).rows]
+
+
+@pytest.mark.parametrize(("levels", "status"), [
+    ((), 0), (("ok",), 0), (("ok", "unknown"), 2), (("unknown", "attention"), 1)])
+def test_exit_status(levels: tuple[str, ...], status: int) -> None:
+    """What is known to be wrong decides over what is unknown."""
+    assert report.exit_status(report.worst(Level(level) for level in levels)) == status
+
+
+@pytest.mark.parametrize(("changes", "doomed"), [
+    ({}, ["old"]), ({"facts": {"held": True}}, []), ({"unread": {"img.example.com": "why"}}, []),
+    ({"domain": Domain(WWW, protocol="https", cert_id="old")}, [])],
+    ids=["plain", "held", "doubt", "in use"])
+def test_what_is_cleaned_up(changes: dict[str, Any], doomed: list[str]) -> None:
+    """Nothing is announced to be deleted while anything could need it."""
+    facts = {"superseded": ("old", "gone"), **changes.pop("facts", {})}
+    found = seen(KEEP, facts=facts, **changes)
+    account = replace(found.accounts[0], certificates={
+        "old": RemoteCertificate("old", "certbot_example.com_000000000000")})
+    found = replace(found, accounts=(account,))
+    assert [item.cert_id for item in report.superseded(found, found.lineages[0])] == doomed
+    assert [step.verb for step in report.steps(found)] == ["keep", *["delete"] * len(doomed)]
+
+
+def test_nothing_is_cleaned_up_before_all_is_published() -> None:
+    """The clean-up waits for every domain."""
+    found = seen(WAIT, facts={"superseded": ("id",), "reload": "nginx"},
+                 domain=Domain(WWW, state="processing"))
+    assert [(step.verb, step.subject) for step in report.steps(found)] == [
+        ("wait", WWW), ("reload", "nginx")]
+
+
+def test_failures() -> None:
+    """A plan fails with what the renewal would report, and with what could not be looked at."""
+    finding = Finding(Level.ATTENTION, "example.com", "Domains", "none")
+    found = seen(Action(Verb.FAIL, WWW, Reason.FOREIGN, text="not ours"), findings=(finding,),
+                 unread={"img.example.com": "no answer"})
+    assert [(item.level, item.text) for item in report.failures(found)] == [
+        (Level.ATTENTION, "not ours"), (Level.UNKNOWN, "no answer"), (Level.ATTENTION, "none")]
