@@ -1,12 +1,9 @@
 """The client of Qiniu's API: one method per endpoint, answers in terms of the model.
 
-All of Qiniu's spellings stay in this file. How a call is signed, paced and repeated is in
-:mod:`certbot_qiniu.transport`. Certificates go through the fusion host, domains through the api
-host, as documented; there is no fallback to another host, which would repeat a private key.
-
-Keys of answers are compared in lower case, as Qiniu spells one key in several ways (``certid``,
-``certId``, ``certID``). Whatever an answer holds, it becomes a value of the model or an
-:class:`~certbot_qiniu.errors.ApiError`.
+All of Qiniu's spellings stay here and in :mod:`certbot_qiniu.answers`, which reads what comes back.
+How a call is signed, paced and repeated is in :mod:`certbot_qiniu.transport`. Certificates go
+through the fusion host, domains through the api host, as documented; there is no fallback to
+another host, which would repeat a private key.
 """
 
 from __future__ import annotations
@@ -21,6 +18,21 @@ from typing import Any
 import requests
 
 from certbot_qiniu import errors
+from certbot_qiniu.answers import (
+    HSTS,
+    ID,
+    as_list,
+    as_object,
+    as_objects,
+    clean,
+    is_hsts,
+    lowered,
+    read_certificate,
+    read_domain,
+    read_name,
+    text,
+    unreadable,
+)
 from certbot_qiniu.model import Certificate, Domain, RemoteCertificate, canonical_domain
 from certbot_qiniu.transport import API, FUSION, PILI, UC, Transport
 
@@ -35,12 +47,7 @@ NO_SUCH_CERTIFICATE = 400401
 CERTIFICATE_IN_USE = {400611, 400911}
 NOT_OPERABLE = {404905, 404910}  # HTTP 404, but the domain is there
 
-HSTS = {"op": "set", "key": "Strict-Transport-Security", "value": "max-age=31536000"}
-"""What certbot's own nginx installer sets."""
-
 _VISIBLE = re.compile(r"[!-~]+")
-_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_LATEST_TIME = 253_402_300_799  # the end of the year 9999: what datetime can hold
 
 
 class QiniuClient:
@@ -86,7 +93,7 @@ class QiniuClient:
 
         https://developer.qiniu.com/fusion/13368
         """
-        found = (_certificate(entry) for entry in self._pages(
+        found = (read_certificate(entry) for entry in self._pages(
             FUSION, "/sslcert", "certs", "list the certificates",
             {"limit": str(CERTIFICATES_PER_PAGE)}))
         return list({c.cert_id: c for c in found if c}.values())
@@ -115,9 +122,9 @@ class QiniuClient:
             answer = copy() if refusal.code == ALREADY_UPLOADED else None
             if answer is None:
                 raise
-        cert_id = _text(_lowered(answer), "certid") or _text(_lowered(copy()), "certid")
-        if not _ID.fullmatch(cert_id):
-            raise _unreadable(action)
+        cert_id = text(lowered(answer), "certid") or text(lowered(copy()), "certid")
+        if not ID.fullmatch(cert_id):
+            raise unreadable(action)
         return cert_id
 
     def delete_certificate(self, cert_id: str) -> bool:
@@ -150,7 +157,7 @@ class QiniuClient:
         query = {"limit": str(DOMAINS_PER_PAGE)}
         if cert_id:
             query["certId"] = _checked_id(cert_id)
-        found = (_domain(entry) for entry in self._pages(
+        found = (read_domain(entry) for entry in self._pages(
             API, "/domain", "domains", "list the CDN domains", query))
         return list({d.name: d for d in found if d}.values())
 
@@ -200,7 +207,7 @@ class QiniuClient:
         if not isinstance(entries, list) or not all(
                 isinstance(entry, dict) and all(isinstance(v, str) for v in entry.values())
                 for entry in entries):
-            raise _unreadable(f"read the response headers of {name}")
+            raise unreadable(f"read the response headers of {name}")
         return entries
 
     def set_hsts(self, name: str, *, on: bool) -> None:
@@ -209,7 +216,7 @@ class QiniuClient:
         https://developer.qiniu.com/fusion/13364
         """
         before = self.get_response_headers(name)
-        controls = [entry for entry in before if not _is_hsts(entry)] + [HSTS] * on
+        controls = [entry for entry in before if not is_hsts(entry)] + [HSTS] * on
         if controls != before:
             self.set_response_headers(name, controls)
 
@@ -232,7 +239,7 @@ class QiniuClient:
         """
         action = "list the buckets"
         answer = self._transport.request(UC, "GET", "/buckets", action=action)
-        names = [_clean(name) for name in _list(answer, action)]
+        names = [clean(name) for name in as_list(answer, action)]
         return [name for name in names if _VISIBLE.fullmatch(name)]
 
     def list_source_domains(self, bucket: str) -> list[Domain]:
@@ -244,10 +251,10 @@ class QiniuClient:
         answer = self._transport.request(UC, "GET", "/domain", action=action,
                                          query={"bucket": bucket})
         domains = []
-        for entry in _objects(answer, action):
-            if name := _domain_name(entry.get("domain")):
+        for entry in as_objects(answer, action):
+            if name := read_name(entry.get("domain")):
                 freezes = entry.get("freeze_types")
-                reasons = ", ".join(map(_clean, freezes)) if isinstance(freezes, list) else ""
+                reasons = ", ".join(map(clean, freezes)) if isinstance(freezes, list) else ""
                 domains.append(Domain(name, service="kodo", state_reason=reasons,
                                       state="frozen" if reasons else "success"))
         return domains
@@ -259,9 +266,9 @@ class QiniuClient:
         """
         action = "list the certificates of source domains"
         answer = self._transport.request(API, "GET", "/cert/bindings", action=action)
-        bound = ((_domain_name(entry.get("domain")), _text(entry, "certid"))
-                 for entry in _objects(answer, action))
-        return {name: cert_id for name, cert_id in bound if name and _ID.fullmatch(cert_id)}
+        bound = ((read_name(entry.get("domain")), text(entry, "certid"))
+                 for entry in as_objects(answer, action))
+        return {name: cert_id for name, cert_id in bound if name and ID.fullmatch(cert_id)}
 
     def bind_source_domain(self, name: str, cert_id: str) -> None:
         """Bind a certificate to a source domain; :meth:`list_bindings` tells whether it took.
@@ -302,9 +309,9 @@ class QiniuClient:
         """
         action = "list the live hubs"
         answer = self._transport.request(PILI, "GET", "/v2/hubs", action=action)
-        names = [_text(entry, "name")
-                 for entry in _objects(_object(answer, action).get("items"), action)]
-        return [name for name in names if _ID.fullmatch(name)]
+        names = [text(entry, "name")
+                 for entry in as_objects(as_object(answer, action).get("items"), action)]
+        return [name for name in names if ID.fullmatch(name)]
 
     def list_live_domains(self, hub: str) -> list[tuple[Domain, str]]:
         """List a hub's domains, their type as product, and the names of their certificates.
@@ -315,12 +322,12 @@ class QiniuClient:
         answer = self._transport.request(PILI, "GET", f"/v2/hubs/{_checked_id(hub)}/domains",
                                          action=action)
         domains = []
-        for entry in _objects(_object(answer, action).get("domains"), action):
-            if name := _domain_name(entry.get("domain")):
+        for entry in as_objects(as_object(answer, action).get("domains"), action):
+            if name := read_name(entry.get("domain")):
                 protocol = "https" if entry.get("certenable") is True else "http"
                 domains.append((Domain(name, service="pili", protocol=protocol,
-                                       cname=_text(entry, "cname"), product=_text(entry, "type")),
-                                _text(entry, "certname")))
+                                       cname=text(entry, "cname"), product=text(entry, "type")),
+                                text(entry, "certname")))
         return domains
 
     def bind_live_domain(self, hub: str, name: str, cert_name: str) -> None:
@@ -345,11 +352,11 @@ class QiniuClient:
         seen: set[str] = set()
         count = 0
         for _ in range(MOST_PAGES):
-            page = _object(self._transport.request(host, "GET", path, action=action, query=query),
+            page = as_object(self._transport.request(host, "GET", path, action=action, query=query),
                            action)
-            entries = _objects(page.get(key), action)
+            entries = as_objects(page.get(key), action)
             yield from entries
-            marker = _text(page, "marker")
+            marker = text(page, "marker")
             if not entries or not marker or marker in seen:
                 return
             seen.add(marker)
@@ -364,11 +371,11 @@ class QiniuClient:
         """Read a CDN domain: what the model knows of it, and the answer itself."""
         name = canonical_domain(name)
         action = f"read the CDN domain {name}"
-        entry = _object(self._transport.request(API, "GET", f"/domain/{name}", action=action),
+        entry = as_object(self._transport.request(API, "GET", f"/domain/{name}", action=action),
                         action)
-        domain = _domain(entry, detailed=True)
+        domain = read_domain(entry, detailed=True)
         if domain is None or domain.name != name:
-            raise _unreadable(action)
+            raise unreadable(action)
         return domain, entry
 
     def _change(self, name: str, verb: str, action: str, operations: set[str],
@@ -389,113 +396,8 @@ class QiniuClient:
                                 action=action, body=body, settled=settled)
 
 
-def _is_hsts(control: dict[str, str]) -> bool:
-    return _text(_lowered(control), "key").lower() == HSTS["key"].lower()
-
-
-def _shows_hsts(controls: object) -> bool:
-    """Whether HSTS is on in a CDN domain's changes of response headers."""
-    entries = controls if isinstance(controls, list) else []
-    return any(isinstance(entry, dict) and _is_hsts(entry)
-               and _text(_lowered(entry), "op") == "set" for entry in entries)
-
-
 def _checked_id(text: str) -> str:
     """*text*, if it can stand in a path as the id of a certificate or the name of a hub."""
-    if not _ID.fullmatch(text):
+    if not ID.fullmatch(text):
         raise errors.UsageError(f"{text!r} is no id or name that Qiniu gives")
     return text
-
-
-def _certificate(entry: dict[str, Any]) -> RemoteCertificate | None:
-    """A certificate from its list entry; None for one without a usable id."""
-    cert_id = _text(entry, "certid")
-    if not _ID.fullmatch(cert_id):
-        logger.debug("Left out a certificate with the id %r", cert_id)
-        return None
-    names = entry.get("dnsnames")
-    return RemoteCertificate(
-        cert_id, _text(entry, "name"),
-        tuple(_clean(name) for name in names) if isinstance(names, list) else (),
-        not_before=_seconds(entry, "not_before"), not_after=_seconds(entry, "not_after"),
-        created=_seconds(entry, "create_time"), order_id=_text(entry, "orderid"))
-
-
-def _domain(entry: dict[str, Any], *, detailed: bool = False) -> Domain | None:
-    """A CDN domain from an answer; None for one without a usable name."""
-    name = _domain_name(entry.get("name"))
-    if name is None:
-        return None
-    https = _lowered(entry.get("https"))
-    return Domain(
-        name, kind=_text(entry, "type") or "normal",
-        protocol="https" if entry.get("protocol") == "https" else "http",
-        state=_text(entry, "operatingstate"),
-        state_reason=_text(entry, "operatingstatedesc") or _text(entry, "freezetype"),
-        operation=_text(entry, "operationtype"), modified=_text(entry, "modifyat"),
-        cname=_text(entry, "cname"), product=_text(entry, "product"),
-        operable=entry.get("couldoperatebyself") is not False, detailed=detailed,
-        cert_id=_text(https, "certid"), force_https=_flag(https, "forcehttps"),
-        http2=_flag(https, "http2enable"),
-        hsts=_shows_hsts(entry.get("responseheadercontrols")) if detailed else None)
-
-
-def _domain_name(value: object) -> str | None:
-    """*value* as a domain's name, None when it is none that could stand in a path."""
-    try:
-        return canonical_domain(value if isinstance(value, str) else "")
-    except errors.UsageError:
-        logger.debug("Left out a domain with the name %.200r", value)
-        return None
-
-
-def _unreadable(action: str) -> errors.Unreachable:
-    return errors.Unreachable(action, "Qiniu's answer has an unknown form",
-                              advice="Try again later, or with a newer certbot-qiniu")
-
-
-def _object(value: Any, action: str) -> dict[str, Any]:
-    """*value*, which must be an object, with its keys in lower case."""
-    if not isinstance(value, dict):
-        raise _unreadable(action)
-    return _lowered(value)
-
-
-def _list(value: Any, action: str) -> list[Any]:
-    """*value*, which must be a list; null and nothing are how Go writes an empty one."""
-    if value is None or value == {}:
-        return []
-    if not isinstance(value, list):
-        raise _unreadable(action)
-    return value
-
-
-def _objects(value: Any, action: str) -> list[dict[str, Any]]:
-    """The objects of a list, with their keys in lower case."""
-    return [_lowered(entry) for entry in _list(value, action) if isinstance(entry, dict)]
-
-
-def _lowered(value: Any) -> dict[str, Any]:
-    return {key.lower(): item for key, item in value.items()} if isinstance(value, dict) else {}
-
-
-def _text(entry: dict[str, Any], key: str) -> str:
-    return _clean(entry.get(key))
-
-
-def _clean(value: object) -> str:
-    """A string as it may be shown; what is no string is empty."""
-    text = value if isinstance(value, str) else ""
-    # Not dropped but replaced: a stranger's name must not become one of ours.
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def _seconds(entry: dict[str, Any], key: str) -> int:
-    """A time in seconds since the epoch, 0 for none."""
-    value = entry.get(key)
-    return value if type(value) is int and 0 <= value <= _LATEST_TIME else 0
-
-
-def _flag(entry: dict[str, Any], key: str) -> bool | None:
-    value = entry.get(key)
-    return value if isinstance(value, bool) else None

@@ -221,8 +221,8 @@ class Credentials:
 
         :raises errors.UsageError: when it is missing, unreadable, malformed or readable by others.
         """
-        from certbot import errors as certbot_errors
         import configobj
+        from certbot import errors as certbot_errors
         from certbot.plugins.dns_common import CredentialsConfiguration
 
         file = Path(os.path.expanduser(path))

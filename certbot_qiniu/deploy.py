@@ -296,6 +296,28 @@ class Deployer:
                            {*settings.services, *self._services_in_use(lineage)})
         return reconcile(world, [lineage], options)
 
+    def settle_all(self, settings: Settings, options: Options) -> Outcome:
+        """Reconcile every lineage that has anything at Qiniu; one that fails stops no other."""
+        whole = Outcome()
+        for lineage in self.all_lineages():
+            try:
+                outcome = self.settle(lineage, settings, options)
+            except errors.QiniuError as error:
+                whole.problems.append(str(error))
+            else:
+                whole.problems += outcome.problems
+                whole.pending += outcome.pending
+                whole.changed += outcome.changed
+        return whole
+
+    def check_accounts(self, settings: Settings) -> None:
+        """See that all accounts with anything in them can be used, before a rollback.
+
+        :raises errors.QiniuError: when one cannot.
+        """
+        for lineage in self.all_lineages():
+            self.world(self.credentials_of(lineage, settings)).account.domains()
+
     def fingerprints(self, lineage: str) -> set[tuple[str, str]]:
         """(lineage, fingerprint) of all that the desired state has for a lineage."""
         return {(lineage, entry.binding.fingerprint) for entry in self.store.state.values()

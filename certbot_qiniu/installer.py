@@ -27,9 +27,9 @@ from certbot_qiniu import config, errors
 if TYPE_CHECKING:
     from certbot_qiniu.deploy import Accounts, Deployer
     from certbot_qiniu.model import Certificate
-    from certbot_qiniu.nginx import Nginx
     from certbot_qiniu.partner import Partner
     from certbot_qiniu.state import State
+    from certbot_qiniu.webserver import WebServer
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
             return
         try:
             if verb == "rollback":
-                self._check_known_accounts()
+                self._deployer().check_accounts(self._settings)
             else:
                 rehearsing = self.config.dry_run or verb == "reconfigure"
                 errors.do_all(self._rehearse if rehearsing else self._check,
@@ -109,10 +109,12 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
 
     def _check(self) -> None:
         """Credentials, files, API access, and whatever can be said of the domains already."""
+        from certbot_qiniu import dialogue
         from certbot_qiniu.observe import check_listed
 
         if not self.conf("credentials"):
-            setattr(self.config, self.dest("credentials"), self._ask_for_credentials())
+            setattr(self.config, self.dest("credentials"),
+                    dialogue.credentials_path(self.config))
         settings = self._settings
         world = self._deployer().world(settings.credentials, settings.services)
         check_listed(world, self._requested_names(), settings.domains)
@@ -125,28 +127,6 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         if text := beside.options():
             setattr(self.config, self.dest("with-options"), text)
         beside.config_test()
-
-    def _check_known_accounts(self) -> None:
-        """For a rollback, which loads no renewal conf: the accounts that we remember."""
-        deployer = self._deployer()
-        for lineage in deployer.all_lineages():
-            world = deployer.world(deployer.credentials_of(lineage, self._settings))
-            world.account.domains()
-
-    def _ask_for_credentials(self) -> str:
-        """Ask for the credentials file as certbot's DNS plugins do.
-
-        :raises errors.UsageError: when nobody can be asked, or gives up.
-        """
-        needed = ("Qiniu needs credentials: an INI file, mode 0600, with qiniu_access_key and "
-                  "qiniu_secret_key. Name it with --qiniu-credentials PATH")
-        if self.config.noninteractive_mode:
-            raise errors.UsageError(needed)
-        code, path = display.directory_select(
-            "Input the path to your Qiniu credentials INI file", force_interactive=True)
-        if code != display.OK or not path:
-            raise errors.UsageError(needed)
-        return path
 
     def _rehearse(self) -> None:
         """Do for a dry run all that the real run would do first, and show what would follow.
@@ -270,10 +250,13 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
 
     def _decide(self) -> None:
         """Choose the domains of a certificate that is new here."""
+        from certbot_qiniu import dialogue
+
         deployer, certificate = self._deployer(), self._certificate
         if certificate and certificate.lineage not in self._touched:
-            self._desired = deployer.adopt(certificate, self._sans, self._settings,
-                                           self.config.redirect, self._ask_about)
+            self._desired = deployer.adopt(
+                certificate, self._sans, self._settings, self.config.redirect,
+                partial(dialogue.to_switch, self.config))
             held = deployer.lift_hold(certificate.lineage)
             if held:
                 self._lifted_holds[certificate.lineage] = held
@@ -292,16 +275,6 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         else:
             super().recovery_routine()
 
-    def _ask_about(self, names: tuple[str, ...]) -> list[str]:
-        """Which domains that speak http alone the user wants on HTTPS, which costs money."""
-        if not names or self.config.noninteractive_mode:
-            return []
-        code, answer = display.checklist(
-            "These domains speak http only and are covered by a wildcard. Which of them shall be "
-            "switched to HTTPS (Qiniu bills HTTPS requests)?", list(names), default=[],
-            cli_flag="--qiniu-domains", force_interactive=True)
-        return answer if code == display.OK else []
-
     # Making it so -------------------------------------------------------------------------------
 
     def restart(self) -> None:
@@ -311,7 +284,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         """
         verb = self.config.verb
         problems, self._problems = self._problems, []
-        problems += self._attempt(self._restart_partners)
+        problems += self._attempt(self._web_server.restart_partners, self._touched)
         if verb == "rollback" or self._restoring:
             problems += self._attempt(self._restart_rolled_back)
             self._raise(problems)
@@ -324,7 +297,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
                 continue  # the second restart of a run, after enhance had nothing to do
             problems += self._attempt(self._settle, lineage)
             if verb != "enhance":
-                problems += self._attempt(self._reload_nginx, lineage)
+                problems += self._attempt(self._web_server.reload, lineage)
             if verb == "install" and not problems:
                 self._tell_how_to_renew(lineage)
         self._raise(problems)
@@ -344,31 +317,6 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
             f"that run: certbot reconfigure --cert-name {lineage} -i qiniu "
             f"--qiniu-credentials {self._settings.credentials}"
             + "".join(f" --qiniu-with {beside.name}" for beside in self._partners))
-
-    def _restart_partners(self, *, only_outdated: bool = False) -> None:
-        """Have the partners serve what is configured, and note that they do.
-
-        :param only_outdated: only if they were not restarted yet for the newest certificates.
-        :raises errors.PartnerError: when one does not.
-        """
-        from certbot_qiniu.lineages import Lineages
-
-        if not self._partners:
-            return
-        lineages = Lineages(Path(self.config.config_dir))
-        newest = {name: lineages.current(name).fingerprint for name in self._touched}
-        try:
-            store = self._deployer().store
-        except errors.StateError:
-            store = None  # reported by Qiniu's half, and no reason to leave a web server behind
-        if store and only_outdated and all(store.memory.lineage(name).nginx == fingerprint
-                                           for name, fingerprint in newest.items()):
-            return
-        errors.do_all(*(beside.restart for beside in self._partners))
-        if store:
-            for name, fingerprint in newest.items():
-                store.memory.lineage(name).nginx = fingerprint
-            store.write_memory()
 
     def _settle(self, lineage: str) -> None:
         """Reconcile one lineage; only ``renew`` does not wait for what it sends.
@@ -400,20 +348,13 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         deployer, settings = self._deployer(), self._settings
         if self._restoring and not deployer.finalized:
             return  # nothing was rolled back: what the file says has not changed
-        problems: list[str] = []
-
-        def settle(lineage: str) -> None:
-            outcome = deployer.settle(lineage, settings, Options(
-                wait=True, timeout=settings.publish_timeout, takeover=True, clean=False))
-            problems.extend(outcome.problems)
-            if outcome.pending:
-                self._tell(f"Qiniu is still publishing {', '.join(sorted(outcome.pending))}")
-
-        for lineage in deployer.all_lineages():
-            problems += self._attempt(settle, lineage)
-        if problems:
+        outcome = deployer.settle_all(settings, Options(
+            wait=True, timeout=settings.publish_timeout, takeover=True, clean=False))
+        if outcome.pending:
+            self._tell(f"Qiniu is still publishing {', '.join(sorted(outcome.pending))}")
+        if outcome.problems:
             raise errors.DeployError("Not every domain at Qiniu is back to what it served before: "
-                                     + "; ".join(dict.fromkeys(problems)))
+                                     + "; ".join(dict.fromkeys(outcome.problems)))
 
     def _attempt(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> list[str]:
         """Run *work*; a failure becomes a line of text, so that the rest goes on."""
@@ -461,11 +402,11 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
             problems += self._attempt(self._converge, name)
             problems += self._problems
             problems += self._attempt(self._settle, name)
-        problems += self._attempt(self._reload_nginx, name)
+        problems += self._attempt(self._web_server.reload, name)
         for beside in self._partners:
             problems += self._attempt(beside.generic_updates, lineage)
             problems += self._attempt(self._end_checkpoint, f"Updated {name}")
-        problems += self._attempt(self._restart_partners, only_outdated=True)
+        problems += self._attempt(self._web_server.restart_partners, [name], only_outdated=True)
         self._raise(problems)
 
     def _converge(self, lineage: str) -> None:
@@ -526,48 +467,12 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
             self._deployer().hold(lineage, fingerprint)
         self._lifted_holds = {}
 
-    # nginx --------------------------------------------------------------------------------------
-
     def config_test(self) -> None:
-        """Test nginx's configuration.
+        """Test the configurations of nginx and of the partners.
 
-        :raises errors.NginxError: when it is broken.
+        :raises errors.QiniuError: when one is broken.
         """
-        own = [] if self._settings.skip_nginx else [self._nginx().test]
-        errors.do_all(*own, *(beside.config_test for beside in self._partners))
-
-    def _nginx(self) -> Nginx:
-        from certbot_qiniu.nginx import Nginx
-
-        return Nginx(self._settings.nginx_test_cmd, self._settings.nginx_reload_cmd)
-
-    def _reload_nginx(self, lineage: str) -> None:
-        """Have nginx serve the newest certificate, unless it was seen to already.
-
-        :raises errors.NginxError: when it does not.
-        """
-        from certbot_qiniu.lineages import Lineages
-
-        if self._settings.skip_nginx:
-            return
-        lineages = Lineages(Path(self.config.config_dir))
-        certificate = lineages.current(lineage)
-        try:
-            store = self._deployer().store
-        except errors.StateError:
-            store = None  # reported by Qiniu's half, and no reason to leave nginx behind
-        if store and store.memory.lineage(lineage).nginx == certificate.fingerprint:
-            return
-        live = lineages.live / lineage
-        outcome = self._nginx().deploy(live, live / "fullchain.pem", certificate.names,
-                                       certificate.fingerprint)
-        if outcome.kind == "unused":
-            logger.warning("nginx: %s", outcome.detail)
-        else:
-            self._tell(f"nginx: {outcome.detail}")
-        if store and outcome.kind in ("reloaded", "unconfirmed", "unused"):
-            store.memory.lineage(lineage).nginx = certificate.fingerprint
-            store.write_memory()
+        self._web_server.test()
 
     # Wiring -------------------------------------------------------------------------------------
 
@@ -578,6 +483,18 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
     @property
     def _renewing(self) -> bool:
         return bool(self.config.verb == "renew")
+
+    @property
+    def _web_server(self) -> WebServer:
+        from certbot_qiniu.lineages import Lineages
+        from certbot_qiniu.webserver import WebServer
+
+        try:
+            store = self._deployer().store
+        except errors.StateError:
+            store = None  # Qiniu's half reports it
+        return WebServer(self._settings, Lineages(Path(self.config.config_dir)), self._partners,
+                         store, self._tell)
 
     @property
     def _partners(self) -> list[Partner]:
@@ -612,12 +529,10 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
 
         if self._opened is None:
             folder = Path(self.config.config_dir)
-            store = Store(folder / "qiniu")
-            if read_only:
-                store.load()
-            else:
+            store = Store(folder / "qiniu", read_only=read_only)
+            if not read_only:
                 super().recovery_routine()
-                store.open()
+            store.open()
             if Installer._accounts is None:
                 Installer._accounts = Accounts()
             self._opened = Deployer(store, Lineages(folder), Installer._accounts, self,

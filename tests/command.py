@@ -9,8 +9,8 @@ from pathlib import Path
 from unittest import mock
 
 from certbot_qiniu import cli
-from tests.sandbox import machine as fast_track
-from tests.sandbox.machine import Cloud, Machine, Run
+from tests.fast import machine as fast_track
+from tests.fast.machine import Cloud, Machine, Run
 
 WWW, IMG, APEX, WILD = "www.example.com", "img.example.com", "example.com", ".example.com"
 SELECTED = (WWW, IMG, APEX, WILD)

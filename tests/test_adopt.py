@@ -20,7 +20,7 @@ from certbot_qiniu.config import Credentials
 from certbot_qiniu.setups import Setup, parse_conf, read_setups
 from tests.command import seat
 from tests.rig import AUTHORITY, renew
-from tests.sandbox.invariants import changes
+from tests.fast.invariants import changes
 from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY
 
 QINIU_SECRET, ALIYUN_SECRET = "QiniuSecretKeyOfTheOldSetup", "AliyunSecretOfTheOldSetup"

@@ -33,7 +33,7 @@ from certbot_qiniu.services import Account
 from certbot_qiniu.state import Store
 from certbot_qiniu.world import World
 from tests.sandbox.lineages import write_version
-from tests.sandbox.machine import Cloud
+from tests.fast.machine import Cloud
 from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY, Switches
 from tests.sandbox.wire import Carrier, Fault, Request, Response, Switchboard
 

@@ -20,7 +20,7 @@ from certbot import errors as certbot_errors
 
 from certbot_qiniu import errors
 from certbot_qiniu.installer import Installer
-from tests.sandbox.machine import Cloud, Machine, Run
+from tests.fast.machine import Cloud, Machine, Run
 
 VERSION = tuple(map(int, importlib.metadata.version("certbot").split(".")[:2]))
 

@@ -19,7 +19,7 @@ from unittest import mock
 
 import pytest
 
-from tests.sandbox.machine import Cloud, Machine, Run
+from tests.fast.machine import Cloud, Machine, Run
 from tests.sandbox.process import until
 from tests.sandbox.qiniu_rules import Switches
 from tests.sandbox.stack import ACCOUNT, Sandbox

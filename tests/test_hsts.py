@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sandbox.machine import Cloud, Machine, Run
+from tests.fast.machine import Cloud, Machine, Run
 from tests.sandbox.qiniu_rules import Switches
 
 NAME = "www.example.com"

@@ -9,7 +9,7 @@ import pytest
 
 from certbot_qiniu.kodo import LISTING_SECONDS
 from certbot_qiniu.model import SERVICES
-from tests.sandbox.machine import Cloud, Machine, Run
+from tests.fast.machine import Cloud, Machine, Run
 from tests.sandbox.qiniu import SECRET_KEY
 from tests.sandbox.qiniu_rules import Switches
 from tests.sandbox.wire import Fault, json_response

@@ -26,7 +26,7 @@ from certbot_qiniu.plan import DAY, Selection
 from certbot_qiniu.state import Managed, Record, Sent, Store, Upload
 from certbot_qiniu.world import in_parallel
 from tests.rig import PUBLISH_SECONDS, Rig
-from tests.sandbox.machine import Cloud, Machine
+from tests.fast.machine import Cloud, Machine
 
 # The official package asks the clock in a way that newer Pythons deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")

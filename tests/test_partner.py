@@ -18,7 +18,7 @@ from certbot import interfaces
 from certbot.plugins import common
 
 from certbot_qiniu import errors
-from tests.sandbox.machine import Cloud, Machine, Run
+from tests.fast.machine import Cloud, Machine, Run
 from tests.sandbox.pki import Authority
 from tests.sandbox.stack import ACCOUNT, Sandbox
 from tests.sandbox.wire import Fault

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.account import DOMAINS, NAMES, fill
-from tests.sandbox.invariants import (
+from tests.fast.account import DOMAINS, NAMES, fill
+from tests.fast.invariants import (
     Bystanders,
     changes,
     check,
@@ -16,7 +16,7 @@ from tests.sandbox.invariants import (
     check_conf,
     check_status,
 )
-from tests.sandbox.machine import Cloud, Machine
+from tests.fast.machine import Cloud, Machine
 from tests.sandbox.qiniu_rules import Switches
 
 PUBLISH = 300.0

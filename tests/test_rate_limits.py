@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.invariants import Bystanders, bystanders, check, check_status
-from tests.sandbox.machine import Cloud, Machine, Run
+from tests.fast.invariants import Bystanders, bystanders, check, check_status
+from tests.fast.machine import Cloud, Machine, Run
 from tests.sandbox.qiniu_rules import Switches
-from tests.sandbox.together import together
+from tests.fast.together import together
 
 HOUR = 3600
 THROTTLED = {403, 429, 573}

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.sandbox.account import DOMAINS, NAMES, fill
-from tests.sandbox.invariants import Bystanders, check, check_calls, check_status
-from tests.sandbox.machine import Cloud, Machine
+from tests.fast.account import DOMAINS, NAMES, fill
+from tests.fast.invariants import Bystanders, check, check_calls, check_status
+from tests.fast.machine import Cloud, Machine
 from tests.sandbox.qiniu_rules import Switches
 from tests.sandbox.wire import Fault, json_response
 

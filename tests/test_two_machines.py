@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.account import DOMAINS, NAMES, fill
-from tests.sandbox.invariants import Bystanders, changes, check, check_calls, check_conf
-from tests.sandbox.machine import Cloud, Machine, Run
+from tests.fast.account import DOMAINS, NAMES, fill
+from tests.fast.invariants import Bystanders, changes, check, check_calls, check_conf
+from tests.fast.machine import Cloud, Machine, Run
 from tests.sandbox.qiniu_rules import Switches
-from tests.sandbox.together import Turn, alternating, earliest, inside, together
+from tests.fast.together import Turn, alternating, earliest, inside, together
 
 HOUR = 3600
 WWW, IMG, APEX = "www.example.com", "img.example.com", "example.com"

@@ -19,8 +19,8 @@ from unittest import mock
 
 import pytest
 
-from tests.sandbox.account import DOMAINS, NAMES, fill
-from tests.sandbox.invariants import (
+from tests.fast.account import DOMAINS, NAMES, fill
+from tests.fast.invariants import (
     Bystanders,
     Settings,
     changes,
@@ -29,7 +29,7 @@ from tests.sandbox.invariants import (
     check_conf,
     check_status,
 )
-from tests.sandbox.machine import Cloud, Machine, Run
+from tests.fast.machine import Cloud, Machine, Run
 from tests.sandbox.pki import Leaf
 from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY
 from tests.sandbox.qiniu_rules import Switches

@@ -9,7 +9,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from tests.sandbox.machine import Cloud, Machine, Run
+from tests.fast.machine import Cloud, Machine, Run
 from tests.sandbox.qiniu_store import Serving
 from tests.sandbox.wire import Exchange
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import IO, Any
 
-from tests.sandbox.machine import Clock, Machine, Run, _run, print_into
+from tests.fast.machine import Clock, Machine, Run, _run, print_into
 from tests.sandbox.wire import Drop, Exchange, Request, Response, Switchboard
 
 

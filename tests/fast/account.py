@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.sandbox.invariants import Bystanders, Settings, bystanders
-from tests.sandbox.machine import Cloud
+from tests.fast.invariants import Bystanders, Settings, bystanders
+from tests.fast.machine import Cloud
 
 NAMES = ("example.com", "*.example.com")
 """What the certificate is for."""

@@ -1,0 +1,134 @@
+"""Read Qiniu's answers: any JSON becomes a value of the model, or a typed error.
+
+Keys are compared in lower case, as Qiniu spells one key in several ways (``certid``, ``certId``,
+``certID``). What has no usable name or id is left out; what is of an unknown form is an error.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+from certbot_qiniu import errors
+from certbot_qiniu.model import Domain, RemoteCertificate, canonical_domain
+
+logger = logging.getLogger(__name__)
+
+ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+"""The id of a certificate, or the name of a hub."""
+
+HSTS = {"op": "set", "key": "Strict-Transport-Security", "value": "max-age=31536000"}
+"""What certbot's own nginx installer sets."""
+
+_LATEST_TIME = 253_402_300_799  # the end of the year 9999: what datetime can hold
+
+
+def is_hsts(control: dict[str, str]) -> bool:
+    """Whether a change of response headers is one of HSTS."""
+    return text(lowered(control), "key").lower() == HSTS["key"].lower()
+
+
+def _shows_hsts(controls: object) -> bool:
+    """Whether HSTS is on in a CDN domain's changes of response headers."""
+    entries = controls if isinstance(controls, list) else []
+    return any(isinstance(entry, dict) and is_hsts(entry)
+               and text(lowered(entry), "op") == "set" for entry in entries)
+
+
+def read_certificate(entry: dict[str, Any]) -> RemoteCertificate | None:
+    """A certificate from its list entry; None for one without a usable id."""
+    cert_id = text(entry, "certid")
+    if not ID.fullmatch(cert_id):
+        logger.debug("Left out a certificate with the id %r", cert_id)
+        return None
+    names = entry.get("dnsnames")
+    return RemoteCertificate(
+        cert_id, text(entry, "name"),
+        tuple(clean(name) for name in names) if isinstance(names, list) else (),
+        not_before=seconds(entry, "not_before"), not_after=seconds(entry, "not_after"),
+        created=seconds(entry, "create_time"), order_id=text(entry, "orderid"))
+
+
+def read_domain(entry: dict[str, Any], *, detailed: bool = False) -> Domain | None:
+    """A CDN domain from an answer; None for one without a usable name."""
+    name = read_name(entry.get("name"))
+    if name is None:
+        return None
+    https = lowered(entry.get("https"))
+    return Domain(
+        name, kind=text(entry, "type") or "normal",
+        protocol="https" if entry.get("protocol") == "https" else "http",
+        state=text(entry, "operatingstate"),
+        state_reason=text(entry, "operatingstatedesc") or text(entry, "freezetype"),
+        operation=text(entry, "operationtype"), modified=text(entry, "modifyat"),
+        cname=text(entry, "cname"), product=text(entry, "product"),
+        operable=entry.get("couldoperatebyself") is not False, detailed=detailed,
+        cert_id=text(https, "certid"), force_https=flag(https, "forcehttps"),
+        http2=flag(https, "http2enable"),
+        hsts=_shows_hsts(entry.get("responseheadercontrols")) if detailed else None)
+
+
+def read_name(value: object) -> str | None:
+    """*value* as a domain's name, None when it is none that could stand in a path."""
+    try:
+        return canonical_domain(value if isinstance(value, str) else "")
+    except errors.UsageError:
+        logger.debug("Left out a domain with the name %.200r", value)
+        return None
+
+
+def unreadable(action: str) -> errors.Unreachable:
+    """The error for an answer of an unknown form."""
+    return errors.Unreachable(action, "Qiniu's answer has an unknown form",
+                              advice="Try again later, or with a newer certbot-qiniu")
+
+
+def as_object(value: Any, action: str) -> dict[str, Any]:
+    """*value*, which must be an object, with its keys in lower case."""
+    if not isinstance(value, dict):
+        raise unreadable(action)
+    return lowered(value)
+
+
+def as_list(value: Any, action: str) -> list[Any]:
+    """*value*, which must be a list; null and nothing are how Go writes an empty one."""
+    if value is None or value == {}:
+        return []
+    if not isinstance(value, list):
+        raise unreadable(action)
+    return value
+
+
+def as_objects(value: Any, action: str) -> list[dict[str, Any]]:
+    """The objects of a list, with their keys in lower case."""
+    return [lowered(entry) for entry in as_list(value, action) if isinstance(entry, dict)]
+
+
+def lowered(value: Any) -> dict[str, Any]:
+    """*value* with its keys in lower case; what is no object is empty."""
+    return {key.lower(): item for key, item in value.items()} if isinstance(value, dict) else {}
+
+
+def text(entry: dict[str, Any], key: str) -> str:
+    """A string as it may be shown."""
+    return clean(entry.get(key))
+
+
+def clean(value: object) -> str:
+    """A string as it may be shown; what is no string is empty."""
+    characters = value if isinstance(value, str) else ""
+    # Not dropped but replaced: a stranger's name must not become one of ours.
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in characters)
+
+
+def seconds(entry: dict[str, Any], key: str) -> int:
+    """A time in seconds since the epoch, 0 for none."""
+    value = entry.get(key)
+    return value if type(value) is int and 0 <= value <= _LATEST_TIME else 0
+
+
+def flag(entry: dict[str, Any], key: str) -> bool | None:
+    """A boolean, None for anything else."""
+    value = entry.get(key)
+    return value if isinstance(value, bool) else None

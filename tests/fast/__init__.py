@@ -1,0 +1,1 @@
+"""The fast track: certbot's own entry point over the emulators, without sockets, in virtual time."""
