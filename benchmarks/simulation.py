@@ -51,6 +51,7 @@ CALL_SECONDS = 0.2
 KEPT_VERSIONS = 6  # what certbot leaves of an archive
 CRASH_CALLS = 20
 SHORT_LIVED_DAYS = 10
+BY_HAND = "by hand"
 SETTINGS = Settings(None, None, None, 1, 900, "", None, True)
 OPTIONS = Options(keep=SETTINGS.keep_certificates)
 
@@ -175,6 +176,8 @@ class Qiniu:
     def _leave(self, site: Site, at: float) -> None:
         """Count the time for which the certificate that is left was served after its end."""
         self.result.expired += max(0.0, at - max(site.served_since, site.expiry)) / DAY
+        if self.certificates[site.shown.cert_id].name == BY_HAND:
+            del self.certificates[site.shown.cert_id]  # by whoever uploaded it
 
     def _note_delay(self, site: Site, at: float) -> None:
         if site.behind_since is not None:
@@ -185,7 +188,7 @@ class Qiniu:
 
     def add_site(self, name: str, expiry: float) -> None:
         """Somebody adds a domain, with a certificate of his own."""
-        cert_id = self._keep(RemoteCertificate("", f"by hand for {name}", (name,), 0, int(expiry)))
+        cert_id = self._keep(RemoteCertificate("", BY_HAND, (name,), 0, int(expiry)))
         self.sites[name] = Site(
             Domain(name, protocol="https", modified=str(self.now), detailed=True, cert_id=cert_id,
                    force_https=False, http2=False), expiry, self.now)
@@ -528,7 +531,9 @@ def table(lifetimes: Sequence[float], faults: Sequence[float], scenario: Scenari
 def _share(result: Result, scenario: Scenario) -> str:
     """The expired domain-days, and what part of all they are."""
     days = scenario.machines * scenario.lineages * scenario.domains * scenario.years * 365
-    return f"{result.expired:,.1f} ({result.expired / days:.2%})" if result.expired else "0"
+    if result.expired < 0.1:
+        return "under 0.1" if result.expired else "0"
+    return f"{result.expired:,.1f} ({result.expired / days:.2%})"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

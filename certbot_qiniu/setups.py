@@ -276,10 +276,15 @@ def _acme_setup(home: Path, conf: Path, account: Mapping[str, str]) -> Setup:
     return Setup(
         "acme.sh", conf, names, _cert_name(names[0]), authenticator, webroots,
         _usable_keys(keys), _domains(domains), tuple(issuing), tuple(deploying),
-        (own.get("Le_RealFullChainPath", ""), own.get("Le_RealKeyPath", "")),
+        (_path(own.get("Le_RealFullChainPath", "")), _path(own.get("Le_RealKeyPath", ""))),
         conf.with_name("fullchain.cer"),
         ((program, "--home", str(home), "--remove", "-d", names[0], *["--ecc"] * is_ecc),),
         ("acme.sh",), (*notes, *said))
+
+
+def _path(text: str) -> str:
+    """*text* where it is a path: acme.sh writes "no" for none, too."""
+    return text if text.startswith("/") else ""
 
 
 def _acme_proof(proofs: Sequence[str]) -> tuple[str, tuple[str, ...]]:

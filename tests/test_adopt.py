@@ -19,8 +19,8 @@ from certbot_qiniu import adopt, cli, errors, setups
 from certbot_qiniu.config import Credentials
 from certbot_qiniu.setups import Setup, parse_conf, read_setups
 from tests.command import seat
-from tests.rig import AUTHORITY, renew
 from tests.fast.invariants import changes
+from tests.rig import AUTHORITY, renew
 from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY
 
 QINIU_SECRET, ALIYUN_SECRET = "QiniuSecretKeyOfTheOldSetup", "AliyunSecretOfTheOldSetup"
@@ -125,9 +125,11 @@ def tree(folder: Path) -> dict[Path, bytes]:
 @pytest.mark.parametrize("line", [
     "SAVED_QINIU_SK='QiniuSecretKeyOfTheOldSetup", "QiniuSecretKeyOfTheOldSetup",
     "SAVED_QINIU_SK='Qiniu' 'SecretKey'", "rm -rf x=QiniuSecretKeyOfTheOldSetup",
-    "Le_Domain='\x1b[2Jexample.com'", "QINIU_SK=__ACME_BASE64__START_%%%__ACME_BASE64__END_",
+    "Le_Domain='\x1b[2Jexample.com'", "Le_RealKeyPath='/etc/\x1b[2Jkey'",
+    "QINIU_SK=__ACME_BASE64__START_%%%__ACME_BASE64__END_",
     f"QINIU_SK={packed('x')[:-21]}/w==__ACME_BASE64__END_",
-], ids=["open quote", "no assignment", "two words", "a command", "escapes", "no base64",
+], ids=["open quote", "no assignment", "two words", "a command", "escapes in a name",
+        "escapes in a path", "no base64",
         "no text in base64"])
 def test_a_malformed_conf_is_named_and_not_quoted(tmp_path: Path, line: str) -> None:
     """A line that is no assignment makes the conf unusable; its text is in no message."""
@@ -289,6 +291,15 @@ def test_acme_details(tmp_path: Path, changed: dict[str, str], present: str, abs
     [words] = adoption.commands
     assert present in shlex.join(words)
     assert absent not in shlex.join(words)
+
+
+@pytest.mark.parametrize(("path", "is_there"), [("/etc/ssl/a.cer", True), ("no", False)])
+def test_where_nginx_reads_from(tmp_path: Path, path: str, is_there: bool) -> None:
+    """What acme.sh installed for nginx is named beside what takes its place."""
+    home = acme_home(tmp_path, {**DOMAIN, "Le_RealFullChainPath": path})
+    said = "\n".join(adopt.describe(planned(tmp_path, home), Path("/etc/letsencrypt")))
+    assert is_there == ("ssl_certificate /etc/letsencrypt/live/example.com/fullchain.pem;  "
+                        f"# was {path}" in said)
 
 
 def test_saved_names_come_first(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.sandbox.lineages import write_renewal, write_version
 from tests.fast.machine import Cloud, Machine, Run
+from tests.sandbox.lineages import write_renewal, write_version
 from tests.sandbox.qiniu_rules import Switches
 
 HALF_A_DAY = 43_200

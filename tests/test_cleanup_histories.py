@@ -17,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import requests
 from certbot.reverter import Reverter
 from hypothesis import HealthCheck, settings
@@ -32,8 +33,8 @@ from certbot_qiniu.reconcile import Options, Outcome
 from certbot_qiniu.services import Account
 from certbot_qiniu.state import Store
 from certbot_qiniu.world import World
-from tests.sandbox.lineages import write_version
 from tests.fast.machine import Cloud
+from tests.sandbox.lineages import write_version
 from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY, Switches
 from tests.sandbox.wire import Carrier, Fault, Request, Response, Switchboard
 
@@ -377,4 +378,4 @@ class Histories(RuleBasedStateMachine):
 Histories.TestCase.settings = settings(
     max_examples=40, stateful_step_count=20, deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-TestHistories = Histories.TestCase
+TestHistories = pytest.mark.timeout(600)(Histories.TestCase)  # a failure takes time to shrink

@@ -6,7 +6,6 @@ import os
 import re
 import sysconfig
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pexpect
@@ -82,9 +81,9 @@ class Site:
 
 
 @pytest.fixture
-def site(sandbox: Sandbox) -> Iterator[Site]:
+def site(sandbox: Sandbox) -> Site:
     """A user's site before the first issuance."""
-    yield Site(sandbox)
+    return Site(sandbox)
 
 
 @pytest.fixture
@@ -119,7 +118,7 @@ def test_first_issuance_binds_all_in_one_change_each(site: Site) -> None:
 def test_redirect_is_certbots_own_option(site: Site, option: str, forced: bool) -> None:
     """--redirect and --no-redirect decide for every domain, still with one change each."""
     site.issue(option)
-    assert {name: forced for name in SELECTED} == {
+    assert dict.fromkeys(SELECTED, forced) == {
         name: site.serving(name)[2] for name in SELECTED}
     assert 5 == len(site.changes())
 
@@ -132,7 +131,7 @@ def test_renewals_follow_with_the_stored_options(issued: Site) -> None:
     assert first != issued.leaf
     serving = issued.all_serving()
     assert ("https", issued.leaf, True, False) == serving[IMG]
-    assert {name: issued.leaf for name in SELECTED} == {n: serving[n][1] for n in SELECTED}
+    assert dict.fromkeys(SELECTED, issued.leaf) == {n: serving[n][1] for n in SELECTED}
     assert expected(issued.leaf)[WILD] == serving[WILD]
     issued.nginx_serves(issued.leaf)
     assert 5 == len(issued.changes())
@@ -169,7 +168,7 @@ def test_outage_of_qiniu_during_a_renewal(issued: Site) -> None:
     issued.nginx_serves(issued.leaf)
     issued.board.disarm()
     issued.box.certbot("renew")
-    assert {name: issued.leaf for name in SELECTED} == {
+    assert dict.fromkeys(SELECTED, issued.leaf) == {
         name: issued.serving(name)[1] for name in SELECTED}
 
 
@@ -180,7 +179,7 @@ def test_broken_nginx_does_not_hold_qiniu_up(issued: Site) -> None:
     failed = issued.box.certbot("renew", "--force-renewal", check=False)
     assert 1 == failed.returncode
     assert "this_is_no_directive" in failed.stderr
-    assert {name: issued.leaf for name in SELECTED} == {
+    assert dict.fromkeys(SELECTED, issued.leaf) == {
         name: issued.serving(name)[1] for name in SELECTED}
     issued.nginx_serves(first)
     issued.box.nginx.repair_config()

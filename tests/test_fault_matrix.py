@@ -299,7 +299,8 @@ def test_fault_at_every_call_of_a_larger_account(
     (_reply(401, {"code": 401001, "error": "bad token"}), "PUT api.qiniu.com/domain/example.com"),
     (None, "POST fusion.qiniuapi.com/sslcert"),
     (None, "PUT api.qiniu.com/domain/www.example.com"),
-], ids=["lost upload", "cut-off answer", "500215", "401", "killed at the upload", "killed at a bind"])
+], ids=["lost upload", "cut-off answer", "500215", "401", "killed at the upload",
+        "killed at a bind"])
 def test_sample_through_the_real_command_line(
         sandbox: Sandbox, fault: Fault | None, call: str) -> None:
     """The same with certbot as a program, through the proxy, killed by a real SIGKILL."""

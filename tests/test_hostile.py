@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 
 from certbot_qiniu import api
 from certbot_qiniu.transport import CALLS_PER_SECOND
-from tests.sandbox import wire
 from tests.fast.machine import Cloud, Machine, Run
+from tests.sandbox import wire
 from tests.sandbox.wire import Request, Response, Switchboard, json_response
 from tests.test_api import ANYTHING
 

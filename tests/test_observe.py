@@ -25,8 +25,8 @@ from certbot_qiniu.observe import (
 from certbot_qiniu.plan import DAY, Selection
 from certbot_qiniu.state import Managed, Record, Sent, Store, Upload
 from certbot_qiniu.world import in_parallel
-from tests.rig import PUBLISH_SECONDS, Rig
 from tests.fast.machine import Cloud, Machine
+from tests.rig import PUBLISH_SECONDS, Rig
 
 # The official package asks the clock in a way that newer Pythons deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")

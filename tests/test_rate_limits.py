@@ -10,8 +10,8 @@ import pytest
 
 from tests.fast.invariants import Bystanders, bystanders, check, check_status
 from tests.fast.machine import Cloud, Machine, Run
-from tests.sandbox.qiniu_rules import Switches
 from tests.fast.together import together
+from tests.sandbox.qiniu_rules import Switches
 
 HOUR = 3600
 THROTTLED = {403, 429, 573}

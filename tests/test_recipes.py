@@ -96,6 +96,9 @@ def programs(box: Sandbox) -> Path:
     """A folder with what a recipe calls, as far as it must be led into the sandbox."""
     folder, real = box.directory / "bin", sysconfig.get_path("scripts")
     folder.mkdir()
+    # Tencent's own package asks certifi alone which authorities to trust.
+    (folder / "certifi.py").write_text(
+        "import os\n\n\ndef where():\n    return os.environ['REQUESTS_CA_BUNDLE']\n")
     folders = shlex.join(["--config-dir", str(box.config_dir), "--work-dir",
                           str(box.config_dir / "work"), "--logs-dir",
                           str(box.config_dir / "logs")])
@@ -103,7 +106,8 @@ def programs(box: Sandbox) -> Path:
         # No terminal, no waiting, and an authority of its own.
         "certbot": f'case " $* " in *" --server "*) ;; *) set -- "$@" --server '
                    f'{box.acme.directory_url};; esac\n'
-                   f'exec {real}/certbot "$@" -n --no-eff-email --no-random-sleep-on-renew '
+                   f'PYTHONPATH={folder} exec {real}/certbot "$@" -n --no-eff-email '
+                   "--no-random-sleep-on-renew "
                    "--dns-aliyun-propagation-seconds 0 --dns-tencent-propagation-seconds 0 "
                    f"{folders}",
         "certbot-qiniu": f'command=$1; shift; exec {real}/certbot-qiniu "$command" {folders} "$@"',

@@ -14,8 +14,8 @@ import pytest
 from tests.fast.account import DOMAINS, NAMES, fill
 from tests.fast.invariants import Bystanders, changes, check, check_calls, check_conf
 from tests.fast.machine import Cloud, Machine, Run
-from tests.sandbox.qiniu_rules import Switches
 from tests.fast.together import Turn, alternating, earliest, inside, together
+from tests.sandbox.qiniu_rules import Switches
 
 HOUR = 3600
 WWW, IMG, APEX = "www.example.com", "img.example.com", "example.com"

@@ -1,1 +1,1 @@
-"""The fast track: certbot's own entry point over the emulators, without sockets, in virtual time."""
+"""The fast track: certbot's own entry point over the emulators, in virtual time."""

@@ -171,7 +171,7 @@ class Machine:
                     print_into(output)
                     with self._surroundings(saved.name, kill_at, interrupt_at), around():
                         status = _run(self._command(arguments))
-                except BaseException:
+                except BaseException:  # noqa: BLE001 - of the fork nothing else is left to tell
                     traceback.print_exc()
                 finally:
                     Path(saved.name).write_bytes(self.cloud.save())
@@ -272,6 +272,6 @@ def _run(arguments: list[str]) -> int:
         return 1 if main(arguments) else 0
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException as error:  # certbot's excepthook prints it and exits with 1
+    except BaseException as error:  # noqa: BLE001 - certbot's excepthook prints it and exits with 1
         print(f"{type(error).__name__}: {error}", flush=True)
         return 1

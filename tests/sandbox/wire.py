@@ -233,7 +233,8 @@ class Carrier(HTTPAdapter):
         self._board = board
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:  # type: ignore[override]
-        assert request.url is not None and request.method is not None
+        assert request.url is not None
+        assert request.method is not None
         parts = urlsplit(request.url)
         body = request.body or b""
         if isinstance(body, str):
