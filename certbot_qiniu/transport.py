@@ -120,10 +120,14 @@ class Breaker:
             return (self._failures >= BREAKER_FAILURES
                     and self._clock() - self._failed_at < BREAKER_SECONDS)
 
-    def record(self, *, answered: bool) -> None:
-        """Note how a call, all its repeats included, ended."""
+    def record(self, *, answered: bool, status: int = 0) -> None:
+        """Note how a call, all its repeats included, ended.
+
+        :param status: of the last failure. An error may be that one call's alone; silence is not.
+        """
         with self._lock:
-            self._failures = 0 if answered else self._failures + 1
+            weight = 1 if status else BREAKER_FAILURES
+            self._failures = 0 if answered else self._failures + weight
             self._failed_at = self._clock()
 
 
@@ -236,7 +240,7 @@ class Transport:
         try:
             answer = repeated(attempt)
         except _TransientError as failure:
-            breaker.record(answered=False)
+            breaker.record(answered=False, status=failure.error.status)
             raise failure.error from failure.__cause__
         except errors.Refused:
             breaker.record(answered=True)

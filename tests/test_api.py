@@ -527,15 +527,17 @@ class TestPace:
         time.seconds = 60
         assert [throttle.reserve(), throttle.reserve()] == pytest.approx([0, 0.1])
 
-    def test_breaker(self, rig: Rig) -> None:
-        """After two failed calls a host is left alone, for a minute; other hosts are not."""
-        rig.answers(Drop("reset"))
-        for _ in range(2):
+    @pytest.mark.parametrize(("fault", "calls"), [(Drop("reset"), 1), (Response(502), 2)],
+                             ids=["silence", "errors"])
+    def test_breaker(self, rig: Rig, fault: Reply, calls: int) -> None:
+        """A host that is down is left alone, for a minute; other hosts are not."""
+        rig.answers(fault)
+        for _ in range(calls):
             with pytest.raises(errors.Unreachable, match="after 5 attempts"):
                 rig.client.list_domains()
         with pytest.raises(errors.Unreachable, match=r"not tried: api\.qiniu\.com"):
             rig.client.list_domains()
-        assert len(rig.sent) == 10
+        assert len(rig.sent) == calls * 5
         rig.answers(ok({}))
         assert rig.client.list_certificates() == []
         rig.time.seconds += 61
@@ -543,7 +545,7 @@ class TestPace:
 
     def test_breaker_closes_after_a_success(self, rig: Rig) -> None:
         """Two failures with an answer between them, even a refusal, are no outage."""
-        rig.answers(*[Drop("reset")] * 5, refusal(400000), *[Drop("reset")] * 5, ok({}))
+        rig.answers(*[Response(502)] * 5, refusal(400000), *[Response(502)] * 5, ok({}))
         for error in (errors.Unreachable, errors.Refused, errors.Unreachable):
             with pytest.raises(error):
                 rig.client.list_domains()
@@ -551,7 +553,7 @@ class TestPace:
 
     def test_breaker_opens_again_at_the_first_failure(self, rig: Rig) -> None:
         """After the minute one failed call is enough."""
-        rig.answers(Drop("reset"))
+        rig.answers(Response(502))
         for _ in range(2):
             with pytest.raises(errors.Unreachable):
                 rig.client.list_domains()

@@ -23,7 +23,7 @@ pytest.importorskip("twine", reason="comes with the extra: package")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parent.parent
-SHIPPED = ("benchmarks", "certbot_qiniu", "docs", "tests", "tools")
+SHIPPED = ("benchmarks", "certbot_qiniu", "contrib", "docs", "tests", "tools")
 """The folders of the source distribution."""
 
 LOOSE = {"CHANGELOG.md", "CONTRIBUTING.md", "Containerfile", "LICENSE", "MANIFEST.in", "Makefile",
