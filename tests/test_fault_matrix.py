@@ -69,6 +69,11 @@ class Case:
     domains: dict[str, tuple[bool, bool]]  # name -> forced HTTPS and HTTP/2 that it must keep
     strangers: set[str]
 
+    def issue(self, **options: Any) -> Run:
+        """``certbot run`` for all services."""
+        return self.machine.issue(
+            *NAMES, arguments=("--qiniu-services", "cdn,kodo,pili"), **options)
+
     def wanted(self) -> dict[str, tuple[str, str, bool, bool]]:
         leaf = self.machine.fingerprint()
         return {name: ("https", leaf, *settings) for name, settings in self.domains.items()}
@@ -114,7 +119,12 @@ def build(directory: Path, *, large: bool) -> Case:
     if large:
         add("img.example.com", protocol="https", cert_id=old, http2=True)
         add(".example.com", kind="wildcard", protocol="https", cert_id=old)
-        domains |= {"img.example.com": (False, True), ".example.com": (False, False)}
+        cloud.qiniu.add_bucket("bucket")
+        cloud.qiniu.add_source_domain("source.example.com", "bucket", old)
+        cloud.qiniu.add_hub("hub")
+        cloud.qiniu.add_live_domain("hub", "live.example.com", cert_name="a stranger's")
+        domains |= {"img.example.com": (False, True), ".example.com": (False, False),
+                    "source.example.com": (False, False), "live.example.com": (False, False)}
     return Case(cloud, Machine(cloud, directory / "machine"), domains, {old, parked})
 
 
@@ -144,13 +154,13 @@ class Scenario:
 def first_issuance(directory: Path, *, large: bool) -> Scenario:
     """``certbot run`` on an account that certbot has not touched."""
     case = build(directory, large=large)
-    return Scenario(case, lambda **options: case.machine.issue(*NAMES, **options))
+    return Scenario(case, case.issue)
 
 
 def forced_renewal(directory: Path, *, large: bool) -> Scenario:
     """A renewal after two others, so that there is something to clean up."""
     case = build(directory, large=large)
-    assert 0 == case.machine.issue(*NAMES).status
+    assert 0 == case.issue().status
     for _ in range(2):
         case.cloud.clock.sleep(HOUR)
         assert 0 == case.machine.force_renewal().status
@@ -229,7 +239,7 @@ def judge(scenario: Scenario, fault: str, index: int) -> str:
     assert "Traceback" not in run.output, where
     if not issued:
         assert [] == _changes(run), where
-        assert 0 == case.machine.issue(*NAMES).status, where
+        assert 0 == case.issue().status, where
     first = run.status
     outcome = "ok" if not first else "killed" if first < 0 else "failed, healed"
     for _ in range(2):

@@ -21,7 +21,7 @@ from certbot_qiniu import errors
 from tests.fast.machine import Cloud, Machine, Run
 from tests.sandbox.pki import Authority
 from tests.sandbox.stack import ACCOUNT, Sandbox
-from tests.sandbox.wire import Fault
+from tests.sandbox.wire import Fault, Response
 
 WWW, IMG = "www.example.com", "img.example.com"
 NAMES = ("-d", "example.com", "-d", "*.example.com")
@@ -572,6 +572,7 @@ class Site:
         old_id = box.qiniu.add_certificate(self.old.fullchain_pem, name="bought elsewhere")
         for name in (WWW, IMG):
             box.qiniu.add_domain(name, protocol="https", cert_id=old_id)
+        self.domains: tuple[str, ...] = (WWW, IMG)
         self.config = box.nginx.configuration
         self.plain = _PLAIN.format(directory=self.config.parent, port=box.http_port)
         self.config.write_text(self.plain)
@@ -591,10 +592,10 @@ class Site:
     def at_qiniu(self) -> set[str]:
         """The leaves that the domains serve once nothing moves."""
         deadline = time.monotonic() + 10
-        while "processing" in {self.box.qiniu.serving(name).state for name in (WWW, IMG)}:
+        while "processing" in {self.box.qiniu.serving(name).state for name in self.domains}:
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        return {self.box.qiniu.serving(name).fingerprint for name in (WWW, IMG)}
+        return {self.box.qiniu.serving(name).fingerprint for name in self.domains}
 
     def nginx_serves(self, fingerprint: str) -> None:
         """Wait until both names are served with a leaf: old workers live on for a moment."""
@@ -630,6 +631,57 @@ def test_nginx_run_rollback_install_renew(site: Site) -> None:
     assert {site.leaf} == site.at_qiniu()
     site.nginx_serves(site.leaf)
     assert written == site.config.read_text()
+
+
+def _everything(site: Site) -> tuple[str, ...]:
+    """Give the account a domain of every kind, and answer their names."""
+    qiniu = site.box.qiniu
+    old = qiniu.serving(WWW).cert_id
+    qiniu.add_domain(".example.com", kind="wildcard", protocol="https", cert_id=old)
+    qiniu.add_bucket("bucket")
+    qiniu.add_source_domain("source.example.com", "bucket", old)
+    qiniu.add_hub("hub")
+    qiniu.add_live_domain("hub", "live.example.com", cert_name="bought elsewhere")
+    site.domains = (WWW, IMG, ".example.com", "source.example.com", "live.example.com")
+    return site.domains
+
+
+@pytest.mark.e2e
+def test_everything_that_a_user_has(site: Site) -> None:
+    """CDN, wildcard, source and live domains and nginx follow together, and go back together."""
+    _everything(site)
+    services = ("--qiniu-services", "cdn,kodo,pili")
+    site.issue(*services)
+    first, written = site.leaf, site.config.read_text()
+    assert {first} == site.at_qiniu()
+    site.nginx_serves(first)
+    site.box.certbot("renew", "--force-renewal")
+    assert first != site.leaf
+    assert {site.leaf} == site.at_qiniu()
+    site.nginx_serves(site.leaf)
+    site.box.certbot("rollback", "-i", "qiniu")
+    assert {first} == site.at_qiniu()
+    site.box.certbot("rollback", "-i", "qiniu")
+    assert {site.old.fingerprint} == site.at_qiniu()
+    assert site.plain == site.config.read_text()
+    site.box.certbot("install", "--cert-name", "example.com", *site.installer, *services)
+    assert {site.leaf} == site.at_qiniu()
+    assert written == site.config.read_text()
+    failing = {"PUT api.qiniu.com/domain/": {WWW, IMG, ".example.com"},
+               "api.qiniu.com/cert/bind": {"source.example.com"},
+               "POST pili.qiniuapi.com": {"live.example.com"}}
+    for call, stale in failing.items():
+        before = site.leaf
+        site.box.board.arm(Fault("reply", Response(400, b'{"error": "no"}')), match=call,
+                           times=10**6)
+        assert 1 == site.box.certbot("renew", "--force-renewal", check=False).returncode
+        site.at_qiniu()
+        served = {name: site.box.qiniu.serving(name).fingerprint for name in site.domains}
+        assert {name: before if name in stale else site.leaf for name in site.domains} == served
+        site.nginx_serves(site.leaf)
+        site.box.board.disarm()
+        site.box.certbot("renew")
+        assert {site.leaf} == site.at_qiniu()
 
 
 @pytest.mark.e2e
