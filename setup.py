@@ -17,6 +17,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["certbot_qiniu", "certbot_qiniu.*"]),
     package_data={"certbot_qiniu": ["py.typed"]},
+    data_files=[("share/man/man1", ["docs/certbot-qiniu.1"])],
     install_requires=[
         "acme>=2.0",
         "certbot>=2.0",

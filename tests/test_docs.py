@@ -160,3 +160,17 @@ def test_no_trace_of_a_machine() -> None:
     found = [f"{path.relative_to(ROOT)}: {match.group().decode()}"
              for path in repository_files() if (match := traces.search(path.read_bytes()))]
     assert [] == found
+
+
+def test_man_page() -> None:
+    """The man page has every command of certbot-qiniu with every option of it, and no other."""
+    from certbot_qiniu.cli import parser
+
+    page = (ROOT / "docs" / "certbot-qiniu.1").read_text(encoding="utf-8").replace("\\-", "-")
+    actions = next(action.choices for action in parser()._actions
+                   if isinstance(action.choices, dict))
+    options = {option for command in actions.values() for action in command._actions
+               for option in action.option_strings if option.startswith("--")} - {"--help"}
+    assert options == set(re.findall(r"--[a-z][a-z-]+", page))
+    commands = page.partition(".SH COMMANDS")[2].partition(".SH OPTIONS")[0]
+    assert list(actions) == re.findall(r"^\.TP\n\.BR ([a-z-]+) ", commands, re.MULTILINE)

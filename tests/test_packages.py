@@ -102,11 +102,13 @@ def test_sdist(tree: Path, sdist: Path) -> None:
 
 
 def test_wheel(tree: Path, wheel: Path) -> None:
-    """The wheel has the package and its metadata, and neither tests nor tools."""
+    """The wheel has the package, its man page and its metadata, and neither tests nor tools."""
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     info = {name for name in names if ".dist-info/" in name}
-    assert files(tree, "certbot_qiniu") == names - info
+    man = {name for name in names if name.endswith(".data/data/share/man/man1/certbot-qiniu.1")}
+    assert len(man) == 1
+    assert files(tree, "certbot_qiniu") == names - info - man
     assert "certbot_qiniu/py.typed" in names
     assert {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt", "LICENSE"} == {
         name.rpartition("/")[2] for name in info}
