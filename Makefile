@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 PYTEST = $(BIN)/python -m pytest -q -n auto --dist worksteal
 
-.PHONY: help system venv check test test-full demo bench dist audit matrix clean
+.PHONY: help system venv check test test-slow test-full demo bench dist audit matrix clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -28,6 +28,9 @@ check: venv ## lint, types, layout and documentation
 
 test: system venv ## the tests, without the largest matrices
 	$(PYTEST) -m 'not slow'
+
+test-slow: system venv ## the largest matrix alone: every fault at every call of a large account
+	$(PYTEST) -m slow tests/test_fault_matrix.py
 
 test-full: system venv ## all tests
 	$(PYTEST)

@@ -125,8 +125,9 @@ class Deployer:
         self._remember(lineage, settings)
         world = self.world(settings.credentials, settings.services)
         selection = discover(world, set(sans), settings.domains, lineage, takeover=True)
-        if selection.problems:
-            raise errors.UsageError("; ".join(selection.problems))
+        problems = [*selection.problems, *_unlisted(world, settings)]
+        if problems:
+            raise errors.UsageError("; ".join(problems))
         chosen = {*selection.chosen, *ask(selection.http_only)}
         self._tell_left_out(selection, chosen)
         if not chosen:
@@ -172,7 +173,8 @@ class Deployer:
             selection = discover(world, certificate.names, settings.domains, lineage)
             unread = remember_baselines(world, selection.chosen, lineage)
             chosen |= set(selection.chosen) - set(unread)
-            problems += [*selection.problems, *map(str, unread.values())]
+            problems += [*selection.problems, *map(str, unread.values()),
+                         *_unlisted(world, settings)]
             self._tell_left_out(selection, chosen)
             if not chosen and not problems:
                 problems.append(nothing_matched(certificate, selection))
@@ -336,6 +338,14 @@ def _bound_as(state: State, lineage: str, san: str,
     return {name: replace(entry, binding=change(entry.binding))
             if entry.lineage == lineage and covering_name([san.lower()], name) else entry
             for name, entry in state.items()}
+
+
+def _unlisted(world: World, settings: Settings) -> list[str]:
+    """Why services that the user himself has chosen cannot be listed; the default is a try."""
+    if settings.services == tuple(DEFAULT_SERVICES.split(",")):
+        return []
+    return [str(error) for name, error in world.account.survey()[1].items()
+            if name in settings.services]
 
 
 def nothing_matched(certificate: Certificate, selection: Selection) -> str:

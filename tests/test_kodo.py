@@ -140,6 +140,19 @@ def test_refused_listing(call: str, machine: Machine) -> None:
     assert leaves(machine, SOURCE, PLAIN) == [True] * 2
 
 
+def test_refused_listing_of_a_service_that_was_chosen(machine: Machine) -> None:
+    """Who names other services than the default wants them: then it is an error."""
+    refuse(machine.cloud, "/buckets")
+    run = machine.issue(*SANS, arguments=("--qiniu-services", "kodo,cdn,pili"))
+    assert run.status == 1
+    assert "Could not list the buckets" in run.output
+    assert run.labels("PUT") == []
+    machine.cloud.board.disarm()
+    for _ in range(2):
+        assert later(machine, machine.renew).status == 0
+    assert leaves(machine, CDN, SOURCE, PLAIN) == [True] * 3
+
+
 def test_refused_listing_of_managed_domains(machine: Machine) -> None:
     """What is managed there makes it an error; the CDN gets its certificate all the same."""
     machine.issue(*SANS)
