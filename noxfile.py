@@ -34,6 +34,12 @@ WARNINGS_OF_OTHERS = [
 ]
 """What old certbots do; all other warnings are errors there, too."""
 
+NOT_WITH_2_0 = ["tests/test_partner.py", "tests/test_cli.py::test_apply_with_a_partner",
+                "tests/test_cli.py::test_light_without_rich",
+                "tests/test_adopt.py::test_moving_in_sends_nothing_anew"]
+"""These show certbot a plugin in a way that pkg_resources does not see, want no warning on stderr,
+or call ``certbot reconfigure``."""
+
 
 @nox.session(python=PYTHONS)
 @nox.parametrize("certbot", list(CERTBOTS))
@@ -42,5 +48,6 @@ def tests(session: nox.Session, certbot: str) -> None:
     session.install("-e", ".", *TOOLS, *CERTBOTS[certbot])
     session.run("certbot", "--version")
     warnings = [f"-W{warning}" for warning in WARNINGS_OF_OTHERS if certbot < "4"]
+    left_out = [f"--deselect={test}" for test in NOT_WITH_2_0 if certbot == "2.0"]
     session.run("python", "-m", "pytest", "-q", "-m", "not e2e and not slow and not docs",
-                *warnings, *session.posargs)
+                *warnings, *left_out, *session.posargs)
