@@ -56,5 +56,5 @@ matrix: venv ## the tests with old and new certbots and Pythons
 	$(BIN)/python -m nox
 
 clean: ## remove everything that was made here
-	rm -rf $(VENV) build dist ./*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .nox build dist ./*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""The matrix of versions: ``make matrix``, or ``nox -s 'tests-3.12(certbot=5)'`` for one cell.
+"""The matrix of versions: ``make matrix``, or ``nox -s "tests-3.12(certbot='5')"`` for one cell.
 
 docs/compatibility.md tells what ran, and why some cells cannot exist.
 """

@@ -93,6 +93,14 @@ def test_levels_are_complete() -> None:
     assert sorted(name for level in LEVELS for name in level) == sorted(MODULES)
 
 
+def test_modules_are_described() -> None:
+    """Every module has its line in the architecture, and no other has."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = text.partition("| module | subject |")[2].partition("## ")[0]
+    first = "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
+    assert sorted(re.findall(r"`(\w+)`", first)) == sorted(set(MODULES) - {"__main__"})
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_one_way(module: str) -> None:
     """A module imports only from the levels above its own, also inside functions."""
