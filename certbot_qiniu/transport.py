@@ -255,7 +255,7 @@ class Transport:
             self._sleep(pause)
         with self._lock:
             self.calls += 1
-        begun = self._clock()
+        begun, status = self._clock(), 0
         outcome = "no answer"
         try:
             # The auth object signs what is sent, and keeps requests from looking into ~/.netrc.
@@ -263,6 +263,7 @@ class Transport:
                     method, f"https://{host}{target}", data=content, auth=self._auths[host],
                     headers={"Content-Type": "application/json"}, allow_redirects=False,
                     stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as response:
+                status = response.status_code
                 answer = _take_apart(response, self._read(response, begun + ANSWER_SECONDS))
             outcome = f"HTTP {answer.status}, code {answer.code}, X-Reqid {answer.reqid or '-'}"
             return answer
@@ -274,8 +275,8 @@ class Transport:
                 requests.exceptions.ChunkedEncodingError,
                 requests.exceptions.ContentDecodingError) as error:
             raise _TransientError(errors.Unreachable(
-                action, f"{_reason(error)}, after {ATTEMPTS} attempts", advice=_NETWORK_ADVICE,
-            )) from error
+                action, f"{_reason(error)}, after {ATTEMPTS} attempts", status=status,
+                advice=_NETWORK_ADVICE)) from error
         except OSError as error:  # for example a CA bundle that is not there
             raise errors.Unreachable(action, _printable(error), advice=_SETTINGS_ADVICE) from error
         finally:

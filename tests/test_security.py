@@ -207,10 +207,13 @@ def tls_sender(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
     address = f"127.0.0.1:{server.server_port}"
     monkeypatch.setitem(transport.CALLS_PER_SECOND, address, 1000.0)
     with requests.Session() as session:
-        sender = transport.Transport(ACCESS_KEY, SECRET_KEY, session=session,
-                                     sleep=lambda _: None, clock=lambda: 0.0)
-        sender._auths[address] = sender._auths[transport.UC]
-        yield lambda: sender.request(address, "GET", "/buckets", action="look")
+        def send() -> object:
+            sender = transport.Transport(ACCESS_KEY, SECRET_KEY, session=session,
+                                         sleep=lambda _: None, clock=lambda: 0.0)
+            sender._auths[address] = sender._auths[transport.UC]
+            return sender.request(address, "GET", "/buckets", action="look")
+
+        yield send
     server.shutdown()
     thread.join()
     server.server_close()
