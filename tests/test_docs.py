@@ -14,10 +14,10 @@ from certbot._internal import cli
 from certbot._internal.plugins.disco import PluginsRegistry
 
 from certbot_qiniu.config import OPTIONS
+from tests.package import ROOT, SOURCES
 
 pytestmark = pytest.mark.docs
 
-ROOT = Path(__file__).parent.parent
 ENGLISH, CHINESE = "README.md", "README.zh-CN.md"
 NO_DEFAULT = {ENGLISH: {None: "none", False: "off"}, CHINESE: {None: "无", False: "关"}}
 TROUBLESHOOTING = {ENGLISH: "## Troubleshooting", CHINESE: "## 排错"}
@@ -101,7 +101,7 @@ def test_commands(readme: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @both
 def test_messages(readme: str) -> None:
     """Every message that is explained is one that the program can print."""
-    literals = [node.value for path in (ROOT / "certbot_qiniu").glob("*.py")
+    literals = [node.value for path in SOURCES
                 for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
                 if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     parts = [part.strip() for message in messages(readme) for part in message.split("…")]

@@ -6,6 +6,7 @@ import ast
 import importlib.metadata
 import inspect
 import json
+import pkgutil
 import re
 import subprocess
 import sys
@@ -16,14 +17,13 @@ import certbot.interfaces
 import pytest
 from certbot import errors as certbot_errors
 
+import certbot_qiniu
 from certbot_qiniu import config, deploy, errors, services
 from certbot_qiniu.installer import Installer
+from tests.package import MODULES, ROOT, SOURCES, dotted
 
 pytestmark = pytest.mark.docs
 
-ROOT = Path(__file__).parent.parent
-PACKAGE = ROOT / "certbot_qiniu"
-MODULES = {path.stem: path for path in sorted(PACKAGE.glob("*.py")) if path.stem != "__init__"}
 LONGEST = 480
 CONTRACT = {"installer": 560}  # certbot's whole contract is one class
 
@@ -88,6 +88,13 @@ def roots(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in imports(path)}
 
 
+def test_all_files_are_seen() -> None:
+    """What the checks here and elsewhere go through is what Python finds in the package."""
+    found = pkgutil.walk_packages(certbot_qiniu.__path__, "certbot_qiniu.")
+    names = [name.removeprefix("certbot_qiniu.") for _, name, _ in found]
+    assert sorted(["__init__", *names]) == sorted(map(dotted, SOURCES))
+
+
 def test_levels_are_complete() -> None:
     """Every module has its level."""
     assert sorted(name for level in LEVELS for name in level) == sorted(MODULES)
@@ -128,7 +135,7 @@ def test_plan_is_pure() -> None:
 
 def test_only_public_parts_of_certbot() -> None:
     """Nothing that certbot calls internal is imported."""
-    for path in PACKAGE.glob("*.py"):
+    for path in SOURCES:
         assert not [name for name in imports(path) if name.startswith("certbot._internal")]
 
 
@@ -138,7 +145,7 @@ def test_sandbox_and_package_are_strangers() -> None:
     assert len(sandbox) > 10
     for path in sandbox:
         assert "certbot_qiniu" not in roots(path), path.name
-    for path in PACKAGE.glob("*.py"):
+    for path in SOURCES:
         assert "tests" not in roots(path), path.name
 
 
@@ -224,11 +231,10 @@ IMPLEMENTATIONS = {"Cdn": services.Service, "Kodo": services.Service, "Pili": se
 """Which contract a class keeps."""
 
 
-@pytest.mark.parametrize("module", ["__init__", *MODULES])
-def test_docstrings(module: str) -> None:
+@pytest.mark.parametrize("path", SOURCES, ids=dotted)
+def test_docstrings(path: Path) -> None:
     """Every public thing says what it is, in a sentence; methods of a contract say it there."""
-    path = PACKAGE / f"{module}.py"
-    docs = {module: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))}
+    docs = {dotted(path): ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))}
     for name, node in public(path):
         assert isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         owner, _, method = name.rpartition(".")

@@ -23,7 +23,6 @@ from unittest import mock
 import pytest
 import requests
 
-import certbot_qiniu
 from certbot_qiniu import errors, nginx, transport
 from certbot_qiniu.api import QiniuClient
 from certbot_qiniu.cleanup import clean
@@ -33,13 +32,13 @@ from certbot_qiniu.nginx import Nginx
 from certbot_qiniu.observe import adopt_copies
 from certbot_qiniu.state import Store
 from tests.fast.machine import Cloud, Machine
+from tests.package import SOURCES, dotted
 from tests.rig import Rig
 from tests.sandbox.pki import Authority
 from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY
 from tests.sandbox.wire import Fault, Request, Response, json_response
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "security.md"
-PACKAGE = Path(certbot_qiniu.__file__).parent
 LINEAGE, NAME = "example.com", "www.example.com"
 CERT_ID = "5a950896f2c5932aaf00142c"
 
@@ -380,7 +379,7 @@ def test_s14_why_https_only(rig: Rig, certificate: Certificate) -> None:
     uploads = rig.board.calls("POST fusion")
     assert 2 == len({call.request.body for call in uploads})
     assert 1 == len({call.request.header("Authorization") for call in uploads})
-    sources = {path.name: path.read_text("utf-8") for path in PACKAGE.glob("*.py")}
+    sources = {dotted(path): path.read_text("utf-8") for path in SOURCES}
     assert [] == [name for name, text in sources.items()
                   if re.search(r"http://\w|CdnManager|DomainManager", text)]
 
@@ -390,7 +389,7 @@ def test_s15_no_shell(tmp_path: Path) -> None:
     target = tmp_path / "made"
     Nginx(f"{sys.executable} -c '' ; touch {target}", "true").test()
     assert not target.exists()
-    for path in PACKAGE.glob("*.py"):
+    for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call):
                 assert "shell" not in [word.arg for word in node.keywords], path
