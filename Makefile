@@ -24,6 +24,7 @@ $(READY): setup.py pyproject.toml
 check: venv ## lint, types, layout and documentation
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q -m docs
 
 test: system venv ## the tests, without the largest matrices

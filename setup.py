@@ -41,6 +41,7 @@ setup(
             "certbot-dns-tencent>=2.0.2",
             "certbot-nginx",
             "hypothesis",
+            "import-linter>=2",
             "mypy",
             "pexpect",
             "pytest>=8",

@@ -35,14 +35,15 @@ from pathlib import Path
 from typing import Any
 
 from certbot_qiniu import errors
-from certbot_qiniu.config import Settings
-from certbot_qiniu.deploy import Accounts, Deployer
+from certbot_qiniu.deployment.context import World
+from certbot_qiniu.deployment.deployer import Deployer
+from certbot_qiniu.deployment.reconcile import Options
+from certbot_qiniu.deployment.state import LineageMemory, Memory, State
+from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.lineages import Lineages
 from certbot_qiniu.model import Certificate, Domain, RemoteCertificate, covering_name
-from certbot_qiniu.reconcile import Options
-from certbot_qiniu.services import Account
-from certbot_qiniu.state import LineageMemory, Memory, State, Store
-from certbot_qiniu.world import World
+from certbot_qiniu.options import Settings
+from certbot_qiniu.qiniu.account import Account, Accounts
 
 DAY = 86_400.0
 RUN_EVERY = DAY / 2

@@ -2,6 +2,6 @@
 
 import sys
 
-from certbot_qiniu.cli import main
+from certbot_qiniu.command.cli import main
 
 sys.exit(main())

@@ -22,14 +22,15 @@ from certbot import interfaces
 from certbot.display import util as display
 from certbot.plugins import common
 
-from certbot_qiniu import config, errors
+from certbot_qiniu import errors, options
 
 if TYPE_CHECKING:
-    from certbot_qiniu.deploy import Accounts, Deployer
+    from certbot_qiniu.deployment.deployer import Deployer
+    from certbot_qiniu.deployment.state import State
     from certbot_qiniu.model import Certificate
-    from certbot_qiniu.partner import Partner
-    from certbot_qiniu.state import State
-    from certbot_qiniu.webserver import WebServer
+    from certbot_qiniu.qiniu.account import Accounts
+    from certbot_qiniu.targets.nginx import WebServer
+    from certbot_qiniu.targets.other_installer import Partner
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
     @classmethod
     def add_parser_arguments(cls, add: Callable[..., None]) -> None:
         """Declare the ``--qiniu-…`` options."""
-        config.add_arguments(add)
+        options.add_arguments(add)
 
     @classmethod
     def forget_process(cls) -> None:
@@ -109,12 +110,12 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
 
     def _check(self) -> None:
         """Credentials, files, API access, and whatever can be said of the domains already."""
-        from certbot_qiniu import dialogue
-        from certbot_qiniu.observe import check_listed
+        from certbot_qiniu import prompts
+        from certbot_qiniu.deployment.choose import check_listed
 
         if not self.conf("credentials"):
             setattr(self.config, self.dest("credentials"),
-                    dialogue.credentials_path(self.config))
+                    prompts.credentials_path(self.config))
         settings = self._settings
         world = self._deployer().world(settings.credentials, settings.services)
         check_listed(world, self._requested_names(), settings.domains)
@@ -133,7 +134,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
 
         :raises errors.QiniuError: when the real run would fail.
         """
-        from certbot_qiniu.rehearsal import rehearse
+        from certbot_qiniu.deployment.rehearsal import rehearse
 
         settings = self._settings
         world = self._deployer(read_only=True).world(settings.credentials, settings.services)
@@ -250,13 +251,13 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
 
     def _decide(self) -> None:
         """Choose the domains of a certificate that is new here."""
-        from certbot_qiniu import dialogue
+        from certbot_qiniu import prompts
 
         deployer, certificate = self._deployer(), self._certificate
         if certificate and certificate.lineage not in self._touched:
             self._desired = deployer.adopt(
                 certificate, self._sans, self._settings, self.config.redirect,
-                partial(dialogue.to_switch, self.config))
+                partial(prompts.to_switch, self.config))
             held = deployer.lift_hold(certificate.lineage)
             if held:
                 self._lifted_holds[certificate.lineage] = held
@@ -267,7 +268,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         in_progress = Path(self.config.in_progress_dir)
         if not in_progress.is_dir():
             return
-        from certbot_qiniu.partner import has_changes
+        from certbot_qiniu.targets.other_installer import has_changes
 
         if has_changes(in_progress):
             self.finalize_checkpoint(title)
@@ -304,7 +305,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
 
     def _tell_how_to_renew(self, lineage: str) -> None:
         """``certbot install`` stores nothing: say so, unless renewals reach Qiniu already."""
-        from certbot_qiniu.renewals import read_renewal
+        from certbot_qiniu.lineages import read_renewal
 
         conf = Path(self.config.renewal_configs_dir) / f"{lineage}.conf"
         try:
@@ -323,7 +324,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
 
         :raises errors.DeployError: when anything is not as wanted.
         """
-        from certbot_qiniu.reconcile import Options
+        from certbot_qiniu.deployment.reconcile import Options
 
         deployer, settings, renewing = self._deployer(), self._settings, self._renewing
         outcome = deployer.settle(lineage, settings, Options(
@@ -343,7 +344,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
 
     def _restart_rolled_back(self) -> None:
         """Bring every domain to what the file says now, whichever lineage it belongs to."""
-        from certbot_qiniu.reconcile import Options
+        from certbot_qiniu.deployment.reconcile import Options
 
         deployer, settings = self._deployer(), self._settings
         if self._restoring and not deployer.finalized:
@@ -477,8 +478,8 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
     # Wiring -------------------------------------------------------------------------------------
 
     @property
-    def _settings(self) -> config.Settings:
-        return config.Settings.read(self.conf)
+    def _settings(self) -> options.Settings:
+        return options.Settings.read(self.conf)
 
     @property
     def _renewing(self) -> bool:
@@ -487,7 +488,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
     @property
     def _web_server(self) -> WebServer:
         from certbot_qiniu.lineages import Lineages
-        from certbot_qiniu.webserver import WebServer
+        from certbot_qiniu.targets.nginx import WebServer
 
         try:
             store = self._deployer().store
@@ -500,7 +501,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
     def _partners(self) -> list[Partner]:
         """The installers that take part; a rollback without flags finds those of all lineages."""
         if self._beside is None:
-            from certbot_qiniu.partner import Partner
+            from certbot_qiniu.targets.other_installer import Partner
 
             settings = self._settings
             chosen = {(settings.partner or "", settings.partner_options)}
@@ -523,9 +524,10 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
 
         :raises errors.StateError: when the files cannot be read or are in use.
         """
-        from certbot_qiniu.deploy import Accounts, Deployer
+        from certbot_qiniu.deployment.deployer import Deployer
+        from certbot_qiniu.deployment.store import Store
         from certbot_qiniu.lineages import Lineages
-        from certbot_qiniu.state import Store
+        from certbot_qiniu.qiniu.account import Accounts
 
         if self._opened is None:
             folder = Path(self.config.config_dir)

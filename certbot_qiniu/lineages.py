@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from certbot_qiniu import errors
 from certbot_qiniu.model import Certificate
+from certbot_qiniu.options import OPTIONS, Settings
 
 
 class Lineages:
@@ -67,3 +70,85 @@ class Lineages:
             except errors.UsageError:
                 continue
         return found[0] if len(found) == 1 else None
+
+
+INSTALLER = "qiniu"
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """What a renewal conf says.
+
+    :ivar options: our options by name; their defaults where the conf has none.
+    :ivar webroots: folders that the authenticator writes to.
+    """
+
+    lineage: str
+    path: Path
+    authenticator: str
+    installer: str
+    options: Mapping[str, Any]
+    webroots: tuple[str, ...] = ()
+
+    @property
+    def settings(self) -> Settings:
+        """Our options, ready for use."""
+        return Settings.read(self.options.__getitem__)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether renewals of this lineage reach Qiniu."""
+        return self.installer == INSTALLER
+
+
+def read_renewals(config_dir: Path) -> tuple[dict[str, Renewal], list[str]]:
+    """The renewal confs by lineage, and what is wrong with those that cannot be read."""
+    renewals, problems = {}, []
+    for path in sorted((config_dir / "renewal").glob("*.conf")):
+        try:
+            renewals[path.stem] = read_renewal(path)
+        except errors.UsageError as error:
+            problems.append(str(error))
+    return renewals, problems
+
+
+def read_renewal(path: Path) -> Renewal:
+    """Read one renewal conf.
+
+    :raises errors.UsageError: when it cannot be read, or holds a nonsense value of ours.
+    """
+    import configobj
+
+    try:
+        conf = configobj.ConfigObj(str(path), encoding="utf-8", default_encoding="utf-8",
+                                   file_error=True, interpolation=False)
+        params = conf["renewalparams"]
+        options = {name: option(params, name) for name in OPTIONS}
+        webroots = _strings(params.get("webroot_path", [])) + _strings(
+            list(params.get("webroot_map", {}).values()))
+    except OSError as error:
+        raise errors.UsageError(f"Could not read {path}: {error.strerror or error}") from error
+    except (configobj.ConfigObjError, KeyError, AttributeError, ValueError) as error:
+        raise errors.UsageError(
+            f"{path} is damaged, so certbot cannot renew this certificate: {error}") from error
+    return Renewal(path.stem, path, str(params.get("authenticator", "")),
+                   str(params.get("installer", "")), options,
+                   tuple(dict.fromkeys(webroots)))
+
+
+def option(params: Mapping[str, Any], name: str) -> Any:
+    """The value of one of our options, restored from its text as certbot does it.
+
+    :raises ValueError: when it is nonsense.
+    """
+    spec = OPTIONS[name]
+    value = params.get(f"{INSTALLER}_{name.replace('-', '_')}", spec.get("default"))
+    if value in ("None", None):
+        return None
+    if spec.get("action") == "store_true":
+        return value in (True, "True")
+    return spec.get("type", str)(value)
+
+
+def _strings(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)

@@ -24,6 +24,17 @@ CERTIFICATE_NAME_LIMIT = 64
 SERVICES = ("cdn", "kodo", "pili")
 """Qiniu's services that have domains, in the order in which a name is looked for in them."""
 
+DAY = 86_400.0
+"""Seconds."""
+
+DEAD_STATES = {
+    "frozen": "is frozen at Qiniu",
+    "notIcpFrozen": "is frozen at Qiniu for want of an ICP filing",
+    "offlined": "is offline at Qiniu",
+    "deleted": "is deleted at Qiniu",
+}
+"""States in which a domain can serve nothing, and how to say so."""
+
 FINGERPRINT_DIGITS = 12
 """Hex digits of the fingerprint in a certificate's name at Qiniu: enough to tell our own apart."""
 

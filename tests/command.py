@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
-from certbot_qiniu import cli
+from certbot_qiniu.command import cli
 from tests.fast import machine as fast_track
 from tests.fast.machine import Cloud, Machine, Run
 

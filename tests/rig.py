@@ -8,12 +8,12 @@ from typing import Any
 
 import requests
 
-from certbot_qiniu.api import QiniuClient
+from certbot_qiniu.deployment.context import World
+from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.lineages import Lineages
 from certbot_qiniu.model import Certificate
-from certbot_qiniu.services import Account
-from certbot_qiniu.state import Store
-from certbot_qiniu.world import World
+from certbot_qiniu.qiniu.account import Account
+from certbot_qiniu.qiniu.client import QiniuClient
 from tests.sandbox.pki import Authority, Leaf
 from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY, Qiniu, Switches
 from tests.sandbox.wire import Carrier, Fault, Switchboard, json_response

@@ -15,9 +15,10 @@ import pytest
 from certbot._internal import cli as certbot_cli
 from certbot._internal.plugins.disco import PluginsRegistry
 
-from certbot_qiniu import adopt, cli, errors, setups
-from certbot_qiniu.config import Credentials
-from certbot_qiniu.setups import Setup, parse_conf, read_setups
+from certbot_qiniu import errors
+from certbot_qiniu.command import adopt, cli, old_setups
+from certbot_qiniu.command.old_setups import Setup, parse_conf, read_setups
+from certbot_qiniu.options import Credentials
 from tests.command import seat
 from tests.fast.invariants import changes
 from tests.rig import AUTHORITY, renew
@@ -50,7 +51,7 @@ def conf(settings: dict[str, str]) -> str:
 ACCOUNT = {"ACCOUNT_EMAIL": "admin@example.com", "SAVED_Ali_Key": "LTAIold",
            "SAVED_Ali_Secret": ALIYUN_SECRET, "USER_PATH": "/usr/bin:/bin"}
 DOMAIN = {"Le_Domain": "example.com", "Le_Alt": "*.example.com", "Le_Webroot": "dns_ali",
-          "Le_API": setups.LETS_ENCRYPT, "Le_Keylength": "ec-256", "Le_DeployHook": "qiniu,",
+          "Le_API": old_setups.LETS_ENCRYPT, "Le_Keylength": "ec-256", "Le_DeployHook": "qiniu,",
           "QINIU_AK": "AKold", "QINIU_SK": QINIU_SECRET,
           "QINIU_CDN_DOMAIN": "img.example.com cdn.example.com"}
 
@@ -306,7 +307,7 @@ def test_saved_names_come_first(tmp_path: Path) -> None:
     """The prefix SAVED_ is what newer hooks write; what is without it is older."""
     home = acme_home(tmp_path, {**DOMAIN, "SAVED_QINIU_AK": "AKnew", "SAVED_QINIU_SK": "SKnew"})
     assert ("AKnew", "SKnew") == tuple(
-        planned(tmp_path, home).keys[name] for name in setups.QINIU_KEYS)
+        planned(tmp_path, home).keys[name] for name in old_setups.QINIU_KEYS)
 
 
 def test_other_certificates_stay_with_acme(tmp_path: Path) -> None:

@@ -24,9 +24,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from requests.adapters import HTTPAdapter
 
-from certbot_qiniu import api, errors, transport
-from certbot_qiniu.api import QiniuClient
+from certbot_qiniu import errors
 from certbot_qiniu.model import Certificate, Domain, RemoteCertificate
+from certbot_qiniu.qiniu import client as client_module
+from certbot_qiniu.qiniu import transport
+from certbot_qiniu.qiniu.client import QiniuClient
 from tests.sandbox.pki import Authority
 from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY, Qiniu, Switches
 from tests.sandbox.wire import (
@@ -342,7 +344,7 @@ class TestSecrets:
 
     def test_one_debug_line_per_attempt(self, rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
         """Every attempt leaves one line with what a support ticket needs, without the query."""
-        caplog.set_level(logging.DEBUG, "certbot_qiniu.transport")
+        caplog.set_level(logging.DEBUG, "certbot_qiniu.qiniu.transport")
         rig.answers(Drop("reset"), json_response(200, {"domains": []}, **{"X-Reqid": "abc1"}))
         rig.client.list_domains()
         assert caplog.messages == [
@@ -711,7 +713,7 @@ class TestLists:
 
     def test_endless(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
         """A list without an end is an error, never a part taken for the whole."""
-        monkeypatch.setattr(api, "MOST_PAGES", 5)
+        monkeypatch.setattr(client_module, "MOST_PAGES", 5)
         rig.answers(lambda _: ok({"domains": [{"name": NAME}], "marker": str(len(rig.sent))}))
         with pytest.raises(errors.Unreachable, match="no end after 5 pages"):
             rig.client.list_domains()
@@ -719,7 +721,7 @@ class TestLists:
 
     def test_endless_and_wide(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
         """A list is given up for its entries long before it fills the memory."""
-        monkeypatch.setattr(api, "MOST_ENTRIES", 25)
+        monkeypatch.setattr(client_module, "MOST_ENTRIES", 25)
         rig.answers(lambda _: ok({"domains": [{"name": NAME}] * 10,
                                   "marker": str(len(rig.sent))}))
         with pytest.raises(errors.Unreachable, match="no end after 3 pages"):

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from certbot_qiniu import errors
-from certbot_qiniu.cleanup import bound_ids, clean, unneeded
+from certbot_qiniu.deployment.certificates import bound_ids, clean, unneeded
+from certbot_qiniu.deployment.state import Managed, Sent, Upload
+from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.model import Binding, Certificate, Domain
-from certbot_qiniu.state import Managed, Sent, Store, Upload
 from tests.rig import Rig
 
 # The official package asks the clock in a way that newer Pythons deprecate.

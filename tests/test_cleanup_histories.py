@@ -25,14 +25,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from certbot_qiniu import errors
-from certbot_qiniu.api import QiniuClient
-from certbot_qiniu.config import Settings
-from certbot_qiniu.deploy import Accounts, Deployer
+from certbot_qiniu.deployment.context import World
+from certbot_qiniu.deployment.deployer import Deployer
+from certbot_qiniu.deployment.reconcile import Options, Outcome
+from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.lineages import Lineages
-from certbot_qiniu.reconcile import Options, Outcome
-from certbot_qiniu.services import Account
-from certbot_qiniu.state import Store
-from certbot_qiniu.world import World
+from certbot_qiniu.options import Settings
+from certbot_qiniu.qiniu.account import Account, Accounts
+from certbot_qiniu.qiniu.client import QiniuClient
 from tests.fast.machine import Cloud
 from tests.sandbox.lineages import write_version
 from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY, Switches

@@ -18,9 +18,9 @@ from typing import Any
 import pexpect  # type: ignore[import-untyped]
 import pytest
 
-from certbot_qiniu import cli, doctor, inspection, probe, report, show, timer
-from certbot_qiniu.plan import Reason
-from certbot_qiniu.report import Leaf
+from certbot_qiniu.command import cli, doctor, health, install_timer, output, probe, survey
+from certbot_qiniu.deployment.planning.decision import Reason
+from certbot_qiniu.webserver.tls import Leaf
 from tests.command import APEX, IMG, SELECTED, WILD, WWW, Seat, issued, seat
 from tests.sandbox.stack import ACCOUNT, Sandbox
 from tests.sandbox.wire import Fault, json_response
@@ -296,7 +296,7 @@ def test_documented_reasons() -> None:
     """Every reason that the planner or the report gives is in the documentation."""
     text = (DOCS / "status-json.md").read_text(encoding="utf-8")
     given = {reason.value for reason in Reason}
-    for module in (inspection, report, cli):
+    for module in (survey, health, cli):
         given |= set(re.findall(r'"([A-Z][a-z][a-zA-Z]+)",', inspect.getsource(module)))
     assert {"InSync", "NotRenewed", "Damaged", "RenewalFailed", "Unmanaged"} <= given
     assert {name for name in given if f"`{name}`" not in text} == set()
@@ -534,7 +534,7 @@ def test_completion(shell: str, capsys: pytest.CaptureFixture[str], tmp_path: Pa
 
 def test_light_without_rich(tmp_path: Path) -> None:
     """`--help` loads neither rich nor apprise, and works as a module."""
-    script = ("import sys; from certbot_qiniu import cli\n"
+    script = ("import sys; from certbot_qiniu.command import cli\n"
               "try: cli.main(['--help'])\n"
               "except SystemExit: print({'rich', 'apprise'} & set(sys.modules))")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
@@ -549,7 +549,7 @@ def test_light_without_rich(tmp_path: Path) -> None:
 @pytest.mark.e2e
 def test_reader_that_went_away(sandbox: Sandbox) -> None:
     """`certbot-qiniu doctor | true` ends without a traceback."""
-    with subprocess.Popen([timer.program("certbot-qiniu"), "doctor", "--config-dir",
+    with subprocess.Popen([install_timer.program("certbot-qiniu"), "doctor", "--config-dir",
                            str(sandbox.config_dir)],
                           env=sandbox.environment, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE) as process:
@@ -577,7 +577,7 @@ def test_real_command(sandbox: Sandbox) -> None:
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [timer.program("certbot-qiniu"), arguments[0], *folders, *arguments[1:]],
+            [install_timer.program("certbot-qiniu"), arguments[0], *folders, *arguments[1:]],
             env=sandbox.environment, capture_output=True, text=True, timeout=60, check=False)
 
     plain = run("status")
@@ -597,7 +597,7 @@ def test_real_command(sandbox: Sandbox) -> None:
     shown = {}
     for variable in ("NO_COLOR", "FORCE_COLOR"):
         child = pexpect.spawn(
-            timer.program("certbot-qiniu"), ["status", *folders], dimensions=(40, 100),
+            install_timer.program("certbot-qiniu"), ["status", *folders], dimensions=(40, 100),
             env={**sandbox.environment, "TERM": "xterm-256color", variable: "1"},
             encoding="utf-8", timeout=60)
         child.expect(pexpect.EOF)
@@ -621,15 +621,15 @@ def test_table_on_a_narrow_terminal() -> None:
     """No row is wider than the terminal; what must be whole is wrapped, the rest cut off."""
     from rich.console import Console
 
-    table = show.Table(["Certificate", "Days", "Used by", "Verdict"], [
+    table = output.Table(["Certificate", "Days", "Used by", "Verdict"], [
         ("", ["certbot_example.com_0123456789ab", "89", "a.example.com, b.example.com", "in use"]),
     ], ["Used by"])
     out = Console(width=65, force_terminal=True, record=True, file=io.StringIO())
-    show.show([table], out)
+    output.show([table], out)
     lines = out.export_text().splitlines()
     assert len(lines) == 3
     assert max(map(len, lines)) <= 65
     assert "b.example.com" in "".join(lines)
-    assert show.plain(table) == [
+    assert output.plain(table) == [
         "Certificate                       Days  Used by                       Verdict",
         "certbot_example.com_0123456789ab    89  a.example.com, b.example.com  in use"]

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from certbot_qiniu import config, errors
-from certbot_qiniu.config import Credentials, OptionError, Settings
+from certbot_qiniu import errors, options
+from certbot_qiniu.options import Credentials, OptionError, Settings
 
 AK, SK = "access-key-0123456789", "SECRET-key_0123456789"
 VALID = f"qiniu_access_key = {AK}\nqiniu_secret_key = {SK}\n"
@@ -31,7 +31,7 @@ VALID = f"qiniu_access_key = {AK}\nqiniu_secret_key = {SK}\n"
 def test_bad_domains(value: str | list[str]) -> None:
     """A list with anything in it that is no domain is refused."""
     with pytest.raises(OptionError):
-        config.domain_list(value)
+        options.domain_list(value)
 
 
 @pytest.mark.parametrize(("value", "stored"), [
@@ -43,21 +43,21 @@ def test_bad_domains(value: str | list[str]) -> None:
 ])
 def test_domains(value: str | list[str], stored: str) -> None:
     """Domains are stored in Qiniu's spelling, each once, in the user's order."""
-    assert config.domain_list(value) == stored
+    assert options.domain_list(value) == stored
 
 
 @pytest.mark.parametrize(("convert", "value"), [
-    (config.http2_mode, ""), (config.http2_mode, "ON"), (config.http2_mode, "true"),
-    (config.http2_mode, ["on", "off"]),
-    (config.service_list, ""), (config.service_list, ","), (config.service_list, "cdn,qvs"),
-    (config.service_list, ["cdn", "dcdn"]),
-    (config.count, ""), (config.count, "-1"), (config.count, "101"), (config.count, "1.5"),
-    (config.count, "many"), (config.count, ["1", "2"]),
-    (config.seconds, "-1"), (config.seconds, "86401"), (config.seconds, "15m"),
-    (config.seconds, ["900"]),
-    (config.command, ""), (config.command, "  "), (config.command, "nginx '-t"),
-    (config.command, ["docker exec 'web", "nginx"]),
-    (config.partner_options, "--nginx-ctl 'nginx"), (config.partner_options, ["'a", "b"]),
+    (options.http2_mode, ""), (options.http2_mode, "ON"), (options.http2_mode, "true"),
+    (options.http2_mode, ["on", "off"]),
+    (options.service_list, ""), (options.service_list, ","), (options.service_list, "cdn,qvs"),
+    (options.service_list, ["cdn", "dcdn"]),
+    (options.count, ""), (options.count, "-1"), (options.count, "101"), (options.count, "1.5"),
+    (options.count, "many"), (options.count, ["1", "2"]),
+    (options.seconds, "-1"), (options.seconds, "86401"), (options.seconds, "15m"),
+    (options.seconds, ["900"]),
+    (options.command, ""), (options.command, "  "), (options.command, "nginx '-t"),
+    (options.command, ["docker exec 'web", "nginx"]),
+    (options.partner_options, "--nginx-ctl 'nginx"), (options.partner_options, ["'a", "b"]),
 ])
 def test_bad_value(convert: Callable[[Any], Any], value: Any) -> None:
     """Nonsense, by hand or in a conf, is refused in words, for argparse and certbot alike."""
@@ -69,7 +69,7 @@ def test_bad_value(convert: Callable[[Any], Any], value: Any) -> None:
 
 
 @pytest.mark.parametrize(("convert", "low", "high"), [
-    (config.count, 0, 100), (config.seconds, 0, 86_400),
+    (options.count, 0, 100), (options.seconds, 0, 86_400),
 ])
 def test_bounds(convert: Callable[[Any], int], low: int, high: int) -> None:
     """The bounds of a number belong to it."""
@@ -78,7 +78,7 @@ def test_bounds(convert: Callable[[Any], int], low: int, high: int) -> None:
 
 def test_command_with_commas() -> None:
     """A command with commas is the same again after configobj made a list of it."""
-    assert config.command(["docker exec web -g a", "b -t"]) == "docker exec web -g a,b -t"
+    assert options.command(["docker exec web -g a", "b -t"]) == "docker exec web -g a,b -t"
 
 
 LABELS = st.sampled_from(["a", "b-1", "www", "*"])
@@ -89,20 +89,20 @@ DOMAIN_LISTS = st.just("auto") | st.lists(
     min_size=1, max_size=4).map(", ".join)
 WORDS = st.text("abz-/=,.'\"#;%$\\ ~", min_size=1, max_size=12)
 CONVERSIONS: dict[str, tuple[Callable[[Any], Any], st.SearchStrategy[str]]] = {
-    "domains": (config.domain_list, DOMAIN_LISTS),
-    "services": (config.service_list, st.permutations(["cdn", " kodo", "PILI,"]).map(",".join)),
-    "http2": (config.http2_mode, st.sampled_from(["on", "off", "keep"])),
-    "keep-certificates": (config.count, st.integers(0, 100).map(str)),
-    "publish-timeout": (config.seconds, st.integers(0, 86_400).map(str)),
-    "nginx-test-cmd": (config.command, WORDS),
-    "nginx-reload-cmd": (config.command, WORDS),
-    "with-options": (config.partner_options, WORDS),
+    "domains": (options.domain_list, DOMAIN_LISTS),
+    "services": (options.service_list, st.permutations(["cdn", " kodo", "PILI,"]).map(",".join)),
+    "http2": (options.http2_mode, st.sampled_from(["on", "off", "keep"])),
+    "keep-certificates": (options.count, st.integers(0, 100).map(str)),
+    "publish-timeout": (options.seconds, st.integers(0, 86_400).map(str)),
+    "nginx-test-cmd": (options.command, WORDS),
+    "nginx-reload-cmd": (options.command, WORDS),
+    "with-options": (options.partner_options, WORDS),
 }
 
 
 def test_every_type_is_tried() -> None:
     """The round trip below is that of every option with a type, and of that very type."""
-    types = {name: option["type"] for name, option in config.OPTIONS.items() if "type" in option}
+    types = {name: option["type"] for name, option in options.OPTIONS.items() if "type" in option}
     assert types == {name: convert for name, (convert, _) in CONVERSIONS.items()}
 
 
@@ -134,7 +134,7 @@ def test_list_by_hand(names: list[str]) -> None:
     """A list that somebody wrote into a conf means the same as the string."""
     by_hand = configobj.ConfigObj([f"domains = {', '.join([*names, ''])}"])["domains"]
     assert isinstance(by_hand, list)
-    assert config.domain_list(by_hand) == config.domain_list(",".join(names))
+    assert options.domain_list(by_hand) == options.domain_list(",".join(names))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -144,7 +144,7 @@ def parser() -> argparse.ArgumentParser:
     def add(name: str, **settings: Any) -> None:
         parser.add_argument(f"--qiniu-{name}", **settings)
 
-    config.add_arguments(add)
+    options.add_arguments(add)
     return parser
 
 
@@ -182,7 +182,7 @@ def test_bad_option_on_the_command_line() -> None:
 def test_help() -> None:
     """Every option has a help text that argparse can print, and a default that is stored as is."""
     text = parser().format_help()
-    for name, option in config.OPTIONS.items():
+    for name, option in options.OPTIONS.items():
         assert f"--qiniu-{name}" in text
         assert option["help"]
         if "type" in option and option.get("default") is not None:

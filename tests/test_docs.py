@@ -13,7 +13,7 @@ import pytest
 from certbot._internal import cli
 from certbot._internal.plugins.disco import PluginsRegistry
 
-from certbot_qiniu.config import OPTIONS
+from certbot_qiniu.options import OPTIONS
 from tests.package import ROOT, SOURCES
 
 pytestmark = pytest.mark.docs
@@ -164,7 +164,7 @@ def test_no_trace_of_a_machine() -> None:
 
 def test_man_page() -> None:
     """The man page has every command of certbot-qiniu with every option of it, and no other."""
-    from certbot_qiniu.cli import parser
+    from certbot_qiniu.command.cli import parser
 
     page = (ROOT / "docs" / "certbot-qiniu.1").read_text(encoding="utf-8").replace("\\-", "-")
     actions = next(action.choices for action in parser()._actions

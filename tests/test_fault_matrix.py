@@ -193,7 +193,7 @@ def disk_full(at: int) -> Iterator[None]:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         real(handle)
 
-    with mock.patch("certbot_qiniu.state.os.fsync", fsync):
+    with mock.patch("certbot_qiniu.files.os.fsync", fsync):
         yield
 
 

@@ -21,8 +21,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from certbot_qiniu import api
-from certbot_qiniu.transport import CALLS_PER_SECOND
+from certbot_qiniu.qiniu import client
+from certbot_qiniu.qiniu.transport import CALLS_PER_SECOND
 from tests.fast.machine import Cloud, Machine, Run
 from tests.sandbox import wire
 from tests.sandbox.wire import Request, Response, Switchboard, json_response
@@ -213,7 +213,8 @@ def test_endless_list(patient: Patient, size: int) -> None:
             "marker": f"m{page}", "domains": [{"name": name} for name in names],
             "certs": [{"certid": name.replace(".", ""), "name": name} for name in names]})
 
-    with (mock.patch.object(api, "MOST_PAGES", 50), mock.patch.object(api, "MOST_ENTRIES", 5_000)):
+    with (mock.patch.object(client, "MOST_PAGES", 50),
+          mock.patch.object(client, "MOST_ENTRIES", 5_000)):
         run = patient.meets(answer, around=measured)
     assert 1 == run.status
     assert re.search(r"no end after (50|6) pages", run.output)

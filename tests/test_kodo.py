@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from certbot_qiniu.kodo import LISTING_SECONDS
 from certbot_qiniu.model import SERVICES
+from certbot_qiniu.qiniu.kodo import LISTING_SECONDS
 from tests.fast.machine import Cloud, Machine, Run
 from tests.sandbox.qiniu import SECRET_KEY
 from tests.sandbox.qiniu_rules import Switches

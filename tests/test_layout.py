@@ -8,8 +8,10 @@ import inspect
 import json
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,52 +20,13 @@ import pytest
 from certbot import errors as certbot_errors
 
 import certbot_qiniu
-from certbot_qiniu import config, deploy, errors, services
+from certbot_qiniu import errors, options
+from certbot_qiniu.deployment import deployer
 from certbot_qiniu.installer import Installer
-from tests.package import MODULES, ROOT, SOURCES, dotted
+from certbot_qiniu.qiniu import service
+from tests.package import MODULES, PACKAGE, ROOT, SOURCES, dotted
 
 pytestmark = pytest.mark.docs
-
-LONGEST = 480
-CONTRACT = {"installer": 560}  # certbot's whole contract is one class
-
-LEVELS = [
-    {"errors"},
-    {"completion", "dialogue", "model", "serving", "transport"},
-    {"answers", "lineages", "nginx", "state"},
-    {"api", "config", "partner", "plan", "timer"},
-    {"kodo", "pili"},
-    {"renewals", "report", "services", "setups", "webserver"},
-    {"notify", "world"},
-    {"observe", "probe"},
-    {"cleanup", "rehearsal"},
-    {"reconcile"},
-    {"deploy"},
-    {"inspection", "installer"},
-    {"actions", "doctor"},
-    {"adopt", "show"},
-    {"cli"},
-    {"__main__"},
-]
-"""A module imports from the levels above its own alone."""
-
-NARROW = {
-    "plan": {"model", "state"},
-    "model": {"errors"},
-    "transport": {"errors"},
-    "answers": {"errors", "model"},
-    "api": {"answers", "errors", "model", "transport"},
-    "serving": set(),
-    "nginx": {"errors", "serving"},
-    "state": {"errors", "model"},
-    "config": {"errors", "model", "nginx"},
-    "lineages": {"errors", "model"},
-}
-"""What these modules may import of the package at most."""
-
-IMPURE = {"os", "time", "logging", "random", "socket", "subprocess", "threading", "tempfile",
-          "pathlib", "datetime", "io", "shutil", "sys"}
-"""Modules of Python's own that have no place in a pure one."""
 
 
 def imports(path: Path) -> set[str]:
@@ -78,11 +41,6 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def own_imports(path: Path) -> set[str]:
-    """The modules of the package that a file imports."""
-    return {name.split(".")[1] for name in imports(path) if name.startswith("certbot_qiniu.")}
-
-
 def roots(path: Path) -> set[str]:
     """The packages that a file imports from."""
     return {name.partition(".")[0] for name in imports(path)}
@@ -95,42 +53,42 @@ def test_all_files_are_seen() -> None:
     assert sorted(["__init__", *names]) == sorted(map(dotted, SOURCES))
 
 
-def test_levels_are_complete() -> None:
-    """Every module has its level."""
-    assert sorted(name for level in LEVELS for name in level) == sorted(MODULES)
-
-
 def test_modules_are_described() -> None:
-    """Every module has its line in the architecture, and no other has."""
+    """Every module has its place in the architecture's table, and no other has."""
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    table = text.partition("| module | subject |")[2].partition("## ")[0]
-    first = "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
-    assert sorted(re.findall(r"`(\w+)`", first)) == sorted(set(MODULES) - {"__main__"})
+    rows = [line for line in text.splitlines() if re.match(r"\| `certbot_qiniu/", line)]
+    assert 1 < len(rows) <= 12
+    described = []
+    for row in rows:
+        folder = row.split("`")[1].removeprefix("certbot_qiniu/").replace("/", ".")
+        described += [folder + name for name in re.findall(r"`(\w+)\.py`", row)]
+    assert sorted(described) == sorted(set(MODULES) - {"__main__"})
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_one_way(module: str) -> None:
-    """A module imports only from the levels above its own, also inside functions."""
-    above: set[str] = set()
-    for level in LEVELS:
-        if module in level:
-            break
-        above |= level
-    assert own_imports(MODULES[module]) <= above
+def lint_imports(tree: Path) -> subprocess.CompletedProcess[str]:
+    """Check the contracts of pyproject.toml for the package in *tree*."""
+    program = Path(sysconfig.get_path("scripts"), "lint-imports")
+    return subprocess.run([program, "--no-cache"], cwd=tree, capture_output=True, text=True,
+                          check=False)
 
 
-@pytest.mark.parametrize("module", NARROW)
-def test_narrow_imports(module: str) -> None:
-    """The modules at the bottom know only what they are made of."""
-    assert own_imports(MODULES[module]) <= NARROW[module]
-
-
-def test_plan_is_pure() -> None:
-    """The planner has no way to reach network, disk, clock, log or certbot."""
-    found = roots(MODULES["plan"])
-    assert found <= sys.stdlib_module_names | {"certbot_qiniu"}
-    assert not found & IMPURE
-    assert not own_imports(MODULES["plan"]) - {"model", "state"}
+@pytest.mark.parametrize(("module", "line", "contract"), [
+    ("model", "from certbot_qiniu.qiniu import client", "Imports go down only"),
+    ("qiniu.transport", "import certbot_qiniu.deployment.state", "Imports go down only"),
+    ("deployment.planning.decision", "import os", "Planning knows neither"),
+    ("deployment.planning.selection", "def f():\n    import time", "Planning knows neither"),
+], ids=lambda value: value.partition("\n")[0])
+def test_contracts_of_imports(tmp_path: Path, module: str, line: str, contract: str) -> None:
+    """An import that goes up, and a planner that can reach the machine, are found."""
+    shutil.copytree(PACKAGE, tmp_path / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    before = lint_imports(tmp_path)
+    assert 0 == before.returncode, before.stdout
+    path = tmp_path / PACKAGE.name / f"{module.replace('.', '/')}.py"
+    path.write_text(f"{path.read_text('utf-8')}\n\n{line}\n", "utf-8")
+    after = lint_imports(tmp_path)
+    assert 1 == after.returncode
+    assert re.search(f"{contract}.* BROKEN", after.stdout)
 
 
 def test_only_public_parts_of_certbot() -> None:
@@ -149,13 +107,6 @@ def test_sandbox_and_package_are_strangers() -> None:
         assert "tests" not in roots(path), path.name
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_modules_are_short(module: str) -> None:
-    """A module that gets long has a second subject in it."""
-    assert len(MODULES[module].read_text(encoding="utf-8").splitlines()) <= CONTRACT.get(
-        module, LONGEST)
-
-
 # What certbot loads for everybody
 
 
@@ -168,10 +119,10 @@ def test_light_import() -> None:
                           check=True, cwd=ROOT)
     loaded = set(json.loads(done.stdout))
     assert "certbot_qiniu.installer" in loaded
-    heavy = {"qiniu", "tenacity", "rich", "crossplane", "certbot_qiniu.api", "hypothesis"}
+    heavy = {"qiniu", "tenacity", "rich", "crossplane", "certbot_qiniu.qiniu.client", "hypothesis"}
     assert not heavy & (loaded | {name.partition(".")[0] for name in loaded})
     assert {name for name in loaded if name.startswith("certbot_qiniu")} == {
-        "certbot_qiniu", "certbot_qiniu.installer", "certbot_qiniu.config",
+        "certbot_qiniu", "certbot_qiniu.installer", "certbot_qiniu.options",
         "certbot_qiniu.errors"}
 
 
@@ -226,8 +177,8 @@ def public(path: Path) -> Iterator[tuple[str, ast.AST]]:
     yield from within(ast.parse(path.read_text(encoding="utf-8")), "")
 
 
-IMPLEMENTATIONS = {"Cdn": services.Service, "Kodo": services.Service, "Pili": services.Service,
-                   "NoCheckpoints": deploy.Checkpoints}
+IMPLEMENTATIONS = {"Cdn": service.Service, "Kodo": service.Service, "Pili": service.Service,
+                   "NoCheckpoints": deployer.Checkpoints}
 """Which contract a class keeps."""
 
 
@@ -258,7 +209,7 @@ def test_tests_have_docstrings(path: Path) -> None:
             assert "\n\n" not in doc, f"{path.name}: {name}"
 
 
-@pytest.mark.parametrize("option", config.OPTIONS)
+@pytest.mark.parametrize("option", options.OPTIONS)
 @pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
 def test_options_are_documented(readme: str, option: str) -> None:
     """Every option is in both READMEs, in a row of a table with its default."""
@@ -266,7 +217,7 @@ def test_options_are_documented(readme: str, option: str) -> None:
     rows = [line for line in text.splitlines()
             if re.match(rf"\|.*--qiniu-{option}(?![\w-])", line)]
     assert rows, f"{readme} has no row for --qiniu-{option}"
-    default = config.OPTIONS[option].get("default")
+    default = options.OPTIONS[option].get("default")
     if default not in (None, False):
         assert any(str(default) in row for row in rows)
 
@@ -275,7 +226,7 @@ def test_options_are_documented(readme: str, option: str) -> None:
 def test_documented_options_exist(readme: str) -> None:
     """No README names an option that does not exist."""
     text = (ROOT / readme).read_text(encoding="utf-8")
-    assert set(re.findall(r"--qiniu-([a-z0-9]+(?:-[a-z0-9]+)*)", text)) <= set(config.OPTIONS)
+    assert set(re.findall(r"--qiniu-([a-z0-9]+(?:-[a-z0-9]+)*)", text)) <= set(options.OPTIONS)
 
 
 def test_tree_of_errors_is_drawn() -> None:

@@ -12,8 +12,10 @@ from typing import Literal
 
 import pytest
 
-from certbot_qiniu import errors, nginx
-from certbot_qiniu.nginx import Nginx, Outcome, parse_command
+from certbot_qiniu import errors
+from certbot_qiniu.options import parse_command
+from certbot_qiniu.webserver import nginx
+from certbot_qiniu.webserver.nginx import Nginx, Outcome
 from tests.sandbox.pki import Authority, Leaf
 from tests.sandbox.process import LOOPBACK, free_port, until
 from tests.sandbox.webserver import Nginx as Web
@@ -300,7 +302,8 @@ def test_variables(script: Script, lineage: Lineage) -> None:
 
 def test_import_is_cheap() -> None:
     """The module loads neither the parser nor TLS until they are needed."""
-    code = ("import certbot.errors, sys; before = set(sys.modules); import certbot_qiniu.nginx; "
+    code = ("import certbot.errors, sys; before = set(sys.modules); "
+            "import certbot_qiniu.webserver.nginx; "
             "print({'crossplane', 'ssl', 'socket'} & (set(sys.modules) - before))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -14,8 +14,9 @@ from typing import Any
 import apprise  # noqa: F401 (once, not in every fork; its threads would not survive one)
 import pytest
 
-from certbot_qiniu import errors, notify
-from certbot_qiniu.report import Finding, Level, Report
+from certbot_qiniu import errors
+from certbot_qiniu.command import alerts
+from certbot_qiniu.command.health import Finding, Level, Report
 from tests.command import IMG, WWW, Seat, issued
 from tests.sandbox.wire import Fault
 
@@ -67,10 +68,10 @@ class Channel:
     """In place of apprise: what was sent, and the URLs that do not take it."""
 
     def __init__(self) -> None:
-        self.messages: list[tuple[str, notify.Message]] = []
+        self.messages: list[tuple[str, alerts.Message]] = []
         self.down: set[str] = set()
 
-    def send(self, url: str, message: notify.Message) -> bool:
+    def send(self, url: str, message: alerts.Message) -> bool:
         """As :func:`notify.send`."""
         if url in self.down:
             return False
@@ -88,7 +89,7 @@ class Channel:
 def channel(monkeypatch: pytest.MonkeyPatch) -> Channel:
     """A channel that is used instead of apprise."""
     found = Channel()
-    monkeypatch.setattr(notify, "send", found.send)
+    monkeypatch.setattr(alerts, "send", found.send)
     return found
 
 
@@ -131,7 +132,7 @@ def test_alert_of_a_real_status(tmp_path: Path, receiver: Receiver) -> None:
 def test_each_change_is_told_once(tmp_path: Path, channel: Channel) -> None:
     """New, more, another reason, less, and all well again: only what changes is told."""
     def tell(*concerns: tuple[str, str]) -> list[str]:
-        assert notify.alert(tmp_path, ["json://a"], report(*concerns)) == []
+        assert alerts.alert(tmp_path, ["json://a"], report(*concerns)) == []
         return channel.take()
 
     assert tell() == []
@@ -148,7 +149,7 @@ def test_text_of_an_alert(tmp_path: Path, channel: Channel) -> None:
     """It names what is new with its sentence, what is right again, and where to see all of it."""
     for found in (report((WWW, "Expiring"), ("/a b/qiniu.ini", "Refused")),
                   report((IMG, "Outdated")), report()):
-        notify.alert(tmp_path, ["json://a"], found)
+        alerts.alert(tmp_path, ["json://a"], found)
     first, second, third = (message for _, message in channel.messages)
     assert first.body == (f"{WWW}: Expiring in 9 days\n/a b/qiniu.ini: Refused in 9 days\n\n"
                           "2 in all; see: certbot-qiniu status")
@@ -160,7 +161,7 @@ def test_text_of_an_alert(tmp_path: Path, channel: Channel) -> None:
 def test_unknown_is_told_after_a_day(tmp_path: Path, channel: Channel) -> None:
     """An outage is no recovery and no alert, until it has lasted for a day."""
     def tell(found: Report) -> int:
-        notify.alert(tmp_path, ["json://a"], found)
+        alerts.alert(tmp_path, ["json://a"], found)
         return len(channel.take())
 
     assert tell(report((WWW, "Outdated"))) == 1
@@ -178,11 +179,11 @@ def test_receiver_that_fails_is_told_again(tmp_path: Path, channel: Channel) -> 
     good, bad = "json://good", f"json://{SECRET}"
     channel.down = {bad}
     for found, told in ((report((WWW, "Outdated")), 1), (report((WWW, "Outdated")), 0)):
-        assert notify.alert(tmp_path, [good, bad], found) == [
+        assert alerts.alert(tmp_path, [good, bad], found) == [
             "an alert could not be delivered to json://…"]
         assert len(channel.take()) == told
     channel.down = set()
-    assert notify.alert(tmp_path, [good, bad], found) == []
+    assert alerts.alert(tmp_path, [good, bad], found) == []
     assert [url for url, _ in channel.messages] == [bad]
 
 
@@ -220,19 +221,19 @@ def test_receivers_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "notify"
     path.touch(0o600)
     path.write_text("# ours\njson://a\n\n  json://b \n")
-    assert notify.receivers(["json://b", f"@{path}"]) == ["json://b", "json://a"]
+    assert alerts.receivers(["json://b", f"@{path}"]) == ["json://b", "json://a"]
     path.chmod(0o640)
     with pytest.raises(errors.UsageError, match="chmod 600"):
-        notify.receivers([f"@{path}"])
+        alerts.receivers([f"@{path}"])
     with pytest.raises(errors.UsageError, match="Could not read"):
-        notify.receivers(["@/nonexistent"])
+        alerts.receivers(["@/nonexistent"])
 
 
 def test_without_apprise(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says what to install."""
     monkeypatch.setitem(sys.modules, "apprise", None)
     with pytest.raises(errors.UsageError, match=r"certbot-qiniu\[notify\]"):
-        notify.send("json://127.0.0.1:1", notify.Message("title", "body", good_news=False))
+        alerts.send("json://127.0.0.1:1", alerts.Message("title", "body", good_news=False))
 
 
 @pytest.mark.parametrize(("url", "shown"), [
@@ -240,7 +241,7 @@ def test_without_apprise(monkeypatch: pytest.MonkeyPatch) -> None:
     (f"{SECRET}://x", "a receiver that is no URL"), ("", "a receiver that is no URL")])
 def test_redacted(url: str, shown: str) -> None:
     """Nothing of a URL is shown but its scheme."""
-    assert notify.redacted(url) == shown
+    assert alerts.redacted(url) == shown
 
 
 def test_report_knows_the_worst() -> None:

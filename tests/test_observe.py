@@ -11,20 +11,14 @@ from pathlib import Path
 import pytest
 
 from certbot_qiniu import errors
-from certbot_qiniu.model import Binding, Certificate
-from certbot_qiniu.observe import (
-    adopt_copies,
-    check_listed,
-    discover,
-    observe,
-    read_details,
-    recognise,
-    remember_baselines,
-    strangers,
-)
-from certbot_qiniu.plan import DAY, Selection
-from certbot_qiniu.state import Managed, Record, Sent, Store, Upload
-from certbot_qiniu.world import in_parallel
+from certbot_qiniu.deployment.certificates import adopt_copies, recognise, strangers
+from certbot_qiniu.deployment.choose import check_listed, discover, remember_baselines
+from certbot_qiniu.deployment.context import in_parallel
+from certbot_qiniu.deployment.observe import observe, read_details
+from certbot_qiniu.deployment.planning.selection import Selection
+from certbot_qiniu.deployment.state import Managed, Record, Sent, Upload
+from certbot_qiniu.deployment.store import Store
+from certbot_qiniu.model import DAY, Binding, Certificate
 from tests.fast.machine import Cloud, Machine
 from tests.rig import PUBLISH_SECONDS, Rig
 

@@ -141,7 +141,7 @@ def test_installation(tmp_path: Path, tree: Path, kind: str) -> None:
     shown = run(programs / "certbot", "plugins", "--text", *folders, cwd=tmp_path)
     assert {"* dns-aliyun", "* qiniu"} <= set(shown.splitlines())
     assert "--qiniu-credentials" in run(programs / "certbot", "--help", "qiniu", cwd=tmp_path)
-    script = "import certbot_qiniu.deploy as d, sys; print(d.__file__)"
+    script = "import certbot_qiniu.deployment.deployer as d, sys; print(d.__file__)"
     assert str(tmp_path) in run(programs / "python", "-c", script, cwd=tmp_path)
 
 

@@ -10,28 +10,31 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from certbot_qiniu.model import Binding, Domain, RemoteCertificate, covering_name, san_of
-from certbot_qiniu.plan import (
-    DAY,
-    DEAD_STATES,
+from certbot_qiniu.deployment.planning.decision import (
     HTTPS_OPERATIONS,
     Action,
     Knowledge,
     Reason,
-    Selection,
     Verb,
     binding_of,
-    candidates,
     decide,
-    kept_fingerprints,
-    needs_reading,
     plan,
     resolve,
-    select,
     serves,
-    superseded,
 )
-from certbot_qiniu.state import Managed, Record, Sent, State
+from certbot_qiniu.deployment.planning.freshness import needs_reading
+from certbot_qiniu.deployment.planning.selection import Selection, candidates, select
+from certbot_qiniu.deployment.planning.supersession import kept_fingerprints, superseded
+from certbot_qiniu.deployment.state import Managed, Record, Sent, State
+from certbot_qiniu.model import (
+    DAY,
+    DEAD_STATES,
+    Binding,
+    Domain,
+    RemoteCertificate,
+    covering_name,
+    san_of,
+)
 
 NOW = 1_800_000_000.0
 NAME = "www.example.com"

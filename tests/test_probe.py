@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from certbot_qiniu import probe
+from certbot_qiniu.command import probe
+from certbot_qiniu.command.health import AccountFacts, Inspection
 from certbot_qiniu.model import Domain
-from certbot_qiniu.report import AccountFacts, Inspection, Leaf
+from certbot_qiniu.webserver.tls import Leaf
 from tests.sandbox.pki import Authority
 from tests.sandbox.pki import Leaf as IssuedLeaf
 

@@ -24,7 +24,7 @@ import pytest
 from certbot._internal import cli as certbot_cli
 from certbot._internal.plugins.disco import PluginsRegistry
 
-from certbot_qiniu import cli
+from certbot_qiniu.command import cli
 from tests.sandbox.pki import Authority
 from tests.sandbox.stack import (
     ALIYUN_KEYS,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from certbot_qiniu import errors
-from certbot_qiniu.config import Settings
-from certbot_qiniu.renewals import read_renewal, read_renewals
+from certbot_qiniu.lineages import read_renewal, read_renewals
+from certbot_qiniu.options import Settings
 from tests.command import issued
 
 HEAD = "[renewalparams]\nauthenticator = webroot\ninstaller = qiniu\n"

@@ -23,14 +23,15 @@ from unittest import mock
 import pytest
 import requests
 
-from certbot_qiniu import errors, nginx, transport
-from certbot_qiniu.api import QiniuClient
-from certbot_qiniu.cleanup import clean
-from certbot_qiniu.config import OPTIONS, Credentials
+from certbot_qiniu import errors
+from certbot_qiniu.deployment.certificates import adopt_copies, clean
+from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.model import Certificate
-from certbot_qiniu.nginx import Nginx
-from certbot_qiniu.observe import adopt_copies
-from certbot_qiniu.state import Store
+from certbot_qiniu.options import OPTIONS, Credentials
+from certbot_qiniu.qiniu import transport
+from certbot_qiniu.qiniu.client import QiniuClient
+from certbot_qiniu.webserver import nginx
+from certbot_qiniu.webserver.nginx import Nginx
 from tests.fast.machine import Cloud, Machine
 from tests.package import SOURCES, dotted
 from tests.rig import Rig
@@ -346,7 +347,7 @@ def test_s12_whole_or_not(tmp_path: Path) -> None:
         store.write_state({})
     assert before == store.state_path.read_bytes()
     assert [] == [path.name for path in store.folder.iterdir() if path.name.startswith(".state")]
-    second = ("import pathlib, sys; from certbot_qiniu.state import Store; "
+    second = ("import pathlib, sys; from certbot_qiniu.deployment.store import Store; "
               "Store(pathlib.Path(sys.argv[1])).open()")
     done = subprocess.run([sys.executable, "-c", second, str(store.folder)], check=False,
                           capture_output=True, text=True)

@@ -9,7 +9,9 @@ import pytest
 
 from certbot_qiniu import errors
 from certbot_qiniu.model import Binding, Domain, RemoteCertificate
-from certbot_qiniu.services import LISTS_MAX_AGE_SECONDS, Account, Cdn, Service
+from certbot_qiniu.qiniu.account import LISTS_MAX_AGE_SECONDS, Account
+from certbot_qiniu.qiniu.cdn import Cdn
+from certbot_qiniu.qiniu.service import Service
 from tests.rig import PUBLISH_SECONDS, Rig
 
 # The official package asks the clock in a way that newer Pythons deprecate.

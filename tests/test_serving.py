@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from certbot_qiniu.serving import Question, Server, parse_servers, questions
+from certbot_qiniu.webserver.nginx_config import Question, Server, parse_servers, questions
 
 OURS = Path("/le/live/a")
 NAMES = ("a.example.com", "*.a.example.com")

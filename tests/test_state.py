@@ -19,20 +19,19 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from certbot_qiniu import errors
-from certbot_qiniu.model import Binding, Domain
-from certbot_qiniu.state import (
-    VERSION,
+from certbot_qiniu.deployment.state import (
     LineageMemory,
-    Listing,
     Managed,
     Memory,
     Record,
     Sent,
     State,
-    Store,
     Upload,
-    write_file,
 )
+from certbot_qiniu.deployment.store import Store
+from certbot_qiniu.files import VERSION, write_file
+from certbot_qiniu.model import Binding, Domain
+from certbot_qiniu.qiniu.service import Listing
 
 NAME = "www.example.com"
 STATE = {NAME: Managed(NAME, "cdn", "example.com", Binding("https", "ab" * 32, "", True, None))}
@@ -49,7 +48,7 @@ MEMORY = Memory(
 # A process of its own, that takes a store, says so, and keeps it until its input ends.
 HOLDER = """
 import pathlib, sys
-from certbot_qiniu.state import Store
+from certbot_qiniu.deployment.store import Store
 Store(pathlib.Path(sys.argv[1])).open()
 print("open", flush=True)
 sys.stdin.read()

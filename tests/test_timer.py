@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from certbot_qiniu import cli, timer
-from certbot_qiniu.doctor import check_timers
-from certbot_qiniu.report import Level
+from certbot_qiniu.command import cli, install_timer
+from certbot_qiniu.command.doctor import check_timers
+from certbot_qiniu.command.health import Level
 
 SECRET = "json://user:s3cret@example.com/t0ken"
 
@@ -56,10 +56,10 @@ def test_service(folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixtu
     text = capsys.readouterr().out
     lines = dict(line.split("=", 1) for line in text.splitlines() if "=" in line and line[0] != "#")
     options = " ".join(folders)
-    assert lines["ExecStart"] == (f"{timer.program('certbot')} renew --quiet "
+    assert lines["ExecStart"] == (f"{install_timer.program('certbot')} renew --quiet "
                                   f"--no-random-sleep-on-renew {options}")
     assert lines["ExecStopPost"] == (
-        f"{timer.program('certbot-qiniu')} status --quiet {options} "
+        f"{install_timer.program('certbot-qiniu')} status --quiet {options} "
         f"--notify=@{tmp_path}/config/qiniu/notify \"--notify=@/$$o'her\" "
         "--renewal=${SERVICE_RESULT}")
     assert lines["ReadWritePaths"] == (
@@ -101,8 +101,8 @@ def test_systemd_is_told(tmp_path: Path, folders: list[str],
     systemctl.write_text(f'#!/bin/sh\necho "$@" >> {log}\n')
     systemctl.chmod(0o755)
     monkeypatch.setenv("PATH", str(programs), prepend=":")
-    monkeypatch.setattr(timer, "SYSTEMD_RUNS", tmp_path)
-    monkeypatch.setattr(timer, "SYSTEMD_FOLDER", tmp_path / "system")
+    monkeypatch.setattr(install_timer, "SYSTEMD_RUNS", tmp_path)
+    monkeypatch.setattr(install_timer, "SYSTEMD_FOLDER", tmp_path / "system")
     assert install(*folders) == 2  # there is no such folder yet
     (tmp_path / "system").mkdir()
     assert install(*folders) == 0
@@ -116,8 +116,8 @@ def test_cron_where_there_is_no_systemd(
         tmp_path: Path, folders: list[str], arguments: tuple[str, ...],
         monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """One line, which a shell understands, does what the service does."""
-    monkeypatch.setattr(timer, "SYSTEMD_RUNS", tmp_path if arguments else tmp_path / "none")
-    monkeypatch.setattr(timer, "CRON_FILE", tmp_path / "cron")
+    monkeypatch.setattr(install_timer, "SYSTEMD_RUNS", tmp_path if arguments else tmp_path / "none")
+    monkeypatch.setattr(install_timer, "CRON_FILE", tmp_path / "cron")
     assert install(*folders, *arguments, "--notify", "@/a b/100%") == 0
     text = (tmp_path / "cron").read_text()
     assert (tmp_path / "cron").stat().st_mode & 0o777 == 0o644
@@ -125,9 +125,9 @@ def test_cron_where_there_is_no_systemd(
     assert r"100\%" in line
     command = line.partition(" root ")[2].replace(r"\%", "%")
     assert shlex.split(command.replace(";", " ; ")) == [
-        timer.program("certbot"), "renew", "--quiet", "--no-random-sleep-on-renew", *folders, ";",
-        timer.program("certbot-qiniu"), "status", "--quiet", *folders, "--notify=@/a b/100%",
-        "--renewal=$?"]
+        install_timer.program("certbot"), "renew", "--quiet", "--no-random-sleep-on-renew",
+        *folders, ";", install_timer.program("certbot-qiniu"), "status", "--quiet", *folders,
+        "--notify=@/a b/100%", "--renewal=$?"]
     capsys.readouterr()
     assert install(*folders, "--cron", "--print", "--notify", "@/a b/100%") == 0
     assert capsys.readouterr().out == f"# {tmp_path / 'cron'}\n{text}"

@@ -261,7 +261,7 @@ def test_the_state_is_locked_against_a_second_process(tmp_path: Path) -> None:
     cloud.clock.sleep(HOUR)
     folder = machine.config_dir / "qiniu"
     before = {path.name: path.read_bytes() for path in folder.glob("*.json")}
-    program = ("import pathlib, sys; from certbot_qiniu.state import Store;"
+    program = ("import pathlib, sys; from certbot_qiniu.deployment.store import Store;"
                "Store(pathlib.Path(sys.argv[1])).open(); print('locked', flush=True); input()")
     with subprocess.Popen([sys.executable, "-c", program, str(folder)], stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE, text=True) as holder:

@@ -198,7 +198,9 @@ class Machine:
 
         from certbot._internal import client, main, renewal
 
-        from certbot_qiniu import api, deploy, world
+        from certbot_qiniu.deployment import context, deployer
+        from certbot_qiniu.qiniu import account
+        from certbot_qiniu.qiniu.client import QiniuClient
 
         cloud = self.cloud
 
@@ -212,10 +214,10 @@ class Machine:
                     os.kill(os.getpid(), signal.SIGINT)
                 return super().send(request, **kwargs)
 
-        def open_client(access_key: str, secret_key: str) -> api.QiniuClient:
+        def open_client(access_key: str, secret_key: str) -> QiniuClient:
             session = requests.Session()
             session.mount("https://", Wire(cloud.board))
-            return api.QiniuClient(access_key, secret_key, session=session,
+            return QiniuClient(access_key, secret_key, session=session,
                                    sleep=cloud.clock.sleep, clock=cloud.clock.time)
 
         def obtain(self_: client.Client, sans: list[Any], *_: Any) -> tuple[Any, ...]:
@@ -228,10 +230,10 @@ class Machine:
 
         with contextlib.ExitStack() as stack:
             for target, name, value in (
-                    (deploy, "QiniuClient", open_client),
-                    (deploy, "World", functools.partial(
-                        world.World, clock=cloud.clock.time, sleep=cloud.clock.sleep)),
-                    (world, "WORKERS", 1),  # the calls come in an order that can be repeated
+                    (account, "QiniuClient", open_client),
+                    (deployer, "World", functools.partial(
+                        context.World, clock=cloud.clock.time, sleep=cloud.clock.sleep)),
+                    (context, "WORKERS", 1),  # the calls come in an order that can be repeated
                     (client.Client, "obtain_certificate", obtain),
                     (main, "_init_le_client", no_account),
                     (main, "_report_next_steps", lambda *_, **__: None),
@@ -259,7 +261,6 @@ def _warm_up() -> None:
     from certbot._internal.plugins.disco import PluginsRegistry
     from certbot.main import main  # noqa: F401
 
-    from certbot_qiniu import deploy, installer, rehearsal  # noqa: F401
 
     PluginsRegistry.find_all()
 

@@ -1,0 +1,303 @@
+"""Move in: go on with what another program renewed here, without a gap.
+
+This says what to do, and at most writes the credentials file. certbot issues a new certificate; the
+old one stays where it is until the new one has taken its place.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from certbot_qiniu import errors
+from certbot_qiniu.command.doctor import CRONTABS, UNIT_FOLDERS
+from certbot_qiniu.command.old_setups import DNS_KEYS, QINIU_KEYS, Setup, read_setups
+from certbot_qiniu.files import write_file
+from certbot_qiniu.lineages import Lineages, read_renewals
+from certbot_qiniu.model import DAY, Certificate, covering_name
+
+CREDENTIALS_FILE = "qiniu.ini"
+CONFIG_JSON = Path("/etc/ssl-automation/config.json")
+UNKNOWN_AUTHENTICATOR = "AUTHENTICATOR"
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """How one certificate moves in.
+
+    :ivar credentials: path of its credentials file.
+    :ivar keys: what belongs into that file, as far as it is known.
+    :ivar missing: what else belongs into it.
+    :ivar commands: for certbot; none where it deploys this certificate already.
+    """
+
+    setup: Setup
+    credentials: Path
+    keys: Mapping[str, str] = field(repr=False)
+    missing: tuple[str, ...]
+    commands: tuple[tuple[str, ...], ...]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to be filled in or looked at."""
+        return not (self.missing or self.setup.notes) and bool(self.setup.authenticator)
+
+
+def places() -> list[Path]:
+    """Where old setups usually are, as far as they are there."""
+    usual = [Path.home() / ".acme.sh", Path(os.environ.get("LEGO_PATH", Path.home() / ".lego")),
+             CONFIG_JSON]
+    return [path for path in usual if path.exists()]
+
+
+def find(paths: Sequence[Path]) -> tuple[list[Setup], list[str]]:
+    """The setups at *paths*, and what could not be understood there."""
+    setups, problems = [], []
+    for path in paths:
+        try:
+            found, unread = read_setups(path)
+        except errors.UsageError as error:
+            problems.append(str(error))
+        else:
+            setups += found
+            problems += unread
+    return setups, problems
+
+
+def adopt(setups: Iterable[Setup], config_dir: Path, credentials: Path | None = None,
+          folders: Sequence[str] = ()) -> list[Adoption]:
+    """Plan the move of each setup.
+
+    :param credentials: the file to use or write; further accounts get files beside it.
+    :param folders: options that name certbot's folders.
+    """
+    files: dict[Path, dict[str, str]] = {}
+    homes = []
+    for setup in setups:
+        path = _file_for(setup, files, credentials or config_dir / CREDENTIALS_FILE)
+        files.setdefault(path, {}).update(setup.keys)
+        homes.append((setup, path))
+    return [_adoption(setup, path, files[path], config_dir, folders) for setup, path in homes]
+
+
+def _file_for(setup: Setup, files: Mapping[Path, Mapping[str, str]], first: Path) -> Path:
+    """The first file whose keys agree with those of *setup*."""
+    for path, keys in files.items():
+        if all(keys.get(name, value) == value for name, value in setup.keys.items()):
+            return path
+    return first.with_name(f"{first.stem}-{setup.cert_name}{first.suffix}") if files else first
+
+
+def _adoption(setup: Setup, path: Path, keys: Mapping[str, str], config_dir: Path,
+              folders: Sequence[str]) -> Adoption:
+    needed = (*QINIU_KEYS, *DNS_KEYS.get(setup.authenticator, ()))
+    missing = tuple(name for name in needed if name not in keys)
+    renewal = read_renewals(config_dir)[0].get(setup.cert_name)
+    ours = ["-i", "qiniu", "--qiniu-credentials", str(path), *setup.deploying]
+    if setup.domains:
+        ours += ["--qiniu-domains", ",".join(setup.domains)]
+    if renewal and renewal.is_ours:
+        commands: list[list[str]] = []
+    elif renewal and _names(config_dir, setup.cert_name) >= set(setup.names):
+        name = ["--cert-name", setup.cert_name]
+        commands = [["reconfigure", *name, *ours], ["renew", *name]]
+    else:
+        commands = [["run", *_proof(setup, path), *ours, *setup.issuing,
+                     "--cert-name", setup.cert_name, *_issued_names(setup)]]
+    return Adoption(setup, path, keys, missing,
+                    tuple(("certbot", *command, *folders) for command in commands))
+
+
+def _names(config_dir: Path, lineage: str) -> set[str]:
+    try:
+        return set(Lineages(config_dir).current(lineage).names)
+    except errors.UsageError:
+        return set()
+
+
+def _proof(setup: Setup, credentials: Path) -> list[str]:
+    name = setup.authenticator or UNKNOWN_AUTHENTICATOR
+    own = [f"--{name}-credentials", str(credentials)] if name in DNS_KEYS else []
+    return ["-a", name, *own]
+
+
+def _issued_names(setup: Setup) -> Iterator[str]:
+    """``-d`` for each name, after the ``-w`` of its webroot."""
+    current = ""
+    for number, name in enumerate(setup.names):
+        if setup.webroots and setup.webroots[number] != current:
+            current = setup.webroots[number]
+            yield from ("-w", current)
+        yield from ("-d", name)
+
+
+# The credentials file ---------------------------------------------------------------------------
+
+
+def write_credentials(adoptions: Iterable[Adoption]) -> list[Path]:
+    """Write the credentials files that are not there yet, readable for this user alone.
+
+    :returns: what was written.
+    :raises errors.UsageError: when one cannot be written, or is there with other keys.
+    """
+    written = []
+    for adoption in adoptions:
+        path = adoption.credentials
+        if path in written or _is_there(adoption):
+            continue
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_file(path, _ini(adoption))
+        except OSError as error:
+            raise errors.UsageError(f"Could not write {path}: {error.strerror}. Run this as root, "
+                                    "or name another --credentials") from error
+        written.append(path)
+    return written
+
+
+def _is_there(adoption: Adoption) -> bool:
+    """Whether the file has all that is known.
+
+    :raises errors.UsageError: when it has something else.
+    """
+    import configobj
+
+    path = adoption.credentials
+    if not path.exists():
+        return False
+    try:
+        found = configobj.ConfigObj(str(path), file_error=True, interpolation=False)
+    except (OSError, configobj.ConfigObjError, UnicodeDecodeError):
+        raise errors.UsageError(f"{path} is there already, and cannot be read") from None
+    others = [name for name, value in adoption.keys.items() if found.get(name) != value]
+    if others:
+        raise errors.UsageError(f"{path} is there already, with another or no {', '.join(others)}; "
+                                "it was left alone. Name another --credentials, or edit it")
+    return True
+
+
+def _ini(adoption: Adoption) -> str:
+    import configobj
+
+    # configobj quotes what it would not read back as it is.
+    lines = configobj.ConfigObj(dict(adoption.keys), interpolation=False).write()
+    empty = [f"# {name} =" for name in adoption.missing]
+    return "\n".join([*lines, *empty, ""])
+
+
+# What is to be switched off ---------------------------------------------------------------------
+
+
+def jobs(setup: Setup, config_dir: Path) -> Iterator[str]:
+    """Where the old setup is run from, in words that tell how to stop it."""
+    traces = [rf"(?<![\w-]){re.escape(trace)}(?![\w-])" for trace in setup.traces]
+    if not traces:
+        return
+    hooks = config_dir / "renewal-hooks" / "deploy"
+    for path, _ in _lines([hooks], traces):
+        yield shlex.join(["chmod", "a-x", str(path)])
+    if setup.kind == "config.json":
+        traces.append(r"certbot\b.*\brenew\b")
+    timers = [timer for folder in UNIT_FOLDERS for timer in sorted(folder.glob("*.timer"))]
+    for timer in timers:
+        if timer.stem != "certbot-qiniu" and list(_lines([timer.with_suffix(".service")], traces)):
+            yield shlex.join(["systemctl", "disable", "--now", timer.name])
+    for path, number in _lines(CRONTABS, traces):
+        if path.name != "certbot-qiniu":
+            # The line itself may hold keys.
+            yield f"# remove line {number} of {path}"
+
+
+def _lines(places: Iterable[Path], patterns: Sequence[str]) -> Iterator[tuple[Path, int]]:
+    """File and number of each line that is no comment and that a pattern matches."""
+    for place in places:
+        files = [place] if place.is_file() else [
+            Path(folder, name) for folder, _, names in os.walk(place) for name in sorted(names)]
+        for path in files:
+            try:
+                text = path.read_text(encoding="utf-8", errors="replace")
+            except OSError:
+                continue  # another user's crontab; root sees all
+            for number, line in enumerate(text.splitlines(), 1):
+                if not line.lstrip().startswith("#") and re.search("|".join(patterns), line):
+                    yield path, number
+
+
+# In words ---------------------------------------------------------------------------------------
+
+
+def describe(adoption: Adoption, config_dir: Path, now: float | None = None) -> list[str]:
+    """What to do, in lines; what is indented is to be copied. No key is in it."""
+    setup, live = adoption.setup, config_dir / "live" / adoption.setup.cert_name
+    lines = [f"{', '.join(setup.names)} ({setup.kind}, {setup.source})", "",
+             _validity(setup, live, time.time() if now is None else now), ""]
+    steps = [_credentials_step(adoption)]
+    if adoption.commands:
+        steps.append(["Take over:", *(f"    {_wrapped(command)}" for command in
+                                      adoption.commands)])
+        steps[-1] += _unserved(setup)
+    else:
+        steps.append(["certbot deploys this certificate to Qiniu already: nothing to do."])
+    if any(setup.served) and "--qiniu-skip-nginx" not in setup.deploying:
+        steps.append(["Let nginx use certbot's files, and reload it:", *(
+            f"    {directive} {live / name};" + f"  # was {old}" * bool(old)
+            for old, directive, name in zip(
+                setup.served, ("ssl_certificate", "ssl_certificate_key"),
+                ("fullchain.pem", "privkey.pem"), strict=True))])
+    steps.append(["Let it run twice a day, and see whether all is well:",
+                  "    certbot-qiniu install-timer", "    certbot-qiniu status"])
+    retire = [*map(shlex.join, setup.retire), *jobs(setup, config_dir)]
+    if retire:
+        steps.append(["When all is in sync, switch the old setup off:",
+                      *(f"    {line}" for line in retire)])
+    for number, step in enumerate(steps, 1):
+        lines += [f"{number}. {step[0]}", *step[1:], ""]
+    return [*lines, *(f"Mind: {note}." for note in setup.notes), *[""] * bool(setup.notes)]
+
+
+def _validity(setup: Setup, live: Path, now: float) -> str:
+    fullchain = setup.fullchain or live / "fullchain.pem"
+    try:
+        ends = Certificate.load("", fullchain, fullchain).not_after
+    except errors.UsageError:
+        return (f"Its present certificate, {fullchain}, could not be read; how long it is valid is "
+                "not known.")
+    days = int((ends.timestamp() - now) // DAY)
+    if days < 0:
+        return f"Its present certificate ended on {ends:%Y-%m-%d}."
+    return (f"Its present certificate is valid until {ends:%Y-%m-%d} ({days} days) and stays in "
+            "use, at Qiniu and in nginx, until certbot's has taken its place: there is no gap.")
+
+
+def _credentials_step(adoption: Adoption) -> list[str]:
+    path = adoption.credentials
+    if path.exists():
+        first = f"The credentials file {path} is there."
+    else:
+        first = (f"Write the credentials file {path}, mode 0600, or let certbot-qiniu adopt "
+                 "--write do it.")
+    known = ", ".join(adoption.keys)
+    return [first, *[f"   Known from the old setup: {known}"] * bool(known),
+            *[f"   To be entered by you: {', '.join(adoption.missing)}"] * bool(adoption.missing)]
+
+
+def _unserved(setup: Setup) -> list[str]:
+    """Domains that the certificate cannot be for."""
+    bare = [name for name in setup.domains if not covering_name(setup.names, name)]
+    return [f"   {', '.join(bare)}: not covered by this certificate; take it off --qiniu-domains, "
+            "or issue with another -d"] if bare else []
+
+
+def _wrapped(command: Sequence[str]) -> str:
+    r"""A command for a shell, an option on each line, joined by ``\``."""
+    rows: list[list[str]] = [[]]
+    for word in command:
+        if word.startswith("-") and (rows[-1] or len(rows) > 1):
+            rows.append([])
+        rows[-1].append(word)
+    return " \\\n        ".join(shlex.join(row) for row in rows)

@@ -1,0 +1,152 @@
+"""Alerts, through apprise: when something begins to need attention, and when it is right again.
+
+What each receiver was told last is in ``<config_dir>/qiniu/alerts.json``, so that a change is told
+once. The receivers' URLs hold tokens and passwords: they are neither written there nor ever shown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import socket
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from certbot_qiniu import errors
+from certbot_qiniu.command.health import Finding, Level, Report
+from certbot_qiniu.files import read_json, write_json
+from certbot_qiniu.model import DAY
+
+FILE_NAME = "alerts.json"
+UNKNOWN_SECONDS = DAY
+"""One run that could not tell is no reason for an alert; a day of them is."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a receiver is told."""
+
+    title: str
+    body: str
+    good_news: bool
+
+
+def receivers(values: Iterable[str]) -> list[str]:
+    """The URLs that *values* name: each a URL, or ``@FILE`` for a file with one URL per line.
+
+    :raises errors.UsageError: when such a file cannot be read, or can be read by others.
+    """
+    urls: list[str] = []
+    for value in values:
+        if not value.startswith("@"):
+            urls.append(value)
+            continue
+        path = Path(value[1:]).expanduser()
+        try:
+            if path.stat().st_mode & 0o077:
+                raise errors.UsageError(f"{path} holds secrets and can be read by other users of "
+                                        f"this machine. Run: chmod 600 {path}")
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise errors.UsageError(f"Could not read {path}: {type(error).__name__}") from error
+        urls += [text for line in lines if (text := line.strip()) and not text.startswith("#")]
+    return list(dict.fromkeys(urls))
+
+
+def compose(before: Mapping[str, str], now: Mapping[str, str], host: str) -> Message | None:
+    """What to say about a change from *before* to *now*, both key -> text; None without one."""
+    fresh = [text for key, text in now.items() if key not in before]
+    solved = [key for key in before if key not in now]
+    if not fresh and not solved:
+        return None
+    lines = [*fresh]
+    if solved:
+        subjects = sorted({key.partition(" ")[2] for key in solved})
+        lines += ["", f"Right again: {', '.join(subjects)}"]
+    if not now:
+        return Message(f"certbot-qiniu on {host}: all is well again", "\n".join(lines).strip(),
+                       good_news=True)
+    lines += ["", f"{len(now)} in all; see: certbot-qiniu status"]
+    return Message(f"certbot-qiniu on {host}: {len(now)} need{'s' * (len(now) == 1)} attention",
+                   "\n".join(lines).strip(), good_news=False)
+
+
+def alert(folder: Path, urls: Iterable[str], report: Report) -> list[str]:
+    """Tell every receiver what is new to it.
+
+    :param folder: where ``alerts.json`` is kept.
+    :returns: what went wrong, without any secret.
+    :raises errors.QiniuError: when apprise is missing or ``alerts.json`` cannot be used.
+    """
+    path = folder / FILE_NAME
+    memory = read_json(path) if path.exists() else {}
+    told: dict[str, dict[str, str]] = memory.get("told", {})
+    doubt = any(item.level is Level.UNKNOWN for item in report.concerns())
+    since = (memory.get("unknown_since") or report.checked_at) if doubt else 0
+    now = _concerns(report, since)
+    problems = []
+    for url in urls:
+        # A few digits tell receivers apart, and give nothing of a URL away.
+        digits = hashlib.sha256(url.encode()).hexdigest()[:8]
+        before = told.get(digits, {})
+        # What could not be looked at is not known to be right again.
+        current = {**before, **now} if doubt else now
+        message = compose(before, current, socket.gethostname())
+        if message and not send(url, message):
+            problems.append(f"an alert could not be delivered to {redacted(url)}")
+            continue
+        told[digits] = current
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_json(path, {"told": told, "unknown_since": since})
+    return problems
+
+
+def _concerns(report: Report, unknown_since: float) -> dict[str, str]:
+    """What needs attention: a key that stays the same while it does -> text."""
+    found = [item for item in report.concerns() if item.level is Level.ATTENTION]
+    if unknown_since and report.checked_at - unknown_since >= UNKNOWN_SECONDS:
+        found += [Finding(Level.ATTENTION, "status", "Unknown",
+                          "the status could not be told for more than a day")]
+    return {f"{item.reason} {item.subject}": item.text for item in found}
+
+
+def send(url: str, message: Message) -> bool:
+    """Send a message; false when it was not accepted, or *url* is none that apprise knows.
+
+    :raises errors.UsageError: when apprise is not installed.
+    """
+    try:
+        import apprise
+    except ImportError as error:
+        raise errors.UsageError("Alerts need apprise: pip install 'certbot-qiniu[notify]'"
+                                ) from error
+    with _silence():
+        channel = apprise.Apprise(asset=apprise.AppriseAsset(app_id="certbot-qiniu"))
+        kind = apprise.NotifyType.SUCCESS if message.good_news else apprise.NotifyType.WARNING
+        return bool(channel.add(url)
+                    and channel.notify(title=message.title, body=message.body, notify_type=kind))
+
+
+def redacted(url: str) -> str:
+    """*url* as it may be shown: for many services all but the scheme is a token."""
+    scheme, separator, _ = url.partition("://")
+    return f"{scheme}://…" if separator and scheme.isalnum() else "a receiver that is no URL"
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep apprise and what it works with from logging, where URLs would be quoted.
+
+    Nor is it the user's business what of Python they use that is deprecated.
+    """
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,275 @@
+"""Look for what could stop a renewal, before it does: each finding with its remedy."""
+
+from __future__ import annotations
+
+import datetime as dt
+import email.utils
+import importlib.metadata
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from certbot_qiniu import errors
+from certbot_qiniu.command import install_timer
+from certbot_qiniu.command.health import Level
+from certbot_qiniu.deployment.deployer import Deployer, read_only
+from certbot_qiniu.lineages import Renewal, read_renewals
+from certbot_qiniu.options import Settings
+from certbot_qiniu.qiniu.transport import API
+from certbot_qiniu.webserver.nginx import Nginx
+
+logger = logging.getLogger(__name__)
+
+SECONDS = 60
+SKEW_SECONDS = 30
+"""Qiniu refuses a request that is signed further off."""
+UNIT_FOLDERS = (install_timer.SYSTEMD_FOLDER, Path("/lib/systemd/system"))
+CRONTABS = (Path("/etc/crontab"), Path("/etc/cron.d"), Path("/var/spool/cron"))
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    :ivar remedy: what to do about it, "" where nothing is needed.
+    """
+
+    level: Level
+    topic: str
+    text: str
+    remedy: str = ""
+
+
+def examine(config: Any) -> Iterator[Check]:
+    """Check everything.
+
+    :param config: certbot's configuration.
+    """
+    renewals, damaged = read_renewals(Path(config.config_dir))
+    ours = {name: renewal for name, renewal in renewals.items() if renewal.is_ours}
+    yield from check_certbot(shutil.which("certbot"))
+    yield from check_files(Path(config.config_dir) / "qiniu")
+    try:
+        deployer = read_only(config, logger.info)
+    except errors.StateError as error:
+        yield Check(Level.ATTENTION, "state", str(error))
+    else:
+        yield from check_renewals(renewals, damaged, deployer.all_lineages(),
+                                  deployer.lineages.exists)
+        yield from check_accounts(deployer, ours)
+    yield from check_plugins(ours.values())
+    yield from check_clock(qiniu_time(), time.time())
+    yield from check_nginx(ours.values())
+    yield from check_timers(UNIT_FOLDERS, CRONTABS)
+
+
+# certbot ----------------------------------------------------------------------------------------
+
+
+def check_certbot(found: str | None) -> Iterator[Check]:
+    """Whether the certbot that is run by its name has this plugin."""
+    ours = install_timer.program("certbot")
+    link = f"ln -sf {ours} /usr/local/bin/certbot"
+    if found is None:
+        yield Check(Level.ATTENTION, "certbot", "no certbot is on the PATH",
+                    f"Run {ours}, or put it on the PATH: {link}")
+        return
+    if _sees_plugin(found):
+        yield Check(Level.OK, "certbot", f"{found} has the plugin")
+        return
+    path = str(Path(found).resolve())
+    if "/snap" in path or path.endswith("/snapd"):
+        cause = "it comes from snap, which cannot load plugins installed by pip"
+        remedy = f"Remove it (snap remove certbot) and use the one beside this program: {link}"
+    elif path.startswith(("/usr/bin/", "/bin/")):
+        cause = "it is the distribution's, with a Python of its own"
+        remedy = (f"Use the one beside this program ({link}), and stop the distribution's timer: "
+                  "systemctl disable --now certbot.timer")
+    else:
+        cause = f"it does not belong to {sys.prefix}, where this program is installed"
+        remedy = f"Use the one beside this program: {link}"
+    yield Check(Level.ATTENTION, "certbot", f"{found} does not have the plugin: {cause}", remedy)
+
+
+def _sees_plugin(certbot: str) -> bool:
+    """Ask a certbot itself, on folders of its own, so that no other certbot is in its way."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [certbot, "plugins"]
+        for name in ("config", "work", "logs"):
+            command += [f"--{name}-dir", f"{folder}/{name}"]
+        try:
+            done = subprocess.run(  # noqa: S603 (the certbot on the PATH)
+                command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                timeout=SECONDS, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            logger.info("%s could not be run: %s", certbot, error)
+            return False
+    return re.search(r"^\* qiniu$", done.stdout, re.MULTILINE) is not None
+
+
+def check_files(folder: Path) -> Iterator[Check]:
+    """Whether our own files can be read by nobody else."""
+    for path in sorted(folder.glob("[!.]*")):
+        if path.stat().st_mode & 0o077:
+            yield Check(Level.ATTENTION, "files", f"{path} can be read by other users",
+                        f"chmod 600 {path}")
+
+
+# Lineages ---------------------------------------------------------------------------------------
+
+
+def check_renewals(renewals: Mapping[str, Renewal], damaged: Iterable[str],
+                   deployed: Iterable[str], exists: Callable[[str], bool]) -> Iterator[Check]:
+    """Whether every lineage that is deployed to Qiniu still says so in its renewal conf."""
+    for text in damaged:
+        yield Check(Level.ATTENTION, "renewal", text, "Put the file back from a backup")
+    names = {name for name, renewal in renewals.items() if renewal.is_ours}
+    for lineage in sorted(names | set(deployed)):
+        if lineage in names:
+            yield Check(Level.OK, "renewal", f"renewals of {lineage} reach Qiniu")
+        elif exists(lineage):
+            yield Check(
+                Level.ATTENTION, "renewal",
+                f"{lineage} is deployed to Qiniu, but its renewal conf does not say "
+                "installer = qiniu: renewals will not reach Qiniu",
+                f"certbot reconfigure --cert-name {lineage} -i qiniu --qiniu-credentials PATH")
+    if not names:
+        yield Check(Level.ATTENTION, "renewal", "no renewal conf says installer = qiniu",
+                    "certbot reconfigure --cert-name NAME -i qiniu --qiniu-credentials PATH")
+
+
+def check_plugins(renewals: Iterable[Renewal]) -> Iterator[Check]:
+    """Whether the plugins that renewals need are installed here, and dns-aliyun in any case."""
+    plugins = {entry.name for entry in importlib.metadata.entry_points(group="certbot.plugins")}
+    users: dict[str, list[str]] = {"dns-aliyun": []}
+    for renewal in renewals:
+        for plugin in filter(None, (renewal.authenticator, renewal.settings.partner)):
+            users.setdefault(plugin, []).append(renewal.lineage)
+    for plugin, lineages in users.items():
+        used = f", used by {', '.join(lineages)}," if lineages else ""
+        if plugin in plugins:
+            yield Check(Level.OK, "plugin", f"{plugin}{used} is installed")
+        else:
+            yield Check(Level.ATTENTION if lineages else Level.OK, "plugin",
+                        f"{plugin}{used} is not installed beside this program",
+                        f"{install_timer.program('pip')} install certbot-{plugin}"
+                        if lineages else "")
+
+
+# Qiniu ------------------------------------------------------------------------------------------
+
+
+def check_accounts(deployer: Deployer, renewals: Mapping[str, Renewal]) -> Iterator[Check]:
+    """Whether each lineage's credentials can be read by us alone, and are accepted by Qiniu."""
+    seen = set()
+    for name, renewal in renewals.items():
+        path = deployer.credentials_of(name, renewal.settings) or ""
+        if path in seen:
+            continue
+        seen.add(path)
+        try:
+            account = deployer.accounts.get(path)
+            domains, certificates = account.domains(), account.certificates()
+        except errors.UsageError as error:
+            yield Check(Level.ATTENTION, "credentials", str(error),
+                        "The file holds qiniu_access_key and qiniu_secret_key, mode 0600")
+        except errors.Unreachable as error:
+            yield Check(Level.UNKNOWN, "Qiniu", str(error), error.advice)
+        except errors.ApiError as error:
+            yield Check(Level.ATTENTION, "Qiniu", str(error), error.advice)
+        else:
+            yield Check(Level.OK, "credentials", f"{path} is readable by its owner alone")
+            yield Check(Level.OK, "Qiniu", f"{path} opens an account with {len(domains)} domains "
+                        f"and {len(certificates)} certificates")
+
+
+def qiniu_time() -> float | None:
+    """What time it is at Qiniu, by the header of any answer; None without one."""
+    import requests
+
+    try:
+        answer = requests.get(f"https://{API}/domain?limit=1", timeout=10, allow_redirects=False)
+        return email.utils.parsedate_to_datetime(answer.headers.get("Date", "")).timestamp()
+    except (requests.RequestException, OSError, ValueError, TypeError) as error:
+        logger.info("Qiniu's time is not known: %s", type(error).__name__)
+        return None
+
+
+def check_clock(server: float | None, here: float) -> Iterator[Check]:
+    """Whether this machine's clock is near enough to Qiniu's."""
+    if server is None:
+        yield Check(Level.UNKNOWN, "clock", "Qiniu did not say what time it is")
+        return
+    off = here - server
+    if abs(off) <= SKEW_SECONDS:
+        yield Check(Level.OK, "clock", f"this machine's clock is within {SKEW_SECONDS} seconds")
+        return
+    text = str(dt.timedelta(seconds=round(abs(off))))
+    yield Check(Level.ATTENTION, "clock",
+                f"this machine's clock is {text} {'ahead of' if off > 0 else 'behind'} Qiniu's, "
+                f"which accepts {SKEW_SECONDS} seconds", "timedatectl set-ntp true")
+
+
+# This machine -----------------------------------------------------------------------------------
+
+
+def check_nginx(renewals: Iterable[Renewal]) -> Iterator[Check]:
+    """Whether nginx's configuration is sound, by each command that a lineage has for it."""
+    commands: dict[tuple[str, str | None], Settings] = {
+        (renewal.settings.nginx_test_cmd, renewal.settings.nginx_reload_cmd): renewal.settings
+        for renewal in renewals if not renewal.settings.skip_nginx}
+    for test, reload in commands:
+        try:
+            Nginx(test, reload).test()
+        except (errors.NginxError, errors.UsageError) as error:
+            yield Check(Level.ATTENTION, "nginx", str(error),
+                        "Mend the configuration; Qiniu is served all the same")
+        else:
+            yield Check(Level.OK, "nginx", f"its configuration is sound ({test})")
+
+
+def check_timers(units: Iterable[Path], crontabs: Iterable[Path]) -> Iterator[Check]:
+    """Whether anything runs ``certbot renew``, and with which certbot."""
+    remedy = "certbot-qiniu install-timer"
+    jobs = list(_jobs(units, crontabs))
+    ours = [path for path, text in jobs if _runs_our_certbot(text)]
+    if ours:
+        yield Check(Level.OK, "timer", f"{', '.join(map(str, ours))} runs certbot renew")
+    elif jobs:
+        where = ", ".join(str(path) for path, _ in jobs)
+        yield Check(Level.ATTENTION, "timer", f"{where} runs certbot renew, but not with the "
+                    "certbot that has the plugin", remedy)
+    else:
+        yield Check(Level.ATTENTION, "timer", "nothing runs certbot renew by itself", remedy)
+
+
+def _runs_our_certbot(text: str) -> bool:
+    """Whether a certbot that is named in *text* is the one beside this program."""
+    ours = Path(install_timer.program("certbot")).resolve()
+    named = re.findall(r"(?:^|[\s=])([^\s=]*\bcertbot)(?=\s)", text, re.MULTILINE)
+    return any((found := shutil.which(name)) and Path(found).resolve() == ours for name in named)
+
+
+def _jobs(units: Iterable[Path], crontabs: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+    """The services with a timer beside them, and the crontabs, that run ``certbot renew``."""
+    files = [path.with_suffix(".service") for folder in units for path in folder.glob("*.timer")]
+    for place in crontabs:
+        files += [place] if place.is_file() else [
+            Path(folder, name) for folder, _, names in os.walk(place) for name in names]
+    for path in files:
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+        if re.search(r"certbot(?:\.\w+)?\b.*\brenew\b", "\n".join(lines)):
+            yield path, "\n".join(lines)

@@ -1,0 +1,183 @@
+"""What runs ``certbot renew`` twice a day and then tells: systemd units, or a line for cron."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sysconfig
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from certbot_qiniu import errors
+from certbot_qiniu.files import write_file
+
+UNIT = "certbot-qiniu"
+SYSTEMD_FOLDER = Path("/etc/systemd/system")
+SYSTEMD_RUNS = Path("/run/systemd/system")
+"""There exactly where systemd is the init (``sd_booted(3)``)."""
+CRON_FILE = Path("/etc/cron.d") / UNIT
+SECONDS = 60
+
+_TIMER = """\
+[Unit]
+Description=Renew certificates twice a day and deploy them to Qiniu Cloud
+
+[Timer]
+OnCalendar=*-*-* 03,15:17:00
+RandomizedDelaySec=1h
+Persistent=true
+
+[Install]
+WantedBy=timers.target
+"""
+
+_SERVICE = """\
+[Unit]
+Description=Renew certificates, deploy them to Qiniu Cloud and nginx, and tell what is wrong
+Wants=network-online.target
+After=network-online.target
+{on_failure}
+[Service]
+Type=oneshot
+ExecStart={renew}
+# After a failed renewal, too: $SERVICE_RESULT says how it ended.
+ExecStopPost={status}
+TimeoutStartSec=2h
+
+NoNewPrivileges=true
+ProtectSystem=strict
+ReadWritePaths={writable}
+ProtectHome=read-only
+PrivateTmp=true
+PrivateDevices=true
+ProtectClock=true
+ProtectControlGroups=true
+ProtectHostname=true
+ProtectKernelLogs=true
+ProtectKernelModules=true
+ProtectKernelTunables=true
+RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK AF_UNIX
+RestrictNamespaces=true
+RestrictRealtime=true
+RestrictSUIDSGID=true
+LockPersonality=true
+SystemCallArchitectures=native
+"""
+
+_CRON = """\
+# Renew certificates, deploy them to Qiniu Cloud and nginx, and tell what is wrong.
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+17 3,15 * * * root {renew}; {status}
+"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be run.
+
+    :ivar folders: certbot's configuration, work and log folder, as options where unusual.
+    :ivar notify: the values of ``--notify``; no secrets, as units and cron files are public.
+    :ivar writable: what else a renewal writes to, such as a webroot.
+    :ivar on_failure: a unit to start when the run fails, "" for none.
+    """
+
+    folders: Sequence[Path]
+    options: Sequence[str] = ()
+    notify: Sequence[str] = ()
+    writable: Sequence[str] = ()
+    on_failure: str = ""
+
+    @property
+    def renew(self) -> list[str]:
+        """The renewal; whatever runs it spreads the load already, so it must not sleep."""
+        return [program("certbot"), "renew", "--quiet", "--no-random-sleep-on-renew",
+                *self.options]
+
+    @property
+    def status(self) -> list[str]:
+        """What is run after it, up to the option that gets its result."""
+        return [program("certbot-qiniu"), "status", "--quiet", *self.options,
+                *(f"--notify={value}" for value in self.notify)]
+
+
+def program(name: str) -> str:
+    """A program of the environment that this one runs in."""
+    return str(Path(sysconfig.get_path("scripts"), name))
+
+
+def units(job: Job) -> dict[str, str]:
+    """The units by file name."""
+    # nginx's own test and reload write to its log, pid and temporary files.
+    writable = [*map(str, job.folders), "-/run", "-/var/log/nginx", "-/var/lib/nginx",
+                *(f"-{path}" for path in job.writable)]
+    result = "--renewal=${SERVICE_RESULT}"
+    return {
+        f"{UNIT}.service": _SERVICE.format(
+            on_failure=f"OnFailure={job.on_failure}\n" if job.on_failure else "",
+            renew=" ".join(map(_argument, job.renew)),
+            status=" ".join([*map(_argument, job.status), result]),
+            writable=" ".join(map(_word, writable))),
+        f"{UNIT}.timer": _TIMER}
+
+
+def cron(job: Job) -> str:
+    """The file for ``/etc/cron.d``, where there is no systemd."""
+    def line(arguments: Sequence[str]) -> str:
+        return shlex.join(arguments).replace("%", r"\%")  # cron's sign for a new line
+
+    return _CRON.format(renew=line(job.renew), status=f"{line(job.status)} --renewal=$?")
+
+
+def _argument(text: str) -> str:
+    """*text* as one word of a command in a unit, where variables are replaced."""
+    return _word(text.replace("$", "$$"))
+
+
+def _word(text: str) -> str:
+    """*text* as one word in a unit."""
+    escaped = text.replace("%", "%%")
+    if escaped and not set(escaped) & set(" \t\"'\\;"):
+        return escaped
+    return '"' + escaped.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def write_units(job: Job, folder: Path) -> list[Path]:
+    """Write the units into *folder*.
+
+    :raises errors.UsageError: when that is not possible.
+    """
+    return [_write(folder / name, text) for name, text in units(job).items()]
+
+
+def write_cron(job: Job) -> Path:
+    """Write the file for cron.
+
+    :raises errors.UsageError: when that is not possible.
+    """
+    return _write(CRON_FILE, cron(job))
+
+
+def enable() -> None:
+    """Let systemd read the units and start the timer.
+
+    :raises errors.UsageError: when it does not.
+    """
+    for arguments in (["daemon-reload"], ["enable", "--now", f"{UNIT}.timer"]):
+        command = ["systemctl", *arguments]
+        try:
+            done = subprocess.run(  # noqa: S603 (fixed words)
+                command, capture_output=True, text=True, timeout=SECONDS, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise errors.UsageError(f"Could not run {shlex.join(command)}: {error}") from error
+        if done.returncode:
+            raise errors.UsageError(f"{shlex.join(command)} failed: {done.stderr.strip()}")
+
+
+def _write(path: Path, text: str) -> Path:
+    try:
+        write_file(path, text, mode=0o644)  # no secrets in it, and systemd wants it readable
+    except OSError as error:
+        raise errors.UsageError(f"Could not write {path}: {error.strerror}. Run this as root, or "
+                                "name another --directory") from error
+    return path

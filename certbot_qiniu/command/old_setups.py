@@ -1,0 +1,404 @@
+"""What renewed certificates here before: acme.sh, lego, or a script with a config.json.
+
+Everything is parsed and nothing is run, acme.sh's shell fragments included. The files are another
+program's, so each value is checked before it may become part of a command.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from certbot_qiniu import errors
+from certbot_qiniu.model import Certificate
+from certbot_qiniu.options import OptionError, domain_list
+
+QINIU_KEYS = ("qiniu_access_key", "qiniu_secret_key")
+DNS_KEYS = {
+    "dns-aliyun": ("dns_aliyun_access_key", "dns_aliyun_access_key_secret"),
+    "dns-tencent": ("dns_tencent_secret_id", "dns_tencent_secret_key"),
+}
+"""What the credentials file needs for certbot's DNS plugins."""
+
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
+"""certbot's default."""
+
+_ACME_DNS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "no": ("standalone", ()),
+    # DNSPod's own tokens (DP_Id, DP_Key) are of no use to any maintained plugin of certbot's.
+    "dns_dp": ("dns-tencent", ()),
+    "dns_tencent": ("dns-tencent", ("Tencent_SecretId", "Tencent_SecretKey")),
+    "dns_ali": ("dns-aliyun", ("Ali_Key", "Ali_Secret")),
+}
+_ACME_KEYS: dict[str, tuple[str, ...]] = {
+    "": (), "ec-256": (), "ec-384": ("--key-type", "ecdsa", "--elliptic-curve", "secp384r1"),
+    "2048": ("--key-type", "rsa", "--rsa-key-size", "2048"),
+    "3072": ("--key-type", "rsa", "--rsa-key-size", "3072"),
+    "4096": ("--key-type", "rsa", "--rsa-key-size", "4096"),
+}
+_BASE64 = re.compile(r"__ACME_BASE64__START_(.*)__ACME_BASE64__END_")
+_NAME = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]*[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+_EMAIL = re.compile(r"[\w.+-]+@[\w.-]+", re.ASCII)
+_URL = re.compile(r"https://[\w.:/-]+", re.ASCII)
+_SHELL = frozenset(";&|<>$`")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One certificate of an old setup, and what it takes to go on with it.
+
+    :ivar source: the file that says all this.
+    :ivar names: the SANs, the main one first.
+    :ivar authenticator: certbot's, "" where there is none that would do the same.
+    :ivar webroots: a folder for each of the names, with the authenticator ``webroot``.
+    :ivar keys: entries for the credentials file.
+    :ivar domains: the Qiniu domains that were served; none where that is not known.
+    :ivar issuing: options for the issuance, and *deploying* for what follows it.
+    :ivar served: fullchain and key that nginx was given, where they are not certbot's.
+    :ivar fullchain: the present certificate.
+    :ivar retire: commands that switch the old setup off.
+    :ivar traces: what lines of crontabs and units that run it contain.
+    :ivar notes: what is to be looked at by hand.
+    """
+
+    kind: str
+    source: Path
+    names: tuple[str, ...]
+    cert_name: str
+    authenticator: str = ""
+    webroots: tuple[str, ...] = ()
+    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    domains: tuple[str, ...] = ()
+    issuing: tuple[str, ...] = ()
+    deploying: tuple[str, ...] = ()
+    served: tuple[str, str] = ("", "")
+    fullchain: Path | None = None
+    retire: tuple[tuple[str, ...], ...] = ()
+    traces: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def read_setups(path: Path) -> tuple[list[Setup], list[str]]:
+    """The setups below a folder or in a file, and what could not be understood.
+
+    :raises errors.UsageError: when there is nothing of the kind, or it cannot be read at all.
+    """
+    if path.is_file():
+        return [_read_config(path)], []
+    confs = [conf for conf in sorted(path.glob("*/*.conf"))
+             if conf.stem in (conf.parent.name, conf.parent.name.removesuffix("_ecc"))]
+    if confs or (path / "account.conf").exists():
+        return _read_acme(path, confs)
+    if (path / "certificates").is_dir():
+        return _read_lego(path)
+    raise errors.UsageError(f"{path} is no folder of acme.sh or lego, and no config.json")
+
+
+def _collect(paths: Iterable[Path], read: Any) -> tuple[list[Setup], list[str]]:
+    """What can be read, and why the rest cannot."""
+    setups, problems = [], []
+    for path in paths:
+        try:
+            setups.append(read(path))
+        except (errors.UsageError, OptionError) as error:
+            problems.append(f"{path}: {error}")
+    return setups, problems
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise errors.UsageError(f"could not be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise errors.UsageError("is not UTF-8 text") from error
+
+
+def _names(values: Iterable[str]) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(value.strip().lower() for value in values))
+    if not names:
+        raise errors.UsageError("names no domain")
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise errors.UsageError(f"{name!r} is no name of a domain")
+    return names
+
+
+def _cert_name(name: str) -> str:
+    """certbot's name for a lineage that begins with *name*."""
+    return name.removeprefix("*.")
+
+
+def _domains(value: str | Sequence[str]) -> tuple[str, ...]:
+    """Qiniu domains in Qiniu's spelling; none for nothing."""
+    listed = value.split() if isinstance(value, str) else list(value)
+    return tuple(domain_list(listed).split(",")) if listed else ()
+
+
+def _usable_keys(keys: Mapping[str, str]) -> dict[str, str]:
+    """Those that are set; no key has blanks in it, or anything but ASCII."""
+    for name, value in keys.items():
+        if value and not (value.isascii() and value.isprintable() and " " not in value):
+            raise errors.UsageError(f"the value for {name} holds characters that no key has")
+    return {name: value for name, value in keys.items() if value}
+
+
+def _nginx_command(text: str) -> bool:
+    """Whether a command is for nginx, and needs no shell."""
+    try:
+        shlex.split(text)
+    except ValueError:
+        return False
+    return bool(re.search("nginx|openresty|tengine|angie", text)) and text.isprintable() and not (
+        _SHELL & set(text))
+
+
+def _server(url: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Options and notes for an authority."""
+    if url in ("", LETS_ENCRYPT):
+        return (), ()
+    if not _URL.fullmatch(url):
+        raise errors.UsageError("the address of the certificate authority is not usable")
+    return ("--server", url), (
+        f"{url} may want an account with EAB keys (certbot register --server {url} --eab-kid … "
+        "--eab-hmac-key …); leave --server out to use Let's Encrypt",)
+
+
+def _account(email: str) -> tuple[str, ...]:
+    return ("-m", email) if _EMAIL.fullmatch(email) else ()
+
+
+# acme.sh ----------------------------------------------------------------------------------------
+
+
+def parse_conf(text: str) -> dict[str, str]:
+    """The settings in a conf of acme.sh, which is a piece of shell that it would run.
+
+    :raises errors.UsageError: when a line is anything but ``NAME=one word``; quotes no value.
+    """
+    settings = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        name, equals, rest = line.strip().partition("=")
+        try:
+            words = shlex.split(rest)
+        except ValueError:
+            words = ["", ""]
+        # What is unprintable might speak to the terminal that it is shown on.
+        if not (equals and name.isidentifier() and len(words) < 2 and line.isprintable()):
+            raise errors.UsageError(f"line {number} is not NAME='value'")
+        settings[name] = _decoded("".join(words), name)
+    return settings
+
+
+def _decoded(value: str, name: str) -> str:
+    packed = _BASE64.fullmatch(value)
+    if not packed:
+        return value
+    try:
+        return base64.b64decode(packed.group(1), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        raise errors.UsageError(f"the value of {name} is damaged") from None
+
+
+def _read_acme(home: Path, confs: Sequence[Path]) -> tuple[list[Setup], list[str]]:
+    account: dict[str, str] = {}
+    problems = []
+    try:
+        account = parse_conf(_text(home / "account.conf"))
+    except errors.UsageError as error:
+        problems.append(f"{home / 'account.conf'}: {error}")
+    found, unread = _collect(confs, lambda conf: _acme_setup(home, conf, account))
+    # One home may renew other certificates, too. Where any is known to go to Qiniu, only those.
+    setups = [setup for setup in found if setup.domains] or found
+    rest = [setup.cert_name for setup in found if setup not in setups]
+    if rest:
+        problems.append(f"Left with acme.sh, as they do not go to Qiniu: {', '.join(rest)}")
+        setups = [replace(setup, traces=()) for setup in setups]  # its cron job is still needed
+    return setups, [*problems, *unread]
+
+
+def _acme_setup(home: Path, conf: Path, account: Mapping[str, str]) -> Setup:
+    own = parse_conf(_text(conf))
+
+    def setting(name: str) -> str:
+        candidates = (own.get(f"SAVED_{name}"), own.get(name), account.get(f"SAVED_{name}"),
+                      account.get(name))
+        return next(filter(None, candidates), "")
+
+    alternatives = own.get("Le_Alt", "")
+    names = _names([own.get("Le_Domain", ""),
+                    *([] if alternatives in ("", "no") else alternatives.split(","))])
+    is_ecc = conf.parent.name.endswith("_ecc")
+    program = str(home / "acme.sh")
+    notes = []
+
+    proofs = own.get("Le_Webroot", "").split(",")
+    authenticator, sources = _acme_proof(proofs)
+    webroots: tuple[str, ...] = ()
+    if authenticator == "webroot":
+        webroots = tuple(proofs[min(number, len(proofs) - 1)] for number in range(len(names)))
+    elif not authenticator:
+        notes.append(f"acme.sh proved the domains by Le_Webroot in {conf}: choose a plugin of "
+                     "certbot's that does the same, in place of AUTHENTICATOR")
+    if own.get("Le_ChallengeAlias"):
+        notes.append("acme.sh used a challenge alias; certbot's plugins need the right to change "
+                     "the zone itself")
+    if proofs[0] == "dns_dp":
+        notes.append("DNSPod's own token (DP_Id, DP_Key) does not serve here: make a key of "
+                     "Tencent Cloud's (SecretId, SecretKey) with the right to change DNSPod")
+
+    keys = dict(zip(QINIU_KEYS, (setting("QINIU_AK"), setting("QINIU_SK")), strict=True))
+    if sources:
+        keys |= zip(DNS_KEYS[authenticator], map(setting, sources), strict=True)
+    went_to_qiniu = "qiniu" in own.get("Le_DeployHook", "").split(",") or keys[QINIU_KEYS[0]]
+    domains = setting("QINIU_CDN_DOMAIN") or (names[0] if went_to_qiniu else "")
+
+    server, said = _server(own.get("Le_API", ""))
+    issuing = [*_account(account.get("ACCOUNT_EMAIL", "")), *server]
+    length = own.get("Le_Keylength", "")
+    if length in _ACME_KEYS:
+        issuing += _ACME_KEYS[length]
+    else:
+        notes.append(f"the key was of the kind {length!r}; certbot will make its usual one")
+    if setting("QINIU_FORCE_HTTPS") == "true":
+        issuing.append("--redirect")
+    deploying = _acme_reload(own.get("Le_ReloadCmd", ""), conf, notes)
+
+    return Setup(
+        "acme.sh", conf, names, _cert_name(names[0]), authenticator, webroots,
+        _usable_keys(keys), _domains(domains), tuple(issuing), tuple(deploying),
+        (_path(own.get("Le_RealFullChainPath", "")), _path(own.get("Le_RealKeyPath", ""))),
+        conf.with_name("fullchain.cer"),
+        ((program, "--home", str(home), "--remove", "-d", names[0], *["--ecc"] * is_ecc),),
+        ("acme.sh",), (*notes, *said))
+
+
+def _path(text: str) -> str:
+    """*text* where it is a path: acme.sh writes "no" for none, too."""
+    return text if text.startswith("/") else ""
+
+
+def _acme_proof(proofs: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """certbot's authenticator, and where acme.sh keeps what it needs."""
+    if all(proof.startswith("/") for proof in proofs):
+        return "webroot", ()
+    if len(set(proofs)) > 1:
+        return "", ()
+    return _ACME_DNS.get(proofs[0], ("", ()))
+
+
+def _acme_reload(command: str, conf: Path, notes: list[str]) -> list[str]:
+    """The option for acme.sh's reload command."""
+    if not command:
+        return []
+    if _nginx_command(command):
+        return ["--qiniu-nginx-reload-cmd", command]
+    notes.append(f"Le_ReloadCmd in {conf} does more than reload nginx, and is not taken over: see "
+                 "what it does, and leave out what this plugin does")
+    return []
+
+
+# lego -------------------------------------------------------------------------------------------
+
+
+def _read_lego(home: Path) -> tuple[list[Setup], list[str]]:
+    emails = []
+    for path in sorted((home / "accounts").glob("**/account.json")):
+        email = _json(path).get("email")
+        emails += [email] if isinstance(email, str) else []
+    files = sorted((home / "certificates").glob("*.json"))
+    if not files:
+        raise errors.UsageError(f"{home} holds no certificates of lego's")
+    return _collect(files, lambda path: _lego_setup(home, path, emails))
+
+
+def _lego_setup(home: Path, path: Path, emails: Sequence[str]) -> Setup:
+    entry = _json(path)
+    fullchain = path.with_suffix(".crt")
+    # The certificate itself knows best; older versions of lego name one domain only.
+    names = _names(Certificate.load("", fullchain, path.with_suffix(".key")).names)
+    main = entry.get("domain") or entry.get("id")
+    if isinstance(main, str) and main.lower() in names:
+        names = _names([main, *names])
+    return Setup(
+        "lego", path, names, _cert_name(names[0]), issuing=_account(next(iter(emails), "")),
+        served=(str(fullchain), str(path.with_suffix(".key"))), fullchain=fullchain,
+        traces=("lego", str(home)),
+        notes=("lego keeps no record of its DNS provider and its keys: they are in the script that "
+               "ran it. Choose certbot's plugin in place of AUTHENTICATOR (dns-aliyun for alidns) "
+               "and enter the keys in the credentials file",))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(_text(path))
+    except ValueError:
+        raise errors.UsageError(f"{path} is not JSON") from None  # a cause would quote it
+    if not isinstance(found, dict):
+        raise errors.UsageError(f"{path} holds no object")
+    return found
+
+
+# A script with a config.json --------------------------------------------------------------------
+
+
+def _read_config(path: Path) -> Setup:
+    found = _json(path)
+    try:
+        return _config_setup(path, found)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise errors.UsageError(
+            f"{path} is no config.json as it is known here: {type(error).__name__} "
+            f"{error if isinstance(error, KeyError) else ''}".rstrip()) from None
+
+
+def _config_setup(path: Path, found: Mapping[str, Any]) -> Setup:
+    certbot, aliyun, nginx = found["certbot"], found.get("aliyun", {}), found.get("nginx", {})
+    qiniu = found["qiniu"]
+    names = _names(certbot["domains"])
+    cert_name = certbot.get("cert_name") or _cert_name(names[0])
+    if not re.fullmatch(r"[\w.-]+", cert_name, re.ASCII):
+        raise errors.UsageError(f"{path}: certbot.cert_name is no name for a certificate")
+    issuing = [*_account(str(certbot.get("email", "")))]
+    if "dns_propagation_seconds" in aliyun:
+        issuing += ["--dns-aliyun-propagation-seconds",
+                    str(int(aliyun["dns_propagation_seconds"]))]
+    listed = qiniu["domains"]
+    issuing += _uniform(listed, "force_https", ("--redirect",), ("--no-redirect",))
+    deploying = [*_uniform(listed, "http2_enable", ("--qiniu-http2", "on"),
+                           ("--qiniu-http2", "off"))]
+    notes = []
+    if not nginx.get("enabled", False):
+        deploying.append("--qiniu-skip-nginx")
+        nginx = {}
+    for key, option in (("test_command", "--qiniu-nginx-test-cmd"),
+                        ("reload_command", "--qiniu-nginx-reload-cmd")):
+        command = shlex.join(map(str, nginx.get(key) or ()))
+        if _nginx_command(command):
+            deploying += [option, command]
+        elif command:
+            notes.append(f"nginx.{key} in {path} is no command of nginx's, and is not taken over")
+    keys = dict(zip((*QINIU_KEYS, *DNS_KEYS["dns-aliyun"]),
+                    (qiniu["access_key"], qiniu["secret_key"], aliyun.get("access_key_id", ""),
+                     aliyun.get("access_key_secret", "")), strict=True))
+    return Setup(
+        "config.json", path, names, cert_name, "dns-aliyun", keys=_usable_keys(keys),
+        domains=_domains([entry["name"] for entry in listed]), issuing=tuple(issuing),
+        deploying=tuple(deploying), traces=(str(path),), notes=tuple(notes))
+
+
+def _uniform(entries: Sequence[Mapping[str, Any]], key: str, on: Sequence[str],
+             off: Sequence[str]) -> Iterator[str]:
+    """Options for what all domains have in common; what differs stays as it is at Qiniu."""
+    values = {bool(entry.get(key, True)) for entry in entries}
+    if len(values) == 1:
+        yield from on if values.pop() else off

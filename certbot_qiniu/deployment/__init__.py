@@ -1,0 +1,1 @@
+"""What the domains at Qiniu should serve, and how they come to serve it."""

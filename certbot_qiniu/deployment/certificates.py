@@ -1,0 +1,148 @@
+"""Delete our own superseded certificates at Qiniu, and nothing else.
+
+Ours is what bears our name and whose id we recorded at the upload, or whose fingerprint is in the
+lineage's archive here; either alone is not enough of a memory, and a name alone proves nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable
+
+from certbot_qiniu import errors
+from certbot_qiniu.deployment.context import World
+from certbot_qiniu.deployment.observe import read_details
+from certbot_qiniu.deployment.planning.supersession import kept_fingerprints, superseded
+from certbot_qiniu.deployment.state import Managed, Upload
+from certbot_qiniu.model import (
+    RemoteCertificate,
+    certificate_name,
+    parse_certificate_name,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def clean(world: World, scope: Collection[str], keep: int) -> int:
+    """Delete what the lineages in *scope* uploaded and nothing needs any more.
+
+    A failure is a warning and no more: the next run tries again.
+
+    :param keep: how many superseded certificates a rollback may need.
+    :returns: how many certificates were deleted.
+    """
+    deleted = 0
+    for lineage in sorted(scope):
+        if world.memory.lineage(lineage).hold:
+            continue  # after a rollback nothing is thrown away until it is settled
+        try:
+            deleted += _clean_lineage(world, lineage, keep)
+        except errors.QiniuError as error:
+            logger.warning("Old certificates of %s stay at Qiniu for now: %s", lineage, error)
+    return deleted
+
+
+def unneeded(world: World, lineage: str, keep: int) -> list[str]:
+    """The ids of *lineage*'s certificates at Qiniu that nothing here needs, without any call."""
+    memory = world.memory
+    ours = {cert_id: upload.fingerprint for cert_id, upload in sorted(memory.uploads.items())
+            if upload.lineage == lineage}
+    bound = bound_ids(world)
+    needed = {record.baseline.fingerprint for record in memory.domains.values()
+              if record.baseline}
+    needed |= kept_fingerprints(world.store.state, (), lineage, 0)
+    if not superseded(ours, needed, bound):
+        return []  # without reading years of checkpoints
+    needed |= kept_fingerprints(world.store.state, world.store.checkpointed(world.backups),
+                                lineage, keep)
+    return superseded(ours, needed, bound)
+
+
+def bound_ids(world: World) -> set[str]:
+    """The ids that a domain of ours was last seen to serve, or that some domain was sent.
+
+    What other domains were once seen to serve may be long past: of them :func:`_used` asks Qiniu.
+    """
+    records = world.memory.domains
+    ours = [record for name, record in records.items()
+            if name in world.store.state or record.baseline]
+    return ({record.seen.cert_id for record in ours if record.seen}
+            | {record.sent.binding.cert_id for record in records.values() if record.sent})
+
+
+def _clean_lineage(world: World, lineage: str, keep: int) -> int:
+    memory, deleted = world.memory, 0
+    for cert_id in unneeded(world, lineage, keep):
+        certificate = world.account.certificates().get(cert_id)
+        name = certificate_name(lineage, memory.uploads[cert_id].fingerprint)
+        if certificate is None or certificate.name != name:
+            memory.uploads.pop(cert_id)  # gone, or renamed by somebody: then it is theirs
+        elif cert_id in bound_ids(world) or _used(world, certificate):
+            logger.debug("Certificate %s is still in use; it stays", name)
+        elif world.account.delete(cert_id):
+            logger.info("Deleted the superseded certificate %s at Qiniu", name)
+            memory.uploads.pop(cert_id)
+            deleted += 1
+    world.store.write_memory()
+    return deleted
+
+
+def _used(world: World, certificate: RemoteCertificate) -> bool:
+    """Whether any domain of the account serves *certificate*; doubt counts as yes."""
+    users = world.account.users(certificate)
+    if users is None:
+        # No list can tell: look at every domain that speaks HTTPS.
+        listed = world.account.domains()
+        names = [name for name, domain in listed.items() if domain.protocol == "https"]
+        details, failures = read_details(world, names, listed)
+        return bool(failures) or any(
+            domain and domain.cert_id == certificate.cert_id for domain in details.values())
+    return bool(users)
+
+
+def strangers(world: World, cert_ids: Collection[str]) -> dict[str, RemoteCertificate]:
+    """Those of *cert_ids*, still valid, that another installation of this plugin uploaded."""
+    unknown = set(cert_ids) - set(world.memory.uploads)
+    if not unknown:
+        return {}
+    certificates = world.account.certificates()
+    if not unknown <= set(certificates):
+        certificates = world.account.certificates(refresh=True)
+    found = {}
+    for cert_id in unknown & set(certificates):
+        item = certificates[cert_id]
+        if parse_certificate_name(item.name) and item.not_after > world.clock():
+            found[cert_id] = item
+    return found
+
+
+def recognise(world: World, wanted: Iterable[Managed]) -> dict[str, errors.QiniuError]:
+    """Find certificates of ours at Qiniu that the memory does not know.
+
+    :returns: fingerprint -> error, for those that could not be looked for.
+    """
+    memory = world.memory
+    missing = {(entry.lineage, entry.binding.fingerprint) for entry in wanted
+               if entry.binding.fingerprint and not memory.uploads_of(entry.binding.fingerprint)}
+    failures: dict[str, errors.QiniuError] = {}
+    for lineage, fingerprint in missing:
+        try:
+            adopt_copies(world, lineage)
+        except errors.ApiError as error:
+            failures[fingerprint] = error
+    return failures
+
+
+def adopt_copies(world: World, lineage: str) -> None:
+    """Remember every certificate at Qiniu that is a version of *lineage* in certbot's archive.
+
+    One that another program uploaded, such as a deploy hook, serves as well; under its own name it
+    is never deleted.
+
+    :raises errors.ApiError: when the list cannot be had.
+    """
+    versions = list(world.lineages.versions(lineage))
+    for item in world.account.certificates().values():
+        for certificate in versions:
+            if item.is_copy_of(certificate) or item.is_twin_of(certificate):
+                world.memory.uploads[item.cert_id] = Upload(certificate.fingerprint, lineage)

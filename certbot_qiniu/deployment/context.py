@@ -1,0 +1,70 @@
+"""What a run works with: the files, the lineages, one account, and the passing of time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from certbot_qiniu import errors
+from certbot_qiniu.deployment.state import Memory
+from certbot_qiniu.deployment.store import Store
+from certbot_qiniu.lineages import Lineages
+from certbot_qiniu.qiniu.account import Account
+
+WORKERS = 6
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Parallel(Protocol):
+    """How calls run side by side: as :func:`in_parallel` does, or one after the other."""
+
+    def __call__(self, function: Callable[[T], R], items: Sequence[T], /,
+                 ) -> list[R | errors.QiniuError]: ...
+
+
+def in_parallel(function: Callable[[T], R], items: Sequence[T]) -> list[R | errors.QiniuError]:
+    """The results of *function*, in order; a :class:`~errors.QiniuError` takes a result's place."""
+    def guarded(item: T) -> R | errors.QiniuError:
+        try:
+            return function(item)
+        except errors.QiniuError as error:
+            return error
+
+    if len(items) < 2:
+        return [guarded(item) for item in items]
+    with ThreadPoolExecutor(min(WORKERS, len(items))) as pool:
+        try:
+            return list(pool.map(guarded, items))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything outside of the plan, all of it replaceable in a test.
+
+    :ivar backups: certbot's folder of finalized checkpoints.
+    :ivar say: shows a line to the user.
+    :ivar clock: seconds since the epoch.
+    """
+
+    store: Store
+    lineages: Lineages
+    account: Account
+    backups: Path
+    say: Callable[[str], None]
+    clock: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+    parallel: Parallel = in_parallel
+
+    @property
+    def memory(self) -> Memory:
+        """What we remember, see :mod:`certbot_qiniu.deployment.state`."""
+        return self.store.memory

@@ -1,0 +1,1 @@
+"""Pure decisions: what is known comes in as values, and what to do goes out as values."""

@@ -1,0 +1,294 @@
+"""Pure decisions: which domains a lineage serves, and what each of them needs now.
+
+No network, disk, clock or certbot here: what is known comes in as values, *now* included, and what
+to do goes out as :class:`Action` values, each with its reason. The planner does not know one
+service from another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from certbot_qiniu.deployment.state import Managed, Record
+from certbot_qiniu.model import (
+    DAY,
+    DEAD_STATES,
+    FINGERPRINT_DIGITS,
+    Binding,
+    Domain,
+    RemoteCertificate,
+    parse_certificate_name,
+)
+
+HTTPS_OPERATIONS = frozenset({"sslize", "unsslize", "modify_https_conf", "modify_https_crt"})
+HEADER_OPERATIONS = frozenset({"update_resp_header"})
+"""Qiniu's names for the operations that a change of ours starts."""
+
+
+class Verb(Enum):
+    """What to do with a domain."""
+
+    BIND = "bind"  # one change: certificate, force_https and http2 together
+    UNBIND = "unbind"  # back to http
+    HSTS = "hsts"  # a change of its own, once the others are published
+    WAIT = "wait"  # our own change is being published
+    QUEUE = "queue"  # busy with another change; ours has to wait for it
+    KEEP = "keep"
+    FORGET = "forget"  # no longer at Qiniu, or restored: stop managing it
+    SKIP = "skip"  # cannot be changed now, and serves nothing that matters
+    FAIL = "fail"
+
+
+class Reason(Enum):
+    """Why: stable words, apart from the text for humans."""
+
+    NOT_BOUND = "NotBound"  # http, should be https
+    OUTDATED = "Outdated"  # serves another certificate
+    SETTINGS_DIFFER = "SettingsDiffer"
+    RESTORE = "Restore"  # a rollback gives it up: back to its baseline
+    PUBLICATION_FAILED = "PublicationFailed"
+    PUBLISHING = "Publishing"
+    BUSY = "Busy"
+    STUCK = "Stuck"
+    IN_SYNC = "InSync"
+    NOT_FOUND = "NotFound"
+    DEAD = "Dead"
+    NOT_OPERABLE = "NotOperable"
+    FOREIGN = "Foreign"  # another installation's newer certificate is there
+
+
+@dataclass(frozen=True)
+class Action:
+    """One step of a plan.
+
+    :ivar binding: what to send, settings all decided; for BIND and HSTS. Its certificate is a
+        fingerprint, where it is ours, until it is applied.
+    :ivar enable: the domain speaks http now and is switched to HTTPS.
+    :ivar text: what a human is told: the finding of a FAIL, or a remark.
+    """
+
+    verb: Verb
+    name: str
+    reason: Reason
+    binding: Binding | None = None
+    enable: bool = False
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """All that a plan depends on.
+
+    :ivar observed: what Qiniu says of each domain; one that is missing does not exist there.
+    :ivar ids: fingerprint -> Qiniu's ids of our certificate, for those that are there.
+    :ivar strangers: id -> certificate under a name of our kind that this installation never made.
+    :ivar expiry: fingerprint -> end of validity (epoch seconds) of our own certificates.
+    :ivar explicit: domains that the user listed by name.
+    :ivar takeover: whether strangers' certificates may be replaced (``install``, ``run``).
+    :ivar now: seconds since the epoch.
+    """
+
+    observed: Mapping[str, Domain]
+    records: Mapping[str, Record]
+    ids: Mapping[str, frozenset[str]]
+    now: float
+    strangers: Mapping[str, RemoteCertificate] = field(default_factory=dict)
+    expiry: Mapping[str, float] = field(default_factory=dict)
+    explicit: Collection[str] = ()
+    takeover: bool = False
+
+
+def plan(wanted: Iterable[Managed], restore: Mapping[str, Binding],
+         known: Knowledge) -> list[Action]:
+    """What makes Qiniu equal to the desired state, one action per domain, in order of names.
+
+    :param wanted: the desired state.
+    :param restore: domains that are to go back to these bindings, their baselines.
+    """
+    actions = [decide(entry.name, entry.binding, known) for entry in wanted]
+    actions += [_restoring(decide(name, binding, known)) for name, binding in restore.items()]
+    return sorted(actions, key=lambda action: action.name)
+
+
+def decide(name: str, wanted: Binding, known: Knowledge) -> Action:
+    """What one domain needs to serve *wanted*."""
+    domain = known.observed.get(name)
+    record = known.records.get(name, Record())
+    explicit = name in known.explicit
+    wanted = replace(wanted, hsts=_hsts(wanted, record))
+    if domain is None:
+        text = f"{name} does not exist in this Qiniu account as a domain of its {record.service}"
+        return Action(Verb.FAIL if explicit else Verb.FORGET, name, Reason.NOT_FOUND,
+                      text=f"{text}. Remove it from --qiniu-domains, or add it at Qiniu"
+                      if explicit else f"{text} any more; it is no longer managed")
+    in_sync = serves(domain, wanted, known.ids)
+    if domain.state in DEAD_STATES:
+        cause = f" ({domain.state_reason})" if domain.state_reason else ""
+        return Action(Verb.FAIL if explicit else Verb.SKIP, name, Reason.DEAD,
+                      text=f"{name} {DEAD_STATES[domain.state]}{cause} and cannot be changed")
+    if domain.state == "processing":
+        return _in_processing(domain, record, wanted, known)
+    failed = domain.state == "failed" and domain.operation in HTTPS_OPERATIONS and record.sent
+    # Where just this change has failed, a binding that is shown all the same proves nothing.
+    doubtful = (failed and wanted.protocol == "https"
+                and _satisfies(failed.binding, wanted, known.ids))
+    if in_sync and not doubtful:
+        return Action(Verb.KEEP, name, Reason.IN_SYNC)
+    if not domain.operable:
+        return Action(Verb.FAIL if explicit or record.confirmed else Verb.SKIP, name,
+                      Reason.NOT_OPERABLE,
+                      text=f"{name} cannot be changed by this account; ask Qiniu's support")
+    stranger = known.strangers.get(domain.cert_id)
+    if (stranger and not known.takeover and wanted.fingerprint
+            and _is_newer(stranger, wanted.fingerprint, known.expiry)):
+        return Action(Verb.FAIL, name, Reason.FOREIGN, text=(
+            f"{name} serves {stranger.name}, a newer certificate that another certbot-qiniu "
+            f"installation put there. Let one of the two manage it: leave it out of "
+            f"--qiniu-domains here, or leave it out there and run certbot install here"))
+    if not doubtful and serves(domain, replace(wanted, hsts=None), known.ids):
+        return _switch_hsts(domain, wanted)
+    if wanted.protocol == "http":
+        return Action(Verb.UNBIND, name,
+                      Reason.PUBLICATION_FAILED if failed else Reason.RESTORE,
+                      text=domain.state_reason if failed else "")
+    enable = domain.protocol != "https"
+    binding = resolve(wanted, domain, record)
+    if failed:
+        reason = Reason.PUBLICATION_FAILED
+    elif enable:
+        reason = Reason.NOT_BOUND
+    elif serves(domain, replace(wanted, force_https=None, http2=None), known.ids):
+        reason = Reason.SETTINGS_DIFFER
+    else:
+        reason = Reason.OUTDATED
+    return Action(Verb.BIND, name, reason, binding, enable,
+                  text=domain.state_reason if failed else "")
+
+
+def _hsts(wanted: Binding, record: Record) -> bool | None:
+    """The HSTS to strive for: what we switched on and nobody wants any more is switched off."""
+    if record.hsts == "refused":
+        return None
+    return False if wanted.hsts is None and record.hsts == "ours" else wanted.hsts
+
+
+def _switch_hsts(domain: Domain, wanted: Binding) -> Action:
+    """The change of a domain that is as *wanted* but for HSTS."""
+    if domain.state == "failed":
+        cause = f" ({domain.state_reason})" if domain.state_reason else ""
+        return Action(Verb.FAIL, domain.name, Reason.PUBLICATION_FAILED, text=(
+            f"Qiniu could not publish the last change of {domain.name}{cause}, so its header "
+            "Strict-Transport-Security cannot be changed; see Qiniu's console"))
+    return Action(Verb.HSTS, domain.name, Reason.SETTINGS_DIFFER, replace(
+        wanted, cert_id=domain.cert_id, force_https=domain.force_https, http2=domain.http2))
+
+
+def _is_newer(stranger: RemoteCertificate, own: str, expiry: Mapping[str, float]) -> bool:
+    """Whether another installation's certificate goes before our *own*.
+
+    Of two that end in the same second it is the same one for both, or each would take the domain
+    back from the other for ever.
+    """
+    _, digits = parse_certificate_name(stranger.name) or ("", "")
+    return (stranger.not_after, digits) > (expiry.get(own, 0), own[:FINGERPRINT_DIGITS])
+
+
+def _in_processing(domain: Domain, record: Record, wanted: Binding, known: Knowledge) -> Action:
+    """A domain that Qiniu is publishing refuses every change: wait for it, for whoever's it is."""
+    name = domain.name
+    since = record.processing_since
+    if since and known.now - since > DAY:
+        return Action(Verb.FAIL, name, Reason.STUCK, text=(
+            f"{name} has been in processing (处理中) at Qiniu for more than "
+            f"{int((known.now - since) / 3600)} hours. Open a ticket with Qiniu: “The domain "
+            f"{name} has been stuck in the state processing since its operation "
+            f"{domain.operation or '(unknown)'}; please finish or cancel it.”"))
+    sent = record.sent
+    if (sent is None and domain.operation not in HTTPS_OPERATIONS and record.confirmed
+            and domain.protocol == wanted.protocol
+            and _satisfies(record.confirmed.binding, wanted, known.ids)):
+        return Action(Verb.KEEP, name, Reason.IN_SYNC)  # it has ours, and that is not changing
+    ours = sent is not None and domain.operation in (
+        HTTPS_OPERATIONS if sent.binding.hsts is None else HEADER_OPERATIONS)
+    if sent and ours and _satisfies(sent.binding, wanted, known.ids):
+        return Action(Verb.WAIT, name, Reason.PUBLISHING)
+    whose = "our own earlier change" if ours else f"another change ({domain.operation})"
+    return Action(Verb.QUEUE, name, Reason.BUSY, text=(
+        f"{name} is busy at Qiniu with {whose} and cannot take the new certificate yet; "
+        "the next certbot renew tries again"))
+
+
+def _restoring(action: Action) -> Action:
+    """The same decision, for a domain that is being given up: once there, it is forgotten."""
+    if action.verb is Verb.KEEP or action.reason is Reason.NOT_FOUND:
+        return replace(action, verb=Verb.FORGET, text="")
+    if action.verb is Verb.BIND and action.reason is not Reason.PUBLICATION_FAILED:
+        return replace(action, reason=Reason.RESTORE)
+    return action
+
+
+def serves(domain: Domain, wanted: Binding, ids: Mapping[str, frozenset[str]]) -> bool:
+    """Whether *domain* is bound as *wanted*; settings that are None, on either side, match all."""
+    if domain.protocol != wanted.protocol or not _agree(domain.hsts, wanted.hsts):
+        return False
+    if wanted.protocol == "http":
+        return True
+    certificates = ids.get(wanted.fingerprint, frozenset()) if wanted.fingerprint else {
+        wanted.cert_id}
+    return (domain.cert_id in certificates
+            and _agree(domain.force_https, wanted.force_https)
+            and _agree(domain.http2, wanted.http2))
+
+
+def _satisfies(sent: Binding, wanted: Binding, ids: Mapping[str, frozenset[str]]) -> bool:
+    """Whether what was sent is what is wanted."""
+    if sent.protocol != wanted.protocol or not _agree(sent.hsts, wanted.hsts):
+        return False
+    if sent.protocol == "http":
+        return True
+    same = (sent.fingerprint == wanted.fingerprint if wanted.fingerprint
+            else sent.cert_id == wanted.cert_id)
+    return (same and _agree(sent.force_https, wanted.force_https)
+            and _agree(sent.http2, wanted.http2))
+
+
+def _agree(one: bool | None, other: bool | None) -> bool:
+    return one is None or other is None or one == other
+
+
+def resolve(wanted: Binding, domain: Domain, record: Record) -> Binding:
+    """*wanted* with its open settings decided: as it is, as it was, or on for a first HTTPS.
+
+    A domain that Qiniu itself switched back to http (it does so after an expiry) gets the
+    settings back that it had.
+    """
+    if domain.protocol == "https":
+        force, http2 = domain.force_https, domain.http2
+    elif record.confirmed and record.confirmed.binding.protocol == "https":
+        force, http2 = record.confirmed.binding.force_https, record.confirmed.binding.http2
+    else:
+        force, http2 = True, True
+    return replace(
+        wanted, hsts=None,  # no part of this change
+        force_https=bool(force if wanted.force_https is None else wanted.force_https),
+        http2=bool(http2 if wanted.http2 is None else wanted.http2))
+
+
+def binding_of(domain: Domain, uploads: Mapping[str, str]) -> Binding:
+    """What *domain* serves now, as a binding to return to.
+
+    :param uploads: Qiniu's id -> fingerprint, for certificates of ours.
+    """
+    if domain.protocol != "https":
+        return Binding(protocol="http")
+    fingerprint = uploads.get(domain.cert_id, "")
+    return Binding("https", fingerprint, "" if fingerprint else domain.cert_id,
+                   domain.force_https, domain.http2)
+
+
+# Which domains -------------------------------------------------------------------------------
+
+
+# What is still true ---------------------------------------------------------------------------

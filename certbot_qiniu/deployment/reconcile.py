@@ -1,0 +1,449 @@
+"""Make Qiniu equal to the desired state: observe, plan, apply.
+
+Everything done here repeats safely: what is sent is first written down (``memory.json``), so that
+a run that died can be told from somebody else's change, and a later run ends what an earlier one
+began.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+
+from certbot_qiniu import errors
+from certbot_qiniu.deployment.certificates import adopt_copies, clean, recognise
+from certbot_qiniu.deployment.certificates import strangers as find_strangers
+from certbot_qiniu.deployment.context import World
+from certbot_qiniu.deployment.observe import observe
+from certbot_qiniu.deployment.planning.decision import Action, Knowledge, Reason, Verb, plan
+from certbot_qiniu.deployment.state import Managed, Record, Sent, Upload
+from certbot_qiniu.model import DAY, Binding, Certificate, Domain, RemoteCertificate
+
+logger = logging.getLogger(__name__)
+
+BUSY_CODES = frozenset({400030, 400999})
+UNCHANGED_CODES = frozenset({400910, 400013})
+BAD_REQUEST = 400
+GONE_CODES = frozenset({400401, 404908})
+QUOTA_CODE = 400500
+MINIMUM_DAYS = 30
+"""Qiniu is reported to refuse certificates that end sooner."""
+
+FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.5, 12.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """How one reconcile behaves.
+
+    :ivar wait: stay until what was sent is published (``run``, ``install``, ``rollback``).
+    :ivar timeout: how long to wait, in seconds, for that and for busy domains.
+    :ivar keep: superseded certificates to keep.
+    :ivar explicit: domains that the user listed by name.
+    :ivar takeover: replace other installations' certificates.
+    :ivar clean: delete superseded certificates afterwards.
+    """
+
+    wait: bool = False
+    timeout: float = 900.0
+    keep: int = 1
+    explicit: Collection[str] = ()
+    takeover: bool = False
+    clean: bool = True
+
+
+@dataclass
+class Outcome:
+    """What a reconcile achieved.
+
+    :ivar problems: one message for each thing that is not as wanted.
+    :ivar pending: domains that Qiniu is still publishing.
+    :ivar changed: domains that were changed.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    pending: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+
+
+def reconcile(world: World, scope: Collection[str], options: Options) -> Outcome:
+    """Bring the domains of the lineages in *scope*, all of one account, to the desired state.
+
+    :raises errors.QiniuError: when not even the account's lists can be read, or the memory
+        cannot be written; whatever else goes wrong is in the outcome.
+    """
+    return _Run(world, scope, options).go()
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a reconcile sees, and what it would do about it.
+
+    :ivar failures: domains that could not be read.
+    :ivar unrecognised: fingerprints of certificates that could not be looked for at Qiniu.
+    """
+
+    actions: list[Action]
+    observed: dict[str, Domain]
+    failures: dict[str, errors.QiniuError]
+    unrecognised: dict[str, errors.QiniuError]
+
+
+def look(world: World, scope: Collection[str], options: Options) -> Look:
+    """What :func:`reconcile` would begin with; nothing is changed at Qiniu.
+
+    :raises errors.QiniuError: when the account's lists cannot be read.
+    """
+    run = _Run(world, scope, options)
+    return run.look([*run.wanted, *run.restore], refresh=False)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One change that is about to be sent; with a certificate where it binds one."""
+
+    action: Action
+    domain: Domain
+    binding: Binding
+    certificate: RemoteCertificate | None
+
+    @property
+    def name(self) -> str:
+        return self.action.name
+
+
+class _Run:
+    """One reconcile, in rounds: each observes, plans and applies what is not settled yet."""
+
+    def __init__(self, world: World, scope: Collection[str], options: Options) -> None:
+        self.world, self.scope, self.options = world, scope, options
+        self.store, self.memory, self.account = world.store, world.memory, world.account
+        self.wanted = {name: self.as_before_redirect(entry)
+                       for name, entry in self.store.state.items() if entry.lineage in self.scope}
+        self.restore = {name: record.baseline for name, record in self.memory.domains.items()
+                        if record.baseline and record.lineage in self.scope
+                        and name not in self.store.state}
+        self.outcome = Outcome()
+        self.sends: dict[str, int] = {}
+        self.failed: dict[str, str] = {}
+        self.upload_errors: dict[str, str] = {}
+        self.busy: dict[str, str] = {}
+        self.forgotten: list[str] = []
+
+    def as_before_redirect(self, entry: Managed) -> Managed:
+        """*entry*, with the redirect undone that a rollback has taken back, should there be one."""
+        former = self.memory.domains.get(entry.name, Record()).former_force
+        if entry.binding.force_https is not None or former is None:
+            return entry
+        return replace(entry, binding=replace(entry.binding, force_https=former))
+
+    def go(self) -> Outcome:
+        unsettled = [*self.wanted, *self.restore]
+        if not unsettled:
+            return self.outcome
+        deadline = self.world.clock() + self.options.timeout
+        pause, refresh = FIRST_PAUSE_SECONDS, False
+        try:
+            while True:
+                unsettled, soon = self.round(unsettled, refresh=refresh)
+                left = deadline - self.world.clock()
+                if not unsettled or left <= 0:
+                    break
+                if not soon:
+                    self.store.write_memory()
+                    self.world.sleep(min(pause, left))
+                    pause = min(pause * 1.6, LAST_PAUSE_SECONDS)
+                refresh = not soon
+        finally:
+            self.store.write_memory()
+        for name in unsettled:
+            if name in self.busy:
+                self.failed[name] = self.busy[name]
+            else:
+                self.outcome.pending.append(name)
+        if self.forgotten:
+            self.store.write_state({name: entry for name, entry in self.store.state.items()
+                                    if name not in self.forgotten})
+        self.outcome.problems += [*self.upload_errors.values(), *self.failed.values()]
+        if self.options.clean and not self.outcome.problems and not self.outcome.pending:
+            clean(self.world, self.scope, self.options.keep)
+        return self.outcome
+
+    def round(self, names: list[str], *, refresh: bool) -> tuple[list[str], bool]:
+        """One round over *names*.
+
+        :returns: the names that are not settled yet, and whether to look at them at once.
+        """
+        seen = self.look(names, refresh=refresh)
+        actions, recognition = seen.actions, seen.unrecognised
+        self.failed.update({name: str(error) for name, error in seen.failures.items()})
+        waiting = [action.name for action in actions if action.verb is Verb.WAIT]
+        self.busy = {action.name: action.text for action in actions if action.verb is Verb.QUEUE}
+        queued = [action.name for action in actions if action.verb is Verb.QUEUE]
+        changes = []
+        for action in actions:
+            if action.verb is Verb.FAIL:
+                self.failed[action.name] = action.text
+            elif action.verb is Verb.SKIP:
+                logger.warning("%s; it is left out", action.text)
+            elif action.verb is Verb.FORGET:
+                self.forget(action)
+            elif action.verb is Verb.KEEP:
+                self.kept(action.name)
+            elif action.verb in (Verb.BIND, Verb.UNBIND, Verb.HSTS):
+                fingerprint = action.binding.fingerprint if action.binding else ""
+                if fingerprint in recognition:
+                    self.upload_errors[fingerprint] = str(recognition[fingerprint])
+                elif self.may_send(action):
+                    changes.append(action)
+        sent, again = self.apply(changes, seen.observed)
+        if self.options.wait:
+            waiting += sent
+        else:
+            self.outcome.pending += waiting
+            # What takes no time to publish is read back in any case.
+            waiting = [name for name in sent if not self.publishes(seen.observed[name])]
+            self.outcome.pending += [name for name in sent if name not in waiting]
+        return waiting + queued + again, bool(again) and not waiting and not queued
+
+    def kept(self, name: str) -> None:
+        if self.sends.get(name):
+            self.world.say(f"{name}: published")
+        entry = self.store.state.get(name)
+        if entry and entry.binding.force_https is None:
+            self.memory.update(name, former_force=None)  # from now on it is the user's to change
+
+    def look(self, names: list[str], *, refresh: bool) -> Look:
+        """Observe and plan, over *names*."""
+        wanted = [self.wanted[name] for name in names if name in self.wanted]
+        unrecognised = recognise(self.world, wanted)
+        observed, failures = observe(self.world, names, refresh=refresh)
+        actions = plan(
+            [entry for entry in wanted if entry.name not in failures],
+            {name: self.restore[name] for name in names
+             if name in self.restore and name not in failures},
+            self.knowledge(observed, wanted))
+        return Look(actions, observed, failures, unrecognised)
+
+    def may_send(self, action: Action) -> bool:
+        """Whether to send this change now; says why not, and what failed before."""
+        tries = self.sends.get(action.name, 0)
+        if action.reason is Reason.PUBLICATION_FAILED:
+            again = "" if tries else " It was sent again now; the next certbot renew confirms it."
+            self.failed[action.name] = (
+                f"Qiniu could not publish the change of {action.name}"
+                f"{f': {action.text}' if action.text else ''}.{again}")
+            return not tries
+        if tries >= 3:
+            self.failed[action.name] = (
+                f"{action.name} does not take the change: Qiniu accepts it and then shows the "
+                "old binding. Somebody else may be changing the domain at the same time")
+            return False
+        return True
+
+    def knowledge(self, observed: dict[str, Domain], wanted: list[Managed]) -> Knowledge:
+        fingerprints = {entry.binding.fingerprint for entry in wanted}
+        fingerprints |= {binding.fingerprint for binding in self.restore.values()}
+        strangers: dict[str, RemoteCertificate] = {}
+        expiry: dict[str, float] = {}
+        if not self.options.takeover:
+            suspects = {domain.cert_id for name, domain in observed.items()
+                        if domain.cert_id and name in self.wanted
+                        and domain.state != "processing"}
+            strangers = find_strangers(self.world, suspects)
+        if strangers:
+            for entry in wanted:
+                own = self.world.lineages.find(entry.lineage, entry.binding.fingerprint)
+                if own:
+                    expiry[own.fingerprint] = own.not_after.timestamp()
+        return Knowledge(
+            observed=observed, records=self.memory.domains,
+            ids={fingerprint: self.memory.uploads_of(fingerprint)
+                 for fingerprint in fingerprints - {""}},
+            now=self.world.clock(), strangers=strangers, expiry=expiry,
+            explicit=self.options.explicit, takeover=self.options.takeover)
+
+    def forget(self, action: Action) -> None:
+        if action.text:
+            self.world.say(action.text)
+        if action.name in self.restore:
+            if self.sends.get(action.name):
+                self.world.say(f"{action.name}: back to what it was before certbot managed it")
+        else:
+            self.forgotten.append(action.name)
+        self.memory.update(
+            action.name, lineage="", baseline=None, sent=None, confirmed=None, hsts="")
+
+    # Applying --------------------------------------------------------------------------------
+
+    def apply(self, actions: list[Action], observed: dict[str, Domain],
+              ) -> tuple[list[str], list[str]]:
+        """Send the changes.
+
+        :returns: names that were sent, and names to look at again at once.
+        """
+        jobs = []
+        for action in actions:
+            binding, certificate = action.binding, None
+            if binding is not None and action.verb is Verb.BIND:
+                try:
+                    certificate = self.certificate_for(action.name, binding)
+                except errors.QiniuError as error:
+                    self.upload_errors[binding.fingerprint] = str(error)
+                    continue
+                binding = replace(binding, cert_id=certificate.cert_id)
+            jobs.append(_Job(action, observed[action.name],
+                             binding or Binding(protocol="http"), certificate))
+        if not jobs:
+            return [], []
+        before = {job.name: self.memory.domains.get(job.name, Record()) for job in jobs}
+        for job in jobs:
+            self.memory.update(job.name, sent=Sent(job.binding, self.world.clock()))
+            if job.action.verb is Verb.HSTS and job.binding.hsts:
+                self.memory.update(job.name, hsts="ours")
+        self.store.write_memory()  # before anything is sent: a crash must not hide what was
+
+        def send(job: _Job) -> None:
+            service = self.account.services[job.domain.service]
+            if job.action.verb is Verb.HSTS:
+                service.set_hsts(job.domain, on=bool(job.binding.hsts))
+            elif job.certificate is None:
+                service.unbind(job.domain)
+            else:
+                service.bind(job.domain, job.certificate, job.binding)
+
+        sent, again = [], []
+        for job, result in zip(jobs, self.world.parallel(send, jobs), strict=True):
+            self.sends[job.name] = self.sends.get(job.name, 0) + 1
+            if result is None:
+                self.note_sent(job)
+                sent.append(job.name)
+            elif isinstance(result, errors.Refused):
+                self.memory.domains[job.name] = before[job.name]
+                if self.refused(job, result):
+                    again.append(job.name)
+            else:
+                # It may have taken effect: what was sent stays on record, and a later run looks.
+                self.failed[job.name] = str(result)
+        return sent, again
+
+    def note_sent(self, job: _Job) -> None:
+        if job.action.verb is Verb.HSTS:
+            what = f"HSTS switched {'on' if job.binding.hsts else 'off'}"
+            operation = "update_resp_header"
+            self.memory.update(job.name, hsts="ours" if job.binding.hsts else "")
+        elif job.certificate is None:
+            what, operation = "switched back to http", "unsslize"
+        else:
+            what = f"certificate {job.certificate.name} sent to Qiniu"
+            what += ", HTTPS switched on" if job.action.enable else ""
+            operation = "sslize" if job.action.enable else "modify_https_conf"
+        if self.publishes(job.domain):
+            self.memory.update(job.name, processing_since=self.world.clock())
+            self.account.note(replace(job.domain, state="processing", operation=operation))
+        self.outcome.changed.append(job.name)
+        self.world.say(f"{job.name}: {what}")
+
+    def publishes(self, domain: Domain) -> bool:
+        return self.account.services[domain.service].publishes
+
+    def refused(self, job: _Job, error: errors.Refused) -> bool:
+        """Deal with a refusal; true when the domain is to be looked at again at once."""
+        name, first = job.name, self.sends[job.name] < 2
+        if error.code in BUSY_CODES:
+            # The list had not yet shown it: believe the refusal.
+            self.busy[name] = str(error)
+            self.memory.update(name, seen=None)
+            return True
+        if first and error.code in UNCHANGED_CODES:
+            self.memory.update(name, seen=None)
+            return True
+        if job.action.verb is Verb.HSTS and error.status == BAD_REQUEST:
+            self.memory.update(name, hsts="refused")
+            logger.warning("%s. %s keeps the headers that it has; everything else about it is as "
+                           "wanted. Ask again with certbot enhance --hsts", error, name)
+            return False
+        if first and job.certificate and job.binding.fingerprint and self.is_gone(job, error):
+            self.memory.uploads.pop(job.binding.cert_id, None)
+            return True
+        if job.action.verb is Verb.UNBIND:
+            self.forget_refused(name, error)
+        else:
+            self.failed[name] = str(error)
+        return False
+
+    def is_gone(self, job: _Job, error: errors.Refused) -> bool:
+        """Whether a bind was refused because Qiniu no longer has the certificate."""
+        gone = error.code in GONE_CODES
+        # Only the CDN has codes; elsewhere the list has to tell.
+        if gone or error.code == error.status:
+            try:
+                listed = self.account.certificates(refresh=True)
+            except errors.ApiError as unreadable:
+                logger.debug("%s", unreadable)
+            else:
+                gone = gone or job.binding.cert_id not in listed
+        return gone
+
+    def forget_refused(self, name: str, error: errors.Refused) -> None:
+        """Qiniu will not switch HTTPS off while a certificate is valid: say so, once."""
+        self.failed[name] = (
+            f"{error}. {name} served http before certbot managed it, and Qiniu does not let "
+            "HTTPS be switched off now; it keeps HTTPS and its present certificate, and is no "
+            "longer managed. Qiniu's console may be able to, for a CDN domain once the "
+            "certificate has expired")
+        self.memory.update(name, lineage="", baseline=None, sent=None, confirmed=None)
+
+    def certificate_for(self, name: str, binding: Binding) -> RemoteCertificate:
+        """The certificate at Qiniu for a binding, uploaded when it is not there.
+
+        :raises errors.QiniuError: when it cannot be had.
+        """
+        if not binding.fingerprint:
+            return RemoteCertificate(binding.cert_id, binding.cert_id)
+        if binding.fingerprint in self.upload_errors:
+            raise errors.QiniuError(self.upload_errors[binding.fingerprint])
+        lineage = (self.wanted[name].lineage if name in self.wanted
+                   else self.memory.domains[name].lineage)
+        certificate = self.world.lineages.find(lineage, binding.fingerprint)
+        known = self.memory.uploads_of(binding.fingerprint)
+        if certificate is None:
+            if known:
+                return RemoteCertificate(min(known), f"certificate {min(known)}")
+            raise errors.UsageError(
+                f"The certificate of {lineage} with the fingerprint {binding.fingerprint[:12]}… "
+                "is neither at Qiniu nor in certbot's archive any more; deploy a newer one with: "
+                f"certbot install --cert-name {lineage}")
+        if not known:
+            known = frozenset({self.upload(certificate)})
+        return RemoteCertificate(min(known), certificate.remote_name)
+
+    def upload(self, certificate: Certificate) -> str:
+        """Upload *certificate*, unless Qiniu has it already, and remember its id.
+
+        :raises errors.QiniuError: when it cannot be uploaded.
+        """
+        adopt_copies(self.world, certificate.lineage)
+        known = self.memory.uploads_of(certificate.fingerprint)
+        if known:
+            return min(known)
+        days = (certificate.not_after.timestamp() - self.world.clock()) / DAY
+        if days < MINIMUM_DAYS:
+            logger.warning(
+                "The certificate of %s ends in %d days; Qiniu is known to refuse certificates "
+                "with less than %d days left", certificate.lineage, days, MINIMUM_DAYS)
+        try:
+            cert_id = self.account.client.upload_certificate(certificate)
+        except errors.Refused as error:
+            if error.code != QUOTA_CODE or not clean(self.world, self.scope,
+                                                       self.options.keep):
+                raise
+            cert_id = self.account.client.upload_certificate(certificate)
+        self.memory.uploads[cert_id] = Upload(certificate.fingerprint, certificate.lineage)
+        self.store.write_memory()
+        self.account.note_upload(RemoteCertificate(
+            cert_id, certificate.remote_name, certificate.names,
+            int(certificate.not_before.timestamp()), int(certificate.not_after.timestamp()),
+            int(self.world.clock())))
+        return cert_id

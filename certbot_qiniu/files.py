@@ -1,0 +1,87 @@
+"""Our own files: JSON with a version in it, replaced atomically, 0600 from birth."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from certbot_qiniu import errors
+
+VERSION = 1
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file of ours.
+
+    :raises errors.StateError: when it is corrupt or from a newer version.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise errors.StateError(f"Could not read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise _corrupt(path, error) from error
+    if not isinstance(raw, dict) or not isinstance(raw.get("version"), int):
+        raise _corrupt(path, "no version in it")
+    if raw["version"] > VERSION:
+        raise errors.StateError(
+            f"{path} was written by a newer certbot-qiniu (version {raw['version']} of the file; "
+            f"this one knows {VERSION}). Upgrade certbot-qiniu")
+    return raw
+
+
+@contextlib.contextmanager
+def _decoding(path: Path) -> Any:
+    try:
+        yield
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise _corrupt(path, error) from error
+
+
+def _corrupt(path: Path, cause: object) -> errors.StateError:
+    return errors.StateError(
+        f"{path} is corrupt ({cause}); nothing was changed. Put it back from a backup, or move it "
+        "away: the next certbot renew then finds the domains again, but a rollback no longer "
+        "knows what they served before")
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Replace a file of ours: atomically, 0600 from birth.
+
+    :raises errors.StateError: when it cannot be written; the old one is intact then.
+    """
+    text = json.dumps({"version": VERSION, **content}, indent=1, ensure_ascii=False) + "\n"
+    try:
+        write_file(path, text)
+    except OSError as error:
+        raise errors.StateError(
+            f"Could not write {path}: {error.strerror}. The file is as it was; free some room or "
+            "mend the permissions, and run certbot renew") from error
+    except UnicodeError as error:  # the one text from outside is the path of the credentials
+        raise errors.StateError(
+            f"Could not write {path}: a path in it is not UTF-8. Give the credentials file "
+            "another name") from error
+
+
+def write_file(path: Path, text: str, *, mode: int = 0o600) -> None:
+    """Replace a file atomically; it never has a wider mode than *mode*.
+
+    :raises OSError: when that is not possible; the old one is intact then.
+    """
+    # mkstemp makes the file 0600 from the start; the rename keeps that.
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            os.fchmod(file.fileno(), mode)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise

@@ -1,0 +1,276 @@
+"""The options, as certbot stores them, and the credentials file.
+
+certbot restores an option from the renewal conf by calling its ``type`` on the stored string (or on
+a list, in a conf edited by hand), so each ``type`` here accepts what it produced before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from certbot_qiniu import errors
+
+AUTO = "auto"
+DEFAULT_SERVICES = "cdn,kodo"
+DEFAULT_TEST_COMMAND = "nginx -t"
+
+
+class OptionError(argparse.ArgumentTypeError, ValueError):
+    """A nonsense value: argparse shows the text, and certbot's renewal takes it as ValueError."""
+
+
+def domain_list(value: str | list[str]) -> str:
+    """*value* as ``auto`` or a canonical comma-separated list, accepting configobj's lists."""
+    # Not at the top: certbot loads this module for every command, and the model is half its cost.
+    from certbot_qiniu.model import canonical_domain
+
+    parts = value if isinstance(value, list) else value.split(",")
+    names = [part.strip() for part in parts if part.strip()]
+    if not names:
+        raise OptionError("no domain given; use a comma-separated list, or auto")
+    if [name.lower() for name in names] == [AUTO]:
+        return AUTO
+    try:
+        return ",".join(dict.fromkeys(canonical_domain(name) for name in names))
+    except errors.UsageError as error:
+        raise OptionError(str(error)) from error
+
+
+def service_list(value: str | list[str]) -> str:
+    """*value* as a comma-separated list of services, accepting configobj's lists."""
+    from certbot_qiniu.model import SERVICES
+
+    parts = value if isinstance(value, list) else value.split(",")
+    names = {part.strip().lower() for part in parts if part.strip()}
+    if not names:
+        raise OptionError(f"no service given; there are {', '.join(SERVICES)}")
+    if unknown := names.difference(SERVICES):
+        raise OptionError(f"{min(unknown)!r} is none of {', '.join(SERVICES)}")
+    return ",".join(name for name in SERVICES if name in names)
+
+
+def http2_mode(value: str) -> str:
+    """*value* as ``on``, ``off`` or ``keep``."""
+    if value not in ("on", "off", "keep"):
+        raise OptionError(f"{value!r} is none of on, off, keep")
+    return value
+
+
+def count(value: str | int) -> int:
+    """*value* as a whole number from 0 to 100."""
+    return _number(value, 0, 100)
+
+
+def seconds(value: str | int) -> int:
+    """*value* as seconds, from 0 to a day."""
+    return _number(value, 0, 86_400)
+
+
+def command(value: str | list[str]) -> str:
+    """*value* as a command line that a shell could split (nothing ever runs in a shell)."""
+    from certbot_qiniu.options import parse_command
+
+    # configobj makes a list of a hand-written value with a comma in it.
+    text = value if isinstance(value, str) else ",".join(value)
+    try:
+        parse_command(text, "the nginx command")
+    except errors.UsageError as error:
+        raise OptionError(str(error)) from error
+    return text
+
+
+def partner_options(value: str | list[str]) -> str:
+    """*value* as words that a shell could split, accepting configobj's lists."""
+    text = value if isinstance(value, str) else ",".join(value)
+    try:
+        shlex.split(text)
+    except ValueError as error:
+        raise OptionError(f"{text!r} cannot be split into words: {error}") from None
+    return text
+
+
+def _number(value: str | int, low: int, high: int) -> int:
+    try:
+        number = int(value)
+    except (ValueError, TypeError):  # configobj makes a list of a value with a comma
+        raise OptionError(f"{value!r} is not a whole number") from None
+    if not low <= number <= high:
+        raise OptionError(f"{number} is not between {low} and {high}")
+    return number
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "credentials": {
+        "metavar": "PATH",
+        "help": "INI file, mode 0600, with qiniu_access_key and qiniu_secret_key; may be the file "
+                "that holds the dns_aliyun_* keys"},
+    "domains": {
+        "metavar": "LIST", "default": AUTO, "type": domain_list,
+        "help": "Qiniu domains to bind, comma separated (*.example.com and .example.com are the "
+                "same), or auto: every domain that the certificate names literally, or covers and "
+                "that already speaks HTTPS"},
+    "services": {
+        "metavar": "LIST", "default": DEFAULT_SERVICES, "type": service_list,
+        "help": "Qiniu services to serve, comma separated: cdn (CDN domains), kodo (source "
+                "domains of buckets), pili (live domains)"},
+    "http2": {
+        "metavar": "on|off|keep", "default": "keep", "type": http2_mode,
+        "help": "HTTP/2 on the bound domains; keep: as it is, and on for a domain that is "
+                "switched to HTTPS"},
+    "keep-certificates": {
+        "metavar": "N", "default": 1, "type": count,
+        "help": "superseded certificates of a lineage kept at Qiniu for a rollback"},
+    "publish-timeout": {
+        "metavar": "SECONDS", "default": 900, "type": seconds,
+        "help": "how long to wait for a domain that Qiniu is publishing"},
+    "nginx-test-cmd": {
+        "metavar": "CMD", "default": DEFAULT_TEST_COMMAND, "type": command,
+        "help": "tests nginx's configuration; split as a shell would, run without a shell"},
+    "nginx-reload-cmd": {
+        "metavar": "CMD", "type": command,
+        "help": "reloads nginx, e.g. 'docker exec web nginx -s reload' (default: systemctl "
+                "reload nginx where systemd runs it, else nginx -s reload)"},
+    "skip-nginx": {
+        "action": "store_true", "default": False,
+        "help": "leave nginx alone"},
+    "with": {
+        "metavar": "NAME",
+        "help": "another of certbot's installers that takes part, such as nginx or apache: it "
+                "configures and reloads the web server"},
+    "with-options": {
+        "metavar": "OPTIONS", "type": partner_options,
+        "help": "the options of that installer for renewals, as on a command line (default: those "
+                "given on the command line, which are stored here)"},
+}
+"""Every option of the plugin, without certbot's prefix ``--qiniu-``."""
+
+
+def add_arguments(add: Callable[..., None]) -> None:
+    """Declare the options to certbot."""
+    for name, settings in OPTIONS.items():
+        add(name, **settings)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of one lineage, ready for use.
+
+    :ivar domains: Qiniu's spelling; None for ``auto``.
+    :ivar http2: None for ``keep``.
+    :ivar services: names from :data:`~certbot_qiniu.model.SERVICES`, in their order.
+    :ivar skip_nginx: also where a partner looks after the web server.
+    :ivar partner: name of another installer that takes part.
+    :ivar partner_options: its own options, as on a command line.
+    """
+
+    credentials: str | None
+    domains: tuple[str, ...] | None
+    http2: bool | None
+    keep_certificates: int
+    publish_timeout: int
+    nginx_test_cmd: str
+    nginx_reload_cmd: str | None
+    skip_nginx: bool
+    services: tuple[str, ...] = tuple(DEFAULT_SERVICES.split(","))
+    partner: str | None = None
+    partner_options: str = ""
+
+    @classmethod
+    def read(cls, conf: Callable[[str], Any]) -> Settings:
+        """The settings from certbot's ``conf`` (:meth:`certbot.plugins.common.Plugin.conf`)."""
+        domains = conf("domains")
+        return cls(
+            credentials=conf("credentials"),
+            domains=None if domains == AUTO else tuple(domains.split(",")),
+            http2={"on": True, "off": False}.get(conf("http2")),
+            keep_certificates=conf("keep-certificates"),
+            publish_timeout=conf("publish-timeout"),
+            nginx_test_cmd=conf("nginx-test-cmd"),
+            nginx_reload_cmd=conf("nginx-reload-cmd"),
+            skip_nginx=bool(conf("skip-nginx") or conf("with")),
+            services=tuple(conf("services").split(",")),
+            partner=conf("with"),
+            partner_options=conf("with-options") or "",
+        )
+
+
+_KEY = re.compile(r"[!-~]+")
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A Qiniu key pair; its repr shows neither key."""
+
+    access_key: str
+    secret_key: str
+
+    def __repr__(self) -> str:
+        return "Credentials(…)"
+
+    @classmethod
+    def load(cls, path: str) -> Credentials:
+        """Read a credentials file.
+
+        :raises errors.UsageError: when it is missing, unreadable, malformed or readable by others.
+        """
+        import configobj
+        from certbot import errors as certbot_errors
+        from certbot.plugins.dns_common import CredentialsConfiguration
+
+        file = Path(os.path.expanduser(path))
+        try:
+            mode = file.stat().st_mode
+            if not stat.S_ISREG(mode):
+                raise errors.UsageError(f"The Qiniu credentials file {file} is not a file")
+            if mode & 0o077:
+                raise errors.UsageError(
+                    f"The Qiniu credentials file {file} can be read or changed by other users of "
+                    f"this machine (mode {stat.S_IMODE(mode):04o}). Run: chmod 600 {file}")
+            # certbot's reader logs a malformed line, which may be the secret key.
+            configobj.ConfigObj(file.read_text(encoding="utf-8").splitlines())
+            found = CredentialsConfiguration(str(file))
+            found.require({
+                "qiniu_access_key": "the AccessKey (AK) of the Qiniu account",
+                "qiniu_secret_key": "the SecretKey (SK) that belongs to it",
+            })
+        except OSError as error:
+            raise errors.UsageError(
+                f"Could not read the Qiniu credentials file {file}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise errors.UsageError(
+                f"The Qiniu credentials file {file} is not UTF-8 text") from error
+        except configobj.ConfigObjError:
+            raise errors.UsageError(
+                f"The Qiniu credentials file {file} is malformed: each line must read "
+                "name = value") from None
+        except certbot_errors.PluginError as error:
+            if isinstance(error, errors.UsageError):
+                raise
+            raise errors.UsageError(str(error)) from error
+        keys = [found.conf(name) for name in ("qiniu_access_key", "qiniu_secret_key")]
+        if not all(isinstance(key, str) and _KEY.fullmatch(key) for key in keys):
+            raise errors.UsageError(
+                f"A key in the Qiniu credentials file {file} holds characters that no key has")
+        return cls(*map(str, keys))
+
+
+def parse_command(text: str, option_name: str) -> list[str]:
+    """Split a command as a shell does.
+
+    :raises errors.UsageError: when it is empty or cannot be split; names *option_name*.
+    """
+    try:
+        argv = shlex.split(text)
+    except ValueError as error:
+        raise errors.UsageError(f"{option_name}: {text!r} is not a command: {error}") from error
+    if not argv or not argv[0] or "\0" in text:
+        raise errors.UsageError(f"{option_name}: {text!r} is not a command")
+    return argv

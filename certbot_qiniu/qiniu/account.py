@@ -1,0 +1,238 @@
+"""A Qiniu account: its certificates, and the domains of each of its services.
+
+A service is anything at Qiniu that has domains with certificates. It keeps one small contract
+(:class:`Service`), so that neither the planner nor the reconciler knows which is which; another
+one is another class here.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from certbot_qiniu import errors
+from certbot_qiniu.model import (
+    SERVICES,
+    Domain,
+    RemoteCertificate,
+)
+from certbot_qiniu.options import Credentials
+from certbot_qiniu.qiniu.cdn import Cdn
+from certbot_qiniu.qiniu.client import QiniuClient
+from certbot_qiniu.qiniu.kodo import Kodo
+from certbot_qiniu.qiniu.pili import Pili
+from certbot_qiniu.qiniu.service import Notes, Service
+
+if TYPE_CHECKING:
+    from certbot_qiniu.qiniu.client import QiniuClient
+
+logger = logging.getLogger(__name__)
+
+LISTS_MAX_AGE_SECONDS = 600.0
+"""A run over hundreds of lineages asks for the lists once, one that lasts hours asks again."""
+
+
+class Account:
+    """One Qiniu account, with its lists fetched once.
+
+    :param services: its services, in the order in which a domain is looked for in them.
+    :ivar optional: services that an account may well not have: that the list of one cannot be
+        had is an error only for what is managed there.
+    :ivar guards: services that are asked who uses a certificate although they are not chosen.
+    :ivar notes: what earlier runs have left.
+    """
+
+    def __init__(self, client: QiniuClient, services: Iterable[Service] = (), *,
+                 clock: Callable[[], float] = time.monotonic) -> None:
+        self.client = client
+        self.services = {service.name: service for service in services} or {"cdn": Cdn(client)}
+        self.optional: Collection[str] = ()
+        self.guards: Collection[Service] = ()
+        self.notes = Notes()
+        self._clock = clock
+        self._failures: dict[str, errors.ApiError] = {}
+        self._listed: dict[str, list[Domain]] = {}
+        self._domains: dict[str, Domain] | None = None
+        self._certificates: dict[str, RemoteCertificate] | None = None
+        self._listed_at = {"domains": 0.0, "certificates": 0.0}
+
+    def domains(self, *, refresh: bool = False) -> dict[str, Domain]:
+        """All domains by name, from the lists.
+
+        :raises errors.ApiError: when a list cannot be had, unless its service is optional.
+        """
+        return self.survey(refresh=refresh, strict=True)[0]
+
+    def survey(self, *, refresh: bool = False, strict: bool = False,
+               ) -> tuple[dict[str, Domain], dict[str, errors.ApiError]]:
+        """All domains by name, and why the lists of some services cannot be had.
+
+        A refresh is for the services that take time to publish: of the others a list tells
+        which domains there are and no more.
+
+        :param strict: only an optional service may fail.
+        :raises errors.ApiError: when another one does.
+        """
+        known = None if self._old("domains") else self._domains
+        if known is None or refresh:
+            found: dict[str, Domain] = {}
+            failures: dict[str, errors.ApiError] = {}
+            for name, service in self.services.items():
+                try:
+                    if known is None or service.publishes:
+                        self._listed[name] = list(service.list())
+                    elif name in self._failures:
+                        raise self._failures[name]
+                except errors.ApiError as error:
+                    if strict and name not in self.optional:
+                        raise
+                    failures[name] = error
+                    if name in self.optional:
+                        self._warn(self._subject(name), f"{error.status} {error.text}",
+                                   f"Domains of the service {name} are not looked for: {error}")
+                    continue
+                if name in self.optional:
+                    self.notes.told.pop(self._subject(name), None)
+                for domain in self._listed[name]:
+                    self._claim(found, domain)
+            if failures.keys() - set(self.optional):
+                return found, failures  # half a list is not kept
+            self._domains, self._failures, known = found, failures, found
+            self._listed_at["domains"] = self._clock()
+        return known, self._failures
+
+    def _claim(self, found: dict[str, Domain], domain: Domain) -> None:
+        """Enter a listed domain, unless an earlier service has one of its name."""
+        other = found.setdefault(domain.name, domain).service
+        # That a CDN domain is its bucket's too is as it should be.
+        if other not in (domain.service, "cdn"):
+            self._warn(domain.name, domain.service, (
+                f"{domain.name} is listed by the services {other} and {domain.service}; it is "
+                f"taken as a domain of {other}. Leave {other} out of --qiniu-services where that "
+                "is wrong"))
+
+    def _warn(self, subject: str, reason: str, text: str) -> None:
+        """Warn, only once for the same reason: it may be so for good."""
+        told = self.notes.told
+        logger.log(logging.INFO if told.get(subject) == reason else logging.WARNING, "%s", text)
+        told[subject] = reason
+
+    def _subject(self, service: str) -> str:
+        return f"{service} {self.client.account}"
+
+    def certificates(self, *, refresh: bool = False) -> dict[str, RemoteCertificate]:
+        """All certificates by id.
+
+        :raises errors.ApiError: when the list cannot be had.
+        """
+        if self._certificates is None or refresh or self._old("certificates"):
+            self._certificates = {item.cert_id: item for item in self.client.list_certificates()}
+            self._listed_at["certificates"] = self._clock()
+        return self._certificates
+
+    def _old(self, which: str) -> bool:
+        return self._clock() - self._listed_at[which] > LISTS_MAX_AGE_SECONDS
+
+    def service_of(self, name: str) -> Service:
+        """The service that *name* belongs to, the first one for an unknown name."""
+        domain = (self._domains or {}).get(name)
+        return self.services[domain.service] if domain else next(iter(self.services.values()))
+
+    def observe(self, name: str, service: str = "") -> Domain | None:
+        """One domain in detail; a name that is in no list is looked for in every service.
+
+        :param service: the one that it belonged to when it was last seen.
+        :raises errors.ApiError: when it cannot be read, or may be where we cannot look.
+        """
+        if name in (self._domains or {}):
+            return self.service_of(name).observe(name)
+        problem = None
+        for asked in sorted(self.services.values(), key=lambda item: item.name != service):
+            try:
+                found = asked.observe(name)
+            except errors.ApiError as error:
+                if service in ("", asked.name):
+                    problem = problem or error
+            else:
+                if found:
+                    return found
+        if problem:
+            raise problem
+        return None
+
+    def note(self, domain: Domain) -> None:
+        """Put what we know better than the list into it."""
+        if self._domains is not None:
+            known = self._domains.get(domain.name)
+            self._domains[domain.name] = replace(
+                known or domain, state=domain.state, operation=domain.operation)
+
+    def note_upload(self, certificate: RemoteCertificate) -> None:
+        """Add a fresh upload to the list."""
+        if self._certificates is not None:
+            self._certificates[certificate.cert_id] = certificate
+
+    def delete(self, cert_id: str) -> bool:
+        """Delete a certificate; False when Qiniu says that it is in use.
+
+        :raises errors.ApiError: when Qiniu refuses for another reason or does not answer.
+        """
+        gone = self.client.delete_certificate(cert_id)
+        if gone and self._certificates is not None:
+            self._certificates.pop(cert_id, None)
+        return gone
+
+    def users(self, certificate: RemoteCertificate) -> set[str] | None:
+        """The domains of all services that serve *certificate*; None where that is unknown.
+
+        :raises errors.ApiError: when a list cannot be had.
+        """
+        found: set[str] = set()
+        for service in (*self.services.values(), *self.guards):
+            users = service.users(certificate)
+            if users is None:
+                return None
+            found |= users
+        return found
+
+
+def open_account(client: QiniuClient, names: Collection[str]) -> Account:
+    """The account behind *client*, with the named services."""
+    account = Account(client)
+    pili = Pili(client, account.certificates)
+    services: list[Service] = [Cdn(client), Kodo(client, account.notes), pili]
+    account.services = {service.name: service for service in services if service.name in names}
+    account.optional = {"kodo"}  # one of the defaults, which not every key may use
+    # Qiniu refuses to delete what a CDN or source domain serves. Of live domains that is unknown.
+    account.guards = () if "pili" in names else (pili,)
+    return account
+
+
+class Accounts:
+    """The Qiniu accounts of a process, each opened once, whatever the number of lineages.
+
+    Lineages with other services see the same account differently, and share its client alone.
+    """
+
+    def __init__(self) -> None:
+        self._clients: dict[str, QiniuClient] = {}
+        self._open: dict[tuple[str, frozenset[str]], Account] = {}
+
+    def get(self, credentials: str | None, services: Collection[str] = SERVICES) -> Account:
+        """The account behind a credentials file, with the named services.
+
+        :raises errors.UsageError: when there is no such file, or it is bad.
+        """
+        if not credentials:
+            raise errors.UsageError(
+                "No Qiniu credentials are known; name the file with --qiniu-credentials PATH")
+        keys = Credentials.load(credentials)
+        if keys.access_key not in self._clients:
+            self._clients[keys.access_key] = QiniuClient(keys.access_key, keys.secret_key)
+        view = keys.access_key, frozenset(services)
+        if view not in self._open:
+            self._open[view] = open_account(self._clients[keys.access_key], services)
+        return self._open[view]

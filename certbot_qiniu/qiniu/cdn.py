@@ -1,0 +1,57 @@
+"""CDN domains (CDN 加速域名)."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from certbot_qiniu import errors
+from certbot_qiniu.model import Binding, Domain, RemoteCertificate
+
+if TYPE_CHECKING:
+    from certbot_qiniu.qiniu.client import QiniuClient
+
+
+class Cdn:
+    """CDN domains (CDN 加速域名): normal, wildcard and pan."""
+
+    name = "cdn"
+    publishes = True
+
+    def __init__(self, client: QiniuClient) -> None:
+        self._client = client
+        self._filter_works: bool | None = None
+
+    def list(self) -> Iterable[Domain]:
+        """All CDN domains."""
+        return self._client.list_domains()
+
+    def observe(self, domain: str) -> Domain | None:
+        """One CDN domain in detail; None when it does not exist."""
+        return self._client.get_domain(domain)
+
+    def bind(self, domain: Domain, certificate: RemoteCertificate, binding: Binding) -> None:
+        """Bind a certificate and the settings, in one change."""
+        self._client.bind_certificate(
+            domain.name, certificate.cert_id, force_https=bool(binding.force_https),
+            http2=bool(binding.http2), enable=domain.protocol != "https")
+
+    def unbind(self, domain: Domain) -> None:
+        """Switch back to http."""
+        self._client.unbind_certificate(domain.name)
+
+    def set_hsts(self, domain: Domain, *, on: bool) -> None:
+        """Switch HSTS on or off, leaving other headers alone."""
+        self._client.set_hsts(domain.name, on=on)
+
+    def users(self, certificate: RemoteCertificate) -> set[str] | None:
+        """The domains that serve *certificate*; None where Qiniu's list cannot tell."""
+        found = {domain.name for domain in self._client.list_domains(certificate.cert_id)}
+        if found and self._filter_works is None:
+            # Some other list could have come back: ask for a certificate that cannot exist.
+            try:
+                self._filter_works = not self._client.list_domains(secrets.token_hex(12))
+            except errors.Refused:
+                self._filter_works = True
+        return found if self._filter_works or not found else None

@@ -1,0 +1,77 @@
+"""The contract of a service: anything at Qiniu that has domains with certificates.
+
+The reconciler asks for no more than this, so that it does not know one service from another.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from certbot_qiniu.model import Binding, Domain, RemoteCertificate
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The domains of a service whose list takes many calls, as they were at *at*.
+
+    :ivar domains: name -> why it is frozen, "" when it is not.
+    :ivar bound: name -> id of the certificate that it served.
+    """
+
+    at: float
+    domains: dict[str, str]
+    bound: dict[str, str]
+
+
+@dataclass
+class Notes:
+    """What the services of an account may know from earlier runs; they change it in place.
+
+    :ivar listings: account -> the last list of a service whose list takes many calls.
+    :ivar told: what was said before and is not said again, by its subject.
+    :ivar clock: seconds since the epoch.
+    """
+
+    listings: dict[str, Listing] = field(default_factory=dict)
+    told: dict[str, str] = field(default_factory=dict)
+    clock: Callable[[], float] = time.time
+
+
+class Service(Protocol):
+    """What the reconciler asks of a service.
+
+    :ivar publishes: a change takes minutes, during which the domain is in ``processing``.
+    """
+
+    name: str
+    publishes: bool
+
+    def list(self) -> Iterable[Domain]:
+        """All domains of the account, without their details."""
+
+    def observe(self, domain: str) -> Domain | None:
+        """One domain in detail; None when it does not exist."""
+
+    def bind(self, domain: Domain, certificate: RemoteCertificate, binding: Binding) -> None:
+        """Make *domain* serve *certificate* with the settings of *binding*, all of them decided.
+
+        :raises errors.ApiError: when Qiniu refuses or does not answer.
+        """
+
+    def unbind(self, domain: Domain) -> None:
+        """Switch *domain* back to http.
+
+        :raises errors.ApiError: when Qiniu refuses or does not answer.
+        """
+
+    def set_hsts(self, domain: Domain, *, on: bool) -> None:
+        """Switch HSTS on or off; asked only where an observed domain says which it is.
+
+        :raises errors.ApiError: when Qiniu refuses or does not answer.
+        """
+
+    def users(self, certificate: RemoteCertificate) -> set[str] | None:
+        """The domains that serve *certificate*, by one list; None where no list can tell."""
