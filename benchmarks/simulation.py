@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from certbot_qiniu import errors
-from certbot_qiniu.deployment.context import World
+from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.deployer import Deployer
 from certbot_qiniu.deployment.reconcile import Options
 from certbot_qiniu.deployment.state import LineageMemory, Memory, State
@@ -359,7 +359,7 @@ def _copy(memory: Memory) -> Memory:
 
 
 def one_by_one(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-    """As :func:`certbot_qiniu.world.in_parallel`, without threads."""
+    """As :func:`certbot_qiniu.deployment.context.in_parallel`, without threads."""
     results = []
     for item in items:
         try:
@@ -375,10 +375,10 @@ class _Deployer(Deployer):
     def __init__(self, qiniu: Qiniu, lineages: Versions, files: Files) -> None:
         super().__init__(files, lineages, Accounts(), files, Path("/"), lambda text: None)
         client: Any = qiniu
-        self._world = World(files, lineages, Account(client, clock=qiniu.clock), self.backups,
+        self._world = Context(files, lineages, Account(client, clock=qiniu.clock), self.backups,
                             self.say, qiniu.clock, qiniu.sleep, one_by_one)
 
-    def world(self, credentials: str | None, services: Collection[str] = ()) -> World:
+    def context(self, credentials: str | None, services: Collection[str] = ()) -> Context:
         return self._world
 
 

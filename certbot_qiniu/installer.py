@@ -117,8 +117,8 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
             setattr(self.config, self.dest("credentials"),
                     prompts.credentials_path(self.config))
         settings = self._settings
-        world = self._deployer().world(settings.credentials, settings.services)
-        check_listed(world, self._requested_names(), settings.domains)
+        context = self._deployer().context(settings.credentials, settings.services)
+        check_listed(context, self._requested_names(), settings.domains)
 
     def _prepare(self, beside: Partner) -> None:
         """Let a partner refuse, and store the options that it was given under our own name.
@@ -137,8 +137,8 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         from certbot_qiniu.deployment.rehearsal import rehearse
 
         settings = self._settings
-        world = self._deployer(read_only=True).world(settings.credentials, settings.services)
-        lines = rehearse(world, self._requested_names(), settings)
+        context = self._deployer(read_only=True).context(settings.credentials, settings.services)
+        lines = rehearse(context, self._requested_names(), settings)
         display.notify("\n".join(["", "What certbot renew would do at Qiniu:", *lines, ""]))
         self.config_test()
 
@@ -158,8 +158,8 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         from certbot_qiniu.model import san_of
 
         settings = self._settings
-        world = self._deployer().world(settings.credentials, settings.services)
-        domains = world.account.domains()
+        context = self._deployer().context(settings.credentials, settings.services)
+        domains = context.account.domains()
         return [san_of(domain.name) for domain in domains.values() if domain.kind != "test"]
 
     # run, install, enhance ----------------------------------------------------------------------
@@ -255,7 +255,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
 
         deployer, certificate = self._deployer(), self._certificate
         if certificate and certificate.lineage not in self._touched:
-            self._desired = deployer.adopt(
+            self._desired = deployer.deploy(
                 certificate, self._sans, self._settings, self.config.redirect,
                 partial(prompts.to_switch, self.config))
             held = deployer.lift_hold(certificate.lineage)

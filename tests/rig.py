@@ -1,4 +1,4 @@
-"""The client and its world in front of an emulated account, with a clock of their own."""
+"""A client and a context in front of an emulated account, with a clock of their own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import requests
 
-from certbot_qiniu.deployment.context import World
+from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.lineages import Lineages
 from certbot_qiniu.model import Certificate
@@ -38,7 +38,7 @@ def renew(config_dir: Path, name: str, *sans: str, version: int = 1,
 
 
 class Rig:
-    """A world whose calls end in the emulator; time passes only when somebody waits.
+    """A context whose calls end in the emulator; time passes only when somebody waits.
 
     :ivar said: what the user was shown.
     """
@@ -59,8 +59,9 @@ class Rig:
         self.store.folder.mkdir()
         self.memory = self.store.memory
         self.said: list[str] = []
-        self.world = World(self.store, Lineages(config_dir), self.account, config_dir / "backups",
-                           self.said.append, clock=self.clock, sleep=self.wait)
+        self.context = Context(
+            self.store, Lineages(config_dir), self.account, config_dir / "backups",
+            self.said.append, clock=self.clock, sleep=self.wait)
 
     def clock(self) -> float:
         """Seconds since the epoch."""
@@ -76,7 +77,7 @@ class Rig:
         renew(self.config_dir, lineage, *sans,
               version=1 + len(list(archive.glob("fullchain*.pem"))),
               now=dt.datetime.fromtimestamp(self.now, dt.timezone.utc))
-        return self.world.lineages.current(lineage)
+        return self.context.lineages.current(lineage)
 
     def upload(self, certificate: Certificate, name: str = "", **changes: Any) -> str:
         """Let a certificate be at Qiniu, under our name unless told otherwise; its id."""

@@ -53,7 +53,7 @@ class Lineage:
     def checkpoint(self) -> None:
         """Keep the desired state as certbot's reverter does."""
         store = self.rig.store
-        folder = self.rig.world.backups / str(self.rig.now)
+        folder = self.rig.context.backups / str(self.rig.now)
         folder.mkdir(parents=True)
         (folder / "FILEPATHS").write_text(str(store.state_path))
         (folder / "state.json_0").write_bytes(store.state_path.read_bytes())
@@ -77,7 +77,7 @@ def at_qiniu(rig: Rig) -> list[str]:
 def test_nothing_uploaded(rig: Rig) -> None:
     """Without uploads of ours Qiniu is not even asked."""
     rig.renew(LINEAGE, A)
-    assert clean(rig.world, [LINEAGE], 0) == 0
+    assert clean(rig.context, [LINEAGE], 0) == 0
     assert rig.calls() == []
 
 
@@ -85,7 +85,7 @@ def test_hold(rig: Rig) -> None:
     """After a rollback nothing goes before it is settled."""
     lineage = Lineage(rig, 3)
     rig.memory.lineage(LINEAGE).hold = lineage.versions[-1].fingerprint
-    assert clean(rig.world, [LINEAGE], 0) == 0
+    assert clean(rig.context, [LINEAGE], 0) == 0
     assert at_qiniu(rig) == lineage.ids
 
 
@@ -93,11 +93,11 @@ def test_hold(rig: Rig) -> None:
 def test_keep(keep: int, rig: Rig) -> None:
     """The wanted certificate stays, and as many older ones as asked for; the oldest ones go."""
     lineage = Lineage(rig, 4)
-    assert clean(rig.world, [LINEAGE], keep) == max(0, 3 - keep)
+    assert clean(rig.context, [LINEAGE], keep) == max(0, 3 - keep)
     assert at_qiniu(rig) == lineage.ids[-1 - keep:]
     assert list(rig.memory.uploads) == at_qiniu(rig)
     rig.calls()
-    assert clean(rig.world, [LINEAGE], keep) == 0
+    assert clean(rig.context, [LINEAGE], keep) == 0
     assert not [call for call in rig.calls() if call.startswith("DELETE")]
 
 
@@ -106,7 +106,7 @@ def test_rollback_is_possible(rig: Rig) -> None:
     lineage = Lineage(rig, 3)
     lineage.want(lineage.versions[0])
     rig.qiniu.change_domain(A, cert_id=lineage.ids[0])
-    assert clean(rig.world, [LINEAGE], 0) == 2
+    assert clean(rig.context, [LINEAGE], 0) == 2
     assert at_qiniu(rig) == lineage.ids[:1]
 
 
@@ -114,7 +114,7 @@ def test_baseline(rig: Rig) -> None:
     """A certificate of ours that a domain served before we managed it stays for its sake."""
     lineage = Lineage(rig, 2)
     rig.memory.update(B, baseline=Binding("https", lineage.versions[0].fingerprint))
-    assert clean(rig.world, [LINEAGE], 0) == 0
+    assert clean(rig.context, [LINEAGE], 0) == 0
     assert at_qiniu(rig) == lineage.ids
 
 
@@ -123,7 +123,7 @@ def test_stranger(rig: Rig) -> None:
     lineage = Lineage(rig, 2)
     twins = [rig.upload(version) for version in lineage.versions]
     others = [rig.upload(lineage.versions[0], "console")]
-    assert clean(rig.world, [LINEAGE], 0) == 1
+    assert clean(rig.context, [LINEAGE], 0) == 1
     assert at_qiniu(rig) == [lineage.ids[1], *twins, *others]
 
 
@@ -132,7 +132,7 @@ def test_renamed(rig: Rig) -> None:
     lineage = Lineage(rig, 2)
     renamed = rig.upload(lineage.versions[0], "mine now")
     rig.memory.uploads[renamed] = rig.memory.uploads.pop(lineage.ids[0])
-    assert clean(rig.world, [LINEAGE], 0) == 0
+    assert clean(rig.context, [LINEAGE], 0) == 0
     assert renamed in at_qiniu(rig)
     assert list(rig.memory.uploads) == lineage.ids[1:]
 
@@ -140,7 +140,7 @@ def test_renamed(rig: Rig) -> None:
 def test_other_lineage(rig: Rig) -> None:
     """Certificates of lineages that are not concerned stay."""
     lineage, other = Lineage(rig, 2), Lineage(rig, 2, "other", B)
-    assert clean(rig.world, [LINEAGE], 0) == 1
+    assert clean(rig.context, [LINEAGE], 0) == 1
     assert at_qiniu(rig) == [lineage.ids[1], *other.ids]
 
 
@@ -149,8 +149,8 @@ def test_seen_or_sent(rig: Rig) -> None:
     lineage = Lineage(rig, 3)
     rig.memory.update(A, seen=Domain(A, protocol="https", cert_id=lineage.ids[0]))
     rig.memory.update(B, sent=Sent(Binding("https", "", lineage.ids[1], True, True), rig.now))
-    assert bound_ids(rig.world) >= set(lineage.ids[:2])
-    assert clean(rig.world, [LINEAGE], 0) == 0
+    assert bound_ids(rig.context) >= set(lineage.ids[:2])
+    assert clean(rig.context, [LINEAGE], 0) == 0
     assert at_qiniu(rig) == lineage.ids
     assert not [call for call in rig.calls() if "certId" in call or "DELETE" in call]
 
@@ -161,7 +161,7 @@ def test_used_by_somebody(ignore_cert_filter: bool, rig: Rig) -> None:
     lineage = Lineage(rig, 2)
     rig.qiniu.add_domain(B, protocol="https", cert_id=lineage.ids[0])
     rig.qiniu.switches.ignore_cert_filter = ignore_cert_filter
-    assert clean(rig.world, [LINEAGE], 0) == 0
+    assert clean(rig.context, [LINEAGE], 0) == 0
     assert at_qiniu(rig) == lineage.ids
     assert not [call for call in rig.calls() if call.startswith("DELETE")]
     assert set(rig.memory.uploads) == set(lineage.ids), "it is looked at again"
@@ -172,7 +172,7 @@ def test_doubt(rig: Rig) -> None:
     lineage = Lineage(rig, 2)
     rig.qiniu.switches.ignore_cert_filter = True
     rig.refuse(f"/domain/{A}")
-    assert clean(rig.world, [LINEAGE], 0) == 0
+    assert clean(rig.context, [LINEAGE], 0) == 0
     assert at_qiniu(rig) == lineage.ids
 
 
@@ -182,7 +182,7 @@ def test_in_use(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     rig.qiniu.add_bucket("bucket")
     rig.qiniu.add_source_domain("s.example.com", "bucket", lineage.ids[0])
     with caplog.at_level(logging.WARNING):
-        assert clean(rig.world, [LINEAGE], 0) == 0
+        assert clean(rig.context, [LINEAGE], 0) == 0
     assert caplog.records == []
     assert set(rig.memory.uploads) == set(lineage.ids)
 
@@ -195,7 +195,7 @@ def test_no_filter(rig: Rig) -> None:
     lineage = Lineage(rig, 2)
     rig.qiniu.add_domain(B)
     rig.qiniu.switches.ignore_cert_filter = True
-    assert clean(rig.world, [LINEAGE], 0) == 1
+    assert clean(rig.context, [LINEAGE], 0) == 1
     assert at_qiniu(rig) == lineage.ids[1:]
     assert f"GET /domain/{B}" not in rig.calls()
 
@@ -206,7 +206,7 @@ def test_extra_copies(rig: Rig) -> None:
     extra = [lineage.upload(lineage.versions[0]) for _ in range(2)]
     rig.qiniu.change_domain(A, cert_id=extra[0])
     rig.memory.update(A, seen=rig.client.get_domain(A))
-    assert clean(rig.world, [LINEAGE], 0) == 2
+    assert clean(rig.context, [LINEAGE], 0) == 2
     assert at_qiniu(rig) == extra[:1]
 
 
@@ -214,7 +214,7 @@ def test_gone(rig: Rig) -> None:
     """What somebody has deleted at Qiniu is forgotten, on the disk as well."""
     lineage = Lineage(rig, 2)
     rig.client.delete_certificate(lineage.ids[0])
-    assert clean(rig.world, [LINEAGE], 0) == 0
+    assert clean(rig.context, [LINEAGE], 0) == 0
     later = Store(rig.store.folder)
     later.load()
     assert list(later.memory.uploads) == lineage.ids[1:]
@@ -226,7 +226,7 @@ def test_deleted_lineage(rig: Rig) -> None:
     lineage.checkpoint()
     rig.store.write_state({})
     rig.qiniu.change_domain(A, protocol="http", cert_id="")
-    assert clean(rig.world, [LINEAGE], 1) == 2
+    assert clean(rig.context, [LINEAGE], 1) == 2
     assert at_qiniu(rig) == lineage.ids[2:]
 
 
@@ -237,11 +237,11 @@ def test_failure(match: str, rig: Rig, caplog: pytest.LogCaptureFixture) -> None
     other = Lineage(rig, 2, "other", B)
     rig.refuse(match)
     with caplog.at_level(logging.WARNING):
-        assert clean(rig.world, [LINEAGE, "other"], 0) == 1
+        assert clean(rig.context, [LINEAGE, "other"], 0) == 1
     [record] = caplog.records
     assert f"Old certificates of {LINEAGE} stay at Qiniu for now" in record.getMessage()
     assert other.ids[0] not in at_qiniu(rig)
-    assert clean(rig.world, [LINEAGE, "other"], 0) == 1, "the next run gets there"
+    assert clean(rig.context, [LINEAGE, "other"], 0) == 1, "the next run gets there"
 
 
 def test_state_not_written(rig: Rig, monkeypatch: pytest.MonkeyPatch,
@@ -254,7 +254,7 @@ def test_state_not_written(rig: Rig, monkeypatch: pytest.MonkeyPatch,
 
     monkeypatch.setattr(rig.store, "write_memory", refuse)
     with caplog.at_level(logging.WARNING):
-        clean(rig.world, [LINEAGE], 0)
+        clean(rig.context, [LINEAGE], 0)
     assert "no room" in caplog.text
 
 
@@ -278,7 +278,7 @@ def test_clean_is_safe(copies: list[int], served: list[int], keep: int, stranger
         for number, cert_id in enumerate(sorted(used)):
             rig.qiniu.add_domain(f"d{number}.example.com", protocol="https", cert_id=cert_id)
         needed = {version.fingerprint for version in lineage.versions[2 - keep:]}
-        clean(rig.world, [LINEAGE], keep)
+        clean(rig.context, [LINEAGE], keep)
         left = {certificate.cert_id: certificate.fingerprint
                 for certificate in rig.qiniu.certificates()}
         assert used | theirs <= set(left)
@@ -291,14 +291,14 @@ def test_clean_is_safe(copies: list[int], served: list[int], keep: int, stranger
 def test_unneeded_asks_nobody(rig: Rig) -> None:
     """What is unneeded is known without any call."""
     lineage = Lineage(rig, 3)
-    assert unneeded(rig.world, LINEAGE, 1) == lineage.ids[:1]
-    assert unneeded(rig.world, "other", 1) == []
+    assert unneeded(rig.context, LINEAGE, 1) == lineage.ids[:1]
+    assert unneeded(rig.context, "other", 1) == []
     assert rig.calls() == []
 
 
 def test_cost(rig: Rig) -> None:
     """A clean-up costs one list of certificates, and two calls for each one that goes."""
     lineage = Lineage(rig, 3)
-    clean(rig.world, [LINEAGE], 0)
+    clean(rig.context, [LINEAGE], 0)
     deletions = sorted(f"DELETE /sslcert/{cert_id}" for cert_id in lineage.ids[:2])
     assert rig.calls() == sorted([*deletions, *[DOMAIN_LIST] * 2, LIST])

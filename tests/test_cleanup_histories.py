@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from certbot_qiniu import errors
-from certbot_qiniu.deployment.context import World
+from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.deployer import Deployer
 from certbot_qiniu.deployment.reconcile import Options, Outcome
 from certbot_qiniu.deployment.store import Store
@@ -100,9 +100,9 @@ class InVirtualTime(Deployer):
 
     cloud: Cloud
 
-    def world(self, *arguments: Any) -> World:
+    def context(self, *arguments: Any) -> Context:
         clock = self.cloud.clock
-        return replace(super().world(*arguments), clock=clock.time, sleep=clock.sleep,
+        return replace(super().context(*arguments), clock=clock.time, sleep=clock.sleep,
                        parallel=lambda function, items: [_caught(function, i) for i in items])
 
 
@@ -286,7 +286,7 @@ class Histories(RuleBasedStateMachine):
         deployer, chosen = self.process(), self.options(lineage)
         held = deployer.lift_hold(lineage)
         try:
-            desired = deployer.adopt(deployer.lineages.current(lineage), SANS[lineage], chosen,
+            desired = deployer.deploy(deployer.lineages.current(lineage), SANS[lineage], chosen,
                                      None, lambda names: names)
             deployer.commit(desired, "install")
             problems = self.settle(deployer, lineage, wait=True, takeover=True).problems

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from certbot_qiniu import errors
-from certbot_qiniu.deployment.certificates import adopt_copies, recognise, strangers
+from certbot_qiniu.deployment.certificates import recognise, remember_copies, strangers
 from certbot_qiniu.deployment.choose import check_listed, discover, remember_baselines
 from certbot_qiniu.deployment.context import in_parallel
 from certbot_qiniu.deployment.observe import observe, read_details
@@ -108,11 +108,11 @@ def test_discover(rig: Rig) -> None:
     rig.qiniu.add_domain(A)
     rig.qiniu.add_domain(B, protocol="https")
     rig.qiniu.add_domain(C, state="frozen", freeze_type="ICP")
-    found = discover(rig.world, SANS, None, LINEAGE)
+    found = discover(rig.context, SANS, None, LINEAGE)
     assert found == Selection(("b.example.com", "example.com"),
                               ((C, "is frozen at Qiniu (ICP)"),), (A,))
     assert rig.calls() == [LIST, *read(B, "example.com")]
-    assert discover(rig.world, SANS, None, LINEAGE) == found
+    assert discover(rig.context, SANS, None, LINEAGE) == found
     assert rig.calls() == []
 
 
@@ -121,7 +121,7 @@ def test_discover_managed(rig: Rig, certificate: Certificate) -> None:
     rig.qiniu.add_domain(A)
     rig.qiniu.add_domain(B, protocol="https")
     manage(rig, A, B)
-    assert discover(rig.world, SANS, None, LINEAGE) == Selection((A, B))
+    assert discover(rig.context, SANS, None, LINEAGE) == Selection((A, B))
     assert rig.calls() == [LIST]
 
 
@@ -129,12 +129,12 @@ def test_discover_managed_by_another(rig: Rig, certificate: Certificate) -> None
     """Domains of another lineage stay with it while certbot has it."""
     rig.qiniu.add_domain(A, protocol="https")
     manage(rig, A, lineage="other")
-    assert discover(rig.world, SANS, None, LINEAGE) == Selection((A,))
+    assert discover(rig.context, SANS, None, LINEAGE) == Selection((A,))
     rig.renew("other", A)
-    assert discover(rig.world, SANS, None, LINEAGE).left_out == (
+    assert discover(rig.context, SANS, None, LINEAGE).left_out == (
         (A, "is managed by the lineage other"),)
-    assert discover(rig.world, SANS, [A], LINEAGE).chosen == ()
-    assert discover(rig.world, SANS, [A], LINEAGE, takeover=True) == Selection((A,))
+    assert discover(rig.context, SANS, [A], LINEAGE).chosen == ()
+    assert discover(rig.context, SANS, [A], LINEAGE, takeover=True) == Selection((A,))
 
 
 @pytest.mark.parametrize("days", [1, 91], ids=["valid", "expired"])
@@ -143,7 +143,7 @@ def test_discover_bought(days: int, rig: Rig, certificate: Certificate) -> None:
     rig.qiniu.add_domain(A, protocol="https",
                          cert_id=rig.upload(certificate, "bought", order_id="1"))
     rig.wait(days * DAY)
-    found = discover(rig.world, SANS, None, LINEAGE)
+    found = discover(rig.context, SANS, None, LINEAGE)
     assert found.chosen == ((A,) if days > 90 else ())
     assert bool(found.left_out) == (days < 90)
     assert rig.calls() == [LIST, *read(A), CERTIFICATES]
@@ -155,22 +155,22 @@ def test_discover_foreign(days: int, rig: Rig, certificate: Certificate) -> None
     theirs = rig.upload(certificate, "certbot_example.com_0123456789ab")
     rig.qiniu.add_domain(A, protocol="https", cert_id=theirs)
     rig.wait(days * DAY)
-    found = discover(rig.world, SANS, None, LINEAGE)
+    found = discover(rig.context, SANS, None, LINEAGE)
     assert found.chosen == ((A,) if days > 90 else ())
-    assert discover(rig.world, SANS, None, LINEAGE, takeover=True) == Selection((A,))
+    assert discover(rig.context, SANS, None, LINEAGE, takeover=True) == Selection((A,))
 
 
 def test_discover_own(rig: Rig, certificate: Certificate) -> None:
     """A domain that serves one of our uploads is chosen without a look at the certificates."""
     rig.qiniu.add_domain(A, protocol="https", cert_id=uploaded(rig, certificate))
-    assert discover(rig.world, SANS, None, LINEAGE) == Selection((A,))
+    assert discover(rig.context, SANS, None, LINEAGE) == Selection((A,))
     assert rig.calls() == [LIST, *read(A)]
 
 
 def test_discover_after_a_loss(rig: Rig, certificate: Certificate) -> None:
     """Who has lost the memory is no stranger to himself: what is in the archive is ours."""
     rig.qiniu.add_domain(A, protocol="https", cert_id=rig.upload(certificate))
-    assert discover(rig.world, SANS, None, LINEAGE) == Selection((A,))
+    assert discover(rig.context, SANS, None, LINEAGE) == Selection((A,))
 
 
 @pytest.mark.parametrize("explicit", [None, [A, B]], ids=["auto", "listed"])
@@ -179,7 +179,7 @@ def test_discover_unreadable(explicit: list[str] | None, rig: Rig) -> None:
     rig.qiniu.add_domain(A, protocol="https")
     rig.qiniu.add_domain(B, protocol="https")
     rig.refuse(f"/domain/{A}")
-    found = discover(rig.world, SANS, explicit, LINEAGE)
+    found = discover(rig.context, SANS, explicit, LINEAGE)
     assert found.chosen == (B,)
     [problem] = found.problems
     assert A in problem
@@ -192,7 +192,7 @@ def test_discover_without_a_list(match: str, rig: Rig, certificate: Certificate)
     rig.qiniu.add_domain(A, protocol="https", cert_id=rig.upload(certificate, "console"))
     rig.refuse(match)
     with pytest.raises(errors.ApiError):
-        discover(rig.world, SANS, None, LINEAGE)
+        discover(rig.context, SANS, None, LINEAGE)
 
 
 def test_discover_listed(rig: Rig) -> None:
@@ -200,7 +200,7 @@ def test_discover_listed(rig: Rig) -> None:
     rig.account.domains()
     rig.qiniu.add_domain(A)
     rig.calls()
-    found = discover(rig.world, SANS, [A, B], LINEAGE)
+    found = discover(rig.context, SANS, [A, B], LINEAGE)
     assert found.chosen == (A,)
     assert [problem.partition(" ")[0] for problem in found.problems] == [B]
     assert rig.calls().count(f"GET /domain/{B}") == 1
@@ -214,24 +214,24 @@ def test_check_listed(rig: Rig) -> None:
     rig.qiniu.add_domain(A)
     rig.qiniu.add_domain("example.net")
     for names, explicit in (SANS, None), ((), [B]), (SANS, [A]):
-        check_listed(rig.world, names, explicit)
+        check_listed(rig.context, names, explicit)
     assert rig.calls() == [LIST]
     with pytest.raises(errors.UsageError, match=r"^b\.example\.com is no .*; example\.net is not"):
-        check_listed(rig.world, SANS, [A, B, "example.net"])
+        check_listed(rig.context, SANS, [A, B, "example.net"])
 
 
 def test_check_listed_new(rig: Rig) -> None:
     """A domain that was added a moment ago is not taken for a mistake."""
     rig.account.domains()
     rig.qiniu.add_domain(A)
-    check_listed(rig.world, SANS, [A])
+    check_listed(rig.context, SANS, [A])
 
 
 def test_check_listed_without_access(rig: Rig) -> None:
     """An account that refuses us is an error before anything else."""
     rig.refuse("/domain", 401000)
     with pytest.raises(errors.Refused):
-        check_listed(rig.world, (), None)
+        check_listed(rig.context, (), None)
 
 
 # Baselines
@@ -243,7 +243,7 @@ def test_baselines(rig: Rig, certificate: Certificate) -> None:
     bought = rig.upload(certificate, "bought")
     rig.qiniu.add_domain(B, protocol="https", cert_id=bought, force_https=True)
     rig.qiniu.add_domain(C, protocol="https", cert_id=uploaded(rig, certificate), http2=True)
-    assert remember_baselines(rig.world, [A, B, C, "gone.example.com"], LINEAGE) == {}
+    assert remember_baselines(rig.context, [A, B, C, "gone.example.com"], LINEAGE) == {}
     expected = {A: Binding("http"), B: Binding("https", "", bought, True, False),
                 C: Binding("https", certificate.fingerprint, "", False, True)}
     later = Store(rig.store.folder)
@@ -253,7 +253,7 @@ def test_baselines(rig: Rig, certificate: Certificate) -> None:
     rig.calls()
     rig.wait(1)
     rig.qiniu.change_domain(A, protocol="https", cert_id=bought)
-    assert remember_baselines(rig.world, [A, B, C], LINEAGE) == {}
+    assert remember_baselines(rig.context, [A, B, C], LINEAGE) == {}
     assert rig.calls() == []
     assert rig.memory.domains[A].baseline == Binding("http")
 
@@ -263,7 +263,7 @@ def test_baseline_unreadable(rig: Rig) -> None:
     rig.qiniu.add_domain(A)
     rig.qiniu.add_domain(B)
     rig.refuse(f"/domain/{A}")
-    assert list(remember_baselines(rig.world, [A, B], LINEAGE)) == [A]
+    assert list(remember_baselines(rig.context, [A, B], LINEAGE)) == [A]
     assert A not in rig.memory.domains
     assert rig.memory.domains[B].baseline == Binding("http")
 
@@ -277,7 +277,7 @@ def test_baseline_not_written(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(rig.store, "write_memory", refuse)
     with pytest.raises(errors.StateError):
-        remember_baselines(rig.world, [A], LINEAGE)
+        remember_baselines(rig.context, [A], LINEAGE)
 
 
 # Reading
@@ -291,7 +291,7 @@ def test_read_details(rig: Rig) -> None:
     def details() -> list[str]:
         rig.account.domains(refresh=True)
         rig.calls()
-        found, failures = read_details(rig.world, names, rig.account.domains())
+        found, failures = read_details(rig.context, names, rig.account.domains())
         assert failures == {}
         assert found["gone.example.com"] is None
         assert found[A] == rig.client.get_domain(A)
@@ -314,10 +314,10 @@ def test_read_details(rig: Rig) -> None:
 def test_read_details_keeps_what_the_list_knows(rig: Rig) -> None:
     """What the list says of a domain is newer than what is remembered of it."""
     rig.qiniu.add_domain(A, state_reason="old")
-    read_details(rig.world, [A], rig.account.domains())
+    read_details(rig.context, [A], rig.account.domains())
     listed = {A: replace(rig.account.domains()[A], operable=False, operation="x",
                          state_reason="new")}
-    found, _ = read_details(rig.world, [A], listed)
+    found, _ = read_details(rig.context, [A], listed)
     assert found[A] == replace(listed[A], detailed=True, hsts=False)
 
 
@@ -326,7 +326,7 @@ def test_read_details_keeps_what_the_list_knows(rig: Rig) -> None:
 
 def sent(rig: Rig, name: str, cert_id: str, *, since: float = 0) -> Sent:
     """Let us have sent a certificate to a domain that we had read before."""
-    read_details(rig.world, [name], rig.account.domains(refresh=True))
+    read_details(rig.context, [name], rig.account.domains(refresh=True))
     rig.wait(1)
     change = Sent(Binding("https", "", cert_id, False, True), rig.now)
     rig.memory.update(name, sent=change, processing_since=since)
@@ -336,7 +336,7 @@ def sent(rig: Rig, name: str, cert_id: str, *, since: float = 0) -> Sent:
 def observed(rig: Rig, *names: str) -> dict[str, str]:
     """The states of domains after an observation without failures."""
     rig.calls()
-    found, failures = observe(rig.world, names, refresh=True)
+    found, failures = observe(rig.context, names, refresh=True)
     assert failures == {}
     return {name: domain.state for name, domain in found.items()}
 
@@ -425,7 +425,7 @@ def test_observe_many(count: int, calls: list[str], rig: Rig, certificate: Certi
     names = [f"d{number}.example.com" for number in range(count)]
     cert_id = publish(rig, certificate, names)
     rig.calls()
-    found, failures = observe(rig.world, names, refresh=True)
+    found, failures = observe(rig.context, names, refresh=True)
     assert rig.calls() == calls
     assert failures == {}
     for name in names:
@@ -475,7 +475,7 @@ def test_observe_failures(rig: Rig) -> None:
     for name in (A, B):
         rig.qiniu.add_domain(name)
     rig.refuse(f"/domain/{A}")
-    found, failures = observe(rig.world, [A, B, "gone.example.com"], refresh=False)
+    found, failures = observe(rig.context, [A, B, "gone.example.com"], refresh=False)
     assert list(found) == [B]
     assert list(failures) == [A]
     assert isinstance(failures[A], errors.Refused)
@@ -486,7 +486,7 @@ def test_observe_notes(rig: Rig) -> None:
     rig.qiniu.add_domain(A)
     rig.account.domains()
     rig.qiniu.change_domain(A, state="failed", operation="sslize")
-    observe(rig.world, [A], refresh=False)
+    observe(rig.context, [A], refresh=False)
     listed = rig.account.domains()[A]
     assert (listed.state, listed.operation) == ("failed", "sslize")
 
@@ -499,21 +499,21 @@ def test_strangers(rig: Rig, certificate: Certificate) -> None:
     ours, theirs = uploaded(rig, certificate), rig.upload(certificate)
     others = [rig.upload(certificate, name) for name in ("console", "certbot_x_0123456789AB")]
     asked = {ours, theirs, *others, "0123456789abcdef"}
-    assert set(strangers(rig.world, asked)) == {theirs}
+    assert set(strangers(rig.context, asked)) == {theirs}
     rig.wait(91 * DAY)
-    assert strangers(rig.world, asked) == {}
+    assert strangers(rig.context, asked) == {}
 
 
 def test_strangers_cost(rig: Rig, certificate: Certificate) -> None:
     """The certificates are listed only for ids that nobody knows, and again for newer ones."""
     ours = uploaded(rig, certificate)
-    assert strangers(rig.world, {ours}) == {}
+    assert strangers(rig.context, {ours}) == {}
     assert rig.calls() == []
     first = rig.upload(certificate)
-    assert set(strangers(rig.world, {first, ours})) == {first}
+    assert set(strangers(rig.context, {first, ours})) == {first}
     assert rig.calls() == [CERTIFICATES]
     second = rig.upload(certificate)
-    assert set(strangers(rig.world, {first, second})) == {first, second}
+    assert set(strangers(rig.context, {first, second})) == {first, second}
     assert rig.calls() == [CERTIFICATES]
 
 
@@ -523,12 +523,12 @@ def test_recognise(rig: Rig) -> None:
     ids = [rig.upload(version) for version in versions]
     rig.upload(rig.renew("other", A))
     wanted = [Managed(A, "cdn", LINEAGE, Binding("https", versions[1].fingerprint))]
-    assert recognise(rig.world, wanted) == {}
+    assert recognise(rig.context, wanted) == {}
     assert rig.memory.uploads == {
         cert_id: Upload(version.fingerprint, LINEAGE)
         for cert_id, version in zip(ids, versions, strict=True)}
     rig.calls()
-    assert recognise(rig.world, wanted) == {}
+    assert recognise(rig.context, wanted) == {}
     assert rig.calls() == []
 
 
@@ -537,7 +537,7 @@ def test_recognise_nothing(rig: Rig, certificate: Certificate) -> None:
     uploaded(rig, certificate)
     wanted = [Managed(A, "cdn", LINEAGE, Binding("https", certificate.fingerprint)),
               Managed(B, "cdn", LINEAGE, Binding("https", "", "bought"))]
-    assert recognise(rig.world, wanted) == {}
+    assert recognise(rig.context, wanted) == {}
     assert rig.calls() == []
 
 
@@ -545,7 +545,7 @@ def test_recognise_unreachable(rig: Rig, certificate: Certificate) -> None:
     """That the certificates cannot be listed is told for each one that was looked for."""
     wanted = [Managed(A, "cdn", LINEAGE, Binding("https", certificate.fingerprint))]
     rig.refuse("/sslcert")
-    failures = recognise(rig.world, wanted)
+    failures = recognise(rig.context, wanted)
     assert list(failures) == [certificate.fingerprint]
     assert rig.memory.uploads == {}
 
@@ -555,18 +555,18 @@ def test_namesakes(rig: Rig) -> None:
     certificate = rig.renew(LINEAGE, *SANS)
     stranger = rig.renew("other", "example.com")
     rig.upload(stranger, certificate.remote_name)
-    adopt_copies(rig.world, LINEAGE)
+    remember_copies(rig.context, LINEAGE)
     assert rig.memory.uploads == {}
     cert_id = rig.upload(certificate)
     rig.account.certificates(refresh=True)
-    adopt_copies(rig.world, LINEAGE)
+    remember_copies(rig.context, LINEAGE)
     assert list(rig.memory.uploads) == [cert_id]
 
 
 def test_record_of_a_stranger(rig: Rig) -> None:
     """Reading a domain does not make us manage it."""
     rig.qiniu.add_domain(A)
-    discover(rig.world, [A], None, LINEAGE)
+    discover(rig.context, [A], None, LINEAGE)
     remembered = rig.memory.domains[A]
     assert remembered == Record(seen=remembered.seen, seen_at=rig.now)
 

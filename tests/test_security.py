@@ -24,7 +24,7 @@ import pytest
 import requests
 
 from certbot_qiniu import errors
-from certbot_qiniu.deployment.certificates import adopt_copies, clean
+from certbot_qiniu.deployment.certificates import clean, remember_copies
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.model import Certificate
 from certbot_qiniu.options import OPTIONS, Credentials
@@ -405,8 +405,8 @@ def test_s16_a_name_proves_nothing(rig: Rig, certificate: Certificate) -> None:
     for name in (certificate.remote_name, "certbot_example.com_0123456789ab"):
         rig.upload(twin, name=name)
     held = rig.qiniu.certificates()
-    adopt_copies(rig.world, LINEAGE)
-    assert 0 == clean(rig.world, [LINEAGE], 0)
+    remember_copies(rig.context, LINEAGE)
+    assert 0 == clean(rig.context, [LINEAGE], 0)
     assert held == rig.qiniu.certificates()
 
 

@@ -13,7 +13,7 @@ from certbot import util
 from certbot.configuration import NamespaceConfig
 
 from certbot_qiniu import errors
-from certbot_qiniu.deployment.certificates import adopt_copies, clean
+from certbot_qiniu.deployment.certificates import clean, remember_copies
 from certbot_qiniu.deployment.deployer import Deployer, NoCheckpoints
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.installer import Installer
@@ -92,7 +92,7 @@ def prune(config: Any, renewals: Iterable[Renewal], say: Callable[[str], None]) 
                         Path(config.backup_dir), say)
     deleted = 0
     for renewal in renewals:
-        world = deployer.world(deployer.credentials_of(renewal.lineage, renewal.settings))
-        adopt_copies(world, renewal.lineage)
-        deleted += clean(world, [renewal.lineage], renewal.settings.keep_certificates)
+        context = deployer.context(deployer.credentials_of(renewal.lineage, renewal.settings))
+        remember_copies(context, renewal.lineage)
+        deleted += clean(context, [renewal.lineage], renewal.settings.keep_certificates)
     return deleted

@@ -13,8 +13,8 @@ from typing import Any
 
 from certbot_qiniu import errors
 from certbot_qiniu.command.health import AccountFacts, Finding, Inspection, Level, LineageFacts
-from certbot_qiniu.deployment.certificates import adopt_copies, unneeded
-from certbot_qiniu.deployment.context import World
+from certbot_qiniu.deployment.certificates import remember_copies, unneeded
+from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.deployer import Deployer, read_only
 from certbot_qiniu.deployment.observe import read_details
 from certbot_qiniu.deployment.planning.decision import Verb
@@ -67,41 +67,41 @@ class _Survey:
         deployer, settings = self.deployer, renewal.settings
         credentials = deployer.credentials_of(name, settings) or ""
         try:
-            world = deployer.world(credentials)
+            context = deployer.context(credentials)
         except errors.UsageError as error:
             self.findings.append(Finding(Level.ATTENTION, name, "Credentials", str(error)))
             return
-        self.clock = world.clock
-        account = self.account(world, credentials)
+        self.clock = context.clock
+        account = self.account(context, credentials)
         if account is None:
             return
         try:
-            facts = self.examine(world, account.name, name, renewal)
+            facts = self.examine(context, account.name, name, renewal)
         except errors.QiniuError as error:
             self.problem(name, error)
             return
         self.lineages.append(facts)
 
-    def examine(self, world: World, account: str, name: str, renewal: Renewal) -> LineageFacts:
+    def examine(self, context: Context, account: str, name: str, renewal: Renewal) -> LineageFacts:
         """Go through a renewal of *name*, up to the point where something would be sent.
 
         :raises errors.QiniuError: when that is not possible.
         """
         settings, memory = renewal.settings, self.memory
-        certificate = world.lineages.current(name)
-        adopt_copies(world, name)
-        superseded = unneeded(world, name, settings.keep_certificates)
+        certificate = context.lineages.current(name)
+        remember_copies(context, name)
+        superseded = unneeded(context, name, settings.keep_certificates)
         if renewal.is_ours:
             self.findings += [Finding(Level.ATTENTION, name, "Domains", problem)
                               for problem in self.deployer.converge(name, settings)]
-        seen = look(world, [name], Options(explicit=settings.domains or ()))
+        seen = look(context, [name], Options(explicit=settings.domains or ()))
         for error in seen.unrecognised.values():
             self.problem(name, error)
         self.unread.update({domain: str(error) for domain, error in seen.failures.items()})
         wanted = {action.binding.fingerprint for action in seen.actions
                   if action.verb is Verb.BIND and action.binding} - {""}
         server = settings.partner or ("" if settings.skip_nginx else "nginx")
-        versions = {one.fingerprint: one.remote_name for one in world.lineages.versions(name)}
+        versions = {one.fingerprint: one.remote_name for one in context.lineages.versions(name)}
         return LineageFacts(
             name, account, certificate, renewal.is_ours,
             held=memory.lineage(name).hold == certificate.fingerprint,
@@ -111,29 +111,29 @@ class _Survey:
             superseded=tuple(superseded),
             reload=server if memory.lineage(name).nginx != certificate.fingerprint else "")
 
-    def account(self, world: World, credentials: str) -> AccountFacts | None:
+    def account(self, context: Context, credentials: str) -> AccountFacts | None:
         """Look at an account, once; None where that is not possible."""
-        key = world.account.client.account
+        key = context.account.client.account
         if key not in self.accounts:
             try:
-                self.accounts[key] = self.holdings(world, credentials)
+                self.accounts[key] = self.holdings(context, credentials)
             except errors.ApiError as error:
                 self.accounts[key] = None
                 self.problem(credentials, error)
         return self.accounts[key]
 
-    def holdings(self, world: World, credentials: str) -> AccountFacts:
+    def holdings(self, context: Context, credentials: str) -> AccountFacts:
         """An account's certificates, and its domains, in detail where they may have some.
 
         :raises errors.ApiError: when a list cannot be had.
         """
-        listed = dict(world.account.domains())
+        listed = dict(context.account.domains())
         names = [name for name, domain in listed.items()
                  if domain.protocol == "https" or domain.state == "processing"]
-        details, failures = read_details(world, names, listed)
+        details, failures = read_details(context, names, listed)
         self.unread.update({name: str(error) for name, error in failures.items()})
         listed.update({name: domain for name, domain in details.items() if domain})
-        return AccountFacts(credentials, listed, dict(world.account.certificates()))
+        return AccountFacts(credentials, listed, dict(context.account.certificates()))
 
     def problem(self, subject: str, error: errors.QiniuError) -> None:
         """Note that *subject* could not be looked at."""

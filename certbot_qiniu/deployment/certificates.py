@@ -10,7 +10,7 @@ import logging
 from collections.abc import Collection, Iterable
 
 from certbot_qiniu import errors
-from certbot_qiniu.deployment.context import World
+from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.observe import read_details
 from certbot_qiniu.deployment.planning.supersession import kept_fingerprints, superseded
 from certbot_qiniu.deployment.state import Managed, Upload
@@ -23,7 +23,7 @@ from certbot_qiniu.model import (
 logger = logging.getLogger(__name__)
 
 
-def clean(world: World, scope: Collection[str], keep: int) -> int:
+def clean(context: Context, scope: Collection[str], keep: int) -> int:
     """Delete what the lineages in *scope* uploaded and nothing needs any more.
 
     A failure is a warning and no more: the next run tries again.
@@ -33,107 +33,107 @@ def clean(world: World, scope: Collection[str], keep: int) -> int:
     """
     deleted = 0
     for lineage in sorted(scope):
-        if world.memory.lineage(lineage).hold:
+        if context.memory.lineage(lineage).hold:
             continue  # after a rollback nothing is thrown away until it is settled
         try:
-            deleted += _clean_lineage(world, lineage, keep)
+            deleted += _clean_lineage(context, lineage, keep)
         except errors.QiniuError as error:
             logger.warning("Old certificates of %s stay at Qiniu for now: %s", lineage, error)
     return deleted
 
 
-def unneeded(world: World, lineage: str, keep: int) -> list[str]:
+def unneeded(context: Context, lineage: str, keep: int) -> list[str]:
     """The ids of *lineage*'s certificates at Qiniu that nothing here needs, without any call."""
-    memory = world.memory
+    memory = context.memory
     ours = {cert_id: upload.fingerprint for cert_id, upload in sorted(memory.uploads.items())
             if upload.lineage == lineage}
-    bound = bound_ids(world)
+    bound = bound_ids(context)
     needed = {record.baseline.fingerprint for record in memory.domains.values()
               if record.baseline}
-    needed |= kept_fingerprints(world.store.state, (), lineage, 0)
+    needed |= kept_fingerprints(context.store.state, (), lineage, 0)
     if not superseded(ours, needed, bound):
         return []  # without reading years of checkpoints
-    needed |= kept_fingerprints(world.store.state, world.store.checkpointed(world.backups),
+    needed |= kept_fingerprints(context.store.state, context.store.checkpointed(context.backups),
                                 lineage, keep)
     return superseded(ours, needed, bound)
 
 
-def bound_ids(world: World) -> set[str]:
+def bound_ids(context: Context) -> set[str]:
     """The ids that a domain of ours was last seen to serve, or that some domain was sent.
 
     What other domains were once seen to serve may be long past: of them :func:`_used` asks Qiniu.
     """
-    records = world.memory.domains
+    records = context.memory.domains
     ours = [record for name, record in records.items()
-            if name in world.store.state or record.baseline]
+            if name in context.store.state or record.baseline]
     return ({record.seen.cert_id for record in ours if record.seen}
             | {record.sent.binding.cert_id for record in records.values() if record.sent})
 
 
-def _clean_lineage(world: World, lineage: str, keep: int) -> int:
-    memory, deleted = world.memory, 0
-    for cert_id in unneeded(world, lineage, keep):
-        certificate = world.account.certificates().get(cert_id)
+def _clean_lineage(context: Context, lineage: str, keep: int) -> int:
+    memory, deleted = context.memory, 0
+    for cert_id in unneeded(context, lineage, keep):
+        certificate = context.account.certificates().get(cert_id)
         name = certificate_name(lineage, memory.uploads[cert_id].fingerprint)
         if certificate is None or certificate.name != name:
             memory.uploads.pop(cert_id)  # gone, or renamed by somebody: then it is theirs
-        elif cert_id in bound_ids(world) or _used(world, certificate):
+        elif cert_id in bound_ids(context) or _used(context, certificate):
             logger.debug("Certificate %s is still in use; it stays", name)
-        elif world.account.delete(cert_id):
+        elif context.account.delete(cert_id):
             logger.info("Deleted the superseded certificate %s at Qiniu", name)
             memory.uploads.pop(cert_id)
             deleted += 1
-    world.store.write_memory()
+    context.store.write_memory()
     return deleted
 
 
-def _used(world: World, certificate: RemoteCertificate) -> bool:
+def _used(context: Context, certificate: RemoteCertificate) -> bool:
     """Whether any domain of the account serves *certificate*; doubt counts as yes."""
-    users = world.account.users(certificate)
+    users = context.account.users(certificate)
     if users is None:
         # No list can tell: look at every domain that speaks HTTPS.
-        listed = world.account.domains()
+        listed = context.account.domains()
         names = [name for name, domain in listed.items() if domain.protocol == "https"]
-        details, failures = read_details(world, names, listed)
+        details, failures = read_details(context, names, listed)
         return bool(failures) or any(
             domain and domain.cert_id == certificate.cert_id for domain in details.values())
     return bool(users)
 
 
-def strangers(world: World, cert_ids: Collection[str]) -> dict[str, RemoteCertificate]:
+def strangers(context: Context, cert_ids: Collection[str]) -> dict[str, RemoteCertificate]:
     """Those of *cert_ids*, still valid, that another installation of this plugin uploaded."""
-    unknown = set(cert_ids) - set(world.memory.uploads)
+    unknown = set(cert_ids) - set(context.memory.uploads)
     if not unknown:
         return {}
-    certificates = world.account.certificates()
+    certificates = context.account.certificates()
     if not unknown <= set(certificates):
-        certificates = world.account.certificates(refresh=True)
+        certificates = context.account.certificates(refresh=True)
     found = {}
     for cert_id in unknown & set(certificates):
         item = certificates[cert_id]
-        if parse_certificate_name(item.name) and item.not_after > world.clock():
+        if parse_certificate_name(item.name) and item.not_after > context.clock():
             found[cert_id] = item
     return found
 
 
-def recognise(world: World, wanted: Iterable[Managed]) -> dict[str, errors.QiniuError]:
+def recognise(context: Context, wanted: Iterable[Managed]) -> dict[str, errors.QiniuError]:
     """Find certificates of ours at Qiniu that the memory does not know.
 
     :returns: fingerprint -> error, for those that could not be looked for.
     """
-    memory = world.memory
+    memory = context.memory
     missing = {(entry.lineage, entry.binding.fingerprint) for entry in wanted
                if entry.binding.fingerprint and not memory.uploads_of(entry.binding.fingerprint)}
     failures: dict[str, errors.QiniuError] = {}
     for lineage, fingerprint in missing:
         try:
-            adopt_copies(world, lineage)
+            remember_copies(context, lineage)
         except errors.ApiError as error:
             failures[fingerprint] = error
     return failures
 
 
-def adopt_copies(world: World, lineage: str) -> None:
+def remember_copies(context: Context, lineage: str) -> None:
     """Remember every certificate at Qiniu that is a version of *lineage* in certbot's archive.
 
     One that another program uploaded, such as a deploy hook, serves as well; under its own name it
@@ -141,8 +141,8 @@ def adopt_copies(world: World, lineage: str) -> None:
 
     :raises errors.ApiError: when the list cannot be had.
     """
-    versions = list(world.lineages.versions(lineage))
-    for item in world.account.certificates().values():
+    versions = list(context.lineages.versions(lineage))
+    for item in context.account.certificates().values():
         for certificate in versions:
             if item.is_copy_of(certificate) or item.is_twin_of(certificate):
-                world.memory.uploads[item.cert_id] = Upload(certificate.fingerprint, lineage)
+                context.memory.uploads[item.cert_id] = Upload(certificate.fingerprint, lineage)

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from certbot_qiniu import errors
-from certbot_qiniu.deployment.certificates import adopt_copies, strangers
-from certbot_qiniu.deployment.context import World
+from certbot_qiniu.deployment.certificates import remember_copies, strangers
+from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.observe import read_details
 from certbot_qiniu.deployment.planning.decision import binding_of
 from certbot_qiniu.deployment.planning.selection import Selection, candidates, select
@@ -15,54 +15,54 @@ from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.model import Domain
 
 
-def discover(world: World, names: Collection[str], explicit: Sequence[str] | None, lineage: str, *,
-             takeover: bool = False) -> Selection:
+def discover(context: Context, names: Collection[str], explicit: Sequence[str] | None,
+             lineage: str, *, takeover: bool = False) -> Selection:
     """Choose the domains that a certificate for *names* is to serve.
 
     :raises errors.ApiError: when the account's lists or a candidate cannot be read.
     """
-    listed = dict(world.account.domains())
-    unseen = _look_up(world, explicit or (), listed)
-    state = world.store.state
+    listed = dict(context.account.domains())
+    unseen = _look_up(context, explicit or (), listed)
+    state = context.store.state
     managed = {name for name, entry in state.items() if entry.lineage == lineage}
     fresh = [domain for domain in candidates(listed.values(), names, explicit, managed)
              if domain.name not in managed]
-    details, failures = read_details(world, [domain.name for domain in fresh], listed)
+    details, failures = read_details(context, [domain.name for domain in fresh], listed)
     failures |= unseen
     listed.update({name: domain for name, domain in details.items() if domain})
     taken = set()
     unknown = {domain.cert_id for domain in details.values() if domain and domain.cert_id}
-    if unknown - set(world.memory.uploads) and explicit is None:
-        adopt_copies(world, lineage)  # who has lost the memory is no stranger to himself
-        taken = {cert_id for cert_id, item in world.account.certificates().items()
-                 if item.order_id and item.not_after > world.clock()}
+    if unknown - set(context.memory.uploads) and explicit is None:
+        remember_copies(context, lineage)  # who has lost the memory is no stranger to himself
+        taken = {cert_id for cert_id, item in context.account.certificates().items()
+                 if item.order_id and item.not_after > context.clock()}
     selection = select(
         {name: domain for name, domain in listed.items() if name not in failures}, names,
         [name for name in explicit if name not in failures] if explicit is not None else None,
         lineage=lineage, state=state, bought=taken,
-        foreign=() if takeover else strangers(world, unknown),
-        alive=set(world.lineages.names()), takeover=takeover)
+        foreign=() if takeover else strangers(context, unknown),
+        alive=set(context.lineages.names()), takeover=takeover)
     return replace(selection, problems=(*selection.problems, *map(str, failures.values())))
 
 
-def check_listed(world: World, names: Collection[str], explicit: Sequence[str] | None) -> None:
+def check_listed(context: Context, names: Collection[str], explicit: Sequence[str] | None) -> None:
     """Refuse domains that the user listed and that cannot be served, before anything is issued.
 
     :param names: the SANs that are asked for, none if they are not known yet.
     :raises errors.QiniuError: when the account cannot be used, or a domain not be served.
     """
-    world.memory.listings.clear()  # the user may just have added a domain, and wait for it here
-    domains = dict(world.account.domains())
+    context.memory.listings.clear()  # the user may just have added a domain, and wait for it here
+    domains = dict(context.account.domains())
     if not explicit or not names:
         return
-    unseen = _look_up(world, explicit, domains)
+    unseen = _look_up(context, explicit, domains)
     problems = select(domains, names, [name for name in explicit if name not in unseen],
                       lineage="", state={}).problems
     if problems or unseen:
         raise errors.UsageError("; ".join([*problems, *map(str, unseen.values())]))
 
 
-def _look_up(world: World, names: Iterable[str], listed: dict[str, Domain],
+def _look_up(context: Context, names: Iterable[str], listed: dict[str, Domain],
              ) -> dict[str, errors.QiniuError]:
     """Add to *listed* what it lacks of *names*: a domain added a moment ago may be missing.
 
@@ -72,7 +72,7 @@ def _look_up(world: World, names: Iterable[str], listed: dict[str, Domain],
     for name in names:
         if name not in listed:
             try:
-                domain = world.account.observe(name)
+                domain = context.account.observe(name)
             except errors.ApiError as error:
                 failures[name] = errors.UsageError(
                     f"{name} is in no list of this Qiniu account, as far as it can be seen: "
@@ -83,7 +83,7 @@ def _look_up(world: World, names: Iterable[str], listed: dict[str, Domain],
     return failures
 
 
-def remember_baselines(world: World, names: Iterable[str], lineage: str,
+def remember_baselines(context: Context, names: Iterable[str], lineage: str,
                        ) -> dict[str, errors.QiniuError]:
     """Write down what each domain serves before it is touched for the first time.
 
@@ -91,14 +91,14 @@ def remember_baselines(world: World, names: Iterable[str], lineage: str,
     :raises errors.QiniuError: when the lists cannot be had or the memory not be written.
     """
     fresh = [name for name in names
-             if world.memory.domains.get(name, Record()).baseline is None]
+             if context.memory.domains.get(name, Record()).baseline is None]
     if not fresh:
         return {}
-    details, failures = read_details(world, fresh, world.account.domains())
-    uploads = {cert_id: upload.fingerprint for cert_id, upload in world.memory.uploads.items()}
+    details, failures = read_details(context, fresh, context.account.domains())
+    uploads = {cert_id: upload.fingerprint for cert_id, upload in context.memory.uploads.items()}
     for name, domain in details.items():
         if domain:
-            world.memory.update(name, service=domain.service, lineage=lineage,
+            context.memory.update(name, service=domain.service, lineage=lineage,
                                 baseline=binding_of(domain, uploads))
-    world.store.write_memory()
+    context.store.write_memory()
     return failures

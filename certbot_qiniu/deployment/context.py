@@ -47,7 +47,7 @@ def in_parallel(function: Callable[[T], R], items: Sequence[T]) -> list[R | erro
 
 
 @dataclass(frozen=True)
-class World:
+class Context:
     """Everything outside of the plan, all of it replaceable in a test.
 
     :ivar backups: certbot's folder of finalized checkpoints.

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from certbot_qiniu import errors
 from certbot_qiniu.deployment.choose import discover, remember_baselines
-from certbot_qiniu.deployment.context import World
+from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.planning.selection import Selection, nothing_matched
 from certbot_qiniu.deployment.reconcile import Options, Outcome, reconcile
 from certbot_qiniu.deployment.state import Managed, Record, State
@@ -55,7 +55,7 @@ class Deployer:
     say: Callable[[str], None]
     finalized: int = field(default=0, init=False)
 
-    def world(self, credentials: str | None, services: Collection[str] = ()) -> World:
+    def context(self, credentials: str | None, services: Collection[str] = ()) -> Context:
         """What a reconcile of the account behind *credentials* works with.
 
         :param services: those that matter; by default the usual ones, and all that are in use.
@@ -63,11 +63,11 @@ class Deployer:
         """
         services = services or {*DEFAULT_SERVICES.split(","), *self._services_in_use()}
         account = self.accounts.get(credentials, services)
-        world = World(self.store, self.lineages, account, self.backups, self.say)
+        context = Context(self.store, self.lineages, account, self.backups, self.say)
         notes = account.notes
         notes.listings, notes.told, notes.clock = (
-            world.memory.listings, world.memory.told, world.clock)
-        return world
+            context.memory.listings, context.memory.told, context.clock)
+        return context
 
     def _services_in_use(self, lineage: str = "") -> set[str]:
         """The services of the domains that a lineage manages or is to restore; "": any lineage."""
@@ -88,8 +88,8 @@ class Deployer:
 
     # Changing the desired state -----------------------------------------------------------------
 
-    def adopt(self, certificate: Certificate, sans: Iterable[str], settings: Settings,
-              redirect: bool | None, ask: Callable[[tuple[str, ...]], Iterable[str]]) -> State:
+    def deploy(self, certificate: Certificate, sans: Iterable[str], settings: Settings,
+               redirect: bool | None, ask: Callable[[tuple[str, ...]], Iterable[str]]) -> State:
         """The desired state with *certificate* on all the domains it is for.
 
         :param sans: the SANs that the user asked to deploy.
@@ -98,16 +98,16 @@ class Deployer:
         """
         lineage = certificate.lineage
         self._remember(lineage, settings)
-        world = self.world(settings.credentials, settings.services)
-        selection = discover(world, set(sans), settings.domains, lineage, takeover=True)
-        problems = [*selection.problems, *_unlisted(world, settings)]
+        context = self.context(settings.credentials, settings.services)
+        selection = discover(context, set(sans), settings.domains, lineage, takeover=True)
+        problems = [*selection.problems, *_unlisted(context, settings)]
         if problems:
             raise errors.UsageError("; ".join(problems))
         chosen = {*selection.chosen, *ask(selection.http_only)}
         self._tell_left_out(selection, chosen)
         if not chosen:
             raise errors.UsageError(nothing_matched(certificate, selection))
-        unread = remember_baselines(world, sorted(chosen), lineage)
+        unread = remember_baselines(context, sorted(chosen), lineage)
         if unread:
             raise next(iter(unread.values()))
         return self._with(chosen, certificate, settings, redirect)
@@ -144,12 +144,12 @@ class Deployer:
             chosen &= set(settings.domains)
         problems: list[str] = []
         try:
-            world = self.world(settings.credentials, settings.services)
-            selection = discover(world, certificate.names, settings.domains, lineage)
-            unread = remember_baselines(world, selection.chosen, lineage)
+            context = self.context(settings.credentials, settings.services)
+            selection = discover(context, certificate.names, settings.domains, lineage)
+            unread = remember_baselines(context, selection.chosen, lineage)
             chosen |= set(selection.chosen) - set(unread)
             problems += [*selection.problems, *map(str, unread.values()),
-                         *_unlisted(world, settings)]
+                         *_unlisted(context, settings)]
             self._tell_left_out(selection, chosen)
             if not chosen and not problems:
                 problems.append(nothing_matched(certificate, selection))
@@ -269,9 +269,9 @@ class Deployer:
 
         :raises errors.QiniuError: when not even a beginning can be made.
         """
-        world = self.world(self.credentials_of(lineage, settings),
+        context = self.context(self.credentials_of(lineage, settings),
                            {*settings.services, *self._services_in_use(lineage)})
-        return reconcile(world, [lineage], options)
+        return reconcile(context, [lineage], options)
 
     def settle_all(self, settings: Settings, options: Options) -> Outcome:
         """Reconcile every lineage that has anything at Qiniu; one that fails stops no other."""
@@ -293,7 +293,7 @@ class Deployer:
         :raises errors.QiniuError: when one cannot.
         """
         for lineage in self.all_lineages():
-            self.world(self.credentials_of(lineage, settings)).account.domains()
+            self.context(self.credentials_of(lineage, settings)).account.domains()
 
     def fingerprints(self, lineage: str) -> set[tuple[str, str]]:
         """(lineage, fingerprint) of all that the desired state has for a lineage."""
@@ -315,11 +315,11 @@ def _bound_as(state: State, lineage: str, san: str,
             for name, entry in state.items()}
 
 
-def _unlisted(world: World, settings: Settings) -> list[str]:
+def _unlisted(context: Context, settings: Settings) -> list[str]:
     """Why services that the user himself has chosen cannot be listed; the default is a try."""
     if settings.services == tuple(DEFAULT_SERVICES.split(",")):
         return []
-    return [str(error) for name, error in world.account.survey()[1].items()
+    return [str(error) for name, error in context.account.survey()[1].items()
             if name in settings.services]
 
 

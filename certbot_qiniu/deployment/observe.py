@@ -10,34 +10,34 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from certbot_qiniu import errors
-from certbot_qiniu.deployment.context import World
+from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.planning.decision import HTTPS_OPERATIONS, serves
 from certbot_qiniu.deployment.planning.freshness import needs_reading
 from certbot_qiniu.deployment.state import Record, Sent
 from certbot_qiniu.model import DAY, Binding, Domain, RemoteCertificate
 
 
-def read_details(world: World, names: Sequence[str], listed: dict[str, Domain],
+def read_details(context: Context, names: Sequence[str], listed: dict[str, Domain],
                  ) -> tuple[dict[str, Domain | None], dict[str, errors.QiniuError]]:
     """The named domains in detail: from memory where the list shows no change since."""
     found: dict[str, Domain | None] = {}
     failures: dict[str, errors.QiniuError] = {}
     read = []
     for name in names:
-        entry, record = listed.get(name), world.memory.domains.get(name)
+        entry, record = listed.get(name), context.memory.domains.get(name)
         if entry and record and record.seen and not needs_reading(
-                entry, record, world.clock(),
-                trusted_seconds=_trusted_seconds(world, name, record.seen)):
+                entry, record, context.clock(),
+                trusted_seconds=_trusted_seconds(context, name, record.seen)):
             found[name] = replace(record.seen, operation=entry.operation,
                                   operable=entry.operable, state_reason=entry.state_reason)
         else:
             read.append(name)
 
     def read_one(name: str) -> Domain | None:
-        record = world.memory.domains.get(name)
-        return world.account.observe(name, record.service if record else "")
+        record = context.memory.domains.get(name)
+        return context.account.observe(name, record.service if record else "")
 
-    for name, result in zip(read, world.parallel(read_one, read), strict=True):
+    for name, result in zip(read, context.parallel(read_one, read), strict=True):
         if isinstance(result, errors.QiniuError):
             failures[name] = result
             continue
@@ -47,47 +47,48 @@ def read_details(world: World, names: Sequence[str], listed: dict[str, Domain],
             continue
         found[name] = result
         if result:
-            world.memory.update(name, service=result.service, seen=result,
-                                seen_at=world.clock())
+            context.memory.update(name, service=result.service, seen=result,
+                                seen_at=context.clock())
     return found, failures
 
 
-def _trusted_seconds(world: World, name: str, seen: Domain) -> float:
+def _trusted_seconds(context: Context, name: str, seen: Domain) -> float:
     """How long *seen* is believed: a day, and two where a new certificate is about to be sent.
 
     Otherwise the day's reading would fall into every other renewal and double its calls. An
     ordinary run, any on the day before, has done it then.
     """
-    wanted, upload = world.store.state.get(name), world.memory.uploads.get(seen.cert_id)
+    wanted, upload = context.store.state.get(name), context.memory.uploads.get(seen.cert_id)
     is_outdated = wanted and upload and upload.fingerprint != wanted.binding.fingerprint
     return 2 * DAY if is_outdated else DAY
 
 
-def observe(world: World, names: Sequence[str], *, refresh: bool,
+def observe(context: Context, names: Sequence[str], *, refresh: bool,
             ) -> tuple[dict[str, Domain], dict[str, errors.QiniuError]]:
     """What the named domains serve now, with as few calls as the lists allow."""
-    listed, unlisted = world.account.survey(refresh=refresh)
+    listed, unlisted = context.account.survey(refresh=refresh)
     failures: dict[str, errors.QiniuError] = {}
     for name in names:
-        service = world.memory.domains.get(name, Record()).service
+        service = context.memory.domains.get(name, Record()).service
         if service in unlisted and (name not in listed or listed[name].service != service):
             failures[name] = unlisted[service]
     observed = {name: listed[name] for name in names
                 if name in listed and name not in failures
                 and listed[name].state == "processing"}
     rest = [name for name in names if name not in observed and name not in failures]
-    observed.update(_published(world, rest, listed))
+    observed.update(_published(context, rest, listed))
     details, unread = read_details(
-        world, [name for name in rest if name not in observed], listed)
+        context, [name for name in rest if name not in observed], listed)
     failures |= unread
     observed.update({name: domain for name, domain in details.items() if domain})
     for name, domain in observed.items():
-        world.account.note(domain)
-        _account_for(world, name, domain)
+        context.account.note(domain)
+        _account_for(context, name, domain)
     return observed, failures
 
 
-def _published(world: World, names: Iterable[str], listed: dict[str, Domain]) -> dict[str, Domain]:
+def _published(context: Context, names: Iterable[str],
+               listed: dict[str, Domain]) -> dict[str, Domain]:
     """Those of our changes that the lists alone prove to be published.
 
     Proof is that the domain has changed since we read it, is at rest, and stands in the list
@@ -96,7 +97,7 @@ def _published(world: World, names: Iterable[str], listed: dict[str, Domain]) ->
     by_certificate: dict[tuple[str, str], list[str]] = {}
     sent: dict[str, Sent] = {}
     for name in names:
-        entry, record = listed.get(name), world.memory.domains.get(name)
+        entry, record = listed.get(name), context.memory.domains.get(name)
         if (entry and record and record.sent and record.seen and entry.state == "success"
                 and entry.modified != record.seen.modified
                 and record.sent.binding.cert_id and record.sent.binding.hsts is None
@@ -108,23 +109,23 @@ def _published(world: World, names: Iterable[str], listed: dict[str, Domain]) ->
     for (service, cert_id), waiting in by_certificate.items():
         if len(waiting) < 3:
             continue  # reading them costs no more than asking
-        users = world.account.services[service].users(RemoteCertificate(cert_id, "")) or set()
+        users = context.account.services[service].users(RemoteCertificate(cert_id, "")) or set()
         for name in users.intersection(waiting):
             binding = sent[name].binding
-            seen = world.memory.domains[name].seen
+            seen = context.memory.domains[name].seen
             proven[name] = replace(
                 listed[name], detailed=True, cert_id=cert_id, force_https=binding.force_https,
                 http2=binding.http2, hsts=seen.hsts if seen else None)
-            world.memory.update(name, seen=proven[name], seen_at=world.clock())
+            context.memory.update(name, seen=proven[name], seen_at=context.clock())
     return proven
 
 
-def _account_for(world: World, name: str, domain: Domain) -> None:
+def _account_for(context: Context, name: str, domain: Domain) -> None:
     """Compare what is seen with what was sent, and write down what follows."""
-    record = world.memory.domains.get(name, Record())
+    record = context.memory.domains.get(name, Record())
     if domain.state == "processing":
-        world.memory.update(
-            name, processing_since=record.processing_since or world.clock())
+        context.memory.update(
+            name, processing_since=record.processing_since or context.clock())
         return
     sent = record.sent
     changes: dict[str, object] = {"processing_since": 0.0}
@@ -133,7 +134,7 @@ def _account_for(world: World, name: str, domain: Domain) -> None:
         changes |= {"confirmed": sent, "sent": None}
     elif sent and domain.state == "success":
         changes |= {"sent": None}  # it never took effect, or was undone since
-    world.memory.update(name, **changes)
+    context.memory.update(name, **changes)
 
 
 def _shows(domain: Domain, sent: Binding) -> bool:

@@ -12,9 +12,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from certbot_qiniu import errors
-from certbot_qiniu.deployment.certificates import adopt_copies, clean, recognise
+from certbot_qiniu.deployment.certificates import clean, recognise, remember_copies
 from certbot_qiniu.deployment.certificates import strangers as find_strangers
-from certbot_qiniu.deployment.context import World
+from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.observe import observe
 from certbot_qiniu.deployment.planning.decision import Action, Knowledge, Reason, Verb, plan
 from certbot_qiniu.deployment.state import Managed, Record, Sent, Upload
@@ -67,13 +67,13 @@ class Outcome:
     changed: list[str] = field(default_factory=list)
 
 
-def reconcile(world: World, scope: Collection[str], options: Options) -> Outcome:
+def reconcile(context: Context, scope: Collection[str], options: Options) -> Outcome:
     """Bring the domains of the lineages in *scope*, all of one account, to the desired state.
 
     :raises errors.QiniuError: when not even the account's lists can be read, or the memory
         cannot be written; whatever else goes wrong is in the outcome.
     """
-    return _Run(world, scope, options).go()
+    return _Run(context, scope, options).go()
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,12 @@ class Look:
     unrecognised: dict[str, errors.QiniuError]
 
 
-def look(world: World, scope: Collection[str], options: Options) -> Look:
+def look(context: Context, scope: Collection[str], options: Options) -> Look:
     """What :func:`reconcile` would begin with; nothing is changed at Qiniu.
 
     :raises errors.QiniuError: when the account's lists cannot be read.
     """
-    run = _Run(world, scope, options)
+    run = _Run(context, scope, options)
     return run.look([*run.wanted, *run.restore], refresh=False)
 
 
@@ -116,9 +116,9 @@ class _Job:
 class _Run:
     """One reconcile, in rounds: each observes, plans and applies what is not settled yet."""
 
-    def __init__(self, world: World, scope: Collection[str], options: Options) -> None:
-        self.world, self.scope, self.options = world, scope, options
-        self.store, self.memory, self.account = world.store, world.memory, world.account
+    def __init__(self, context: Context, scope: Collection[str], options: Options) -> None:
+        self.context, self.scope, self.options = context, scope, options
+        self.store, self.memory, self.account = context.store, context.memory, context.account
         self.wanted = {name: self.as_before_redirect(entry)
                        for name, entry in self.store.state.items() if entry.lineage in self.scope}
         self.restore = {name: record.baseline for name, record in self.memory.domains.items()
@@ -142,17 +142,17 @@ class _Run:
         unsettled = [*self.wanted, *self.restore]
         if not unsettled:
             return self.outcome
-        deadline = self.world.clock() + self.options.timeout
+        deadline = self.context.clock() + self.options.timeout
         pause, refresh = FIRST_PAUSE_SECONDS, False
         try:
             while True:
                 unsettled, soon = self.round(unsettled, refresh=refresh)
-                left = deadline - self.world.clock()
+                left = deadline - self.context.clock()
                 if not unsettled or left <= 0:
                     break
                 if not soon:
                     self.store.write_memory()
-                    self.world.sleep(min(pause, left))
+                    self.context.sleep(min(pause, left))
                     pause = min(pause * 1.6, LAST_PAUSE_SECONDS)
                 refresh = not soon
         finally:
@@ -167,7 +167,7 @@ class _Run:
                                     if name not in self.forgotten})
         self.outcome.problems += [*self.upload_errors.values(), *self.failed.values()]
         if self.options.clean and not self.outcome.problems and not self.outcome.pending:
-            clean(self.world, self.scope, self.options.keep)
+            clean(self.context, self.scope, self.options.keep)
         return self.outcome
 
     def round(self, names: list[str], *, refresh: bool) -> tuple[list[str], bool]:
@@ -209,7 +209,7 @@ class _Run:
 
     def kept(self, name: str) -> None:
         if self.sends.get(name):
-            self.world.say(f"{name}: published")
+            self.context.say(f"{name}: published")
         entry = self.store.state.get(name)
         if entry and entry.binding.force_https is None:
             self.memory.update(name, former_force=None)  # from now on it is the user's to change
@@ -217,8 +217,8 @@ class _Run:
     def look(self, names: list[str], *, refresh: bool) -> Look:
         """Observe and plan, over *names*."""
         wanted = [self.wanted[name] for name in names if name in self.wanted]
-        unrecognised = recognise(self.world, wanted)
-        observed, failures = observe(self.world, names, refresh=refresh)
+        unrecognised = recognise(self.context, wanted)
+        observed, failures = observe(self.context, names, refresh=refresh)
         actions = plan(
             [entry for entry in wanted if entry.name not in failures],
             {name: self.restore[name] for name in names
@@ -251,25 +251,25 @@ class _Run:
             suspects = {domain.cert_id for name, domain in observed.items()
                         if domain.cert_id and name in self.wanted
                         and domain.state != "processing"}
-            strangers = find_strangers(self.world, suspects)
+            strangers = find_strangers(self.context, suspects)
         if strangers:
             for entry in wanted:
-                own = self.world.lineages.find(entry.lineage, entry.binding.fingerprint)
+                own = self.context.lineages.find(entry.lineage, entry.binding.fingerprint)
                 if own:
                     expiry[own.fingerprint] = own.not_after.timestamp()
         return Knowledge(
             observed=observed, records=self.memory.domains,
             ids={fingerprint: self.memory.uploads_of(fingerprint)
                  for fingerprint in fingerprints - {""}},
-            now=self.world.clock(), strangers=strangers, expiry=expiry,
+            now=self.context.clock(), strangers=strangers, expiry=expiry,
             explicit=self.options.explicit, takeover=self.options.takeover)
 
     def forget(self, action: Action) -> None:
         if action.text:
-            self.world.say(action.text)
+            self.context.say(action.text)
         if action.name in self.restore:
             if self.sends.get(action.name):
-                self.world.say(f"{action.name}: back to what it was before certbot managed it")
+                self.context.say(f"{action.name}: back to what it was before certbot managed it")
         else:
             self.forgotten.append(action.name)
         self.memory.update(
@@ -299,7 +299,7 @@ class _Run:
             return [], []
         before = {job.name: self.memory.domains.get(job.name, Record()) for job in jobs}
         for job in jobs:
-            self.memory.update(job.name, sent=Sent(job.binding, self.world.clock()))
+            self.memory.update(job.name, sent=Sent(job.binding, self.context.clock()))
             if job.action.verb is Verb.HSTS and job.binding.hsts:
                 self.memory.update(job.name, hsts="ours")
         self.store.write_memory()  # before anything is sent: a crash must not hide what was
@@ -314,7 +314,7 @@ class _Run:
                 service.bind(job.domain, job.certificate, job.binding)
 
         sent, again = [], []
-        for job, result in zip(jobs, self.world.parallel(send, jobs), strict=True):
+        for job, result in zip(jobs, self.context.parallel(send, jobs), strict=True):
             self.sends[job.name] = self.sends.get(job.name, 0) + 1
             if result is None:
                 self.note_sent(job)
@@ -340,10 +340,10 @@ class _Run:
             what += ", HTTPS switched on" if job.action.enable else ""
             operation = "sslize" if job.action.enable else "modify_https_conf"
         if self.publishes(job.domain):
-            self.memory.update(job.name, processing_since=self.world.clock())
+            self.memory.update(job.name, processing_since=self.context.clock())
             self.account.note(replace(job.domain, state="processing", operation=operation))
         self.outcome.changed.append(job.name)
-        self.world.say(f"{job.name}: {what}")
+        self.context.say(f"{job.name}: {what}")
 
     def publishes(self, domain: Domain) -> bool:
         return self.account.services[domain.service].publishes
@@ -406,7 +406,7 @@ class _Run:
             raise errors.QiniuError(self.upload_errors[binding.fingerprint])
         lineage = (self.wanted[name].lineage if name in self.wanted
                    else self.memory.domains[name].lineage)
-        certificate = self.world.lineages.find(lineage, binding.fingerprint)
+        certificate = self.context.lineages.find(lineage, binding.fingerprint)
         known = self.memory.uploads_of(binding.fingerprint)
         if certificate is None:
             if known:
@@ -424,11 +424,11 @@ class _Run:
 
         :raises errors.QiniuError: when it cannot be uploaded.
         """
-        adopt_copies(self.world, certificate.lineage)
+        remember_copies(self.context, certificate.lineage)
         known = self.memory.uploads_of(certificate.fingerprint)
         if known:
             return min(known)
-        days = (certificate.not_after.timestamp() - self.world.clock()) / DAY
+        days = (certificate.not_after.timestamp() - self.context.clock()) / DAY
         if days < MINIMUM_DAYS:
             logger.warning(
                 "The certificate of %s ends in %d days; Qiniu is known to refuse certificates "
@@ -436,7 +436,7 @@ class _Run:
         try:
             cert_id = self.account.client.upload_certificate(certificate)
         except errors.Refused as error:
-            if error.code != QUOTA_CODE or not clean(self.world, self.scope,
+            if error.code != QUOTA_CODE or not clean(self.context, self.scope,
                                                        self.options.keep):
                 raise
             cert_id = self.account.client.upload_certificate(certificate)
@@ -445,5 +445,5 @@ class _Run:
         self.account.note_upload(RemoteCertificate(
             cert_id, certificate.remote_name, certificate.names,
             int(certificate.not_before.timestamp()), int(certificate.not_after.timestamp()),
-            int(self.world.clock())))
+            int(self.context.clock())))
         return cert_id

@@ -6,19 +6,19 @@ from collections.abc import Collection
 
 from certbot_qiniu import errors
 from certbot_qiniu.deployment.choose import discover
-from certbot_qiniu.deployment.context import World
+from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.model import DEAD_STATES, Domain
 from certbot_qiniu.options import Settings
 
 
-def rehearse(world: World, names: Collection[str], settings: Settings) -> list[str]:
+def rehearse(context: Context, names: Collection[str], settings: Settings) -> list[str]:
     """One line for each domain that the next real renewal would change, or leave out.
 
     :param names: the SANs; a dry run knows no more of its lineage.
     :raises errors.QiniuError: when the real run would fail.
     """
-    lineage = world.lineages.with_names(set(names)) or ""
-    selection = discover(world, names, settings.domains, lineage)
+    lineage = context.lineages.with_names(set(names)) or ""
+    selection = discover(context, names, settings.domains, lineage)
     if selection.problems:
         raise errors.UsageError("; ".join(selection.problems))
     if not selection.chosen:
@@ -26,7 +26,7 @@ def rehearse(world: World, names: Collection[str], settings: Settings) -> list[s
             f"No domain in this Qiniu account is to be served by a certificate for "
             f"{', '.join(sorted(names))}. Check the credentials, or list domains in "
             "--qiniu-domains")
-    domains = world.account.domains()
+    domains = context.account.domains()
     lines = [f"  {name}: {_change(domains.get(name))}" for name in selection.chosen]
     lines += [f"  {name}: left out, it {why}" for name, why in selection.left_out]
     lines += [f"  {name}: left as it is (http only, covered by a wildcard alone; list it in "

@@ -231,8 +231,8 @@ class Machine:
         with contextlib.ExitStack() as stack:
             for target, name, value in (
                     (account, "QiniuClient", open_client),
-                    (deployer, "World", functools.partial(
-                        context.World, clock=cloud.clock.time, sleep=cloud.clock.sleep)),
+                    (deployer, "Context", functools.partial(
+                        context.Context, clock=cloud.clock.time, sleep=cloud.clock.sleep)),
                     (context, "WORKERS", 1),  # the calls come in an order that can be repeated
                     (client.Client, "obtain_certificate", obtain),
                     (main, "_init_le_client", no_account),
