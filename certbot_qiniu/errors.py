@@ -20,10 +20,6 @@ Each message says what was tried, on which domain or certificate, Qiniu's own co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import partial
-from typing import Any
-
 from certbot import errors
 
 
@@ -92,30 +88,3 @@ class NginxError(QiniuError, errors.MisconfigurationError):
 
 class PartnerError(QiniuError):
     """The installer that takes part beside ours failed; the text holds what it said."""
-
-
-def do_all(*works: Callable[[], Any]) -> None:
-    """Do all *works*, whichever of them fail, and raise what went wrong.
-
-    :raises certbot.errors.PluginError: the only failure, or one that tells of all of them.
-    """
-    failures = []
-    for work in works:
-        try:
-            work()
-        except errors.PluginError as error:
-            failures.append(error)
-    if len(failures) == 1:
-        raise failures[0]
-    if failures:
-        raise DeployError("; ".join(dict.fromkeys(map(str, failures))))
-
-
-def gather(*asks: Callable[[], Iterable[str]]) -> set[str]:
-    """All that *asks* return together.
-
-    :raises certbot.errors.PluginError: as :func:`do_all` does.
-    """
-    found: set[str] = set()
-    do_all(*(partial(lambda ask: found.update(ask()), ask) for ask in asks))
-    return found

@@ -1,9 +1,8 @@
-"""certbot's installer ``qiniu``: certbot's verbs onto ours.
+"""certbot's installer ``qiniu``: certbot's verbs over a list of targets.
 
-Qiniu is treated as a server with one configuration file, ``state.json``: ``deploy_cert`` and
-``enhance`` change the desired state, ``save`` checkpoints and writes it, ``restart`` makes Qiniu
-equal to it. ``renew`` calls none of the first three, so ``renew_deploy`` does their work there,
-and ``generic_updates``, which comes with every ``certbot renew``, reconciles again.
+A target is a place that certificates must reach (:mod:`certbot_qiniu.targets`). Each verb is handed
+to all of them, whichever of them fail, and what went wrong is raised at the end. What they change
+here together is in one checkpoint of certbot's, which only this module ends, and undoes.
 
 certbot loads this module for every command of every user, so it imports what it works with only
 where it works.
@@ -12,10 +11,9 @@ where it works.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from certbot import errors as certbot_errors
 from certbot import interfaces
@@ -23,60 +21,42 @@ from certbot.display import util as display
 from certbot.plugins import common
 
 from certbot_qiniu import errors, options
+from certbot_qiniu.failures import Failures
 
 if TYPE_CHECKING:
-    from certbot_qiniu.deployment.deployer import Deployer
-    from certbot_qiniu.deployment.state import State
-    from certbot_qiniu.model import Certificate
-    from certbot_qiniu.qiniu.account import Accounts
-    from certbot_qiniu.targets.nginx import WebServer
-    from certbot_qiniu.targets.other_installer import Partner
+    from certbot_qiniu.targets.run import Run
+    from certbot_qiniu.targets.target import Target
 
 logger = logging.getLogger(__name__)
 
-_ENHANCEMENTS = ("redirect", "ensure-http-header")
+T = TypeVar("T")
 
 
 class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUpdater):
     """Deploy certificates to Qiniu Cloud (七牛云 CDN) and reload nginx.
 
-    certbot makes a fresh instance for every lineage of a ``renew``; what outlives it within one
-    process is in the class attributes.
+    certbot makes a fresh instance for every lineage of a ``renew``.
     """
 
     description = "Deploy certificates to Qiniu Cloud (CDN) and reload nginx"
 
-    _accounts: ClassVar[Accounts | None] = None
-    _settled: ClassVar[set[tuple[str, str]]] = set()
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._opened: Deployer | None = None
-        self._beside: list[Partner] | None = None
-        self._certificate: Certificate | None = None
-        self._sans: set[str] = set()
-        self._desired: State | None = None
-        self._touched: set[str] = set()
-        self._restoring = False
-        self._lifted_holds: dict[str, str] = {}
-        self._problems: list[str] = []
+        self._opened: tuple[Run, list[Target]] | None = None
+        self._failures = Failures()
+        self._lineages: set[str] = set()
+        self._finalized = 0
 
     @classmethod
     def add_parser_arguments(cls, add: Callable[..., None]) -> None:
         """Declare the ``--qiniu-…`` options."""
         options.add_arguments(add)
 
-    @classmethod
-    def forget_process(cls) -> None:
-        """Drop what is shared between the lineages of one process, as a new process would."""
-        cls._accounts = None
-        cls._settled.clear()
-
     def more_info(self) -> str:
         """Say what the plugin does."""
-        ours = ("Uploads the certificate to Qiniu Cloud, binds it to the domains there that it "
-                "covers, reloads nginx, and puts both right again with every certbot renew.")
-        return "\n".join([ours, *(partner.more_info() for partner in self._partners)])
+        found = self._on_each(lambda target: target.describe())
+        return "\n".join(["Brings certificates to these places, with every certbot renew anew:",
+                          *filter(None, found)])
 
     # Before anything is changed -----------------------------------------------------------------
 
@@ -90,77 +70,33 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         :raises certbot.errors.Error: when it is chosen and cannot work. Not a ``PluginError``,
             which certbot would swallow in ``certonly``, ``rollback`` and ``renew``.
         """
-        verb = self.config.verb
-        if verb == "renew" and not self.config.dry_run:
+        if self.config.verb == "renew" and not self.config.dry_run:
             return
-        if "qiniu" not in (self.config.installer, self.config.configurator):
+        if self.name not in (self.config.installer, self.config.configurator):
             if not self.conf("credentials"):
                 raise certbot_errors.NoInstallationError(
                     "no --qiniu-credentials given, so there is no Qiniu account to deploy to")
             return
         try:
-            if verb == "rollback":
-                self._deployer().check_accounts(self._settings)
-            else:
-                rehearsing = self.config.dry_run or verb == "reconfigure"
-                errors.do_all(self._rehearse if rehearsing else self._check,
-                              *(partial(self._prepare, beside) for beside in self._partners))
-        except errors.QiniuError as error:
+            rehearsing = self._run.is_rehearsal
+            self._on_each(lambda target: target.rehearse() if rehearsing else target.check())
+        except certbot_errors.PluginError as error:
             raise certbot_errors.Error(f"The qiniu plugin cannot work: {error}") from error
 
-    def _check(self) -> None:
-        """Credentials, files, API access, and whatever can be said of the domains already."""
-        from certbot_qiniu import prompts
-        from certbot_qiniu.deployment.choose import check_listed
+    def get_all_names(self) -> list[str]:
+        """The names that are served anywhere, as names for a certificate.
 
-        if not self.conf("credentials"):
-            setattr(self.config, self.dest("credentials"),
-                    prompts.credentials_path(self.config))
-        settings = self._settings
-        context = self._deployer().context(settings.credentials, settings.services)
-        check_listed(context, self._requested_names(), settings.domains)
-
-    def _prepare(self, beside: Partner) -> None:
-        """Let a partner refuse, and store the options that it was given under our own name.
-
-        certbot restores those of its chosen installer alone in a renewal.
+        :raises certbot.errors.PluginError: when they cannot be listed.
         """
-        if text := beside.options():
-            setattr(self.config, self.dest("with-options"), text)
-        beside.config_test()
+        found = self._on_each(lambda target: target.names())
+        return sorted({name for names in found for name in names})
 
-    def _rehearse(self) -> None:
-        """Do for a dry run all that the real run would do first, and show what would follow.
+    def config_test(self) -> None:
+        """Test the configurations.
 
-        :raises errors.QiniuError: when the real run would fail.
+        :raises certbot.errors.PluginError: when one is broken.
         """
-        from certbot_qiniu.deployment.rehearsal import rehearse
-
-        settings = self._settings
-        context = self._deployer(read_only=True).context(settings.credentials, settings.services)
-        lines = rehearse(context, self._requested_names(), settings)
-        display.notify("\n".join(["", "What certbot renew would do at Qiniu:", *lines, ""]))
-        self.config_test()
-
-    def _requested_names(self) -> set[str]:
-        """The names of the certificate, as far as certbot has told them yet."""
-        return {str(san).lower() for san in getattr(self.config, "domains", None) or ()}
-
-    def get_all_names(self) -> Iterable[str]:
-        """The account's domains and a partner's, as names for a certificate.
-
-        :raises errors.QiniuError: when they cannot be listed.
-        """
-        return sorted(errors.gather(
-            self._names_at_qiniu, *(beside.names for beside in self._partners)))
-
-    def _names_at_qiniu(self) -> list[str]:
-        from certbot_qiniu.model import san_of
-
-        settings = self._settings
-        context = self._deployer().context(settings.credentials, settings.services)
-        domains = context.account.domains()
-        return [san_of(domain.name) for domain in domains.values() if domain.kind != "test"]
+        self._on_each(lambda target: target.test())
 
     # run, install, enhance ----------------------------------------------------------------------
 
@@ -169,226 +105,93 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         """Note that *domain*, a SAN, is to be served with this certificate.
 
         :raises errors.UsageError: when the certificate is not one of certbot's lineages.
-        :raises errors.PartnerError: when a partner cannot take it.
+        :raises certbot.errors.PluginError: when a target cannot take it.
         """
+        certificate = self._run.certificate_of(fullchain_path or cert_path)
+        self._lineages.add(certificate.lineage)
         paths = (cert_path, key_path, chain_path, fullchain_path)
-        errors.do_all(partial(self._take_certificate, domain, cert_path, fullchain_path),
-                      *(partial(beside.deploy_cert, domain, *paths) for beside in self._partners))
-
-    def _take_certificate(self, domain: str, cert_path: str, fullchain_path: str) -> None:
-        if self._certificate is None:
-            folder, lineages = Path(fullchain_path or cert_path).parent, self._deployer().lineages
-            if folder.parent.resolve() != lineages.live.resolve():
-                raise errors.UsageError(
-                    f"{cert_path} does not belong to a certificate that certbot manages, so it "
-                    "could be neither renewed nor rolled back. Use certbot install --cert-name")
-            self._certificate = lineages.current(folder.name)
-        self._sans.add(domain.lower())
+        self._on_each(lambda target: target.deploy(certificate, domain, paths))
 
     def supported_enhancements(self) -> list[str]:
-        """What ``enhance`` can do, here or at a partner."""
-        return sorted(errors.gather(
-            lambda: _ENHANCEMENTS, *(beside.supported_enhancements for beside in self._partners)))
+        """What ``enhance`` can do, at any target."""
+        found = self._on_each(lambda target: target.enhancements())
+        return sorted({name for names in found for name in names})
 
     def enhance(self, domain: str, enhancement: str,
                 options: list[str] | str | None = None) -> None:
-        """Redirect http to https, or switch HSTS on, for what *domain*, a SAN, covers.
+        """Switch an enhancement on for *domain*, a SAN, at each target that offers it.
 
-        certbot calls this after ``run`` and ``install`` also when nobody asked for a redirect;
-        then the domains keep what they have, and there is nothing to do for them. What only a
-        partner supports, it alone does.
-
-        :raises errors.UsageError: for an enhancement that nobody here offers.
-        :raises errors.PartnerError: when a partner fails at it.
+        :raises errors.UsageError: for an enhancement that none of them offers.
+        :raises certbot.errors.PluginError: when one fails at it.
         """
-        works = [partial(beside.enhance, domain, enhancement, options)
-                 for beside in self._partners]
-        if enhancement in _ENHANCEMENTS or not works:
-            works.append(partial(self._enhance_at_qiniu, domain, enhancement, options))
-        errors.do_all(*works)
-
-    def _enhance_at_qiniu(self, domain: str, enhancement: str,
-                          options: list[str] | str | None) -> None:
-        if (enhancement, options) == ("ensure-http-header", "Upgrade-Insecure-Requests"):
-            # Its Content-Security-Policy would replace the one that the domain may have.
-            logger.error("Option uir is not supported by the qiniu installer. Skipping it for %s",
-                         domain)
-            return
-        is_hsts = (enhancement, options) == ("ensure-http-header", "Strict-Transport-Security")
-        if enhancement != "redirect" and not is_hsts:
-            raise errors.UsageError(f"Qiniu offers no enhancement {enhancement} {options or ''}")
-        if not is_hsts and not self.config.redirect:
-            return
-        deployer = self._deployer()
-        lineage = self._certificate.lineage if self._certificate else self.config.certname
-        state = deployer.store.state if self._desired is None else self._desired
-        change = deployer.hsts if is_hsts else deployer.redirect
-        self._desired = change(state, lineage, domain)
-        self._touched.add(lineage)
+        offers = self._on_each(lambda target: target.enhance(domain, enhancement, options))
+        if not any(offers):
+            raise errors.UsageError(f"No target offers the enhancement {enhancement}")
 
     def save(self, title: str | None = None, temporary: bool = False) -> None:
-        """Checkpoint and write the desired state; without a title there is nothing to end yet.
+        """Write what is configured, in one checkpoint; without a title more is to come.
 
-        A partner's files are in the same checkpoint, so that one rollback returns all.
-
-        :raises errors.QiniuError: when the domains cannot be chosen or the state not be written.
+        :raises certbot.errors.PluginError: when a target cannot; certbot then recovers.
         """
         if temporary:
             return
-        works = [partial(beside.save, title) for beside in self._partners]
-        if not title:
-            errors.do_all(*works)
-            return
-        deployer = self._deployer()
-        errors.do_all(*works, self._decide)
-        if self._desired is not None:
-            if self._desired != deployer.store.state:
-                for lineage in self._touched:
-                    self._settled.difference_update(deployer.fingerprints(lineage))
-            deployer.commit(self._desired, title)
-            self._desired = None
-        self._end_checkpoint(title)
-
-    def _decide(self) -> None:
-        """Choose the domains of a certificate that is new here."""
-        from certbot_qiniu import prompts
-
-        deployer, certificate = self._deployer(), self._certificate
-        if certificate and certificate.lineage not in self._touched:
-            self._desired = deployer.deploy(
-                certificate, self._sans, self._settings, self.config.redirect,
-                partial(prompts.to_switch, self.config))
-            held = deployer.lift_hold(certificate.lineage)
-            if held:
-                self._lifted_holds[certificate.lineage] = held
-            self._touched.add(certificate.lineage)
-
-    def _end_checkpoint(self, title: str) -> None:
-        """End a checkpoint with a partner's files alone, if anything in them has changed."""
-        in_progress = Path(self.config.in_progress_dir)
-        if not in_progress.is_dir():
-            return
-        from certbot_qiniu.targets.other_installer import has_changes
-
-        if has_changes(in_progress):
-            self.finalize_checkpoint(title)
-            self._deployer().finalized += 1
-        else:
-            super().recovery_routine()
-
-    # Making it so -------------------------------------------------------------------------------
+        self._on_each(lambda target: target.save(title))
+        if title:
+            self._end_checkpoint(title)
 
     def restart(self) -> None:
-        """Make Qiniu equal to the state file, and nginx; neither holds the other up.
+        """Make every target serve what is configured; none holds another up.
 
         :raises errors.DeployError: when anything is not as wanted; the text names all of it.
         """
-        verb = self.config.verb
-        problems, self._problems = self._problems, []
-        problems += self._attempt(self._web_server.restart_partners, self._touched)
-        if verb == "rollback" or self._restoring:
-            problems += self._attempt(self._restart_rolled_back)
-            self._raise(problems)
-            return
-        if verb == "certonly" and not self._touched:
-            display.notify("certonly deploys nothing to Qiniu by itself: the next certbot renew "
-                           "does, or certbot install --cert-name now")
-        for lineage in sorted(self._touched):
-            if not problems and self._is_settled(lineage):
-                continue  # the second restart of a run, after enhance had nothing to do
-            problems += self._attempt(self._settle, lineage)
-            if verb != "enhance":
-                problems += self._attempt(self._web_server.reload, lineage)
-            if verb == "install" and not problems:
+        failures, self._failures = self._failures, Failures()
+        self._settle(failures)
+        if self.config.verb == "install":
+            for lineage in sorted(self._lineages):
                 self._tell_how_to_renew(lineage)
-        self._raise(problems)
 
-    def _tell_how_to_renew(self, lineage: str) -> None:
-        """``certbot install`` stores nothing: say so, unless renewals reach Qiniu already."""
-        from certbot_qiniu.lineages import read_renewal
-
-        conf = Path(self.config.renewal_configs_dir) / f"{lineage}.conf"
-        try:
-            if read_renewal(conf).is_ours:
-                return
-        except errors.UsageError as error:
-            logger.debug("%s", error)
-        display.notify(
-            f"This deployed {lineage} once: certbot install does not make renewals do it. For "
-            f"that run: certbot reconfigure --cert-name {lineage} -i qiniu "
-            f"--qiniu-credentials {self._settings.credentials}"
-            + "".join(f" --qiniu-with {beside.name}" for beside in self._partners))
-
-    def _settle(self, lineage: str) -> None:
-        """Reconcile one lineage; only ``renew`` does not wait for what it sends.
-
-        :raises errors.DeployError: when anything is not as wanted.
-        """
-        from certbot_qiniu.deployment.reconcile import Options
-
-        deployer, settings, renewing = self._deployer(), self._settings, self._renewing
-        outcome = deployer.settle(lineage, settings, Options(
-            wait=not renewing, timeout=settings.publish_timeout, keep=settings.keep_certificates,
-            explicit=settings.domains or (), takeover=not renewing))
-        if outcome.pending:
-            self._tell(f"Qiniu is still publishing {', '.join(sorted(set(outcome.pending)))}; "
-                       "the next certbot renew confirms it")
-        if outcome.problems:
-            raise errors.DeployError("; ".join(outcome.problems))
-        self._settled.update(deployer.fingerprints(lineage))
-
-    def _is_settled(self, lineage: str) -> bool:
-        """Whether this process has brought the lineage to just this desired state already."""
-        wanted = self._deployer().fingerprints(lineage)
-        return bool(wanted) and wanted <= self._settled
-
-    def _restart_rolled_back(self) -> None:
-        """Bring every domain to what the file says now, whichever lineage it belongs to."""
-        from certbot_qiniu.deployment.reconcile import Options
-
-        deployer, settings = self._deployer(), self._settings
-        if self._restoring and not deployer.finalized:
-            return  # nothing was rolled back: what the file says has not changed
-        outcome = deployer.settle_all(settings, Options(
-            wait=True, timeout=settings.publish_timeout, takeover=True, clean=False))
-        if outcome.pending:
-            self._tell(f"Qiniu is still publishing {', '.join(sorted(outcome.pending))}")
-        if outcome.problems:
-            raise errors.DeployError("Not every domain at Qiniu is back to what it served before: "
-                                     + "; ".join(dict.fromkeys(outcome.problems)))
-
-    def _attempt(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> list[str]:
-        """Run *work*; a failure becomes a line of text, so that the rest goes on."""
-        try:
-            work(*args, **kwargs)
-        except certbot_errors.PluginError as error:
-            return [str(error)]
-        return []
-
-    def _raise(self, problems: list[str]) -> None:
-        if not problems:
+    def _settle(self, failures: Failures) -> None:
+        for target in self._targets:
+            failures.attempt(target.settle)
+        if not failures:
             return
-        text = "; ".join(dict.fromkeys(problems))
-        if self._renewing:
-            names = ", ".join(sorted(self._touched))
+        text = str(failures)
+        if self.config.verb == "renew":
+            names = ", ".join(sorted(self._lineages))
             text = (f"The certificate of {names} is valid and on this machine, but it has not "
                     f"reached everything that should serve it: {text}. The next certbot renew "
                     "tries again")
         raise errors.DeployError(text)
 
+    def _tell_how_to_renew(self, lineage: str) -> None:
+        """``certbot install`` stores nothing: say so, unless renewals reach us already."""
+        from certbot_qiniu.lineages import read_renewal
+
+        try:
+            if read_renewal(Path(self.config.renewal_configs_dir, f"{lineage}.conf")).is_ours:
+                return
+        except errors.UsageError as error:
+            logger.debug("%s", error)
+        settings = self._run.settings
+        beside = f" --qiniu-with {settings.partner}" if settings.partner else ""
+        display.notify(
+            f"This deployed {lineage} once: certbot install does not make renewals do it. For "
+            f"that run: certbot reconfigure --cert-name {lineage} -i qiniu "
+            f"--qiniu-credentials {settings.credentials}{beside}")
+        self._lineages.discard(lineage)
+
     # renew --------------------------------------------------------------------------------------
 
     def renew_deploy(self, lineage: interfaces.RenewableCert, *args: Any, **kwargs: Any) -> None:
-        """Take a renewed certificate into the desired state.
+        """Take a renewed certificate.
 
-        Raises nothing: certbot would skip ``restart`` then, and with it nginx. What goes wrong
-        here, ``restart`` reports.
+        Raises nothing: certbot would skip ``restart`` then. What goes wrong here, that reports.
         """
-        self._touched.add(lineage.lineagename)
-        self._problems += self._attempt(self._converge, lineage.lineagename)
-        for beside in self._partners:
-            self._problems += self._attempt(beside.renew_deploy, lineage)
-            self._problems += self._attempt(self._end_checkpoint, f"Renewed {lineage.lineagename}")
+        self._lineages.add(lineage.lineagename)
+        self._failures.attempt(self._run.open)
+        for target in self._targets:
+            self._failures.attempt(target.renew, lineage)
+        self._failures.attempt(self._end_checkpoint, f"Renewed {lineage.lineagename}")
 
     def generic_updates(self, lineage: interfaces.RenewableCert, *args: Any,
                         **kwargs: Any) -> None:
@@ -396,59 +199,54 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
 
         :raises errors.DeployError: when anything is not as wanted afterwards.
         """
-        name = lineage.lineagename
-        self._touched.add(name)
-        problems = []
-        if not self._renewed_here(name):
-            problems += self._attempt(self._converge, name)
-            problems += self._problems
-            problems += self._attempt(self._settle, name)
-        problems += self._attempt(self._web_server.reload, name)
-        for beside in self._partners:
-            problems += self._attempt(beside.generic_updates, lineage)
-            problems += self._attempt(self._end_checkpoint, f"Updated {name}")
-        problems += self._attempt(self._web_server.restart_partners, [name], only_outdated=True)
-        self._raise(problems)
+        self._lineages.add(lineage.lineagename)
+        failures = Failures()
+        failures.attempt(self._run.open)
+        for target in self._targets:
+            failures.attempt(target.update, lineage)
+        failures.attempt(self._end_checkpoint, f"Updated {lineage.lineagename}")
+        self._settle(failures)
 
-    def _converge(self, lineage: str) -> None:
-        self._problems += self._deployer().converge(lineage, self._settings)
+    # Checkpoints --------------------------------------------------------------------------------
 
-    def _renewed_here(self, lineage: str) -> bool:
-        """Whether this process has renewed the lineage and reconciled it with success."""
-        from certbot_qiniu.lineages import Lineages
+    def finalize_checkpoint(self, title: str) -> None:
+        """End the checkpoint in progress, and remember that this process has made it.
 
-        try:
-            newest = Lineages(Path(self.config.config_dir)).current(lineage)
-        except errors.UsageError:
-            return False
-        return (lineage, newest.fingerprint) in self._settled
+        :raises certbot.errors.PluginError: when that is not possible.
+        """
+        super().finalize_checkpoint(title)
+        self._finalized += 1
 
-    # Going back ---------------------------------------------------------------------------------
+    def _end_checkpoint(self, title: str) -> None:
+        """End the checkpoint in progress, if undoing it would change anything.
+
+        Installers add files that they leave as they are; kept, it would use up the user's next
+        ``certbot rollback``.
+        """
+        in_progress = Path(self.config.in_progress_dir)
+        if not in_progress.is_dir():
+            return
+        if _has_changes(in_progress):
+            self.finalize_checkpoint(title)
+        else:
+            super().recovery_routine()
 
     def rollback_checkpoints(self, rollback: int = 1) -> None:
-        """Return to an older desired state; ``restart`` then brings Qiniu there.
+        """Return to an older configuration; ``restart`` then brings the targets there.
 
-        certbot also calls this after any failing ``restart``. Then only what this process
-        itself finalized is undone: an older checkpoint is not ours to take.
+        certbot also calls this after any failing ``restart``. Then only what this process itself
+        finalized is undone: an older checkpoint is not ours to take.
 
-        :raises errors.QiniuError: when a checkpoint cannot be restored.
+        :raises certbot.errors.PluginError: when a checkpoint cannot be restored.
         """
-        deployer = self._deployer()
-        if self.config.verb == "rollback":
-            before = dict(deployer.store.state)
-            super().rollback_checkpoints(rollback)
-            deployer.store.load()
-            deployer.hold_rolled_back(before)
-            for beside in self._partners:
-                self._problems += self._attempt(beside.rollback, rollback)
-            return
-        self._restoring = True
-        for _ in range(min(int(rollback), deployer.finalized)):
-            super().rollback_checkpoints(1)
-        deployer.store.load()
-        self._return_holds()
-        for beside in self._partners:
-            self._problems += self._attempt(beside.rollback, rollback)
+        targets = self._targets
+        count = int(rollback)
+        if self.config.verb != "rollback":
+            count = min(count, self._finalized)
+        if count or self.config.verb == "rollback":
+            super().rollback_checkpoints(count)
+        for target in targets:
+            self._failures.attempt(target.roll_back, rollback)
 
     def recovery_routine(self) -> None:
         """Undo a checkpoint that was never finalized.
@@ -456,90 +254,50 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         :raises certbot.errors.PluginError: when that is not possible.
         """
         super().recovery_routine()
-        self._desired = None
-        if self._opened is not None:
-            self._opened.store.load()
-            self._return_holds()
-        errors.do_all(*(beside.recover for beside in self._partners))
+        self._on_each(lambda target: target.recover())
 
-    def _return_holds(self) -> None:
-        """An install that lifted a rollback's hold has failed: the hold comes back."""
-        for lineage, fingerprint in self._lifted_holds.items():
-            self._deployer().hold(lineage, fingerprint)
-        self._lifted_holds = {}
-
-    def config_test(self) -> None:
-        """Test the configurations of nginx and of the partners.
-
-        :raises errors.QiniuError: when one is broken.
-        """
-        self._web_server.test()
-
-    # Wiring -------------------------------------------------------------------------------------
+    # The targets --------------------------------------------------------------------------------
 
     @property
-    def _settings(self) -> options.Settings:
-        return options.Settings.read(self.conf)
+    def _run(self) -> Run:
+        return self._open()[0]
 
     @property
-    def _renewing(self) -> bool:
-        return bool(self.config.verb == "renew")
+    def _targets(self) -> list[Target]:
+        return self._open()[1]
 
-    @property
-    def _web_server(self) -> WebServer:
-        from certbot_qiniu.lineages import Lineages
-        from certbot_qiniu.targets.nginx import WebServer
-
-        try:
-            store = self._deployer().store
-        except errors.StateError:
-            store = None  # Qiniu's half reports it
-        return WebServer(self._settings, Lineages(Path(self.config.config_dir)), self._partners,
-                         store, self._tell)
-
-    @property
-    def _partners(self) -> list[Partner]:
-        """The installers that take part; a rollback without flags finds those of all lineages."""
-        if self._beside is None:
-            from certbot_qiniu.targets.other_installer import Partner
-
-            settings = self._settings
-            chosen = {(settings.partner or "", settings.partner_options)}
-            if self.config.verb == "rollback" and not settings.partner:
-                chosen = {(lineage.partner, lineage.partner_options)
-                          for lineage in self._deployer().store.memory.lineages.values()}
-            self._beside = [Partner(name, options, self.config)
-                            for name, options in sorted(chosen) if name]
-        return self._beside
-
-    def _tell(self, text: str) -> None:
-        """Show a line; in a renewal, which a timer runs, only the log gets it."""
-        if self._renewing:
-            logger.info("%s", text)
-        else:
-            display.notify(text)
-
-    def _deployer(self, *, read_only: bool = False) -> Deployer:
-        """The deployer of this configuration; a checkpoint that a crash left is undone first.
-
-        :raises errors.StateError: when the files cannot be read or are in use.
-        """
-        from certbot_qiniu.deployment.deployer import Deployer
-        from certbot_qiniu.deployment.store import Store
-        from certbot_qiniu.lineages import Lineages
-        from certbot_qiniu.qiniu.account import Accounts
-
+    def _open(self) -> tuple[Run, list[Target]]:
         if self._opened is None:
-            folder = Path(self.config.config_dir)
-            store = Store(folder / "qiniu", read_only=read_only)
-            if not read_only:
-                super().recovery_routine()
-            store.open()
-            if Installer._accounts is None:
-                Installer._accounts = Accounts()
-            self._opened = Deployer(store, Lineages(folder), Installer._accounts, self,
-                                    Path(self.config.backup_dir), self._tell)
+            from certbot_qiniu.targets.registry import targets_of
+            from certbot_qiniu.targets.run import Run
+
+            run = Run(self, super().recovery_routine)
+            self._opened = run, targets_of(run)
         return self._opened
+
+    def _on_each(self, work: Callable[[Target], T]) -> list[T]:
+        """The results of *work* on each target.
+
+        :raises certbot.errors.PluginError: what went wrong at any of them, once all were reached.
+        """
+        failures = Failures()
+        results = [failures.attempt(work, target) for target in self._targets]
+        failures.raise_any()
+        return cast("list[T]", results)
+
+
+def _has_changes(checkpoint: Path) -> bool:
+    """Whether undoing *checkpoint* would change anything."""
+    if (checkpoint / "NEW_FILES").exists() or (checkpoint / "COMMANDS").exists():
+        return True
+    try:
+        paths = (checkpoint / "FILEPATHS").read_text(encoding="utf-8").splitlines()
+        return any(Path(path).read_bytes()
+                   != (checkpoint / f"{Path(path).name}_{index}").read_bytes()
+                   for index, path in enumerate(paths))
+    except OSError as error:
+        logger.debug("%s is taken as a change: %s", checkpoint, error)
+        return True
 
 
 def _declare_to_zope() -> None:

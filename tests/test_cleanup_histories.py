@@ -160,8 +160,7 @@ class Histories(RuleBasedStateMachine):
 
     def needed(self) -> set[str]:
         """The fingerprints that the state file, a lineage's last older one or a baseline has."""
-        newest_first = [self.store.state_path, *sorted(
-            self.home.glob("backups/*/state.json_0"), reverse=True)]
+        newest_first = [self.store.state_path, *self.checkpoints()]
         states = [json.loads(path.read_text())["domains"].values() for path in newest_first]
         needed = {entry["binding"]["fingerprint"] for entry in states[0]}
         for lineage in LINEAGES:
@@ -222,6 +221,10 @@ class Histories(RuleBasedStateMachine):
             except errors.QiniuError as error:
                 problems.append(str(error))
         return problems
+
+    def checkpoints(self) -> list[Path]:
+        """The older states that certbot keeps, newest first."""
+        return sorted(self.home.glob("backups/*/state.json_0"), reverse=True)
 
     def roll_back(self, deployer: Deployer, checkpoints: int) -> None:
         """Restore older states, and make Qiniu equal to them."""
@@ -284,7 +287,7 @@ class Histories(RuleBasedStateMachine):
     def install(self, lineage: str) -> None:
         """``certbot install``, which certbot takes back when it fails."""
         deployer, chosen = self.process(), self.options(lineage)
-        held = deployer.lift_hold(lineage)
+        held, before = deployer.lift_hold(lineage), len(self.checkpoints())
         try:
             desired = deployer.deploy(deployer.lineages.current(lineage), SANS[lineage], chosen,
                                      None, lambda names: names)
@@ -293,7 +296,7 @@ class Histories(RuleBasedStateMachine):
         except errors.QiniuError as error:
             problems = [str(error)]
         if problems:
-            self.roll_back(deployer, deployer.finalized)
+            self.roll_back(deployer, len(self.checkpoints()) - before)
             if held:
                 deployer.hold(lineage, held)
 

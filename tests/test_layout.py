@@ -123,7 +123,7 @@ def test_light_import() -> None:
     assert not heavy & (loaded | {name.partition(".")[0] for name in loaded})
     assert {name for name in loaded if name.startswith("certbot_qiniu")} == {
         "certbot_qiniu", "certbot_qiniu.installer", "certbot_qiniu.options",
-        "certbot_qiniu.errors"}
+        "certbot_qiniu.errors", "certbot_qiniu.failures"}
 
 
 def test_entry_point() -> None:

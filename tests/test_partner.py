@@ -17,7 +17,6 @@ from certbot import errors as certbot_errors
 from certbot import interfaces
 from certbot.plugins import common
 
-from certbot_qiniu import errors
 from tests.fast.machine import Cloud, Machine, Run
 from tests.sandbox.pki import Authority
 from tests.sandbox.stack import ACCOUNT, Sandbox
@@ -281,7 +280,7 @@ def test_names_of_both_are_offered(make: Callable[[type[Apart]], User]) -> None:
                        around=asking)
     names, *info = seen.read_text().splitlines()
     assert str([IMG, "web.example.com", WWW, "www.example.org"]) == names
-    assert "made up" == info[-1]
+    assert "made up" in info
 
 
 @pytest.mark.parametrize(("arguments", "says"), [
@@ -527,19 +526,6 @@ def test_rollback_without_the_partner(make: Callable[[type[Apart]], User]) -> No
     assert 1 == run.status
     assert "fake: certbot has no plugin of that name" in run.output
     assert {user.old} == user.at_qiniu()
-
-
-def test_do_all() -> None:
-    """All is done whatever fails; one error stays what it is, and several become one."""
-    def fail(text: str) -> None:
-        raise errors.UsageError(text)
-
-    done: list[int] = []
-    with pytest.raises(errors.UsageError, match=r"^one$"):
-        errors.do_all(functools.partial(fail, "one"), functools.partial(done.append, 1))
-    with pytest.raises(errors.DeployError, match=r"^one; two$"):
-        errors.do_all(*(functools.partial(fail, text) for text in ("one", "two", "one")))
-    assert [1] == done
 
 
 # nginx ------------------------------------------------------------------------------------------

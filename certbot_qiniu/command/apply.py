@@ -14,11 +14,10 @@ from certbot.configuration import NamespaceConfig
 
 from certbot_qiniu import errors
 from certbot_qiniu.deployment.certificates import clean, remember_copies
-from certbot_qiniu.deployment.deployer import Deployer, NoCheckpoints
-from certbot_qiniu.deployment.store import Store
+from certbot_qiniu.deployment.deployer import open_deployer
+from certbot_qiniu.failures import Failures
 from certbot_qiniu.installer import Installer
-from certbot_qiniu.lineages import INSTALLER, Lineages, Renewal
-from certbot_qiniu.qiniu.account import Accounts
+from certbot_qiniu.lineages import INSTALLER, Renewal
 from certbot_qiniu.targets.other_installer import find_installer
 
 
@@ -56,13 +55,16 @@ def apply(folders: argparse.Namespace, renewals: Iterable[Renewal]) -> list[str]
         _lock(Path(folder))
     problems = []
     for renewal in renewals:
-        lineage: Any = SimpleNamespace(lineagename=renewal.lineage)
-        try:
-            plugin = Installer(certbot_config(folders, renewal), INSTALLER)
-            plugin.generic_updates(lineage)
-        except certbot_errors.PluginError as error:
-            problems.append(str(error))
+        failures = Failures()
+        failures.attempt(_update, folders, renewal)
+        if failures:
+            problems.append(str(failures))
     return problems
+
+
+def _update(folders: argparse.Namespace, renewal: Renewal) -> None:
+    lineage: Any = SimpleNamespace(lineagename=renewal.lineage)
+    Installer(certbot_config(folders, renewal), INSTALLER).generic_updates(lineage)
 
 
 def _lock(folder: Path) -> None:
@@ -85,11 +87,7 @@ def prune(config: Any, renewals: Iterable[Renewal], say: Callable[[str], None]) 
     :returns: how many were deleted.
     :raises errors.QiniuError: when the files or an account cannot be used.
     """
-    folder = Path(config.config_dir)
-    store = Store(folder / "qiniu")
-    store.open()
-    deployer = Deployer(store, Lineages(folder), Accounts(), NoCheckpoints(),
-                        Path(config.backup_dir), say)
+    deployer = open_deployer(config, say)
     deleted = 0
     for renewal in renewals:
         context = deployer.context(deployer.credentials_of(renewal.lineage, renewal.settings))

@@ -21,7 +21,7 @@ from typing import Any
 from certbot_qiniu import errors
 from certbot_qiniu.command import install_timer
 from certbot_qiniu.command.health import Level
-from certbot_qiniu.deployment.deployer import Deployer, read_only
+from certbot_qiniu.deployment.deployer import Deployer, open_deployer
 from certbot_qiniu.lineages import Renewal, read_renewals
 from certbot_qiniu.options import Settings
 from certbot_qiniu.qiniu.transport import API
@@ -59,7 +59,7 @@ def examine(config: Any) -> Iterator[Check]:
     yield from check_certbot(shutil.which("certbot"))
     yield from check_files(Path(config.config_dir) / "qiniu")
     try:
-        deployer = read_only(config, logger.info)
+        deployer = open_deployer(config, logger.info, read_only=True)
     except errors.StateError as error:
         yield Check(Level.ATTENTION, "state", str(error))
     else:

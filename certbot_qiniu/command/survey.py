@@ -15,7 +15,7 @@ from certbot_qiniu import errors
 from certbot_qiniu.command.health import AccountFacts, Finding, Inspection, Level, LineageFacts
 from certbot_qiniu.deployment.certificates import remember_copies, unneeded
 from certbot_qiniu.deployment.context import Context
-from certbot_qiniu.deployment.deployer import Deployer, read_only
+from certbot_qiniu.deployment.deployer import Deployer, open_deployer
 from certbot_qiniu.deployment.observe import read_details
 from certbot_qiniu.deployment.planning.decision import Verb
 from certbot_qiniu.deployment.reconcile import Options, look
@@ -31,7 +31,7 @@ def inspect(config: Any, only: str = "") -> Inspection:
     """
     notes: list[str] = []
     try:
-        deployer = read_only(config, notes.append)
+        deployer = open_deployer(config, notes.append, read_only=True)
     except errors.StateError as error:
         return Inspection(time.time(), findings=(
             Finding(Level.ATTENTION, "state", "State", str(error)),))

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
+
+from certbot.configuration import NamespaceConfig
 
 from certbot_qiniu import errors
 from certbot_qiniu.deployment.choose import discover, remember_baselines
@@ -20,6 +22,7 @@ from certbot_qiniu.deployment.planning.selection import Selection, nothing_match
 from certbot_qiniu.deployment.reconcile import Options, Outcome, reconcile
 from certbot_qiniu.deployment.state import Managed, Record, State
 from certbot_qiniu.deployment.store import Store
+from certbot_qiniu.failures import Failures
 from certbot_qiniu.lineages import Lineages
 from certbot_qiniu.model import Binding, Certificate, covering_name
 from certbot_qiniu.options import DEFAULT_SERVICES, Settings
@@ -44,7 +47,6 @@ class Deployer:
 
     :ivar backups: certbot's folder of finalized checkpoints.
     :ivar say: shows a line to the user.
-    :ivar finalized: how many checkpoints this object has finalized.
     """
 
     store: Store
@@ -53,7 +55,6 @@ class Deployer:
     checkpoints: Checkpoints
     backups: Path
     say: Callable[[str], None]
-    finalized: int = field(default=0, init=False)
 
     def context(self, credentials: str | None, services: Collection[str] = ()) -> Context:
         """What a reconcile of the account behind *credentials* works with.
@@ -212,10 +213,20 @@ class Deployer:
         return state
 
     def commit(self, desired: State, title: str) -> None:
-        """Write the desired state with a checkpoint, if it differs from what is written.
+        """Write the desired state, in a checkpoint of its own if it differs from what is written.
 
         :raises errors.StateError: when it cannot be written.
         :raises certbot.errors.Error: when the checkpoint cannot be made.
+        """
+        if self.write(desired):
+            self.checkpoints.finalize_checkpoint(title)
+
+    def write(self, desired: State) -> bool:
+        """Write the desired state, with the old one in the checkpoint in progress.
+
+        :returns: whether it differs from what was written.
+        :raises errors.StateError: when it cannot be written.
+        :raises certbot.errors.Error: when the old one cannot be kept.
         """
         store = self.store
         for name in set(store.state) - set(desired):
@@ -230,14 +241,13 @@ class Deployer:
                 store.memory.update(name, former_force=record.seen.force_https)
         store.write_memory()
         if desired == store.state:
-            return
+            return False
         changed = sorted(name for name in {*store.state, *desired}
                          if store.state.get(name) != desired.get(name))
         self.checkpoints.add_to_checkpoint({str(store.state_path)},
                                            f"Qiniu: {', '.join(changed)}\n")
         store.write_state(desired)
-        self.checkpoints.finalize_checkpoint(title)
-        self.finalized += 1
+        return True
 
     def _forget_deleted_lineages(self) -> None:
         """A lineage that certbot deleted is no longer managed; its domains keep what they have."""
@@ -277,14 +287,13 @@ class Deployer:
         """Reconcile every lineage that has anything at Qiniu; one that fails stops no other."""
         whole = Outcome()
         for lineage in self.all_lineages():
-            try:
-                outcome = self.settle(lineage, settings, options)
-            except errors.QiniuError as error:
-                whole.problems.append(str(error))
-            else:
+            failures = Failures()
+            if outcome := failures.attempt(self.settle, lineage, settings, options):
                 whole.problems += outcome.problems
                 whole.pending += outcome.pending
                 whole.changed += outcome.changed
+            elif failures:
+                whole.problems.append(str(failures))
         return whole
 
     def check_accounts(self, settings: Settings) -> None:
@@ -333,13 +342,18 @@ class NoCheckpoints:
         """End nothing."""
 
 
-def read_only(config: Any, say: Callable[[str], None]) -> Deployer:
-    """A deployer on a configuration of certbot's whose changes reach no file.
+def open_deployer(config: NamespaceConfig, say: Callable[[str], None], *,
+                  accounts: Accounts | None = None, checkpoints: Checkpoints | None = None,
+                  read_only: bool = False) -> Deployer:
+    """A deployer on a configuration of certbot's, with its files open.
 
-    :raises errors.StateError: when the files are corrupt.
+    :param accounts: those of the process, where there are any.
+    :param checkpoints: certbot's; None where nothing is written that needs one.
+    :param read_only: what would be written stays in memory.
+    :raises errors.StateError: when the files cannot be read, or are in use.
     """
     folder = Path(config.config_dir)
-    store = Store(folder / "qiniu", read_only=True)
+    store = Store(folder / "qiniu", read_only=read_only)
     store.open()
-    return Deployer(store, Lineages(folder), Accounts(), NoCheckpoints(),
-                    Path(config.backup_dir), say)
+    return Deployer(store, Lineages(folder), accounts or Accounts(),
+                    checkpoints or NoCheckpoints(), Path(config.backup_dir), say)

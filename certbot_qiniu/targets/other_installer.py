@@ -1,7 +1,7 @@
 """Another installer of certbot's beside ours: ``--qiniu-with nginx``.
 
 certbot gives each certificate one installer. So ours stands in certbot's place towards the other
-one, its partner, and calls it as certbot would. Both use certbot's one reverter: what they change
+one, and calls it as certbot would. Both use certbot's one reverter: what they change
 together ends up in one checkpoint, and one rollback returns it together.
 """
 
@@ -15,7 +15,6 @@ import importlib.metadata
 import logging
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from certbot import errors as certbot_errors
@@ -24,33 +23,37 @@ from certbot.configuration import NamespaceConfig
 from certbot.plugins import common
 
 from certbot_qiniu import errors
-from certbot_qiniu.model import covering_name
+from certbot_qiniu.model import Certificate, covering_name
+from certbot_qiniu.targets.run import Run
+from certbot_qiniu.targets.target import Options, Target
 
 logger = logging.getLogger(__name__)
 
 _OURSELVES = "qiniu"
 
 
-class Partner:
-    """An installer that takes part in our runs.
+class OtherInstaller(Target):
+    """An installer of certbot's that takes part in our runs.
 
     It is made and prepared when it is first needed, because that may test a whole web server.
-    Whatever it raises comes out as :class:`errors.PartnerError`: it must not keep Qiniu waiting.
+    Whatever it raises comes out as :class:`errors.PartnerError`.
 
     :param name: its name among certbot's plugins.
-    :param options: options of its own, as on a command line; those in *config* come first.
+    :param options: options of its own, as on a command line; those in certbot's configuration
+        come first.
     """
 
-    def __init__(self, name: str, options: str, config: NamespaceConfig) -> None:
+    def __init__(self, run: Run, name: str, options: str) -> None:
+        super().__init__(run)
         self.name = name
         self._options = options
-        self._config = config
         self._opened: interfaces.Installer | None = None
-        self._names: set[str] | None = None
+        self._served: set[str] | None = None
         self._asked: set[str] = set()
         self._deployed: set[str] = set()
+        self._only_outdated = False
 
-    def open(self) -> interfaces.Installer:
+    def _open(self) -> interfaces.Installer:
         """The installer, prepared.
 
         :raises errors.UsageError: when there is no such installer, or the options are not its own.
@@ -58,7 +61,7 @@ class Partner:
         """
         if self._opened is None:
             kind = find_installer(self.name)
-            config = _with_options(self.name, kind, self._options, self._config)
+            config = _with_options(self.name, kind, self._options, self.run.config)
             with self._doing("work"):
                 plugin = kind(config, self.name)
                 if isinstance(plugin, common.Installer):
@@ -67,19 +70,10 @@ class Partner:
             self._opened = plugin
         return self._opened
 
-    def options(self) -> str:
-        """Its options that differ from their defaults, as on a command line, to be remembered.
-
-        :raises errors.UsageError: as :meth:`open` does, or when one cannot be written like that.
-        """
-        kind = find_installer(self.name)
-        config = _with_options(self.name, kind, self._options, self._config)
-        return _written_options(self.name, kind, config)
-
-    def more_info(self) -> str:
+    def describe(self) -> str:
         """What it says of itself, or why it cannot."""
         try:
-            plugin = self.open()
+            plugin = self._open()
             with self._doing("describe itself"):
                 return plugin.more_info()
         except certbot_errors.PluginError as error:
@@ -87,21 +81,43 @@ class Partner:
 
     def names(self) -> set[str]:
         """The names that it serves; none where it does not know."""
-        plugin = self.open()
-        if self._names is None:
+        plugin = self._open()
+        if self._served is None:
             with self._doing("list its names"):
-                self._names = {name.lower() for name in plugin.get_all_names() or ()}
-        return self._names
+                self._served = {name.lower() for name in plugin.get_all_names() or ()}
+        return self._served
 
-    def config_test(self) -> None:
+    # Before anything is changed -----------------------------------------------------------------
+
+    def check(self) -> None:
+        """Test its configuration, and store the options that it was given under our own name.
+
+        certbot restores those of its chosen installer alone in a renewal.
+        """
+        if self.run.verb == "rollback":
+            return
+        kind = find_installer(self.name)
+        config = _with_options(self.name, kind, self._options, self.run.config)
+        if text := _written_options(self.name, kind, config):
+            self.run.set_option("with-options", text)
+        self.test()
+
+    def rehearse(self) -> None:
+        """Do what :meth:`check` does: a dry run, too, stores options."""
+        self.check()
+
+    def test(self) -> None:
         """Test its configuration."""
-        plugin = self.open()
+        plugin = self._open()
         with self._doing("pass its configuration test"):
             plugin.config_test()
 
-    def deploy_cert(self, san: str, *paths: str) -> None:
+    # The configuration --------------------------------------------------------------------------
+
+    def deploy(self, certificate: Certificate, san: str, paths: tuple[str, ...]) -> None:
         """Let it serve what *san* covers of its names with the certificate at *paths*."""
-        plugin = self.open()
+        super().deploy(certificate, san, paths)
+        plugin = self._open()
         self._asked.add(san)
         for name in sorted(self._covered(san) - self._deployed):
             with self._doing(f"take the certificate for {name}"):
@@ -113,32 +129,33 @@ class Partner:
         names = self.names()
         return {name for name in names if covering_name([san.lower()], name)} if names else {san}
 
-    def supported_enhancements(self) -> list[str]:
+    def enhancements(self) -> list[str]:
         """What it can do besides serving a certificate."""
-        plugin = self.open()
+        plugin = self._open()
         with self._doing("say what it supports"):
             return list(plugin.supported_enhancements())
 
-    def enhance(self, san: str, enhancement: str, options: list[str] | str | None) -> None:
+    def enhance(self, san: str, enhancement: str, options: Options) -> bool:
         """Switch *enhancement* on for what *san* covers; skipped where it does not support that."""
-        plugin = self.open()
-        if enhancement not in self.supported_enhancements():
+        plugin = self._open()
+        if enhancement not in self.enhancements():
             logger.warning("The %s installer does not support %s: skipped there for %s",
                            self.name, enhancement, san)
-            return
+            return False
         for name in sorted(self._covered(san)):
             with self._doing(f"set {enhancement} for {name}"):
                 try:
                     plugin.enhance(name, enhancement, options)
                 except certbot_errors.PluginEnhancementAlreadyPresent:
                     logger.info("%s has %s already for %s", self.name, enhancement, name)
+        return True
 
     def save(self, title: str | None) -> None:
         """Let it write its files; the checkpoint that they are in is left for us to end.
 
         :raises errors.PartnerError: also when none of the certificate's names is one of its own.
         """
-        plugin = self.open()
+        plugin = self._open()
         if title and self._asked and not self._deployed:
             raise errors.PartnerError(
                 f"{self.name} (--qiniu-with) serves none of {', '.join(sorted(self._asked))} by "
@@ -146,28 +163,60 @@ class Partner:
         with self._doing("save its configuration"):
             plugin.save(title)
 
-    def restart(self) -> None:
-        """Make it serve what is configured, if that is sound."""
-        plugin = self.open()
-        self.config_test()
+    def renew(self, lineage: interfaces.RenewableCert) -> None:
+        """Tell it of a renewed certificate, if it wants to know."""
+        super().renew(lineage)
+        if issubclass(find_installer(self.name), interfaces.RenewDeployer):
+            plugin: Any = self._open()
+            with self._doing("deploy the renewed certificate"):
+                plugin.renew_deploy(lineage)
+
+    def update(self, lineage: interfaces.RenewableCert) -> None:
+        """Let it update what it likes, if it does with every ``certbot renew``."""
+        super().update(lineage)
+        self._only_outdated = True
+        if issubclass(find_installer(self.name), interfaces.GenericUpdater):
+            plugin: Any = self._open()
+            with self._doing("do its updates"):
+                plugin.generic_updates(lineage)
+
+    # Making it so -------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Make it serve what is configured, if that is sound.
+
+        After a mere update only if it was not restarted yet for the newest certificates.
+        """
+        run = self.run
+        if self._only_outdated and all(
+                run.reloaded_for(name) == run.lineages.current(name).fingerprint
+                for name in self.lineages):
+            return
+        plugin = self._open()
+        self.test()
         with self._doing("restart"):
             plugin.restart()
+        run.remember_reload(self.lineages)
 
-    def rollback(self, count: int) -> None:
+    # Going back ---------------------------------------------------------------------------------
+
+    def roll_back(self, count: int) -> None:
         """Follow us back by *count* checkpoints."""
+        super().roll_back(count)
         if self._shares_checkpoints:
             self._opened = None  # what it has read is no longer what is there
         else:
-            plugin = self.open()
+            plugin = self._open()
             with self._doing("roll back"):
                 plugin.rollback_checkpoints(count)
 
     def recover(self) -> None:
-        """Follow us back from a checkpoint that was never finalized."""
+        """Follow us back from a checkpoint that was never ended."""
+        super().recover()
         if self._shares_checkpoints:
             self._opened = None
         else:
-            plugin = self.open()
+            plugin = self._open()
             with self._doing("recover"):
                 plugin.recovery_routine()
 
@@ -175,24 +224,13 @@ class Partner:
     def _shares_checkpoints(self) -> bool:
         return issubclass(find_installer(self.name), common.Installer)
 
-    def renew_deploy(self, lineage: interfaces.RenewableCert) -> None:
-        """Tell it of a renewed certificate, if it wants to know."""
-        if issubclass(find_installer(self.name), interfaces.RenewDeployer):
-            plugin: Any = self.open()
-            with self._doing("deploy the renewed certificate"):
-                plugin.renew_deploy(lineage)
-
-    def generic_updates(self, lineage: interfaces.RenewableCert) -> None:
-        """Let it update what it likes, if it does with every ``certbot renew``."""
-        if issubclass(find_installer(self.name), interfaces.GenericUpdater):
-            plugin: Any = self.open()
-            with self._doing("do its updates"):
-                plugin.generic_updates(lineage)
-
     @contextlib.contextmanager
     def _doing(self, what: str) -> Iterator[None]:
+        """Let what it raises be a failure of its own, but for the signal that ends the program."""
         try:
             yield
+        except certbot_errors.SignalExit:
+            raise
         except Exception as error:
             logger.debug("%s could not %s", self.name, what, exc_info=True)
             text = str(error).strip() or type(error).__name__
@@ -205,24 +243,6 @@ class _SharedReverter(reverter.Reverter):
 
     def finalize_checkpoint(self, title: str) -> None:
         logger.debug("Left for the qiniu plugin to end: checkpoint %s", title)
-
-
-def has_changes(checkpoint: Path) -> bool:
-    """Whether undoing *checkpoint* would change anything.
-
-    Installers add files to it that they leave as they are; kept, it would use up the user's next
-    ``certbot rollback``.
-    """
-    if (checkpoint / "NEW_FILES").exists() or (checkpoint / "COMMANDS").exists():
-        return True
-    try:
-        paths = (checkpoint / "FILEPATHS").read_text(encoding="utf-8").splitlines()
-        return any(Path(path).read_bytes()
-                   != (checkpoint / f"{Path(path).name}_{index}").read_bytes()
-                   for index, path in enumerate(paths))
-    except OSError as error:
-        logger.debug("%s is taken as a change: %s", checkpoint, error)
-        return True
 
 
 @functools.cache

@@ -177,7 +177,8 @@ class Machine:
                     Path(saved.name).write_bytes(self.cloud.save())
                     os._exit(status)
             _, ended = os.waitpid(child, 0)
-            self.cloud.restore(Path(saved.name).read_bytes())
+            if left := Path(saved.name).read_bytes():  # a signal of its own may have ended it
+                self.cloud.restore(left)
             output.seek(0)
             text = output.read().decode(errors="replace")
         status = os.waitstatus_to_exitcode(ended)

@@ -1,0 +1,272 @@
+"""Qiniu, as if it were a server with one configuration file.
+
+``deploy`` and ``enhance`` change the desired state in memory, ``save`` puts the old one into
+certbot's checkpoint and writes the new one, ``settle`` makes Qiniu equal to it.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import ClassVar
+
+from certbot import interfaces
+from certbot.display import util as display
+
+from certbot_qiniu import errors, prompts
+from certbot_qiniu.deployment.choose import check_listed
+from certbot_qiniu.deployment.reconcile import Options as Reconciling
+from certbot_qiniu.deployment.rehearsal import rehearse
+from certbot_qiniu.deployment.state import State
+from certbot_qiniu.failures import Failures
+from certbot_qiniu.model import Certificate, san_of
+from certbot_qiniu.targets.run import Run
+from certbot_qiniu.targets.target import Options, Target
+
+logger = logging.getLogger(__name__)
+
+_ENHANCEMENTS = ("redirect", "ensure-http-header")
+
+
+class QiniuTarget(Target):
+    """The domains of a Qiniu account.
+
+    :cvar _settled: (lineage, fingerprint) of what this process has brought there, for the
+        ``generic_updates`` that comes, to another installer, after a renewal.
+    """
+
+    _settled: ClassVar[set[tuple[str, str]]] = set()
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self._certificate: Certificate | None = None
+        self._sans: set[str] = set()
+        self._decided: set[str] = set()
+        self._desired: State | None = None
+        self._is_returning: bool | None = None  # after a rollback: whether it changed anything
+        self._lifted_holds: dict[str, str] = {}
+
+    def describe(self) -> str:
+        """What this is."""
+        return "Qiniu Cloud: uploads it, and binds it to the domains there that it covers."
+
+    def names(self) -> list[str]:
+        """The account's domains, as names for a certificate.
+
+        :raises errors.QiniuError: when they cannot be listed.
+        """
+        settings = self.run.settings
+        context = self.run.deployer.context(settings.credentials, settings.services)
+        return [san_of(domain.name) for domain in context.account.domains().values()
+                if domain.kind != "test"]
+
+    # Before anything is changed -----------------------------------------------------------------
+
+    def check(self) -> None:
+        """Credentials, our files, API access, and what can be said of the domains already.
+
+        :raises errors.QiniuError: when one of them will not do.
+        """
+        run = self.run
+        if run.verb == "rollback":
+            run.deployer.check_accounts(run.settings)
+            return
+        if not run.settings.credentials:
+            run.set_option("credentials", prompts.credentials_path(run.config))
+        settings = run.settings
+        context = run.deployer.context(settings.credentials, settings.services)
+        check_listed(context, run.names(), settings.domains)
+
+    def rehearse(self) -> None:
+        """Show what the next ``certbot renew`` would do here.
+
+        :raises errors.QiniuError: when the real run would fail.
+        """
+        run, settings = self.run, self.run.settings
+        context = run.deployer.context(settings.credentials, settings.services)
+        lines = rehearse(context, run.names(), settings)
+        display.notify("\n".join(["", "What certbot renew would do at Qiniu:", *lines, ""]))
+
+    # The desired state --------------------------------------------------------------------------
+
+    def deploy(self, certificate: Certificate, san: str, paths: tuple[str, ...]) -> None:
+        """Note that *san* is to be served with *certificate*."""
+        self._certificate = certificate
+        self._sans.add(san.lower())
+
+    def enhancements(self) -> tuple[str, ...]:
+        """Redirects, and HSTS."""
+        return _ENHANCEMENTS
+
+    def enhance(self, san: str, enhancement: str, options: Options) -> bool:
+        """Redirect http to https, or switch HSTS on, for what *san* covers.
+
+        certbot calls this after ``run`` and ``install`` also when nobody asked for a redirect;
+        then the domains keep what they have, and there is nothing to do for them.
+
+        :raises errors.UsageError: for a header that is not offered.
+        """
+        if enhancement not in _ENHANCEMENTS:
+            return False
+        if (enhancement, options) == ("ensure-http-header", "Upgrade-Insecure-Requests"):
+            # Its Content-Security-Policy would replace the one that the domain may have.
+            logger.error("Option uir is not supported by the qiniu installer. Skipping it for %s",
+                         san)
+            return True
+        is_hsts = (enhancement, options) == ("ensure-http-header", "Strict-Transport-Security")
+        if enhancement != "redirect" and not is_hsts:
+            raise errors.UsageError(f"Qiniu offers no enhancement {enhancement} {options or ''}")
+        if not is_hsts and not self.run.config.redirect:
+            return True
+        deployer = self.run.deployer
+        lineage = self._certificate.lineage if self._certificate else self.run.config.certname
+        state = deployer.store.state if self._desired is None else self._desired
+        change = deployer.hsts if is_hsts else deployer.redirect
+        self._desired = change(state, lineage, san)
+        self.lineages.add(lineage)
+        return True
+
+    def save(self, title: str | None) -> None:
+        """Choose the domains of a certificate that is new here, and write the desired state.
+
+        :raises errors.QiniuError: when the domains cannot be chosen or the state not be written.
+        """
+        if not title:
+            return
+        deployer = self.run.deployer
+        self._decide()
+        if self._desired is not None:
+            if self._desired != deployer.store.state:
+                for lineage in self.lineages:
+                    self._settled.difference_update(deployer.fingerprints(lineage))
+            deployer.write(self._desired)
+            self._desired = None
+
+    def _decide(self) -> None:
+        certificate = self._certificate
+        if certificate is None or certificate.lineage in self._decided:
+            return
+        run, deployer, lineage = self.run, self.run.deployer, certificate.lineage
+        self._desired = deployer.deploy(certificate, self._sans, run.settings, run.config.redirect,
+                                        partial(prompts.to_switch, run.config))
+        if held := deployer.lift_hold(lineage):
+            self._lifted_holds[lineage] = held
+        self._decided.add(lineage)
+        self.lineages.add(lineage)
+
+    def renew(self, lineage: interfaces.RenewableCert) -> None:
+        """Bring the desired state to a lineage's newest certificate and today's domains.
+
+        :raises errors.QiniuError: when some of them cannot be; the others are.
+        """
+        super().renew(lineage)
+        problems = self.run.deployer.converge(lineage.lineagename, self.run.settings)
+        if problems:
+            raise errors.DeployError("; ".join(problems))
+
+    def update(self, lineage: interfaces.RenewableCert) -> None:
+        """The same, unless this process has done it with success already.
+
+        :raises errors.QiniuError: as :meth:`renew` does.
+        """
+        name = lineage.lineagename
+        try:
+            newest = self.run.lineages.current(name).fingerprint
+        except errors.UsageError:
+            newest = ""
+        if (name, newest) not in self._settled:
+            self.renew(lineage)
+
+    # Making it so -------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Make Qiniu equal to the desired state of the lineages concerned.
+
+        :raises errors.DeployError: when anything is not as wanted; the text names all of it.
+        """
+        if self._is_returning is not None:
+            self._settle_rolled_back()
+            return
+        if self.run.verb == "certonly" and not self.lineages:
+            self.run.say("certonly deploys nothing to Qiniu by itself: the next certbot renew "
+                         "does, or certbot install --cert-name now")
+        failures = Failures()
+        for lineage in sorted(self.lineages):
+            if not self._is_settled(lineage):
+                failures.attempt(self._settle, lineage)
+        self.lineages.clear()
+        failures.raise_any()
+
+    def _settle(self, lineage: str) -> None:
+        """Reconcile one lineage; only ``renew`` does not wait for what it sends."""
+        deployer, settings, renewing = self.run.deployer, self.run.settings, self.run.is_renewal
+        outcome = deployer.settle(lineage, settings, Reconciling(
+            wait=not renewing, timeout=settings.publish_timeout, keep=settings.keep_certificates,
+            explicit=settings.domains or (), takeover=not renewing))
+        if outcome.pending:
+            self.run.say(f"Qiniu is still publishing {', '.join(sorted(set(outcome.pending)))}; "
+                         "the next certbot renew confirms it")
+        if outcome.problems:
+            raise errors.DeployError("; ".join(outcome.problems))
+        self._settled.update(deployer.fingerprints(lineage))
+
+    def _is_settled(self, lineage: str) -> bool:
+        """Whether this process has brought the lineage to just this desired state already.
+
+        The second restart of a run, after an enhancement that changed nothing, finds it so.
+        """
+        wanted = self.run.deployer.fingerprints(lineage)
+        return bool(wanted) and wanted <= self._settled
+
+    def _settle_rolled_back(self) -> None:
+        """Bring every domain to what the file says now, whichever lineage it belongs to."""
+        deployer, settings = self.run.deployer, self.run.settings
+        deployer.store.load()  # had that failed before, nothing may be sent by what was there then
+        if not self._is_returning:
+            return
+        outcome = deployer.settle_all(settings, Reconciling(
+            wait=True, timeout=settings.publish_timeout, takeover=True, clean=False))
+        if outcome.pending:
+            self.run.say(f"Qiniu is still publishing {', '.join(sorted(outcome.pending))}")
+        if outcome.problems:
+            raise errors.DeployError("Not every domain at Qiniu is back to what it served before: "
+                                     + "; ".join(dict.fromkeys(outcome.problems)))
+
+    # Going back ---------------------------------------------------------------------------------
+
+    def roll_back(self, count: int) -> None:
+        """Read the desired state that certbot has put back, and hold what it took back.
+
+        certbot also goes back after any failing ``restart``. Nothing is held then: the same
+        certificate may be deployed again.
+
+        :raises errors.StateError: when it cannot be read.
+        """
+        super().roll_back(count)
+        self._desired = None
+        deployer = self.run.deployer
+        before = dict(deployer.store.state)
+        self._is_returning = True
+        deployer.store.load()
+        if self.run.verb == "rollback":
+            deployer.hold_rolled_back(before)
+        else:
+            self._return_holds()
+            self._is_returning = before != deployer.store.state
+
+    def recover(self) -> None:
+        """Read the desired state again, as it was before this run.
+
+        :raises errors.StateError: when it cannot be read.
+        """
+        super().recover()
+        self._desired = None
+        if self.run.is_open:
+            self.run.deployer.store.load()
+            self._return_holds()
+
+    def _return_holds(self) -> None:
+        """An install that lifted a rollback's hold has failed: the hold comes back."""
+        for lineage, fingerprint in self._lifted_holds.items():
+            self.run.deployer.hold(lineage, fingerprint)
+        self._lifted_holds = {}

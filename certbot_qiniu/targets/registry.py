@@ -1,0 +1,31 @@
+"""Which targets a run has, in the order in which they are reached."""
+
+from __future__ import annotations
+
+from certbot_qiniu.targets.nginx import NginxTarget
+from certbot_qiniu.targets.other_installer import OtherInstaller
+from certbot_qiniu.targets.qiniu import QiniuTarget
+from certbot_qiniu.targets.run import Run
+from certbot_qiniu.targets.target import Target
+
+
+def targets_of(run: Run) -> list[Target]:
+    """The targets of *run*: the fast local ones come first, as Qiniu takes minutes to publish.
+
+    :raises errors.StateError: when a rollback cannot read which installers take part.
+    """
+    targets: list[Target] = [OtherInstaller(run, name, options)
+                             for name, options in _other_installers(run)]
+    if not run.settings.skip_nginx:
+        targets.append(NginxTarget(run))
+    return [*targets, QiniuTarget(run)]
+
+
+def _other_installers(run: Run) -> list[tuple[str, str]]:
+    """Name and options of each; a rollback without flags finds those of all lineages."""
+    settings = run.settings
+    chosen = {(settings.partner or "", settings.partner_options)}
+    if run.verb == "rollback" and not settings.partner:
+        chosen = {(lineage.partner, lineage.partner_options)
+                  for lineage in run.deployer.store.memory.lineages.values()}
+    return sorted((name, options) for name, options in chosen if name)

@@ -1,0 +1,100 @@
+"""The contract of a target: a place that certificates must reach, whatever becomes of others.
+
+certbot's installer is a list of targets. It hands each of certbot's verbs to all of them, collects
+what goes wrong, and knows nothing else of them. Another place to reach is another class here, and
+a line in :mod:`certbot_qiniu.targets.registry`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from certbot import interfaces
+
+from certbot_qiniu.model import Certificate
+from certbot_qiniu.targets.run import Run
+
+Options = list[str] | str | None
+"""certbot's options of an enhancement."""
+
+
+class Target:
+    """One place that certificates must reach; a method that it does not need does nothing.
+
+    Each method may raise: the installer goes on with the other targets, and reports it.
+
+    :ivar run: what the targets of one installer share.
+    :ivar lineages: the names of those that :meth:`settle` is to bring here.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.lineages: set[str] = set()
+
+    def describe(self) -> str:
+        """What this is, for ``certbot plugins``; "" for nothing."""
+        return ""
+
+    def names(self) -> Collection[str]:
+        """The names that are served here, to be offered for a certificate."""
+        return ()
+
+    # Before anything is changed -----------------------------------------------------------------
+
+    def check(self) -> None:
+        """Refuse what cannot work, before anything is issued or changed."""
+
+    def rehearse(self) -> None:
+        """Do for a dry run all that the real run would do first, and show what would follow."""
+
+    def test(self) -> None:
+        """Test the configuration."""
+
+    # The configuration, in certbot's checkpoint -------------------------------------------------
+
+    def deploy(self, certificate: Certificate, san: str, paths: tuple[str, ...]) -> None:
+        """Take a certificate for *san*; nothing is written before :meth:`save`.
+
+        :param paths: of its certificate, key, chain and fullchain, as certbot has them.
+        """
+        self.lineages.add(certificate.lineage)
+
+    def enhancements(self) -> Iterable[str]:
+        """certbot's names of the enhancements that are offered here."""
+        return ()
+
+    def enhance(self, san: str, enhancement: str, options: Options) -> bool:
+        """Switch an enhancement on for what *san* covers; false where it is not offered here."""
+        return False
+
+    def save(self, title: str | None) -> None:
+        """Write the configuration into the checkpoint in progress, which the installer ends.
+
+        :param title: None while more is to come.
+        """
+
+    def renew(self, lineage: interfaces.RenewableCert) -> None:
+        """Take a certificate that was just renewed."""
+        self.lineages.add(lineage.lineagename)
+
+    def update(self, lineage: interfaces.RenewableCert) -> None:
+        """Take what there is to be taken with every ``certbot renew``, due or not."""
+        self.lineages.add(lineage.lineagename)
+
+    # Making it so -------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Make it so: the place serves what is configured."""
+
+    # Going back ---------------------------------------------------------------------------------
+
+    def roll_back(self, count: int) -> None:
+        """Follow certbot back by *count* checkpoints; :meth:`settle` comes after it.
+
+        The files that the installer's own checkpoints hold are restored already.
+        """
+        self.lineages.clear()
+
+    def recover(self) -> None:
+        """Follow certbot back from a checkpoint that was never ended."""
+        self.lineages.clear()

@@ -1,0 +1,79 @@
+"""Independent works are all done, and what went wrong is told at the end."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+from certbot import errors as certbot_errors
+
+from certbot_qiniu import errors
+from certbot_qiniu.failures import Failures
+
+
+def fail(error: BaseException) -> None:
+    """Raise *error*."""
+    raise error
+
+
+def test_nothing_failed() -> None:
+    """Results come back, and there is nothing to raise."""
+    failures = Failures()
+    assert 3 == failures.attempt(int, "3")
+    assert 12 == failures.attempt(int, "c", base=16)
+    assert not failures
+    failures.raise_any()
+
+
+@pytest.mark.parametrize("error", [
+    errors.UsageError("one"), certbot_errors.PluginError("one"),
+    certbot_errors.NoInstallationError("one")], ids=lambda error: type(error).__name__)
+def test_one_stays_what_it_is(error: Exception) -> None:
+    """A single error that certbot expects of a plugin is raised as it is."""
+    failures = Failures()
+    assert failures.attempt(fail, error) is None
+    assert failures
+    with pytest.raises(type(error)) as caught:
+        failures.raise_any()
+    assert error is caught.value
+
+
+@pytest.mark.parametrize(("error", "text"), [
+    (OSError(28, "No space left on device", "/x"), "OSError: [Errno 28] No space left on device"),
+    (ValueError("odd"), "ValueError: odd"),
+    (certbot_errors.ReverterError("no checkpoint"), "^no checkpoint"),
+], ids=lambda value: type(value).__name__)
+def test_others_become_certbots(error: Exception, text: str) -> None:
+    """Any other error, which certbot would not expect of a plugin, becomes one that it does."""
+    failures, done = Failures(), list[int]()
+    failures.attempt(fail, error)
+    failures.attempt(done.append, 1)
+    with pytest.raises(errors.DeployError) as caught:
+        failures.raise_any()
+    assert text.removeprefix("^") in str(caught.value)
+    assert not text.startswith("^") or str(caught.value).startswith(text[1:])
+    assert error is caught.value.__cause__
+    assert [1] == done
+
+
+def test_several_become_one() -> None:
+    """All of them are told, each text once, in the order in which they came."""
+    failures, done = Failures(), list[int]()
+    for text in ("one", "two", "one"):
+        failures.attempt(partial(fail, errors.UsageError(text)))
+    failures.attempt(done.append, 1)
+    assert "one; two" == str(failures)
+    with pytest.raises(errors.DeployError, match=r"^one; two$"):
+        failures.raise_any()
+    assert [1] == done
+
+
+@pytest.mark.parametrize("error", [
+    certbot_errors.SignalExit(), KeyboardInterrupt(), SystemExit(3)],
+    ids=lambda error: type(error).__name__)
+def test_the_end_passes_at_once(error: BaseException) -> None:
+    """What ends the program is never kept for later."""
+    failures = Failures()
+    with pytest.raises(type(error)):
+        failures.attempt(fail, error)
+    assert not failures
