@@ -192,7 +192,7 @@ def test_status_probes_the_edge(machine: Seat, monkeypatch: pytest.MonkeyPatch) 
     """What the edge really serves counts; that it cannot be asked does not."""
     mine = machine.fingerprint()
     edges = {WWW: Leaf(mine, 0), IMG: Leaf("0" * 64, 0)}
-    monkeypatch.setattr(probe, "served_leaf", lambda domain: edges.get(domain.name))
+    monkeypatch.setattr(probe, "edge_leaf", lambda domain: edges.get(domain.name))
     found = domains(machine, "--probe")
     assert {name: found[name]["edge"] for name in (WWW, IMG, WILD)} == {
         WWW: "same", IMG: "other", WILD: "unknown"}

@@ -23,6 +23,7 @@ from typing import Literal
 from certbot_qiniu import errors
 from certbot_qiniu.options import parse_command
 from certbot_qiniu.webserver import nginx_config
+from certbot_qiniu.webserver.tls import KeyKind, served_leaf
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ RELOAD_OPTION = "--qiniu-nginx-reload-cmd"
 
 _DEFAULT_TEST = ["nginx", "-t"]
 _OUTPUT_LIMIT = 2000  # characters: the end of what nginx said, where the reason is
+_ANSWER_SECONDS = 3.0
 _LONGEST_PAUSE_SECONDS = 1.0
 _NOT_RUNNING = re.compile(r'\[error\].*(?:invalid PID number|open\(\) ".*" failed \(2:)'
                           r"|\[alert\].*kill\(.*\) failed \(3:")
@@ -141,7 +143,7 @@ class Nginx:
         pause = 0.1
         right: list[nginx_config.Question] = []
         while True:
-            answers = {question: question.serves(fingerprint)
+            answers = {question: _serves(question, fingerprint)
                        for question in questions if question not in right}
             right += [question for question, answer in answers.items() if answer]
             wrong = [question for question, answer in answers.items() if answer is False]
@@ -208,6 +210,17 @@ class _Result:
         if self.status:
             raise errors.NginxError(f"{what} failed: {self.shown} exited with status {self.status}"
                                     f": {self.output[-_OUTPUT_LIMIT:] or '(no output)'}")
+
+
+def _serves(question: nginx_config.Question, fingerprint: str) -> bool | None:
+    """Whether the leaf with *fingerprint* is served, None where that could not be found out."""
+    kinds: tuple[KeyKind, ...] = ("", "ECDSA", "RSA") if question.several else ("",)
+    leaves = [served_leaf(question.host, question.port, question.name, kind=kind,
+                          proxied=question.proxied, timeout_seconds=_ANSWER_SECONDS)
+              for kind in kinds]
+    if fingerprint in [leaf.fingerprint for leaf in leaves if leaf]:
+        return True
+    return None if None in leaves else False
 
 
 def _swap(argv: list[str], old: list[str], new: list[str]) -> list[str] | None:

@@ -1,13 +1,12 @@
-"""Which server blocks of nginx use which certificates, and which leaf they serve.
+"""Which server blocks of nginx use which certificates, and how to ask one of them for its leaf.
 
 The blocks are read from nginx's own dump of its configuration (``nginx -T``), which has every file
 that nginx reads, wherever it runs. Who answers for a name is decided as nginx decides it, so that
-a question never reaches another block than the one it is about.
+a question never reaches another block than the one it is about. Asking is not done here.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 import tempfile
@@ -16,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from certbot_qiniu.webserver.tls import LABEL
+
 logger = logging.getLogger(__name__)
 
-_ANSWER_SECONDS = 3.0
 _ANY_IPV4 = ("*", "", "0.0.0.0")  # noqa: S104 (only compared)
 _LOOPBACK = {"*": "127.0.0.1", "::": "::1"}
-_LABEL = "certbot-qiniu"  # asked for where a server_name is a wildcard
 
 _Directive = dict[str, Any]
 _Files = dict[PurePosixPath, list[_Directive]]
@@ -84,37 +83,6 @@ class Question:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port} ({self.name})"
 
-    def serves(self, fingerprint: str) -> bool | None:
-        """Whether it is the leaf with *fingerprint*, None where that could not be found out."""
-        kinds = ("", "ECDSA", "RSA") if self.several else ("",)
-        answers = [self._ask(kind) for kind in kinds]
-        if fingerprint in answers:
-            return True
-        return None if "" in answers else False
-
-    def _ask(self, kind: str) -> str:
-        """The fingerprint of the leaf that a client of this *kind* of key sees, "" for none."""
-        import socket
-        import ssl
-
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        # Comparing the fingerprint says more than verifying the chain.
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        if kind:
-            context.maximum_version = ssl.TLSVersion.TLSv1_2  # TLS 1.3 ciphers fit any key
-            context.set_ciphers(f"a{kind}")
-        try:
-            self.name.encode("idna")  # wrap_socket would fail too, but leak the connection
-            with socket.create_connection((self.host, self.port), _ANSWER_SECONDS) as connection:
-                if self.proxied:
-                    connection.sendall(b"PROXY UNKNOWN\r\n")
-                with context.wrap_socket(connection, server_hostname=self.name) as tls:
-                    return hashlib.sha256(tls.getpeercert(binary_form=True) or b"").hexdigest()
-        except (OSError, ValueError) as error:
-            logger.debug("No answer from %s: %s", self, error)
-            return ""
-
 
 def questions(servers: Iterable[Server], users: Iterable[Server],
               names: Sequence[str]) -> list[Question]:
@@ -147,7 +115,7 @@ def _concrete(pattern: str) -> str:
     """A name that a server_name or SAN matches, "" where none can be told."""
     if pattern.startswith("~") or not pattern.isascii():  # TLS carries ASCII only
         return ""
-    return (f"*{pattern}" if pattern.startswith(".") else pattern).replace("*", _LABEL)
+    return (f"*{pattern}" if pattern.startswith(".") else pattern).replace("*", LABEL)
 
 
 def _chosen(rivals: Sequence[tuple[Server, Listen]], name: str) -> Server:

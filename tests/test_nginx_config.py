@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import pytest
@@ -182,11 +181,3 @@ def test_address_options() -> None:
         server { listen 443; server_name a; ssl_certificate /a.pem; ssl_certificate /b.pem; } }"""))
     expected = [Question("127.0.0.1", 443, "a", proxied=True, several=True)]
     assert expected == questions(servers, servers[1:], ())
-
-
-def test_no_answer() -> None:
-    """A name that cannot be asked for is no answer, and no crash."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        question = Question("127.0.0.1", port, "x" * 64 + ".example.com", False, False)
-        assert question.serves("00") is None

@@ -1,4 +1,4 @@
-"""The question to the edge."""
+"""The question over TLS: to the edge, and to any server."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from certbot_qiniu.command import probe
 from certbot_qiniu.command.health import AccountFacts, Inspection
 from certbot_qiniu.model import Domain
+from certbot_qiniu.webserver import tls
 from certbot_qiniu.webserver.tls import Leaf
 from tests.sandbox.pki import Authority
 from tests.sandbox.pki import Leaf as IssuedLeaf
@@ -29,6 +31,7 @@ class Edge:
         pem.write_text(self.leaf.key_pem + self.leaf.fullchain_pem)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(pem)
+        self.preamble = b""
         self.names: list[str] = []
         self.context.sni_callback = lambda _tls, name, _context: self.names.append(name)
         self.socket = socket.create_server(("127.0.0.1", 0))
@@ -42,7 +45,8 @@ class Edge:
                 return
             with connection:
                 try:
-                    self.context.wrap_socket(connection, server_side=True).close()
+                    if self.preamble == connection.recv(len(self.preamble)):
+                        self.context.wrap_socket(connection, server_side=True).close()
                 except OSError:
                     continue
 
@@ -51,7 +55,7 @@ class Edge:
 def edge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Edge]:
     """An edge that runs, at the port that is probed."""
     found = Edge(tmp_path)
-    monkeypatch.setattr(probe, "PORT", found.socket.getsockname()[1])
+    monkeypatch.setattr(tls, "EDGE_PORT", found.socket.getsockname()[1])
     thread = threading.Thread(target=found.serve)
     thread.start()
     yield found
@@ -63,7 +67,7 @@ def edge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Edge]:
 def test_leaf_of_the_edge(edge: Edge) -> None:
     """The CNAME is asked by the domain's name, a wildcard by one below it; trust is no matter."""
     for name in (WWW, WILD):
-        leaf = probe.served_leaf(Domain(name, protocol="https", cname="127.0.0.1"))
+        leaf = tls.edge_leaf(Domain(name, protocol="https", cname="127.0.0.1"))
         assert leaf
         assert leaf.fingerprint == edge.leaf.fingerprint
     assert edge.names == [WWW, "certbot-qiniu.example.com"]
@@ -72,15 +76,48 @@ def test_leaf_of_the_edge(edge: Edge) -> None:
 @pytest.mark.parametrize("cname", ["127.0.0.2", "nowhere.invalid", "\udcff", "a" * 70 + ".com"])
 def test_edge_that_cannot_be_asked(edge: Edge, cname: str) -> None:
     """No answer is no error, whatever Qiniu says where the domain is."""
-    assert probe.served_leaf(Domain(WWW, protocol="https", cname=cname)) is None
+    assert tls.edge_leaf(Domain(WWW, protocol="https", cname=cname)) is None
 
 
 def test_who_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every domain that speaks HTTPS and is alive, and each answer goes to its own."""
     leaves = {WWW: Leaf("f1", 1), WILD: None}
-    monkeypatch.setattr(probe, "served_leaf", lambda domain: leaves[domain.name])
+    monkeypatch.setattr(probe, "edge_leaf", lambda domain: leaves[domain.name])
     domains = [Domain(WWW, protocol="https"), Domain(WILD, protocol="https"),
                Domain("plain.example.com"), Domain("x.example.com", protocol="https",
                                                    state="frozen")]
     seen = Inspection(0, (AccountFacts("a", {domain.name: domain for domain in domains}),))
     assert probe.probe(seen).edges == leaves
+
+
+def test_no_answer() -> None:
+    """A name that cannot be asked for is no answer, and no crash."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        name = "x" * 64 + ".example.com"
+        assert tls.served_leaf("127.0.0.1", port, name, timeout_seconds=5) is None
+
+
+@pytest.mark.parametrize(("kind", "answers"), [("", True), ("ECDSA", True), ("RSA", False)])
+def test_kind_of_key(edge: Edge, kind: tls.KeyKind, answers: bool) -> None:
+    """A client of one kind of key sees no leaf of another kind."""
+    leaf = tls.served_leaf("127.0.0.1", tls.EDGE_PORT, WWW, kind=kind, timeout_seconds=5)
+    assert answers == bool(leaf)
+
+
+def test_proxy_protocol(edge: Edge) -> None:
+    """Where the PROXY protocol comes first, it does."""
+    edge.preamble = b"PROXY UNKNOWN\r\n"
+    assert tls.served_leaf("127.0.0.1", tls.EDGE_PORT, WWW, proxied=True, timeout_seconds=5)
+    assert tls.served_leaf("127.0.0.1", tls.EDGE_PORT, WWW, timeout_seconds=5) is None
+
+
+def test_unreadable_certificate(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leaf that cannot be read is still told from others; of the edge it tells nothing."""
+    def refuse(_der: bytes) -> None:
+        raise ValueError("a negative serial number")
+
+    monkeypatch.setattr(x509, "load_der_x509_certificate", refuse)
+    leaf = tls.served_leaf("127.0.0.1", tls.EDGE_PORT, WWW, timeout_seconds=5)
+    assert Leaf(edge.leaf.fingerprint, 0) == leaf
+    assert tls.edge_leaf(Domain(WWW, protocol="https", cname="127.0.0.1")) is None
