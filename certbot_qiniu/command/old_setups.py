@@ -19,6 +19,7 @@ from typing import Any
 from certbot_qiniu import errors
 from certbot_qiniu.model import Certificate
 from certbot_qiniu.options import OptionError, domain_list
+from certbot_qiniu.text import is_token
 
 QINIU_KEYS = ("qiniu_access_key", "qiniu_secret_key")
 DNS_KEYS = {
@@ -143,9 +144,9 @@ def _domains(value: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _usable_keys(keys: Mapping[str, str]) -> dict[str, str]:
-    """Those that are set; no key has blanks in it, or anything but ASCII."""
+    """Those that are set."""
     for name, value in keys.items():
-        if value and not (value.isascii() and value.isprintable() and " " not in value):
+        if value and not is_token(value):
             raise errors.UsageError(f"the value for {name} holds characters that no key has")
     return {name: value for name, value in keys.items() if value}
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -25,7 +24,7 @@ from certbot_qiniu.qiniu.responses import (
     as_list,
     as_object,
     as_objects,
-    clean,
+    as_text,
     is_hsts,
     lowered,
     read_certificate,
@@ -35,6 +34,7 @@ from certbot_qiniu.qiniu.responses import (
     unreadable,
 )
 from certbot_qiniu.qiniu.transport import API, FUSION, PILI, UC, Transport
+from certbot_qiniu.text import is_token
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +46,6 @@ ALREADY_UPLOADED = 400400
 NO_SUCH_CERTIFICATE = 400401
 CERTIFICATE_IN_USE = {400611, 400911}
 NOT_OPERABLE = {404905, 404910}  # HTTP 404, but the domain is there
-
-_VISIBLE = re.compile(r"[!-~]+")
 
 
 class QiniuClient:
@@ -64,7 +62,7 @@ class QiniuClient:
                  sleep: Callable[[float], None] = time.sleep,
                  clock: Callable[[], float] = time.monotonic) -> None:
         # Anything else would fail deep in the HTTP library, which quotes the header it refuses.
-        if not (_VISIBLE.fullmatch(access_key) and _VISIBLE.fullmatch(secret_key)):
+        if not (is_token(access_key) and is_token(secret_key)):
             raise errors.UsageError("The Qiniu access key or secret key is empty or has "
                                     "characters that no key has")
         self._access_key = access_key
@@ -239,8 +237,8 @@ class QiniuClient:
         """
         action = "list the buckets"
         answer = self._transport.request(UC, "GET", "/buckets", action=action)
-        names = [clean(name) for name in as_list(answer, action)]
-        return [name for name in names if _VISIBLE.fullmatch(name)]
+        names = [as_text(name) for name in as_list(answer, action)]
+        return [name for name in names if is_token(name)]
 
     def list_source_domains(self, bucket: str) -> list[Domain]:
         """List the source domains of a bucket, frozen ones with the reasons.
@@ -254,7 +252,7 @@ class QiniuClient:
         for entry in as_objects(answer, action):
             if name := read_name(entry.get("domain")):
                 freezes = entry.get("freeze_types")
-                reasons = ", ".join(map(clean, freezes)) if isinstance(freezes, list) else ""
+                reasons = ", ".join(map(as_text, freezes)) if isinstance(freezes, list) else ""
                 domains.append(Domain(name, service="kodo", state_reason=reasons,
                                       state="frozen" if reasons else "success"))
         return domains

@@ -12,6 +12,7 @@ from typing import Any
 
 from certbot_qiniu import errors
 from certbot_qiniu.model import Domain, RemoteCertificate, canonical_domain
+from certbot_qiniu.text import printable
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def read_certificate(entry: dict[str, Any]) -> RemoteCertificate | None:
     names = entry.get("dnsnames")
     return RemoteCertificate(
         cert_id, text(entry, "name"),
-        tuple(clean(name) for name in names) if isinstance(names, list) else (),
+        tuple(as_text(name) for name in names) if isinstance(names, list) else (),
         not_before=seconds(entry, "not_before"), not_after=seconds(entry, "not_after"),
         created=seconds(entry, "create_time"), order_id=text(entry, "orderid"))
 
@@ -112,14 +113,13 @@ def lowered(value: Any) -> dict[str, Any]:
 
 def text(entry: dict[str, Any], key: str) -> str:
     """A string as it may be shown."""
-    return clean(entry.get(key))
+    return as_text(entry.get(key))
 
 
-def clean(value: object) -> str:
+def as_text(value: object) -> str:
     """A string as it may be shown; what is no string is empty."""
-    characters = value if isinstance(value, str) else ""
     # Not dropped but replaced: a stranger's name must not become one of ours.
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in characters)
+    return printable(value, "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else ""
 
 
 def seconds(entry: dict[str, Any], key: str) -> int:

@@ -22,6 +22,7 @@ import urllib3
 from qiniu.auth import Auth, QiniuMacAuth, QiniuMacRequestsAuth, RequestsAuth
 
 from certbot_qiniu import errors
+from certbot_qiniu.text import printable
 
 logger = logging.getLogger(__name__)
 
@@ -279,7 +280,7 @@ class Transport:
                 action, f"{_reason(error)}, after {ATTEMPTS} attempts", status=status,
                 advice=_NETWORK_ADVICE)) from error
         except OSError as error:  # for example a CA bundle that is not there
-            raise errors.Unreachable(action, _printable(error), advice=_SETTINGS_ADVICE) from error
+            raise errors.Unreachable(action, _shown(error), advice=_SETTINGS_ADVICE) from error
         finally:
             logger.debug("%s %s%s: %s, %d ms", method, host, target.partition("?")[0], outcome,
                          (self._clock() - begun) * 1000)
@@ -318,9 +319,9 @@ def _take_apart(response: requests.Response, content: bytes) -> _Answer:
     return _Answer(
         status,
         code if type(code) is int and code not in (0, 200) else status,
-        _printable(text if isinstance(text, str) else "")
+        _shown(text if isinstance(text, str) else "")
         or http.client.responses.get(status, "no explanation"),
-        _printable(response.headers.get("X-Reqid", "")),
+        _shown(response.headers.get("X-Reqid", "")),
         _retry_after(response.headers.get("Retry-After", "")), value, is_json,
         not content.strip())
 
@@ -368,11 +369,10 @@ def _reason(error: Exception) -> str:
     """The innermost explanation of a network failure, without the URL it happened at."""
     inner = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
     inner = getattr(inner, "reason", None) or inner
-    return f"{type(inner).__name__}: {_printable(inner)}"
+    return f"{type(inner).__name__}: {_shown(inner)}"
 
 
-def _printable(text: object) -> str:
+def _shown(text: object) -> str:
     """*text* from elsewhere as it may be shown: no control characters, no PEM, not too long."""
     # Should a server ever quote our request, the private key in it goes no further.
-    harmless = str(text).partition("-----BEGIN")[0]
-    return "".join(c if c.isprintable() else " " for c in harmless)[:TEXT_LIMIT].strip()
+    return printable(str(text).partition("-----BEGIN")[0])[:TEXT_LIMIT].strip()
