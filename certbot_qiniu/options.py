@@ -1,4 +1,4 @@
-"""The options, as certbot stores them, and the credentials file.
+"""The options, as certbot stores them and as we use them.
 
 certbot restores an option from the renewal conf by calling its ``type`` on the stored string (or on
 a list, in a conf edited by hand), so each ``type`` here accepts what it produced before.
@@ -7,13 +7,9 @@ a list, in a conf edited by hand), so each ``type`` here accepts what it produce
 from __future__ import annotations
 
 import argparse
-import os
-import re
 import shlex
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from certbot_qiniu import errors
@@ -76,8 +72,6 @@ def seconds(value: str | int) -> int:
 
 def command(value: str | list[str]) -> str:
     """*value* as a command line that a shell could split (nothing ever runs in a shell)."""
-    from certbot_qiniu.options import parse_command
-
     # configobj makes a list of a hand-written value with a comma in it.
     text = value if isinstance(value, str) else ",".join(value)
     try:
@@ -200,66 +194,6 @@ class Settings:
             partner=conf("with"),
             partner_options=conf("with-options") or "",
         )
-
-
-_KEY = re.compile(r"[!-~]+")
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """A Qiniu key pair; its repr shows neither key."""
-
-    access_key: str
-    secret_key: str
-
-    def __repr__(self) -> str:
-        return "Credentials(…)"
-
-    @classmethod
-    def load(cls, path: str) -> Credentials:
-        """Read a credentials file.
-
-        :raises errors.UsageError: when it is missing, unreadable, malformed or readable by others.
-        """
-        import configobj
-        from certbot import errors as certbot_errors
-        from certbot.plugins.dns_common import CredentialsConfiguration
-
-        file = Path(os.path.expanduser(path))
-        try:
-            mode = file.stat().st_mode
-            if not stat.S_ISREG(mode):
-                raise errors.UsageError(f"The Qiniu credentials file {file} is not a file")
-            if mode & 0o077:
-                raise errors.UsageError(
-                    f"The Qiniu credentials file {file} can be read or changed by other users of "
-                    f"this machine (mode {stat.S_IMODE(mode):04o}). Run: chmod 600 {file}")
-            # certbot's reader logs a malformed line, which may be the secret key.
-            configobj.ConfigObj(file.read_text(encoding="utf-8").splitlines())
-            found = CredentialsConfiguration(str(file))
-            found.require({
-                "qiniu_access_key": "the AccessKey (AK) of the Qiniu account",
-                "qiniu_secret_key": "the SecretKey (SK) that belongs to it",
-            })
-        except OSError as error:
-            raise errors.UsageError(
-                f"Could not read the Qiniu credentials file {file}: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise errors.UsageError(
-                f"The Qiniu credentials file {file} is not UTF-8 text") from error
-        except configobj.ConfigObjError:
-            raise errors.UsageError(
-                f"The Qiniu credentials file {file} is malformed: each line must read "
-                "name = value") from None
-        except certbot_errors.PluginError as error:
-            if isinstance(error, errors.UsageError):
-                raise
-            raise errors.UsageError(str(error)) from error
-        keys = [found.conf(name) for name in ("qiniu_access_key", "qiniu_secret_key")]
-        if not all(isinstance(key, str) and _KEY.fullmatch(key) for key in keys):
-            raise errors.UsageError(
-                f"A key in the Qiniu credentials file {file} holds characters that no key has")
-        return cls(*map(str, keys))
 
 
 def parse_command(text: str, option_name: str) -> list[str]:

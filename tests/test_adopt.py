@@ -18,7 +18,7 @@ from certbot._internal.plugins.disco import PluginsRegistry
 from certbot_qiniu import errors
 from certbot_qiniu.command import adopt, cli, old_setups
 from certbot_qiniu.command.old_setups import Setup, parse_conf, read_setups
-from certbot_qiniu.options import Credentials
+from certbot_qiniu.credentials import Credentials
 from tests.command import seat
 from tests.fast.invariants import changes
 from tests.rig import AUTHORITY, renew

@@ -24,10 +24,11 @@ import pytest
 import requests
 
 from certbot_qiniu import errors
+from certbot_qiniu.credentials import Credentials
 from certbot_qiniu.deployment.certificates import clean, remember_copies
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.model import Certificate
-from certbot_qiniu.options import OPTIONS, Credentials
+from certbot_qiniu.options import OPTIONS
 from certbot_qiniu.qiniu import transport
 from certbot_qiniu.qiniu.client import QiniuClient
 from certbot_qiniu.webserver import nginx

@@ -14,12 +14,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from certbot_qiniu import errors
+from certbot_qiniu.credentials import Credentials
 from certbot_qiniu.model import (
     SERVICES,
     Domain,
     RemoteCertificate,
 )
-from certbot_qiniu.options import Credentials
 from certbot_qiniu.qiniu.cdn import Cdn
 from certbot_qiniu.qiniu.client import QiniuClient
 from certbot_qiniu.qiniu.kodo import Kodo
