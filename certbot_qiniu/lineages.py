@@ -80,6 +80,7 @@ class Renewal:
     """What a renewal conf says.
 
     :ivar options: our options by name; their defaults where the conf has none.
+    :ivar settings: the same, ready for use.
     :ivar webroots: folders that the authenticator writes to.
     """
 
@@ -88,12 +89,8 @@ class Renewal:
     authenticator: str
     installer: str
     options: Mapping[str, Any]
+    settings: Settings
     webroots: tuple[str, ...] = ()
-
-    @property
-    def settings(self) -> Settings:
-        """Our options, ready for use."""
-        return Settings.read(self.options.__getitem__)
 
     @property
     def is_ours(self) -> bool:
@@ -124,6 +121,7 @@ def read_renewal(path: Path) -> Renewal:
                                    file_error=True, interpolation=False)
         params = conf["renewalparams"]
         options = {name: option(params, name) for name in OPTIONS}
+        settings = Settings.read(options.__getitem__)
         webroots = _strings(params.get("webroot_path", [])) + _strings(
             list(params.get("webroot_map", {}).values()))
     except OSError as error:
@@ -132,7 +130,7 @@ def read_renewal(path: Path) -> Renewal:
         raise errors.UsageError(
             f"{path} is damaged, so certbot cannot renew this certificate: {error}") from error
     return Renewal(path.stem, path, str(params.get("authenticator", "")),
-                   str(params.get("installer", "")), options,
+                   str(params.get("installer", "")), options, settings,
                    tuple(dict.fromkeys(webroots)))
 
 
