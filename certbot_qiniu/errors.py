@@ -12,7 +12,7 @@ Everything that may leave the plugin is a :class:`certbot.errors.PluginError`::
         │   └── Refused         Qiniu answered, and said no
         ├── DeployError         one or more domains are not as wanted (raised at the end of a run)
         ├── NginxError          test, reload or check of nginx failed
-        └── PartnerError        the installer that --qiniu-with names failed
+        └── OtherInstallerError the installer that --qiniu-with names failed
 
 Each message says what was tried, on which domain or certificate, Qiniu's own code, text and
 ``X-Reqid``, and what to do next. None ever holds a key, a signature or a request body.
@@ -86,5 +86,5 @@ class NginxError(QiniuError, errors.MisconfigurationError):
     """nginx's configuration is broken, its reload failed, or it still serves an old leaf."""
 
 
-class PartnerError(QiniuError):
+class OtherInstallerError(QiniuError):
     """The installer that takes part beside ours failed; the text holds what it said."""

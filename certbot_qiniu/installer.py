@@ -173,7 +173,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         except errors.UsageError as error:
             logger.debug("%s", error)
         settings = self._run.settings
-        beside = f" --qiniu-with {settings.partner}" if settings.partner else ""
+        beside = f" --qiniu-with {settings.other_installer}" if settings.other_installer else ""
         display.notify(
             f"This deployed {lineage} once: certbot install does not make renewals do it. For "
             f"that run: certbot reconfigure --cert-name {lineage} -i qiniu "

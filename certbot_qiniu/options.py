@@ -81,7 +81,7 @@ def command(value: str | list[str]) -> str:
     return text
 
 
-def partner_options(value: str | list[str]) -> str:
+def other_installer_options(value: str | list[str]) -> str:
     """*value* as words that a shell could split, accepting configobj's lists."""
     text = value if isinstance(value, str) else ",".join(value)
     try:
@@ -140,7 +140,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "another of certbot's installers that takes part, such as nginx or apache: it "
                 "configures and reloads the web server"},
     "with-options": {
-        "metavar": "OPTIONS", "type": partner_options,
+        "metavar": "OPTIONS", "type": other_installer_options,
         "help": "the options of that installer for renewals, as on a command line (default: those "
                 "given on the command line, which are stored here)"},
 }
@@ -160,9 +160,9 @@ class Settings:
     :ivar domains: Qiniu's spelling; None for ``auto``.
     :ivar http2: None for ``keep``.
     :ivar services: names from :data:`~certbot_qiniu.model.SERVICES`, in their order.
-    :ivar skip_nginx: also where a partner looks after the web server.
-    :ivar partner: name of another installer that takes part.
-    :ivar partner_options: its own options, as on a command line.
+    :ivar skip_nginx: also where another installer looks after the web server.
+    :ivar other_installer: name of the one that takes part.
+    :ivar other_installer_options: its own options, as on a command line.
     """
 
     credentials: str | None
@@ -174,8 +174,8 @@ class Settings:
     nginx_reload_cmd: str | None
     skip_nginx: bool
     services: tuple[str, ...] = tuple(DEFAULT_SERVICES.split(","))
-    partner: str | None = None
-    partner_options: str = ""
+    other_installer: str | None = None
+    other_installer_options: str = ""
 
     @classmethod
     def read(cls, conf: Callable[[str], Any]) -> Settings:
@@ -191,8 +191,8 @@ class Settings:
             nginx_reload_cmd=conf("nginx-reload-cmd"),
             skip_nginx=bool(conf("skip-nginx") or conf("with")),
             services=tuple(conf("services").split(",")),
-            partner=conf("with"),
-            partner_options=conf("with-options") or "",
+            other_installer=conf("with"),
+            other_installer_options=conf("with-options") or "",
         )
 
 

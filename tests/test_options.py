@@ -49,7 +49,8 @@ def test_domains(value: str | list[str], stored: str) -> None:
     (options.seconds, ["900"]),
     (options.command, ""), (options.command, "  "), (options.command, "nginx '-t"),
     (options.command, ["docker exec 'web", "nginx"]),
-    (options.partner_options, "--nginx-ctl 'nginx"), (options.partner_options, ["'a", "b"]),
+    (options.other_installer_options, "--nginx-ctl 'nginx"),
+    (options.other_installer_options, ["'a", "b"]),
 ])
 def test_bad_value(convert: Callable[[Any], Any], value: Any) -> None:
     """Nonsense, by hand or in a conf, is refused in words, for argparse and certbot alike."""
@@ -88,7 +89,7 @@ CONVERSIONS: dict[str, tuple[Callable[[Any], Any], st.SearchStrategy[str]]] = {
     "publish-timeout": (options.seconds, st.integers(0, 86_400).map(str)),
     "nginx-test-cmd": (options.command, WORDS),
     "nginx-reload-cmd": (options.command, WORDS),
-    "with-options": (options.partner_options, WORDS),
+    "with-options": (options.other_installer_options, WORDS),
 }
 
 

@@ -29,8 +29,8 @@ def certbot_config(folders: argparse.Namespace, renewal: Renewal | None = None) 
     """
     options = {f"{INSTALLER}_{name.replace('-', '_')}": value
                for name, value in (renewal.options if renewal else {}).items()}
-    if renewal and renewal.settings.partner:
-        options |= _defaults(renewal.settings.partner)
+    if renewal and renewal.settings.other_installer:
+        options |= _defaults(renewal.settings.other_installer)
     return NamespaceConfig(argparse.Namespace(
         config_dir=str(folders.config_dir), work_dir=str(folders.work_dir),
         logs_dir=str(folders.logs_dir), strict_permissions=False, http01_port=80,

@@ -152,7 +152,7 @@ def check_plugins(renewals: Iterable[Renewal]) -> Iterator[Check]:
     plugins = {entry.name for entry in importlib.metadata.entry_points(group="certbot.plugins")}
     users: dict[str, list[str]] = {"dns-aliyun": []}
     for renewal in renewals:
-        for plugin in filter(None, (renewal.authenticator, renewal.settings.partner)):
+        for plugin in filter(None, (renewal.authenticator, renewal.settings.other_installer)):
             users.setdefault(plugin, []).append(renewal.lineage)
     for plugin, lineages in users.items():
         used = f", used by {', '.join(lineages)}," if lineages else ""

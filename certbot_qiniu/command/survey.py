@@ -100,7 +100,7 @@ class _Survey:
         self.unread.update({domain: str(error) for domain, error in seen.failures.items()})
         wanted = {action.binding.fingerprint for action in seen.actions
                   if action.verb is Verb.BIND and action.binding} - {""}
-        server = settings.partner or ("" if settings.skip_nginx else "nginx")
+        server = settings.other_installer or ("" if settings.skip_nginx else "nginx")
         versions = {one.fingerprint: one.remote_name for one in context.lineages.versions(name)}
         return LineageFacts(
             name, account, certificate, renewal.is_ours,

@@ -83,7 +83,8 @@ class Deployer:
 
     def _remember(self, lineage: str, settings: Settings) -> None:
         memory = self.store.memory.lineage(lineage)
-        memory.partner, memory.partner_options = settings.partner or "", settings.partner_options
+        memory.other_installer = settings.other_installer or ""
+        memory.other_installer_options = settings.other_installer_options
         if settings.credentials:
             memory.credentials = str(Path(settings.credentials).expanduser().absolute())
 

@@ -83,15 +83,15 @@ class LineageMemory:
     :ivar credentials: path of the credentials file, so that a rollback needs no flags.
     :ivar hold: fingerprint that a rollback took back; it is not deployed again by itself.
     :ivar nginx: fingerprint that nginx was last seen to serve, or was reloaded for.
-    :ivar partner: name of the installer that takes part, for a rollback, too.
-    :ivar partner_options: its own options.
+    :ivar other_installer: name of the installer that takes part, for a rollback, too.
+    :ivar other_installer_options: its own options.
     """
 
     credentials: str = ""
     hold: str = ""
     nginx: str = ""
-    partner: str = ""
-    partner_options: str = ""
+    other_installer: str = ""
+    other_installer_options: str = ""
 
 
 @dataclass

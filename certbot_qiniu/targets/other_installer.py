@@ -36,7 +36,7 @@ class OtherInstaller(Target):
     """An installer of certbot's that takes part in our runs.
 
     It is made and prepared when it is first needed, because that may test a whole web server.
-    Whatever it raises comes out as :class:`errors.PartnerError`.
+    Whatever it raises comes out as :class:`errors.OtherInstallerError`.
 
     :param name: its name among certbot's plugins.
     :param options: options of its own, as on a command line; those in certbot's configuration
@@ -57,7 +57,7 @@ class OtherInstaller(Target):
         """The installer, prepared.
 
         :raises errors.UsageError: when there is no such installer, or the options are not its own.
-        :raises errors.PartnerError: when it cannot work.
+        :raises errors.OtherInstallerError: when it cannot work.
         """
         if self._opened is None:
             kind = find_installer(self.name)
@@ -153,11 +153,11 @@ class OtherInstaller(Target):
     def save(self, title: str | None) -> None:
         """Let it write its files; the checkpoint that they are in is left for us to end.
 
-        :raises errors.PartnerError: also when none of the certificate's names is one of its own.
+        :raises errors.OtherInstallerError: also when none of the certificate's names is one of its own.
         """
         plugin = self._open()
         if title and self._asked and not self._deployed:
-            raise errors.PartnerError(
+            raise errors.OtherInstallerError(
                 f"{self.name} (--qiniu-with) serves none of {', '.join(sorted(self._asked))} by "
                 f"name, but only {', '.join(sorted(self.names()))}")
         with self._doing("save its configuration"):
@@ -234,7 +234,7 @@ class OtherInstaller(Target):
         except Exception as error:
             logger.debug("%s could not %s", self.name, what, exc_info=True)
             text = str(error).strip() or type(error).__name__
-            raise errors.PartnerError(
+            raise errors.OtherInstallerError(
                 f"{self.name} (--qiniu-with) could not {what}: {text}") from error
 
 

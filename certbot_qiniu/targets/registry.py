@@ -24,8 +24,8 @@ def targets_of(run: Run) -> list[Target]:
 def _other_installers(run: Run) -> list[tuple[str, str]]:
     """Name and options of each; a rollback without flags finds those of all lineages."""
     settings = run.settings
-    chosen = {(settings.partner or "", settings.partner_options)}
-    if run.verb == "rollback" and not settings.partner:
-        chosen = {(lineage.partner, lineage.partner_options)
+    chosen = {(settings.other_installer or "", settings.other_installer_options)}
+    if run.verb == "rollback" and not settings.other_installer:
+        chosen = {(lineage.other_installer, lineage.other_installer_options)
                   for lineage in run.deployer.store.memory.lineages.values()}
     return sorted((name, options) for name, options in chosen if name)
