@@ -26,6 +26,6 @@ One INI file, readable by root alone (``chmod 600``), may serve both plugins:
 Named arguments
 ---------------
 
-See :data:`certbot_qiniu.config.OPTIONS`, or ``certbot --help qiniu``. Redirects are certbot's own
+See :data:`certbot_qiniu.options.OPTIONS`, or ``certbot --help qiniu``. Redirects are certbot's own
 ``--redirect`` and ``--no-redirect``.
 """

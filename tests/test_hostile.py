@@ -1,7 +1,7 @@
 """Whole renewals against a Qiniu that answers with malice, and the first ones after it.
 
-What single calls make of such answers is in ``test_api.py``. Here certbot itself runs, on the fast
-track: it must end soon, say so in its exit status, ask nobody else, and be whole afterwards.
+What single calls make of such answers is in ``test_client.py``. Here certbot itself runs, on the
+fast track: it must end soon, say so in its exit status, ask nobody else, and be whole afterwards.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from certbot_qiniu.qiniu.transport import CALLS_PER_SECOND
 from tests.fast.machine import Cloud, Machine, Run
 from tests.sandbox import wire
 from tests.sandbox.wire import Request, Response, Switchboard, json_response
-from tests.test_api import ANYTHING
+from tests.test_client import ANYTHING
 
 NAMES = ("example.com", "*.example.com")
 DOMAINS = ("example.com", "www.example.com")

@@ -329,7 +329,7 @@ def _unlisted(context: Context, settings: Settings) -> list[str]:
     """Why services that the user himself has chosen cannot be listed; the default is a try."""
     if settings.services == tuple(DEFAULT_SERVICES.split(",")):
         return []
-    return [str(error) for name, error in context.account.survey()[1].items()
+    return [str(error) for name, error in context.account.domains_and_failures()[1].items()
             if name in settings.services]
 
 

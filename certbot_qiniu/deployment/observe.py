@@ -66,7 +66,7 @@ def _trusted_seconds(context: Context, name: str, seen: Domain) -> float:
 def observe(context: Context, names: Sequence[str], *, refresh: bool,
             ) -> tuple[dict[str, Domain], dict[str, errors.QiniuError]]:
     """What the named domains serve now, with as few calls as the lists allow."""
-    listed, unlisted = context.account.survey(refresh=refresh)
+    listed, unlisted = context.account.domains_and_failures(refresh=refresh)
     failures: dict[str, errors.QiniuError] = {}
     for name in names:
         service = context.memory.domains.get(name, Record()).service

@@ -1,8 +1,7 @@
 """A Qiniu account: its certificates, and the domains of each of its services.
 
-A service is anything at Qiniu that has domains with certificates. It keeps one small contract
-(:class:`Service`), so that neither the planner nor the reconciler knows which is which; another
-one is another class here.
+Which service is which, neither the planner nor the reconciler knows: each keeps one small contract
+(:class:`~certbot_qiniu.qiniu.service.Service`), and another one is another module beside this.
 """
 
 from __future__ import annotations
@@ -11,23 +10,15 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from certbot_qiniu import errors
 from certbot_qiniu.credentials import Credentials
-from certbot_qiniu.model import (
-    SERVICES,
-    Domain,
-    RemoteCertificate,
-)
+from certbot_qiniu.model import SERVICES, Domain, RemoteCertificate
 from certbot_qiniu.qiniu.cdn import Cdn
 from certbot_qiniu.qiniu.client import QiniuClient
 from certbot_qiniu.qiniu.kodo import Kodo
 from certbot_qiniu.qiniu.pili import Pili
 from certbot_qiniu.qiniu.service import Notes, Service
-
-if TYPE_CHECKING:
-    from certbot_qiniu.qiniu.client import QiniuClient
 
 logger = logging.getLogger(__name__)
 
@@ -64,11 +55,11 @@ class Account:
 
         :raises errors.ApiError: when a list cannot be had, unless its service is optional.
         """
-        return self.survey(refresh=refresh, strict=True)[0]
+        return self.domains_and_failures(refresh=refresh, strict=True)[0]
 
-    def survey(self, *, refresh: bool = False, strict: bool = False,
-               ) -> tuple[dict[str, Domain], dict[str, errors.ApiError]]:
-        """All domains by name, and why the lists of some services cannot be had.
+    def domains_and_failures(self, *, refresh: bool = False, strict: bool = False,
+                             ) -> tuple[dict[str, Domain], dict[str, errors.ApiError]]:
+        """All domains by name, and for each service whose list cannot be had, why.
 
         A refresh is for the services that take time to publish: of the others a list tells
         which domains there are and no more.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Certificates(Protocol):
-    """The account's certificates by id: :meth:`certbot_qiniu.services.Account.certificates`."""
+    """The account's certificates by id, as :class:`~certbot_qiniu.qiniu.account.Account` has."""
 
     def __call__(self, *, refresh: bool = False) -> dict[str, RemoteCertificate]: ...
 
