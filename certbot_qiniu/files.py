@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _decoding(path: Path) -> Any:
+def decoding(path: Path) -> Iterator[None]:
+    """Take any failure to make sense of what :func:`read_json` read for a corrupt file.
+
+    :raises errors.StateError: in its place.
+    """
     try:
         yield
     except (TypeError, KeyError, AttributeError, ValueError) as error:

@@ -9,7 +9,7 @@ import pytest
 
 from certbot_qiniu import errors
 from certbot_qiniu.model import Binding, Domain, RemoteCertificate
-from certbot_qiniu.qiniu.account import LISTS_MAX_AGE_SECONDS, Account
+from certbot_qiniu.qiniu.account import LISTS_MAX_AGE_SECONDS, Account, Accounts
 from certbot_qiniu.qiniu.cdn import Cdn
 from certbot_qiniu.qiniu.service import Service
 from tests.rig import PUBLISH_SECONDS, Rig
@@ -232,6 +232,12 @@ def test_delete_refused(rig: Rig) -> None:
     with pytest.raises(errors.Refused):
         rig.account.delete(cert_id)
     assert cert_id in rig.account.certificates()
+
+
+def test_no_credentials() -> None:
+    """Where no credentials file is known, the user hears how to name it."""
+    with pytest.raises(errors.UsageError, match="--qiniu-credentials PATH"):
+        Accounts().get(None)
 
 
 # Several services

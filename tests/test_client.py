@@ -29,6 +29,7 @@ from certbot_qiniu.model import Certificate, Domain, RemoteCertificate
 from certbot_qiniu.qiniu import client as client_module
 from certbot_qiniu.qiniu import transport
 from certbot_qiniu.qiniu.client import QiniuClient
+from certbot_qiniu.qiniu.responses import HSTS
 from tests.sandbox.pki import Authority
 from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY, Qiniu, Switches
 from tests.sandbox.wire import (
@@ -48,6 +49,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:Depreca
 AK, SK = "test-ak-0123456789", "test-sk-abcdefghij"
 CERT_ID = "5a950896f2c5932aaf00142c"
 WANTED = {"certId": CERT_ID, "forceHttps": False, "http2Enable": True}
+OTHER = {"op": "set", "key": "X-Frame-Options", "value": "DENY"}
 CONTROLS = [{"op": "set", "key": "Strict-Transport-Security", "value": "max-age=1"}]
 NAME = "www.example.com"
 START = dt.datetime(2026, 2, 13, 12, 0, 0)  # noqa: DTZ001 - what the official package uses
@@ -934,6 +936,18 @@ class TestDomains:
         assert rig.sent[-1] == f"PUT /domain/{NAME}/respheader"
         assert json.loads(rig.last.request.body) == {"responseHeaderControls": CONTROLS}
 
+    @pytest.mark.parametrize(("before", "on", "after"), [
+        ([], True, [HSTS]), (CONTROLS, True, [HSTS]), ([OTHER, HSTS], True, None),
+        ([OTHER, *CONTROLS], False, [OTHER]), ([OTHER], False, None),
+    ], ids=["on", "on in our way", "on already", "off", "off already"])
+    def test_hsts(self, rig: Rig, before: list[dict[str, str]], on: bool,
+                  after: list[dict[str, str]] | None) -> None:
+        """HSTS is set or taken away beside the other headers, and only where that is a change."""
+        rig.answers(ok(domain_json(responseHeaderControls=before)), ok())
+        rig.client.set_hsts(NAME, on=on)
+        sent = [json.loads(call.request.body) for call in rig.board.history[1:]]
+        assert sent == ([] if after is None else [{"responseHeaderControls": after}])
+
     def test_unclear_response_headers(self, rig: Rig) -> None:
         """A lost answer to a change of headers is looked up first."""
         rig.answers(Drop("timeout"), ok(domain_json(responseHeaderControls=CONTROLS)))
@@ -966,7 +980,8 @@ class TestStorageAndLive:
     def test_source_domains(self, rig: Rig) -> None:
         """Source domains show their freezes."""
         rig.answers(ok([{"domain": "a.example.com", "bucket": "one"},
-                        {"domain": "b.example.com", "freeze_types": ["ICP_EXPIRED", 5]}, "x"]))
+                        {"domain": "b.example.com", "freeze_types": ["ICP_EXPIRED", 5]}, "x",
+                        {"domain": "../x"}]))
         assert rig.client.list_source_domains("my bucket") == [
             Domain("a.example.com", service="kodo"),
             Domain("b.example.com", service="kodo", state="frozen",
@@ -1002,7 +1017,8 @@ class TestStorageAndLive:
                     ok({"domains": [
                         {"type": "liveHls", "domain": "a.example.com", "cname": "c.example",
                          "certEnable": True, "certName": "mine"},
-                        {"type": "liveHdl", "domain": "b.example.com", "certEnable": False}]}),
+                        {"type": "liveHdl", "domain": "b.example.com", "certEnable": False},
+                        {"type": "liveHdl", "domain": "../x"}]}),
                     Response(200))
         assert rig.client.list_hubs() == ["hub"]
         assert rig.client.list_live_domains("hub") == [

@@ -22,7 +22,7 @@ from certbot_qiniu.deployment.state import (
     State,
     Upload,
 )
-from certbot_qiniu.files import _decoding, read_json, write_json
+from certbot_qiniu.files import decoding, read_json, write_json
 from certbot_qiniu.model import Binding, Domain
 from certbot_qiniu.qiniu.service import Listing
 
@@ -78,7 +78,7 @@ class Store:
         """
         self.state = self.read_state(self.state_path) if self.state_path.exists() else {}
         raw = read_json(self.memory_path) if self.memory_path.exists() else {}
-        with _decoding(self.memory_path):
+        with decoding(self.memory_path):
             self.memory = Memory(
                 domains={name: _record(name, entry)
                          for name, entry in raw.get("domains", {}).items()},
@@ -98,7 +98,7 @@ class Store:
         :raises errors.StateError: when it is corrupt or from a newer version.
         """
         raw = read_json(path)
-        with _decoding(path):
+        with decoding(path):
             return {name: Managed(name, entry["service"], entry["lineage"],
                                   Binding(**entry["binding"]))
                     for name, entry in raw.get("domains", {}).items()}

@@ -70,11 +70,6 @@ class QiniuClient:
                                     sleep=sleep, clock=clock)
 
     @property
-    def access_key(self) -> str:
-        """The account, as far as it can be named without a secret."""
-        return self._access_key
-
-    @property
     def account(self) -> str:
         """A name for the account in our own files, which hold no key."""
         return hashlib.sha256(self._access_key.encode()).hexdigest()[:16]
