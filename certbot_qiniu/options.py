@@ -1,7 +1,8 @@
 """The options, as certbot stores them and as we use them.
 
 certbot restores an option from the renewal conf by calling its ``type`` on the stored string (or on
-a list, in a conf edited by hand), so each ``type`` here accepts what it produced before.
+a list, in a conf edited by hand), so each ``type`` here accepts what it produced before, and raises
+:class:`OptionError` for nonsense.
 """
 
 from __future__ import annotations

@@ -51,6 +51,10 @@ NOT_OPERABLE = {404905, 404910}  # HTTP 404, but the domain is there
 class QiniuClient:
     """Calls Qiniu for one account; may be used from several threads.
 
+    Each call raises :class:`~certbot_qiniu.errors.ApiError`: ``Refused`` when Qiniu says no, and
+    ``Unreachable`` when no usable answer came; and ``UsageError``, before anything is sent, for an
+    id or a name that cannot stand in a path.
+
     :param session: what carries the requests; its proxy and CA settings are honoured.
     :param sleep: waits for a free slot and between attempts.
     :param clock: monotonic seconds.

@@ -50,10 +50,16 @@ class Service(Protocol):
     publishes: bool
 
     def list(self) -> Iterable[Domain]:
-        """All domains of the account, without their details."""
+        """All domains of the account, without their details.
+
+        :raises errors.ApiError: when Qiniu refuses or does not answer.
+        """
 
     def observe(self, domain: str) -> Domain | None:
-        """One domain in detail; None when it does not exist."""
+        """One domain in detail; None when it does not exist.
+
+        :raises errors.ApiError: when it cannot be read.
+        """
 
     def bind(self, domain: Domain, certificate: RemoteCertificate, binding: Binding) -> None:
         """Make *domain* serve *certificate* with the settings of *binding*, all of them decided.
@@ -64,14 +70,18 @@ class Service(Protocol):
     def unbind(self, domain: Domain) -> None:
         """Switch *domain* back to http.
 
-        :raises errors.ApiError: when Qiniu refuses or does not answer.
+        :raises errors.ApiError: when Qiniu refuses, does not answer, or has no call for that.
         """
 
     def set_hsts(self, domain: Domain, *, on: bool) -> None:
         """Switch HSTS on or off; asked only where an observed domain says which it is.
 
+        :raises errors.UsageError: when the service has no such setting.
         :raises errors.ApiError: when Qiniu refuses or does not answer.
         """
 
     def users(self, certificate: RemoteCertificate) -> set[str] | None:
-        """The domains that serve *certificate*, by one list; None where no list can tell."""
+        """The domains that serve *certificate*, by one list; None where no list can tell.
+
+        :raises errors.ApiError: when that list cannot be had.
+        """
