@@ -153,7 +153,7 @@ class OtherInstaller(Target):
     def save(self, title: str | None) -> None:
         """Let it write its files; the checkpoint that they are in is left for us to end.
 
-        :raises errors.OtherInstallerError: also when none of the certificate's names is one of its own.
+        :raises errors.OtherInstallerError: also when it serves none of the certificate's names.
         """
         plugin = self._open()
         if title and self._asked and not self._deployed:
