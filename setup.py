@@ -53,7 +53,7 @@ setup(
     },
     entry_points={
         "certbot.plugins": ["qiniu = certbot_qiniu.installer:Installer"],
-        "console_scripts": ["certbot-qiniu = certbot_qiniu.cli:main"],
+        "console_scripts": ["certbot-qiniu = certbot_qiniu.command.cli:main"],
     },
     classifiers=[
         "Environment :: Plugins",
