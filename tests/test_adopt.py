@@ -16,7 +16,7 @@ from certbot._internal import cli as certbot_cli
 from certbot._internal.plugins.disco import PluginsRegistry
 
 from certbot_qiniu import errors
-from certbot_qiniu.command import adopt, cli, old_setups
+from certbot_qiniu.command import adopt, cli, old_setups, scheduled_jobs
 from certbot_qiniu.command.old_setups import Setup, parse_conf, read_setups
 from certbot_qiniu.options import Credentials
 from tests.command import seat
@@ -32,8 +32,8 @@ FINE, ATTENTION, IMPOSSIBLE = 0, 1, 2
 @pytest.fixture(autouse=True)
 def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No crontabs, timers or homes but the test's own."""
-    monkeypatch.setattr(adopt, "CRONTABS", (tmp_path / "cron.d",))
-    monkeypatch.setattr(adopt, "UNIT_FOLDERS", (tmp_path / "systemd",))
+    monkeypatch.setattr(scheduled_jobs, "CRONTABS", (tmp_path / "cron.d",))
+    monkeypatch.setattr(scheduled_jobs, "UNIT_FOLDERS", (tmp_path / "systemd",))
     monkeypatch.setattr(adopt, "CONFIG_JSON", tmp_path / "ssl-automation" / "config.json")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("LEGO_PATH", raising=False)

@@ -18,7 +18,7 @@ from typing import Any
 import pexpect  # type: ignore[import-untyped]
 import pytest
 
-from certbot_qiniu.command import cli, doctor, health, install_timer, output, probe, survey
+from certbot_qiniu.command import cli, doctor, health, output, probe, scheduled_jobs, survey
 from certbot_qiniu.deployment.planning.decision import Reason
 from certbot_qiniu.webserver.tls import Leaf
 from tests.command import APEX, IMG, SELECTED, WILD, WWW, Seat, issued, seat
@@ -549,7 +549,7 @@ def test_light_without_rich(tmp_path: Path) -> None:
 @pytest.mark.e2e
 def test_reader_that_went_away(sandbox: Sandbox) -> None:
     """`certbot-qiniu doctor | true` ends without a traceback."""
-    with subprocess.Popen([install_timer.program("certbot-qiniu"), "doctor", "--config-dir",
+    with subprocess.Popen([scheduled_jobs.program("certbot-qiniu"), "doctor", "--config-dir",
                            str(sandbox.config_dir)],
                           env=sandbox.environment, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE) as process:
@@ -577,7 +577,7 @@ def test_real_command(sandbox: Sandbox) -> None:
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [install_timer.program("certbot-qiniu"), arguments[0], *folders, *arguments[1:]],
+            [scheduled_jobs.program("certbot-qiniu"), arguments[0], *folders, *arguments[1:]],
             env=sandbox.environment, capture_output=True, text=True, timeout=60, check=False)
 
     plain = run("status")
@@ -597,7 +597,7 @@ def test_real_command(sandbox: Sandbox) -> None:
     shown = {}
     for variable in ("NO_COLOR", "FORCE_COLOR"):
         child = pexpect.spawn(
-            install_timer.program("certbot-qiniu"), ["status", *folders], dimensions=(40, 100),
+            scheduled_jobs.program("certbot-qiniu"), ["status", *folders], dimensions=(40, 100),
             env={**sandbox.environment, "TERM": "xterm-256color", variable: "1"},
             encoding="utf-8", timeout=60)
         child.expect(pexpect.EOF)

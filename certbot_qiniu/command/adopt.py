@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from certbot_qiniu import errors
-from certbot_qiniu.command.doctor import CRONTABS, UNIT_FOLDERS
+from certbot_qiniu.command import scheduled_jobs
 from certbot_qiniu.command.old_setups import DNS_KEYS, QINIU_KEYS, Setup, read_setups
 from certbot_qiniu.files import write_file
 from certbot_qiniu.lineages import Lineages, read_renewals
@@ -198,34 +198,20 @@ def jobs(setup: Setup, config_dir: Path) -> Iterator[str]:
     traces = [rf"(?<![\w-]){re.escape(trace)}(?![\w-])" for trace in setup.traces]
     if not traces:
         return
-    hooks = config_dir / "renewal-hooks" / "deploy"
-    for path, _ in _lines([hooks], traces):
-        yield shlex.join(["chmod", "a-x", str(path)])
+    for hook in scheduled_jobs.command_files(config_dir / "renewal-hooks" / "deploy"):
+        if hook.matching("|".join(traces)):
+            yield shlex.join(["chmod", "a-x", str(hook.path)])
     if setup.kind == "config.json":
-        traces.append(r"certbot\b.*\brenew\b")
-    timers = [timer for folder in UNIT_FOLDERS for timer in sorted(folder.glob("*.timer"))]
-    for timer in timers:
-        if timer.stem != "certbot-qiniu" and list(_lines([timer.with_suffix(".service")], traces)):
-            yield shlex.join(["systemctl", "disable", "--now", timer.name])
-    for path, number in _lines(CRONTABS, traces):
-        if path.name != "certbot-qiniu":
+        traces.append(scheduled_jobs.CERTBOT_RENEW)
+    for job in scheduled_jobs.scheduled_jobs(scheduled_jobs.UNIT_FOLDERS, scheduled_jobs.CRONTABS):
+        if job.is_ours:
+            continue
+        numbers = job.matching("|".join(traces))
+        if job.timer and numbers:
+            yield shlex.join(["systemctl", "disable", "--now", job.timer])
+        elif not job.timer:
             # The line itself may hold keys.
-            yield f"# remove line {number} of {path}"
-
-
-def _lines(places: Iterable[Path], patterns: Sequence[str]) -> Iterator[tuple[Path, int]]:
-    """File and number of each line that is no comment and that a pattern matches."""
-    for place in places:
-        files = [place] if place.is_file() else [
-            Path(folder, name) for folder, _, names in os.walk(place) for name in sorted(names)]
-        for path in files:
-            try:
-                text = path.read_text(encoding="utf-8", errors="replace")
-            except OSError:
-                continue  # another user's crontab; root sees all
-            for number, line in enumerate(text.splitlines(), 1):
-                if not line.lstrip().startswith("#") and re.search("|".join(patterns), line):
-                    yield path, number
+            yield from (f"# remove line {number} of {job.path}" for number in numbers)
 
 
 # In words ---------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import datetime as dt
 import email.utils
 import importlib.metadata
 import logging
-import os
 import re
 import shutil
 import subprocess
@@ -19,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from certbot_qiniu import errors
-from certbot_qiniu.command import install_timer
+from certbot_qiniu.command import scheduled_jobs
 from certbot_qiniu.command.health import Level
+from certbot_qiniu.command.scheduled_jobs import program
 from certbot_qiniu.deployment.deployer import Deployer, read_only
 from certbot_qiniu.lineages import Renewal, read_renewals
 from certbot_qiniu.options import Settings
@@ -32,8 +32,6 @@ logger = logging.getLogger(__name__)
 SECONDS = 60
 SKEW_SECONDS = 30
 """Qiniu refuses a request that is signed further off."""
-UNIT_FOLDERS = (install_timer.SYSTEMD_FOLDER, Path("/lib/systemd/system"))
-CRONTABS = (Path("/etc/crontab"), Path("/etc/cron.d"), Path("/var/spool/cron"))
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def examine(config: Any) -> Iterator[Check]:
     yield from check_plugins(ours.values())
     yield from check_clock(qiniu_time(), time.time())
     yield from check_nginx(ours.values())
-    yield from check_timers(UNIT_FOLDERS, CRONTABS)
+    yield from check_timers(scheduled_jobs.UNIT_FOLDERS, scheduled_jobs.CRONTABS)
 
 
 # certbot ----------------------------------------------------------------------------------------
@@ -77,7 +75,7 @@ def examine(config: Any) -> Iterator[Check]:
 
 def check_certbot(found: str | None) -> Iterator[Check]:
     """Whether the certbot that is run by its name has this plugin."""
-    ours = install_timer.program("certbot")
+    ours = program("certbot")
     link = f"ln -sf {ours} /usr/local/bin/certbot"
     if found is None:
         yield Check(Level.ATTENTION, "certbot", "no certbot is on the PATH",
@@ -161,7 +159,7 @@ def check_plugins(renewals: Iterable[Renewal]) -> Iterator[Check]:
         else:
             yield Check(Level.ATTENTION if lineages else Level.OK, "plugin",
                         f"{plugin}{used} is not installed beside this program",
-                        f"{install_timer.program('pip')} install certbot-{plugin}"
+                        f"{program('pip')} install certbot-{plugin}"
                         if lineages else "")
 
 
@@ -237,39 +235,27 @@ def check_nginx(renewals: Iterable[Renewal]) -> Iterator[Check]:
             yield Check(Level.OK, "nginx", f"its configuration is sound ({test})")
 
 
-def check_timers(units: Iterable[Path], crontabs: Iterable[Path]) -> Iterator[Check]:
+def check_timers(unit_folders: Iterable[Path], crontabs: Iterable[Path]) -> Iterator[Check]:
     """Whether anything runs ``certbot renew``, and with which certbot."""
     remedy = "certbot-qiniu install-timer"
-    jobs = list(_jobs(units, crontabs))
-    ours = [path for path, text in jobs if _runs_our_certbot(text)]
+    jobs = [job for job in scheduled_jobs.scheduled_jobs(unit_folders, crontabs)
+            if job.matching(scheduled_jobs.CERTBOT_RENEW)]
+    ours = [job for job in jobs if _runs_our_certbot(job.text)]
     if ours:
-        yield Check(Level.OK, "timer", f"{', '.join(map(str, ours))} runs certbot renew")
+        yield Check(Level.OK, "timer", f"{_paths(ours)} runs certbot renew")
     elif jobs:
-        where = ", ".join(str(path) for path, _ in jobs)
-        yield Check(Level.ATTENTION, "timer", f"{where} runs certbot renew, but not with the "
-                    "certbot that has the plugin", remedy)
+        yield Check(Level.ATTENTION, "timer", f"{_paths(jobs)} runs certbot renew, but not with "
+                    "the certbot that has the plugin", remedy)
     else:
         yield Check(Level.ATTENTION, "timer", "nothing runs certbot renew by itself", remedy)
 
 
+def _paths(jobs: Iterable[scheduled_jobs.CommandFile]) -> str:
+    return ", ".join(str(job.path) for job in jobs)
+
+
 def _runs_our_certbot(text: str) -> bool:
     """Whether a certbot that is named in *text* is the one beside this program."""
-    ours = Path(install_timer.program("certbot")).resolve()
+    ours = Path(program("certbot")).resolve()
     named = re.findall(r"(?:^|[\s=])([^\s=]*\bcertbot)(?=\s)", text, re.MULTILINE)
     return any((found := shutil.which(name)) and Path(found).resolve() == ours for name in named)
-
-
-def _jobs(units: Iterable[Path], crontabs: Iterable[Path]) -> Iterator[tuple[Path, str]]:
-    """The services with a timer beside them, and the crontabs, that run ``certbot renew``."""
-    files = [path.with_suffix(".service") for folder in units for path in folder.glob("*.timer")]
-    for place in crontabs:
-        files += [place] if place.is_file() else [
-            Path(folder, name) for folder, _, names in os.walk(place) for name in names]
-    for path in files:
-        try:
-            text = path.read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            continue
-        lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
-        if re.search(r"certbot(?:\.\w+)?\b.*\brenew\b", "\n".join(lines)):
-            yield path, "\n".join(lines)

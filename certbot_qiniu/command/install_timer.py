@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from certbot_qiniu import errors
+from certbot_qiniu.command import scheduled_jobs
+from certbot_qiniu.command.scheduled_jobs import OWN_NAME, program
 from certbot_qiniu.files import write_file
 
-UNIT = "certbot-qiniu"
-SYSTEMD_FOLDER = Path("/etc/systemd/system")
+SYSTEMD_FOLDER = scheduled_jobs.SYSTEMD_FOLDER
 SYSTEMD_RUNS = Path("/run/systemd/system")
 """There exactly where systemd is the init (``sd_booted(3)``)."""
-CRON_FILE = Path("/etc/cron.d") / UNIT
+CRON_FILE = Path("/etc/cron.d") / OWN_NAME
 SECONDS = 60
 
 _TIMER = """\
@@ -101,11 +101,6 @@ class Job:
                 *(f"--notify={value}" for value in self.notify)]
 
 
-def program(name: str) -> str:
-    """A program of the environment that this one runs in."""
-    return str(Path(sysconfig.get_path("scripts"), name))
-
-
 def units(job: Job) -> dict[str, str]:
     """The units by file name."""
     # nginx's own test and reload write to its log, pid and temporary files.
@@ -113,12 +108,12 @@ def units(job: Job) -> dict[str, str]:
                 *(f"-{path}" for path in job.writable)]
     result = "--renewal=${SERVICE_RESULT}"
     return {
-        f"{UNIT}.service": _SERVICE.format(
+        f"{OWN_NAME}.service": _SERVICE.format(
             on_failure=f"OnFailure={job.on_failure}\n" if job.on_failure else "",
             renew=" ".join(map(_argument, job.renew)),
             status=" ".join([*map(_argument, job.status), result]),
             writable=" ".join(map(_word, writable))),
-        f"{UNIT}.timer": _TIMER}
+        f"{OWN_NAME}.timer": _TIMER}
 
 
 def cron(job: Job) -> str:
@@ -163,7 +158,7 @@ def enable() -> None:
 
     :raises errors.UsageError: when it does not.
     """
-    for arguments in (["daemon-reload"], ["enable", "--now", f"{UNIT}.timer"]):
+    for arguments in (["daemon-reload"], ["enable", "--now", f"{OWN_NAME}.timer"]):
         command = ["systemctl", *arguments]
         try:
             done = subprocess.run(  # noqa: S603 (fixed words)
