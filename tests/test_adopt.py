@@ -112,7 +112,7 @@ def planned(tmp_path: Path, path: Path) -> adopt.Adoption:
     """The one adoption of what is at *path*."""
     found, problems = adopt.find([path])
     assert [] == problems
-    [adoption] = adopt.adopt(found, tmp_path / "etc")
+    [adoption] = adopt.plan(found, tmp_path / "etc")
     return adoption
 
 
@@ -475,7 +475,7 @@ def test_two_accounts_get_two_files(tmp_path: Path) -> None:
     def setup(name: str, **keys: str) -> Setup:
         return Setup("acme.sh", tmp_path, (name,), name, keys=keys)
 
-    found = adopt.adopt([setup("a.example.com", qiniu_access_key="1"),
+    found = adopt.plan([setup("a.example.com", qiniu_access_key="1"),
                          setup("b.example.com", qiniu_access_key="2"),
                          setup("c.example.com", qiniu_access_key="1", dns_aliyun_access_key="3")],
                         tmp_path)
@@ -556,7 +556,7 @@ def test_moving_in_sends_nothing_anew(tmp_path: Path) -> None:
     assert FINE == machine.run("adopt", str(path), "--write").status
 
     [setup], _ = read_setups(path)
-    [adoption] = adopt.adopt([setup], machine.config_dir)
+    [adoption] = adopt.plan([setup], machine.config_dir)
     assert ["reconfigure", "renew"] == [words[1] for words in adoption.commands]
     for words in adoption.commands:
         run = machine.certbot(*words[1:])

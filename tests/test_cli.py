@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import inspect
 import io
 import json
@@ -18,7 +19,18 @@ from typing import Any
 import pexpect  # type: ignore[import-untyped]
 import pytest
 
-from certbot_qiniu.command import cli, doctor, health, output, probe, scheduled_jobs, survey
+from certbot_qiniu.command import (
+    certificates,
+    cli,
+    doctor,
+    health,
+    output,
+    plan,
+    probe,
+    scheduled_jobs,
+    status,
+    survey,
+)
 from certbot_qiniu.deployment.planning.decision import Reason
 from certbot_qiniu.webserver.tls import Leaf
 from tests.command import APEX, IMG, SELECTED, WILD, WWW, Seat, issued, seat
@@ -292,13 +304,24 @@ def test_documented_json(machine: Seat, monkeypatch: pytest.MonkeyPatch) -> None
             assert any(TYPES[kind](value) for kind in allowed), f"{path}: {value!r}"
 
 
+def reasons(source: str) -> set[str]:
+    """The words for reasons in a source file: its lists are headings of tables."""
+    tree = ast.parse(source)
+    headings = {id(item) for node in ast.walk(tree) if isinstance(node, ast.List)
+                for item in ast.walk(node)}
+    return {node.value for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+            and id(node) not in headings
+            and re.fullmatch("[A-Z][a-z][a-zA-Z]+", node.value)}
+
+
 def test_documented_reasons() -> None:
     """Every reason that the planner or the report gives is in the documentation."""
     text = (DOCS / "status-json.md").read_text(encoding="utf-8")
     given = {reason.value for reason in Reason}
-    for module in (survey, health, cli):
-        given |= set(re.findall(r'"([A-Z][a-z][a-zA-Z]+)",', inspect.getsource(module)))
-    assert {"InSync", "NotRenewed", "Damaged", "RenewalFailed", "Unmanaged"} <= given
+    for module in (survey, status, plan, certificates, health):
+        given |= reasons(inspect.getsource(module))
+    assert {"InSync", "NotRenewed", "Damaged", "RenewalFailed", "Unmanaged", "Orphan"} <= given
     assert {name for name in given if f"`{name}`" not in text} == set()
 
 
@@ -502,7 +525,7 @@ def test_unreadable_folder(capsys: pytest.CaptureFixture[str],
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied", "/etc/letsencrypt/live")
 
-    monkeypatch.setattr(cli, "inspect", refuse)
+    monkeypatch.setattr(status, "survey", refuse)
     assert cli.main(["status"]) == 2
     assert "/etc/letsencrypt/live: Permission denied. Run this as root" in capsys.readouterr().err
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from certbot_qiniu.command import probe
-from certbot_qiniu.command.health import AccountFacts, Inspection
+from certbot_qiniu.command.survey import AccountFacts, Survey
 from certbot_qiniu.model import Domain
 from certbot_qiniu.webserver.tls import Leaf
 from tests.sandbox.pki import Authority
@@ -82,5 +82,5 @@ def test_who_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     domains = [Domain(WWW, protocol="https"), Domain(WILD, protocol="https"),
                Domain("plain.example.com"), Domain("x.example.com", protocol="https",
                                                    state="frozen")]
-    seen = Inspection(0, (AccountFacts("a", {domain.name: domain for domain in domains}),))
-    assert probe.probe(seen).edges == leaves
+    facts = Survey(0, (AccountFacts("a", {domain.name: domain for domain in domains}),))
+    assert probe.probe(facts).edges == leaves

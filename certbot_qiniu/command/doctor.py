@@ -1,7 +1,8 @@
-"""Look for what could stop a renewal, before it does: each finding with its remedy."""
+"""``certbot-qiniu doctor``: what could stop a renewal, before it does, each with its remedy."""
 
 from __future__ import annotations
 
+import argparse
 import datetime as dt
 import email.utils
 import importlib.metadata
@@ -12,14 +13,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from certbot_qiniu import errors
-from certbot_qiniu.command import scheduled_jobs
-from certbot_qiniu.command.health import Level
+from certbot_qiniu.command import output, scheduled_jobs
+from certbot_qiniu.command.arguments import Command, add_json, certbot_config
+from certbot_qiniu.command.health import Level, exit_status, reconfigure, worst
 from certbot_qiniu.command.scheduled_jobs import program
 from certbot_qiniu.deployment.deployer import Deployer, read_only
 from certbot_qiniu.lineages import Renewal, read_renewals
@@ -36,7 +38,7 @@ SKEW_SECONDS = 30
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """One thing that was checked.
 
     :ivar remedy: what to do about it, "" where nothing is needed.
     """
@@ -47,7 +49,33 @@ class Check:
     remedy: str = ""
 
 
-def examine(config: Any) -> Iterator[Check]:
+def run(arguments: argparse.Namespace) -> int:
+    """Check everything, and show it.
+
+    :raises errors.QiniuError: when not even a beginning can be made.
+    """
+    with output.progress("Checking …"):
+        checks = list(check_all(certbot_config(arguments)))
+    level = worst(check.level for check in checks)
+    if arguments.json:
+        print(output.document(level, time.time(), {"checks": checks}))
+    else:
+        output.show(table(checks))
+    return exit_status(level)
+
+
+def table(checks: Sequence[Check]) -> list[output.Part]:
+    """Checks and remedies for humans."""
+    words = {Level.OK: "ok", Level.ATTENTION: "problem", Level.UNKNOWN: "unknown"}
+    rows: list[tuple[str, Sequence[str]]] = []
+    for check in checks:
+        rows.append((output.STYLES[check.level], [words[check.level], check.topic, check.text]))
+        if check.remedy:
+            rows.append(("", ["", "remedy", check.remedy]))
+    return [output.Table(["Verdict", "Topic", "Finding"], rows, ["Finding"], styled=0)]
+
+
+def check_all(config: Any) -> Iterator[Check]:
     """Check everything.
 
     :param config: certbot's configuration.
@@ -139,10 +167,10 @@ def check_renewals(renewals: Mapping[str, Renewal], damaged: Iterable[str],
                 Level.ATTENTION, "renewal",
                 f"{lineage} is deployed to Qiniu, but its renewal conf does not say "
                 "installer = qiniu: renewals will not reach Qiniu",
-                f"certbot reconfigure --cert-name {lineage} -i qiniu --qiniu-credentials PATH")
+                reconfigure(lineage))
     if not names:
         yield Check(Level.ATTENTION, "renewal", "no renewal conf says installer = qiniu",
-                    "certbot reconfigure --cert-name NAME -i qiniu --qiniu-credentials PATH")
+                    reconfigure())
 
 
 def check_plugins(renewals: Iterable[Renewal]) -> Iterator[Check]:
@@ -259,3 +287,6 @@ def _runs_our_certbot(text: str) -> bool:
     ours = Path(program("certbot")).resolve()
     named = re.findall(r"(?:^|[\s=])([^\s=]*\bcertbot)(?=\s)", text, re.MULTILINE)
     return any((found := shutil.which(name)) and Path(found).resolve() == ours for name in named)
+
+
+COMMAND = Command("doctor", "look for what could stop a renewal, with remedies", add_json, run)

@@ -8,7 +8,7 @@ import logging
 import socket
 import ssl
 
-from certbot_qiniu.command.health import Inspection
+from certbot_qiniu.command.survey import Survey
 from certbot_qiniu.deployment.context import in_parallel
 from certbot_qiniu.model import DEAD_STATES, Domain, validity
 from certbot_qiniu.webserver.tls import Leaf
@@ -21,14 +21,14 @@ LABEL = "certbot-qiniu"
 """Stands for the ``*`` of a wildcard domain, whose every name is served alike."""
 
 
-def probe(seen: Inspection) -> Inspection:
-    """*seen* with what the edge serves for every domain that speaks HTTPS."""
-    domains = [domain for account in seen.accounts for domain in account.domains.values()
+def probe(facts: Survey) -> Survey:
+    """*facts* with what the edge serves for every domain that speaks HTTPS."""
+    domains = [domain for account in facts.accounts for domain in account.domains.values()
                if domain.protocol == "https" and domain.state not in DEAD_STATES]
     leaves = in_parallel(served_leaf, domains)
     edges = {domain.name: leaf if isinstance(leaf, Leaf) else None
              for domain, leaf in zip(domains, leaves, strict=True)}
-    return dataclasses.replace(seen, edges=edges)
+    return dataclasses.replace(facts, edges=edges)
 
 
 def served_leaf(domain: Domain) -> Leaf | None:
