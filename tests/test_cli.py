@@ -18,8 +18,10 @@ from typing import Any
 
 import pexpect  # type: ignore[import-untyped]
 import pytest
+import shtab
 
 from certbot_qiniu.command import (
+    arguments,
     certificates,
     cli,
     doctor,
@@ -541,11 +543,12 @@ def test_completion(shell: str, capsys: pytest.CaptureFixture[str], tmp_path: Pa
         assert script.read_text().startswith("#compdef certbot-qiniu\n")
         return
     test = ('. "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); '
-            '_certbot_qiniu; echo "${COMPREPLY[@]}"')
+            r'complete="$(complete -p certbot-qiniu)"; [[ $complete =~ -F\ ([^ ]+) ]]; '
+            '"${BASH_REMATCH[1]}"; echo "${COMPREPLY[@]}"')
 
     def complete(*line: str) -> list[str]:
         done = subprocess.run(["bash", "-c", test, "-", str(script), "certbot-qiniu", *line],
-                              capture_output=True, text=True, check=True)
+                              capture_output=True, text=True, check=True, cwd=tmp_path)
         assert done.stderr == ""
         return done.stdout.split()
 
@@ -553,13 +556,23 @@ def test_completion(shell: str, capsys: pytest.CaptureFixture[str], tmp_path: Pa
     assert set(COMMANDS) <= set(complete(""))
     assert complete("status", "--pr") == ["--prometheus", "--probe"]
     assert complete("apply", "--c") == ["--config-dir", "--cert-name"]
+    for line in (["adopt", "com"], ["adopt", "--write", "com"], ["status", "--prometheus", "com"],
+                 ["install-timer", "--writable", "com"]):
+        assert complete(*line) == ["completion"], line
+    assert complete("status", "--work-dir", "com") == []  # no folder
+
+
+def test_completion_of_paths() -> None:
+    """What is completed with files and folders is what shtab calls so."""
+    for ours, theirs in ((arguments.A_FILE, shtab.FILE), (arguments.A_FOLDER, shtab.DIRECTORY)):
+        assert ours.items() <= theirs.items()
 
 
 def test_light_without_rich(tmp_path: Path) -> None:
-    """`--help` loads neither rich nor apprise, and works as a module."""
+    """`--help` loads neither rich nor apprise nor shtab, and works as a module."""
     script = ("import sys; from certbot_qiniu.command import cli\n"
               "try: cli.main(['--help'])\n"
-              "except SystemExit: print({'rich', 'apprise'} & set(sys.modules))")
+              "except SystemExit: print({'rich', 'apprise', 'shtab'} & set(sys.modules))")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
                           check=True)
     assert done.stdout.endswith("set()\n")

@@ -18,7 +18,13 @@ from pathlib import Path
 
 from certbot_qiniu import errors
 from certbot_qiniu.command import output, scheduled_jobs
-from certbot_qiniu.command.arguments import Command, absolute_path, folder_options
+from certbot_qiniu.command.arguments import (
+    A_FILE,
+    Command,
+    absolute_path,
+    completed_by,
+    folder_options,
+)
 from certbot_qiniu.command.old_setups import DNS_KEYS, QINIU_KEYS, Setup, read_setups
 from certbot_qiniu.lineages import Lineages, read_renewals
 from certbot_qiniu.model import DAY, Certificate, covering_name
@@ -30,12 +36,14 @@ UNKNOWN_AUTHENTICATOR = "AUTHENTICATOR"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this subcommand."""
-    parser.add_argument("paths", nargs="*", type=absolute_path, metavar="PATH",
-                        help="a folder of acme.sh or lego, or a config.json with the keys certbot, "
-                             "aliyun, nginx and qiniu (default: what is found at the usual places)")
-    parser.add_argument("--credentials", type=absolute_path, metavar="FILE",
-                        help=f"the credentials file (default: {CREDENTIALS_FILE} in certbot's "
-                             "configuration folder)")
+    completed_by(A_FILE, parser.add_argument(
+        "paths", nargs="*", type=absolute_path, metavar="PATH",
+        help="a folder of acme.sh or lego, or a config.json with the keys certbot, aliyun, nginx "
+             "and qiniu (default: what is found at the usual places)"))
+    completed_by(A_FILE, parser.add_argument(
+        "--credentials", type=absolute_path, metavar="FILE",
+        help=f"the credentials file (default: {CREDENTIALS_FILE} in certbot's configuration "
+             "folder)"))
     parser.add_argument("--write", action="store_true",
                         help="write the credentials file, mode 0600, unless it is there")
 
@@ -47,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     setups, problems = find(arguments.paths or places())
     adoptions = plan(setups, arguments.config_dir, arguments.credentials,
-                            folder_options(arguments))
+                     folder_options(arguments))
     written = write_credentials(adoptions) if arguments.write else []
     for adoption in adoptions:
         print("\n".join(describe(adoption, arguments.config_dir)))
@@ -105,7 +113,7 @@ def find(paths: Sequence[Path]) -> tuple[list[Setup], list[str]]:
 
 
 def plan(setups: Iterable[Setup], config_dir: Path, credentials: Path | None = None,
-          folders: Sequence[str] = ()) -> list[Adoption]:
+         folders: Sequence[str] = ()) -> list[Adoption]:
     """Plan the move of each setup.
 
     :param credentials: the file to use or write; further accounts get files beside it.

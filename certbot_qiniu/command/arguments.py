@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,10 @@ from certbot_qiniu.lineages import INSTALLER, Renewal, read_renewals
 from certbot_qiniu.targets.other_installer import find_installer
 
 FOLDERS = ("config", "work", "logs")
+
+A_FILE = {"bash": "_shtab_compgen_files", "zsh": "_files"}
+A_FOLDER = {"bash": "_shtab_compgen_dirs", "zsh": "_files -/"}
+"""``shtab.FILE`` and ``shtab.DIRECTORY`` for our shells; shtab is loaded for completion alone."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,10 @@ class Command:
 def add_common(parser: argparse.ArgumentParser) -> None:
     """Add what every subcommand has."""
     for kind in FOLDERS:
-        parser.add_argument(f"--{kind}-dir", type=absolute_path, metavar="DIR",
-                            default=Path(misc.get_default_folder(kind)),
-                            help="as certbot's (default: %(default)s)")
+        completed_by(A_FOLDER, parser.add_argument(
+            f"--{kind}-dir", type=absolute_path, metavar="DIR",
+            default=Path(misc.get_default_folder(kind)),
+            help="as certbot's (default: %(default)s)"))
     parser.add_argument("-v", "--verbose", action="store_true",
                         help="show our log, calls included")
 
@@ -66,6 +71,14 @@ def add_notify(parser: argparse.ArgumentParser) -> None:
                         help="tell this apprise URL when something begins to need attention and "
                              "when it is right again, once each (repeatable); @FILE reads URLs "
                              "from a file, which keeps their secrets out of the list of processes")
+
+
+def completed_by(kind: Mapping[str, str], argument: argparse.Action) -> None:
+    """Let shells complete the values of an argument.
+
+    :param kind: a file or a folder.
+    """
+    argument.complete = kind  # type: ignore[attr-defined] # where shtab expects it
 
 
 def absolute_path(text: str) -> Path:

@@ -18,7 +18,6 @@ from certbot import errors as certbot_errors
 
 from certbot_qiniu.command import adopt, apply, certificates, doctor, install_timer, plan, status
 from certbot_qiniu.command.arguments import Command, add_common
-from certbot_qiniu.command.completion import completion
 
 COMMANDS: tuple[Command, ...] = (
     status.COMMAND, plan.COMMAND, apply.COMMAND, doctor.COMMAND, certificates.COMMAND,
@@ -92,5 +91,7 @@ def parser() -> argparse.ArgumentParser:
 class _PrintCompletion(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
                  values: object, option_string: str | None = None) -> None:
-        print(completion(parser, str(values)))
+        import shtab
+
+        print(shtab.complete(parser, str(values)))
         parser.exit()

@@ -14,7 +14,14 @@ from pathlib import Path
 
 from certbot_qiniu import errors
 from certbot_qiniu.command import output
-from certbot_qiniu.command.arguments import Command, add_notify, folder_options
+from certbot_qiniu.command.arguments import (
+    A_FILE,
+    A_FOLDER,
+    Command,
+    add_notify,
+    completed_by,
+    folder_options,
+)
 from certbot_qiniu.command.scheduled_jobs import OWN_NAME, SYSTEMD_FOLDER, program
 from certbot_qiniu.lineages import read_renewals
 
@@ -81,14 +88,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this subcommand."""
     parser.add_argument("--print", action="store_true", dest="print_only",
                         help="only show what would be installed")
-    parser.add_argument("--directory", type=Path, metavar="DIR",
-                        help="where to write the units (default: "
-                             f"{SYSTEMD_FOLDER}, and enabled at once)")
+    completed_by(A_FOLDER, parser.add_argument(
+        "--directory", type=Path, metavar="DIR",
+        help=f"where to write the units (default: {SYSTEMD_FOLDER}, and enabled at once)"))
     parser.add_argument("--cron", action="store_true",
                         help=f"write {CRON_FILE} instead (default where no systemd runs)")
-    parser.add_argument("--writable", action="append", default=[], metavar="PATH",
-                        help="what else a renewal must be able to write to, for example what your "
-                             "deploy hooks write (repeatable; webroots are found)")
+    completed_by(A_FILE, parser.add_argument(
+        "--writable", action="append", default=[], metavar="PATH",
+        help="what else a renewal must be able to write to, for example what your deploy hooks "
+             "write (repeatable; webroots are found)"))
     parser.add_argument("--on-failure", default="", metavar="UNIT",
                         help="a systemd unit to start when the renewal fails (OnFailure=)")
     add_notify(parser)

@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from certbot_qiniu.command import alerts, output
-from certbot_qiniu.command.arguments import Command, add_json, add_notify, certbot_config
+from certbot_qiniu.command.arguments import (
+    A_FILE,
+    Command,
+    add_json,
+    add_notify,
+    certbot_config,
+    completed_by,
+)
 from certbot_qiniu.command.health import (
     Finding,
     Level,
@@ -49,8 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this subcommand."""
     form = parser.add_mutually_exclusive_group()
     add_json(form)
-    form.add_argument("--prometheus", nargs="?", const="-", metavar="FILE",
-                      help="metrics for Prometheus' textfile collector, on stdout or into FILE")
+    completed_by(A_FILE, form.add_argument(
+        "--prometheus", nargs="?", const="-", metavar="FILE",
+        help="metrics for Prometheus' textfile collector, on stdout or into FILE"))
     form.add_argument("--watch", nargs="?", type=_watch_seconds, const=WATCH_SECONDS,
                       metavar="SECONDS", help="look again and again (default: every %(const)s "
                                               "seconds) until interrupted")
