@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import ast
 import inspect
-import io
 import json
 import os
 import re
@@ -26,7 +25,6 @@ from certbot_qiniu.command import (
     cli,
     doctor,
     health,
-    output,
     plan,
     probe,
     scheduled_jobs,
@@ -651,21 +649,3 @@ def wait_for(sandbox: Sandbox, name: str) -> str:
     while sandbox.qiniu.serving(name).state == "processing" and time.monotonic() < deadline:
         os.sched_yield()
     return sandbox.qiniu.serving(name).fingerprint
-
-
-def test_table_on_a_narrow_terminal() -> None:
-    """No row is wider than the terminal; what must be whole is wrapped, the rest cut off."""
-    from rich.console import Console
-
-    table = output.Table(["Certificate", "Days", "Used by", "Verdict"], [
-        ("", ["certbot_example.com_0123456789ab", "89", "a.example.com, b.example.com", "in use"]),
-    ], ["Used by"])
-    out = Console(width=65, force_terminal=True, record=True, file=io.StringIO())
-    output.show([table], out)
-    lines = out.export_text().splitlines()
-    assert len(lines) == 3
-    assert max(map(len, lines)) <= 65
-    assert "b.example.com" in "".join(lines)
-    assert output.plain(table) == [
-        "Certificate                       Days  Used by                       Verdict",
-        "certbot_example.com_0123456789ab    89  a.example.com, b.example.com  in use"]

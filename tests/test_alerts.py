@@ -73,7 +73,7 @@ class Channel:
         self.down: set[str] = set()
 
     def send(self, url: str, message: alerts.Message) -> bool:
-        """As :func:`notify.send`."""
+        """As :func:`alerts.send`."""
         if url in self.down:
             return False
         self.messages.append((url, message))
