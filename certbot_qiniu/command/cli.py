@@ -32,9 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     with _logging(arguments):
         try:
-            status: int = arguments.run(arguments)
+            exit_status: int = arguments.run(arguments)
             sys.stdout.flush()
-            return status
+            return exit_status
         except certbot_errors.Error as error:
             print(f"certbot-qiniu: {error}", file=sys.stderr)
         except PermissionError as error:
