@@ -28,6 +28,7 @@ setup(
         "qiniu>=7.13",
         "requests>=2.31",
         "rich>=13.0",
+        "shtab>=1.9.2",
         "tenacity>=8.2",
         "urllib3>=2.2",
         "zope.interface",

@@ -16,7 +16,7 @@ from certbot._internal import cli as certbot_cli
 from certbot._internal.plugins.disco import PluginsRegistry
 
 from certbot_qiniu import errors
-from certbot_qiniu.command import adopt, cli, old_setups
+from certbot_qiniu.command import adopt, cli, old_setups, scheduled_jobs
 from certbot_qiniu.command.old_setups import Setup, parse_conf, read_setups
 from certbot_qiniu.credentials import Credentials
 from tests.command import seat
@@ -32,8 +32,8 @@ FINE, ATTENTION, IMPOSSIBLE = 0, 1, 2
 @pytest.fixture(autouse=True)
 def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No crontabs, timers or homes but the test's own."""
-    monkeypatch.setattr(adopt, "CRONTABS", (tmp_path / "cron.d",))
-    monkeypatch.setattr(adopt, "UNIT_FOLDERS", (tmp_path / "systemd",))
+    monkeypatch.setattr(scheduled_jobs, "CRONTABS", (tmp_path / "cron.d",))
+    monkeypatch.setattr(scheduled_jobs, "UNIT_FOLDERS", (tmp_path / "systemd",))
     monkeypatch.setattr(adopt, "CONFIG_JSON", tmp_path / "ssl-automation" / "config.json")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("LEGO_PATH", raising=False)
@@ -112,7 +112,7 @@ def planned(tmp_path: Path, path: Path) -> adopt.Adoption:
     """The one adoption of what is at *path*."""
     found, problems = adopt.find([path])
     assert [] == problems
-    [adoption] = adopt.adopt(found, tmp_path / "etc")
+    [adoption] = adopt.plan(found, tmp_path / "etc")
     return adoption
 
 
@@ -475,7 +475,7 @@ def test_two_accounts_get_two_files(tmp_path: Path) -> None:
     def setup(name: str, **keys: str) -> Setup:
         return Setup("acme.sh", tmp_path, (name,), name, keys=keys)
 
-    found = adopt.adopt([setup("a.example.com", qiniu_access_key="1"),
+    found = adopt.plan([setup("a.example.com", qiniu_access_key="1"),
                          setup("b.example.com", qiniu_access_key="2"),
                          setup("c.example.com", qiniu_access_key="1", dns_aliyun_access_key="3")],
                         tmp_path)
@@ -556,7 +556,7 @@ def test_moving_in_sends_nothing_anew(tmp_path: Path) -> None:
     assert FINE == machine.run("adopt", str(path), "--write").status
 
     [setup], _ = read_setups(path)
-    [adoption] = adopt.adopt([setup], machine.config_dir)
+    [adoption] = adopt.plan([setup], machine.config_dir)
     assert ["reconfigure", "renew"] == [words[1] for words in adoption.commands]
     for words in adoption.commands:
         run = machine.certbot(*words[1:])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import inspect
-import io
 import json
 import os
 import re
@@ -17,14 +17,26 @@ from typing import Any
 
 import pexpect  # type: ignore[import-untyped]
 import pytest
+import shtab
 
-from certbot_qiniu.command import cli, doctor, health, install_timer, output, probe, survey
+from certbot_qiniu.command import (
+    arguments,
+    certificates,
+    cli,
+    doctor,
+    health,
+    plan,
+    scheduled_jobs,
+    status,
+    survey,
+)
 from certbot_qiniu.deployment.planning.decision import Reason
+from certbot_qiniu.webserver import tls
 from certbot_qiniu.webserver.tls import Leaf
 from tests.command import APEX, IMG, SELECTED, WILD, WWW, Seat, issued, seat
 from tests.sandbox.stack import ACCOUNT, Sandbox
 from tests.sandbox.wire import Fault, json_response
-from tests.test_partner import Updating, installed
+from tests.test_other_installer import Updating, installed
 
 DOCS = Path(__file__).parent.parent / "docs"
 COMMANDS = ("status", "plan", "apply", "doctor", "certificates", "install-timer", "adopt")
@@ -192,7 +204,7 @@ def test_status_probes_the_edge(machine: Seat, monkeypatch: pytest.MonkeyPatch) 
     """What the edge really serves counts; that it cannot be asked does not."""
     mine = machine.fingerprint()
     edges = {WWW: Leaf(mine, 0), IMG: Leaf("0" * 64, 0)}
-    monkeypatch.setattr(probe, "edge_leaf", lambda domain: edges.get(domain.name))
+    monkeypatch.setattr(tls, "edge_leaf", lambda domain: edges.get(domain.name))
     found = domains(machine, "--probe")
     assert {name: found[name]["edge"] for name in (WWW, IMG, WILD)} == {
         WWW: "same", IMG: "other", WILD: "unknown"}
@@ -292,13 +304,24 @@ def test_documented_json(machine: Seat, monkeypatch: pytest.MonkeyPatch) -> None
             assert any(TYPES[kind](value) for kind in allowed), f"{path}: {value!r}"
 
 
+def reasons(source: str) -> set[str]:
+    """The words for reasons in a source file: its lists are headings of tables."""
+    tree = ast.parse(source)
+    headings = {id(item) for node in ast.walk(tree) if isinstance(node, ast.List)
+                for item in ast.walk(node)}
+    return {node.value for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+            and id(node) not in headings
+            and re.fullmatch("[A-Z][a-z][a-zA-Z]+", node.value)}
+
+
 def test_documented_reasons() -> None:
     """Every reason that the planner or the report gives is in the documentation."""
     text = (DOCS / "status-json.md").read_text(encoding="utf-8")
     given = {reason.value for reason in Reason}
-    for module in (survey, health, cli):
-        given |= set(re.findall(r'"([A-Z][a-z][a-zA-Z]+)",', inspect.getsource(module)))
-    assert {"InSync", "NotRenewed", "Damaged", "RenewalFailed", "Unmanaged"} <= given
+    for module in (survey, status, plan, certificates, health):
+        given |= reasons(inspect.getsource(module))
+    assert {"InSync", "NotRenewed", "Damaged", "RenewalFailed", "Unmanaged", "Orphan"} <= given
     assert {name for name in given if f"`{name}`" not in text} == set()
 
 
@@ -405,7 +428,7 @@ def test_apply_lifts_no_hold(machine: Seat) -> None:
     assert before == machine.cloud.qiniu.serving(WWW)
 
 
-def test_apply_with_a_partner(tmp_path: Path) -> None:
+def test_apply_with_another_installer(tmp_path: Path) -> None:
     """An installer that takes part in renewals takes part here, with the options that it has."""
     machine = seat(tmp_path)
     Updating.log = tmp_path / "log"
@@ -502,7 +525,7 @@ def test_unreadable_folder(capsys: pytest.CaptureFixture[str],
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied", "/etc/letsencrypt/live")
 
-    monkeypatch.setattr(cli, "inspect", refuse)
+    monkeypatch.setattr(status, "survey", refuse)
     assert cli.main(["status"]) == 2
     assert "/etc/letsencrypt/live: Permission denied. Run this as root" in capsys.readouterr().err
 
@@ -518,11 +541,12 @@ def test_completion(shell: str, capsys: pytest.CaptureFixture[str], tmp_path: Pa
         assert script.read_text().startswith("#compdef certbot-qiniu\n")
         return
     test = ('. "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); '
-            '_certbot_qiniu; echo "${COMPREPLY[@]}"')
+            r'complete="$(complete -p certbot-qiniu)"; [[ $complete =~ -F\ ([^ ]+) ]]; '
+            '"${BASH_REMATCH[1]}"; echo "${COMPREPLY[@]}"')
 
     def complete(*line: str) -> list[str]:
         done = subprocess.run(["bash", "-c", test, "-", str(script), "certbot-qiniu", *line],
-                              capture_output=True, text=True, check=True)
+                              capture_output=True, text=True, check=True, cwd=tmp_path)
         assert done.stderr == ""
         return done.stdout.split()
 
@@ -530,13 +554,23 @@ def test_completion(shell: str, capsys: pytest.CaptureFixture[str], tmp_path: Pa
     assert set(COMMANDS) <= set(complete(""))
     assert complete("status", "--pr") == ["--prometheus", "--probe"]
     assert complete("apply", "--c") == ["--config-dir", "--cert-name"]
+    for line in (["adopt", "com"], ["adopt", "--write", "com"], ["status", "--prometheus", "com"],
+                 ["install-timer", "--writable", "com"]):
+        assert complete(*line) == ["completion"], line
+    assert complete("status", "--work-dir", "com") == []  # no folder
+
+
+def test_completion_of_paths() -> None:
+    """What is completed with files and folders is what shtab calls so."""
+    for ours, theirs in ((arguments.A_FILE, shtab.FILE), (arguments.A_FOLDER, shtab.DIRECTORY)):
+        assert ours.items() <= theirs.items()
 
 
 def test_light_without_rich(tmp_path: Path) -> None:
-    """`--help` loads neither rich nor apprise, and works as a module."""
+    """`--help` loads neither rich nor apprise nor shtab, and works as a module."""
     script = ("import sys; from certbot_qiniu.command import cli\n"
               "try: cli.main(['--help'])\n"
-              "except SystemExit: print({'rich', 'apprise'} & set(sys.modules))")
+              "except SystemExit: print({'rich', 'apprise', 'shtab'} & set(sys.modules))")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
                           check=True)
     assert done.stdout.endswith("set()\n")
@@ -549,7 +583,7 @@ def test_light_without_rich(tmp_path: Path) -> None:
 @pytest.mark.e2e
 def test_reader_that_went_away(sandbox: Sandbox) -> None:
     """`certbot-qiniu doctor | true` ends without a traceback."""
-    with subprocess.Popen([install_timer.program("certbot-qiniu"), "doctor", "--config-dir",
+    with subprocess.Popen([scheduled_jobs.program("certbot-qiniu"), "doctor", "--config-dir",
                            str(sandbox.config_dir)],
                           env=sandbox.environment, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE) as process:
@@ -577,7 +611,7 @@ def test_real_command(sandbox: Sandbox) -> None:
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [install_timer.program("certbot-qiniu"), arguments[0], *folders, *arguments[1:]],
+            [scheduled_jobs.program("certbot-qiniu"), arguments[0], *folders, *arguments[1:]],
             env=sandbox.environment, capture_output=True, text=True, timeout=60, check=False)
 
     plain = run("status")
@@ -597,7 +631,7 @@ def test_real_command(sandbox: Sandbox) -> None:
     shown = {}
     for variable in ("NO_COLOR", "FORCE_COLOR"):
         child = pexpect.spawn(
-            install_timer.program("certbot-qiniu"), ["status", *folders], dimensions=(40, 100),
+            scheduled_jobs.program("certbot-qiniu"), ["status", *folders], dimensions=(40, 100),
             env={**sandbox.environment, "TERM": "xterm-256color", variable: "1"},
             encoding="utf-8", timeout=60)
         child.expect(pexpect.EOF)
@@ -615,21 +649,3 @@ def wait_for(sandbox: Sandbox, name: str) -> str:
     while sandbox.qiniu.serving(name).state == "processing" and time.monotonic() < deadline:
         os.sched_yield()
     return sandbox.qiniu.serving(name).fingerprint
-
-
-def test_table_on_a_narrow_terminal() -> None:
-    """No row is wider than the terminal; what must be whole is wrapped, the rest cut off."""
-    from rich.console import Console
-
-    table = output.Table(["Certificate", "Days", "Used by", "Verdict"], [
-        ("", ["certbot_example.com_0123456789ab", "89", "a.example.com, b.example.com", "in use"]),
-    ], ["Used by"])
-    out = Console(width=65, force_terminal=True, record=True, file=io.StringIO())
-    output.show([table], out)
-    lines = out.export_text().splitlines()
-    assert len(lines) == 3
-    assert max(map(len, lines)) <= 65
-    assert "b.example.com" in "".join(lines)
-    assert output.plain(table) == [
-        "Certificate                       Days  Used by                       Verdict",
-        "certbot_example.com_0123456789ab    89  a.example.com, b.example.com  in use"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from certbot_qiniu.command import doctor, install_timer
+from certbot_qiniu.command import doctor, scheduled_jobs
 from certbot_qiniu.command.health import Level
 from tests.command import Seat, issued, seat
 from tests.sandbox.wire import Fault, json_response
@@ -20,8 +20,8 @@ NOW = 1_800_000_000.0
 @pytest.fixture(autouse=True)
 def quiet_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the timers, the certbot and the network of this machine out of it."""
-    monkeypatch.setattr(doctor, "UNIT_FOLDERS", ())
-    monkeypatch.setattr(doctor, "CRONTABS", ())
+    monkeypatch.setattr(scheduled_jobs, "UNIT_FOLDERS", ())
+    monkeypatch.setattr(scheduled_jobs, "CRONTABS", ())
     monkeypatch.setattr(doctor, "qiniu_time", lambda: None)
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
 
@@ -125,7 +125,7 @@ def test_no_certbot() -> None:
     """Without one on the PATH the remedy is a link to ours."""
     [check] = doctor.check_certbot(None)
     assert check.level is Level.ATTENTION
-    assert f"ln -sf {install_timer.program('certbot')} " in check.remedy
+    assert f"ln -sf {scheduled_jobs.program('certbot')} " in check.remedy
 
 
 @pytest.mark.parametrize(("place", "cause"), [
@@ -136,7 +136,7 @@ def test_certbot_without_the_plugin(tmp_path: Path, place: str, cause: str) -> N
     [check] = doctor.check_certbot(str(other))
     assert check.level is Level.ATTENTION
     assert cause in check.text
-    assert install_timer.program("certbot") in check.remedy
+    assert scheduled_jobs.program("certbot") in check.remedy
 
 
 def test_certbot_of_the_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ def test_certbot_of_the_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_certbot_with_the_plugin(tmp_path: Path) -> None:
     """Ours has it, when asked; a program that cannot be run has not."""
-    [check] = doctor.check_certbot(install_timer.program("certbot"))
+    [check] = doctor.check_certbot(scheduled_jobs.program("certbot"))
     assert check.level is Level.OK
     assert not doctor._sees_plugin(str(tmp_path / "nothing"))
 
@@ -180,7 +180,7 @@ def test_authenticator_that_is_missing(tmp_path: Path) -> None:
     assert "install certbot-dns-nowhere" in output
 
 
-OURS = install_timer.program("certbot")
+OURS = scheduled_jobs.program("certbot")
 
 
 @pytest.mark.parametrize(("name", "text", "level"), [

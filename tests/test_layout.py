@@ -75,6 +75,8 @@ def lint_imports(tree: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(("module", "line", "contract"), [
     ("model", "from certbot_qiniu.qiniu import client", "Imports go down only"),
     ("qiniu.transport", "import certbot_qiniu.deployment.state", "Imports go down only"),
+    ("command.health", "from certbot_qiniu.command import output", "The same within command"),
+    ("command.status", "from certbot_qiniu.command import plan", "The same within command"),
     ("deployment.planning.decision", "import os", "Planning knows neither"),
     ("deployment.planning.selection", "def f():\n    import time", "Planning knows neither"),
 ], ids=lambda value: value.partition("\n")[0])

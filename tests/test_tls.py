@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from certbot_qiniu.command import probe
-from certbot_qiniu.command.health import AccountFacts, Inspection
+from certbot_qiniu.command import status
+from certbot_qiniu.command.survey import AccountFacts, Survey
 from certbot_qiniu.model import Domain
 from certbot_qiniu.webserver import tls
 from certbot_qiniu.webserver.tls import Leaf
@@ -82,12 +82,12 @@ def test_edge_that_cannot_be_asked(edge: Edge, cname: str) -> None:
 def test_who_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every domain that speaks HTTPS and is alive, and each answer goes to its own."""
     leaves = {WWW: Leaf("f1", 1), WILD: None}
-    monkeypatch.setattr(probe, "edge_leaf", lambda domain: leaves[domain.name])
+    monkeypatch.setattr(tls, "edge_leaf", lambda domain: leaves[domain.name])
     domains = [Domain(WWW, protocol="https"), Domain(WILD, protocol="https"),
                Domain("plain.example.com"), Domain("x.example.com", protocol="https",
                                                    state="frozen")]
-    seen = Inspection(0, (AccountFacts("a", {domain.name: domain for domain in domains}),))
-    assert probe.probe(seen).edges == leaves
+    facts = Survey(0, (AccountFacts("a", {domain.name: domain for domain in domains}),))
+    assert status.probe(facts).edges == leaves
 
 
 def test_no_answer() -> None:

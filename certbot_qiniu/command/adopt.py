@@ -1,4 +1,4 @@
-"""Move in: go on with what another program renewed here, without a gap.
+"""``certbot-qiniu adopt``: go on with what another program renewed here, without a gap.
 
 This says what to do, and at most writes the credentials file. certbot issues a new certificate; the
 old one stays where it is until the new one has taken its place.
@@ -6,24 +6,67 @@ old one stays where it is until the new one has taken its place.
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shlex
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from certbot_qiniu import errors
-from certbot_qiniu.command.doctor import CRONTABS, UNIT_FOLDERS
+from certbot_qiniu.command import output, scheduled_jobs
+from certbot_qiniu.command.arguments import (
+    A_FILE,
+    Command,
+    absolute_path,
+    completed_by,
+    folder_options,
+)
 from certbot_qiniu.command.old_setups import DNS_KEYS, QINIU_KEYS, Setup, read_setups
-from certbot_qiniu.files import write_file
 from certbot_qiniu.lineages import Lineages, read_renewals
 from certbot_qiniu.model import DAY, Certificate, covering_name
 
 CREDENTIALS_FILE = "qiniu.ini"
 CONFIG_JSON = Path("/etc/ssl-automation/config.json")
 UNKNOWN_AUTHENTICATOR = "AUTHENTICATOR"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this subcommand."""
+    completed_by(A_FILE, parser.add_argument(
+        "paths", nargs="*", type=absolute_path, metavar="PATH",
+        help="a folder of acme.sh or lego, or a config.json with the keys certbot, aliyun, nginx "
+             "and qiniu (default: what is found at the usual places)"))
+    completed_by(A_FILE, parser.add_argument(
+        "--credentials", type=absolute_path, metavar="FILE",
+        help=f"the credentials file (default: {CREDENTIALS_FILE} in certbot's configuration "
+             "folder)"))
+    parser.add_argument("--write", action="store_true",
+                        help="write the credentials file, mode 0600, unless it is there")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Tell what to do, and write the credentials file if asked.
+
+    :raises errors.UsageError: when there is nothing to move in from, or a file cannot be written.
+    """
+    setups, problems = find(arguments.paths or places())
+    adoptions = plan(setups, arguments.config_dir, arguments.credentials,
+                     folder_options(arguments))
+    written = write_credentials(adoptions) if arguments.write else []
+    for adoption in adoptions:
+        print("\n".join(describe(adoption, arguments.config_dir)))
+    for path in written:
+        print(f"Written: {path}")
+    for problem in problems:
+        print(f"certbot-qiniu: {problem}", file=sys.stderr)
+    if not adoptions:
+        raise errors.UsageError("Nothing to move in from. Name a folder of acme.sh or lego, or a "
+                                "config.json: certbot-qiniu adopt PATH")
+    return int(bool(problems) or not all(adoption.is_complete for adoption in adoptions))
 
 
 @dataclass(frozen=True)
@@ -44,7 +87,7 @@ class Adoption:
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing is left to be filled in or looked at."""
+        """Whether nothing is left to be filled in or decided by hand."""
         return not (self.missing or self.setup.notes) and bool(self.setup.authenticator)
 
 
@@ -69,8 +112,8 @@ def find(paths: Sequence[Path]) -> tuple[list[Setup], list[str]]:
     return setups, problems
 
 
-def adopt(setups: Iterable[Setup], config_dir: Path, credentials: Path | None = None,
-          folders: Sequence[str] = ()) -> list[Adoption]:
+def plan(setups: Iterable[Setup], config_dir: Path, credentials: Path | None = None,
+         folders: Sequence[str] = ()) -> list[Adoption]:
     """Plan the move of each setup.
 
     :param credentials: the file to use or write; further accounts get files beside it.
@@ -150,13 +193,7 @@ def write_credentials(adoptions: Iterable[Adoption]) -> list[Path]:
         path = adoption.credentials
         if path in written or _is_there(adoption):
             continue
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_file(path, _ini(adoption))
-        except OSError as error:
-            raise errors.UsageError(f"Could not write {path}: {error.strerror}. Run this as root, "
-                                    "or name another --credentials") from error
-        written.append(path)
+        written.append(output.write(path, _ini(adoption), "--credentials", folder_mode=0o777))
     return written
 
 
@@ -198,34 +235,20 @@ def jobs(setup: Setup, config_dir: Path) -> Iterator[str]:
     traces = [rf"(?<![\w-]){re.escape(trace)}(?![\w-])" for trace in setup.traces]
     if not traces:
         return
-    hooks = config_dir / "renewal-hooks" / "deploy"
-    for path, _ in _lines([hooks], traces):
-        yield shlex.join(["chmod", "a-x", str(path)])
+    for hook in scheduled_jobs.command_files(config_dir / "renewal-hooks" / "deploy"):
+        if hook.matching("|".join(traces)):
+            yield shlex.join(["chmod", "a-x", str(hook.path)])
     if setup.kind == "config.json":
-        traces.append(r"certbot\b.*\brenew\b")
-    timers = [timer for folder in UNIT_FOLDERS for timer in sorted(folder.glob("*.timer"))]
-    for timer in timers:
-        if timer.stem != "certbot-qiniu" and list(_lines([timer.with_suffix(".service")], traces)):
-            yield shlex.join(["systemctl", "disable", "--now", timer.name])
-    for path, number in _lines(CRONTABS, traces):
-        if path.name != "certbot-qiniu":
+        traces.append(scheduled_jobs.CERTBOT_RENEW)
+    for job in scheduled_jobs.scheduled_jobs(scheduled_jobs.UNIT_FOLDERS, scheduled_jobs.CRONTABS):
+        if job.is_ours:
+            continue
+        numbers = job.matching("|".join(traces))
+        if job.timer and numbers:
+            yield shlex.join(["systemctl", "disable", "--now", job.timer])
+        elif not job.timer:
             # The line itself may hold keys.
-            yield f"# remove line {number} of {path}"
-
-
-def _lines(places: Iterable[Path], patterns: Sequence[str]) -> Iterator[tuple[Path, int]]:
-    """File and number of each line that is no comment and that a pattern matches."""
-    for place in places:
-        files = [place] if place.is_file() else [
-            Path(folder, name) for folder, _, names in os.walk(place) for name in sorted(names)]
-        for path in files:
-            try:
-                text = path.read_text(encoding="utf-8", errors="replace")
-            except OSError:
-                continue  # another user's crontab; root sees all
-            for number, line in enumerate(text.splitlines(), 1):
-                if not line.lstrip().startswith("#") and re.search("|".join(patterns), line):
-                    yield path, number
+            yield from (f"# remove line {number} of {job.path}" for number in numbers)
 
 
 # In words ---------------------------------------------------------------------------------------
@@ -301,3 +324,7 @@ def _wrapped(command: Sequence[str]) -> str:
             rows.append([])
         rows[-1].append(word)
     return " \\\n        ".join(shlex.join(row) for row in rows)
+
+
+COMMAND = Command("adopt", "how to move in from acme.sh, lego or a deploy script: the commands, "
+                  "and what to switch off", add_arguments, run)

@@ -11,12 +11,12 @@ import hashlib
 import logging
 import socket
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from certbot_qiniu import errors
-from certbot_qiniu.command.health import Finding, Level, Report
+from certbot_qiniu.command.health import Finding, Level
 from certbot_qiniu.files import read_json, write_json
 from certbot_qiniu.model import DAY
 
@@ -74,25 +74,27 @@ def compose(before: Mapping[str, str], now: Mapping[str, str], host: str) -> Mes
                    "\n".join(lines).strip(), good_news=False)
 
 
-def alert(folder: Path, urls: Iterable[str], report: Report) -> list[str]:
+def alert(folder: Path, urls: Iterable[str], concerns: Sequence[Finding],
+          checked_at: float) -> list[str]:
     """Tell every receiver what is new to it.
 
     :param folder: where ``alerts.json`` is kept.
+    :param concerns: all that is not ok.
     :returns: what went wrong, without any secret.
     :raises errors.QiniuError: when apprise is missing or ``alerts.json`` cannot be used.
     """
     path = folder / FILE_NAME
     memory = read_json(path) if path.exists() else {}
     told: dict[str, dict[str, str]] = memory.get("told", {})
-    doubt = any(item.level is Level.UNKNOWN for item in report.concerns())
-    since = (memory.get("unknown_since") or report.checked_at) if doubt else 0
-    now = _concerns(report, since)
+    doubt = any(item.level is Level.UNKNOWN for item in concerns)
+    since = (memory.get("unknown_since") or checked_at) if doubt else 0
+    now = _attention(concerns, checked_at - since if since else 0)
     problems = []
     for url in urls:
         # A few digits tell receivers apart, and give nothing of a URL away.
         digits = hashlib.sha256(url.encode()).hexdigest()[:8]
         before = told.get(digits, {})
-        # What could not be looked at is not known to be right again.
+        # What could not be observed is not known to be right again.
         current = {**before, **now} if doubt else now
         message = compose(before, current, socket.gethostname())
         if message and not send(url, message):
@@ -104,12 +106,12 @@ def alert(folder: Path, urls: Iterable[str], report: Report) -> list[str]:
     return problems
 
 
-def _concerns(report: Report, unknown_since: float) -> dict[str, str]:
+def _attention(concerns: Iterable[Finding], unknown_seconds: float) -> dict[str, str]:
     """What needs attention: a key that stays the same while it does -> text."""
-    found = [item for item in report.concerns() if item.level is Level.ATTENTION]
-    if unknown_since and report.checked_at - unknown_since >= UNKNOWN_SECONDS:
-        found += [Finding(Level.ATTENTION, "status", "Unknown",
-                          "the status could not be told for more than a day")]
+    found = [item for item in concerns if item.level is Level.ATTENTION]
+    if unknown_seconds >= UNKNOWN_SECONDS:
+        found.append(Finding(Level.ATTENTION, "status", "Unknown",
+                             "the status could not be told for more than a day"))
     return {f"{item.reason} {item.subject}": item.text for item in found}
 
 

@@ -1,26 +1,28 @@
-"""Look for what could stop a renewal, before it does: each finding with its remedy."""
+"""``certbot-qiniu doctor``: what could stop a renewal, before it does, each with its remedy."""
 
 from __future__ import annotations
 
+import argparse
 import datetime as dt
 import email.utils
 import importlib.metadata
 import logging
-import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from certbot_qiniu import errors
-from certbot_qiniu.command import install_timer
-from certbot_qiniu.command.health import Level
+from certbot_qiniu.command import output, scheduled_jobs
+from certbot_qiniu.command.arguments import Command, add_json, certbot_config
+from certbot_qiniu.command.health import Level, exit_status, reconfigure, worst
+from certbot_qiniu.command.scheduled_jobs import program
 from certbot_qiniu.deployment.deployer import Deployer, open_deployer
 from certbot_qiniu.lineages import Renewal, read_renewals
 from certbot_qiniu.options import Settings
@@ -32,13 +34,11 @@ logger = logging.getLogger(__name__)
 SECONDS = 60
 SKEW_SECONDS = 30
 """Qiniu refuses a request that is signed further off."""
-UNIT_FOLDERS = (install_timer.SYSTEMD_FOLDER, Path("/lib/systemd/system"))
-CRONTABS = (Path("/etc/crontab"), Path("/etc/cron.d"), Path("/var/spool/cron"))
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """One thing that was checked.
 
     :ivar remedy: what to do about it, "" where nothing is needed.
     """
@@ -49,7 +49,33 @@ class Check:
     remedy: str = ""
 
 
-def examine(config: Any) -> Iterator[Check]:
+def run(arguments: argparse.Namespace) -> int:
+    """Check everything, and show it.
+
+    :raises errors.QiniuError: when not even a beginning can be made.
+    """
+    with output.progress("Checking …"):
+        checks = list(check_all(certbot_config(arguments)))
+    level = worst(check.level for check in checks)
+    if arguments.json:
+        print(output.document(level, time.time(), {"checks": checks}))
+    else:
+        output.show(table(checks))
+    return exit_status(level)
+
+
+def table(checks: Sequence[Check]) -> list[output.Part]:
+    """Checks and remedies for humans."""
+    words = {Level.OK: "ok", Level.ATTENTION: "problem", Level.UNKNOWN: "unknown"}
+    rows: list[tuple[str, Sequence[str]]] = []
+    for check in checks:
+        rows.append((output.STYLES[check.level], [words[check.level], check.topic, check.text]))
+        if check.remedy:
+            rows.append(("", ["", "remedy", check.remedy]))
+    return [output.Table(["Verdict", "Topic", "Finding"], rows, ["Finding"], styled=0)]
+
+
+def check_all(config: Any) -> Iterator[Check]:
     """Check everything.
 
     :param config: certbot's configuration.
@@ -69,7 +95,7 @@ def examine(config: Any) -> Iterator[Check]:
     yield from check_plugins(ours.values())
     yield from check_clock(qiniu_time(), time.time())
     yield from check_nginx(ours.values())
-    yield from check_timers(UNIT_FOLDERS, CRONTABS)
+    yield from check_timers(scheduled_jobs.UNIT_FOLDERS, scheduled_jobs.CRONTABS)
 
 
 # certbot ----------------------------------------------------------------------------------------
@@ -77,7 +103,7 @@ def examine(config: Any) -> Iterator[Check]:
 
 def check_certbot(found: str | None) -> Iterator[Check]:
     """Whether the certbot that is run by its name has this plugin."""
-    ours = install_timer.program("certbot")
+    ours = program("certbot")
     link = f"ln -sf {ours} /usr/local/bin/certbot"
     if found is None:
         yield Check(Level.ATTENTION, "certbot", "no certbot is on the PATH",
@@ -141,10 +167,10 @@ def check_renewals(renewals: Mapping[str, Renewal], damaged: Iterable[str],
                 Level.ATTENTION, "renewal",
                 f"{lineage} is deployed to Qiniu, but its renewal conf does not say "
                 "installer = qiniu: renewals will not reach Qiniu",
-                f"certbot reconfigure --cert-name {lineage} -i qiniu --qiniu-credentials PATH")
+                reconfigure(lineage))
     if not names:
         yield Check(Level.ATTENTION, "renewal", "no renewal conf says installer = qiniu",
-                    "certbot reconfigure --cert-name NAME -i qiniu --qiniu-credentials PATH")
+                    reconfigure())
 
 
 def check_plugins(renewals: Iterable[Renewal]) -> Iterator[Check]:
@@ -161,7 +187,7 @@ def check_plugins(renewals: Iterable[Renewal]) -> Iterator[Check]:
         else:
             yield Check(Level.ATTENTION if lineages else Level.OK, "plugin",
                         f"{plugin}{used} is not installed beside this program",
-                        f"{install_timer.program('pip')} install certbot-{plugin}"
+                        f"{program('pip')} install certbot-{plugin}"
                         if lineages else "")
 
 
@@ -237,39 +263,30 @@ def check_nginx(renewals: Iterable[Renewal]) -> Iterator[Check]:
             yield Check(Level.OK, "nginx", f"its configuration is sound ({test})")
 
 
-def check_timers(units: Iterable[Path], crontabs: Iterable[Path]) -> Iterator[Check]:
+def check_timers(unit_folders: Iterable[Path], crontabs: Iterable[Path]) -> Iterator[Check]:
     """Whether anything runs ``certbot renew``, and with which certbot."""
     remedy = "certbot-qiniu install-timer"
-    jobs = list(_jobs(units, crontabs))
-    ours = [path for path, text in jobs if _runs_our_certbot(text)]
+    jobs = [job for job in scheduled_jobs.scheduled_jobs(unit_folders, crontabs)
+            if job.matching(scheduled_jobs.CERTBOT_RENEW)]
+    ours = [job for job in jobs if _runs_our_certbot(job.text)]
     if ours:
-        yield Check(Level.OK, "timer", f"{', '.join(map(str, ours))} runs certbot renew")
+        yield Check(Level.OK, "timer", f"{_paths(ours)} runs certbot renew")
     elif jobs:
-        where = ", ".join(str(path) for path, _ in jobs)
-        yield Check(Level.ATTENTION, "timer", f"{where} runs certbot renew, but not with the "
-                    "certbot that has the plugin", remedy)
+        yield Check(Level.ATTENTION, "timer", f"{_paths(jobs)} runs certbot renew, but not with "
+                    "the certbot that has the plugin", remedy)
     else:
         yield Check(Level.ATTENTION, "timer", "nothing runs certbot renew by itself", remedy)
 
 
+def _paths(jobs: Iterable[scheduled_jobs.CommandFile]) -> str:
+    return ", ".join(str(job.path) for job in jobs)
+
+
 def _runs_our_certbot(text: str) -> bool:
     """Whether a certbot that is named in *text* is the one beside this program."""
-    ours = Path(install_timer.program("certbot")).resolve()
+    ours = Path(program("certbot")).resolve()
     named = re.findall(r"(?:^|[\s=])([^\s=]*\bcertbot)(?=\s)", text, re.MULTILINE)
     return any((found := shutil.which(name)) and Path(found).resolve() == ours for name in named)
 
 
-def _jobs(units: Iterable[Path], crontabs: Iterable[Path]) -> Iterator[tuple[Path, str]]:
-    """The services with a timer beside them, and the crontabs, that run ``certbot renew``."""
-    files = [path.with_suffix(".service") for folder in units for path in folder.glob("*.timer")]
-    for place in crontabs:
-        files += [place] if place.is_file() else [
-            Path(folder, name) for folder, _, names in os.walk(place) for name in names]
-    for path in files:
-        try:
-            text = path.read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            continue
-        lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
-        if re.search(r"certbot(?:\.\w+)?\b.*\brenew\b", "\n".join(lines)):
-            yield path, "\n".join(lines)
+COMMAND = Command("doctor", "look for what could stop a renewal, with remedies", add_json, run)

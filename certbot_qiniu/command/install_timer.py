@@ -1,23 +1,35 @@
-"""What runs ``certbot renew`` twice a day and then tells: systemd units, or a line for cron."""
+"""``certbot-qiniu install-timer``: run ``certbot renew`` twice a day, and then tell.
+
+By systemd units, or by a line for cron.
+"""
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import subprocess
-import sysconfig
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from certbot_qiniu import errors
-from certbot_qiniu.files import write_file
+from certbot_qiniu.command import output
+from certbot_qiniu.command.arguments import (
+    A_FILE,
+    A_FOLDER,
+    Command,
+    add_notify,
+    completed_by,
+    folder_options,
+)
+from certbot_qiniu.command.scheduled_jobs import OWN_NAME, SYSTEMD_FOLDER, program
+from certbot_qiniu.lineages import read_renewals
 
-UNIT = "certbot-qiniu"
-SYSTEMD_FOLDER = Path("/etc/systemd/system")
 SYSTEMD_RUNS = Path("/run/systemd/system")
 """There exactly where systemd is the init (``sd_booted(3)``)."""
-CRON_FILE = Path("/etc/cron.d") / UNIT
+CRON_FILE = Path("/etc/cron.d") / OWN_NAME
 SECONDS = 60
+NOTIFY_FILE = "notify"
 
 _TIMER = """\
 [Unit]
@@ -72,6 +84,62 @@ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 """
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this subcommand."""
+    parser.add_argument("--print", action="store_true", dest="print_only",
+                        help="only show what would be installed")
+    completed_by(A_FOLDER, parser.add_argument(
+        "--directory", type=Path, metavar="DIR",
+        help=f"where to write the units (default: {SYSTEMD_FOLDER}, and enabled at once)"))
+    parser.add_argument("--cron", action="store_true",
+                        help=f"write {CRON_FILE} instead (default where no systemd runs)")
+    completed_by(A_FILE, parser.add_argument(
+        "--writable", action="append", default=[], metavar="PATH",
+        help="what else a renewal must be able to write to, for example what your deploy hooks "
+             "write (repeatable; webroots are found)"))
+    parser.add_argument("--on-failure", default="", metavar="UNIT",
+                        help="a systemd unit to start when the renewal fails (OnFailure=)")
+    add_notify(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the units or the cron file, and start the timer.
+
+    :raises errors.UsageError: when that is not possible.
+    """
+    renewals = read_renewals(arguments.config_dir)[0].values()
+    kept = arguments.config_dir / "qiniu" / NOTIFY_FILE
+    job = Job(
+        (arguments.config_dir, arguments.work_dir, arguments.logs_dir), folder_options(arguments),
+        _public_receivers(arguments.notify, kept),
+        [*dict.fromkeys(path for renewal in renewals for path in renewal.webroots),
+         *arguments.writable], arguments.on_failure)
+    by_cron = arguments.cron or not (arguments.directory or SYSTEMD_RUNS.exists())
+    if arguments.print_only:
+        files = {str(CRON_FILE): cron(job)} if by_cron else units(job)
+        print("\n".join(f"# {name}\n{text}" for name, text in files.items()), end="")
+        return 0
+    secrets = [value for value in arguments.notify if not value.startswith("@")]
+    if secrets:
+        output.write(kept, "".join(f"{url}\n" for url in secrets), "--config-dir",
+                     folder_mode=0o700)
+    if by_cron:
+        written = [write_cron(job)]
+    else:
+        written = write_units(job, arguments.directory or SYSTEMD_FOLDER)
+        if not arguments.directory:
+            enable()
+    print(f"Written: {', '.join(map(str, written))}")
+    return 0
+
+
+def _public_receivers(values: Iterable[str], kept: Path) -> list[str]:
+    """The values of ``--notify`` for a public file: URLs, which hold secrets, go into *kept*."""
+    found = [f"@{Path(value[1:]).expanduser().absolute()}" if value.startswith("@") else f"@{kept}"
+             for value in values]
+    return list(dict.fromkeys(found))
+
+
 @dataclass(frozen=True)
 class Job:
     """What is to be run.
@@ -101,11 +169,6 @@ class Job:
                 *(f"--notify={value}" for value in self.notify)]
 
 
-def program(name: str) -> str:
-    """A program of the environment that this one runs in."""
-    return str(Path(sysconfig.get_path("scripts"), name))
-
-
 def units(job: Job) -> dict[str, str]:
     """The units by file name."""
     # nginx's own test and reload write to its log, pid and temporary files.
@@ -113,12 +176,12 @@ def units(job: Job) -> dict[str, str]:
                 *(f"-{path}" for path in job.writable)]
     result = "--renewal=${SERVICE_RESULT}"
     return {
-        f"{UNIT}.service": _SERVICE.format(
+        f"{OWN_NAME}.service": _SERVICE.format(
             on_failure=f"OnFailure={job.on_failure}\n" if job.on_failure else "",
             renew=" ".join(map(_argument, job.renew)),
             status=" ".join([*map(_argument, job.status), result]),
             writable=" ".join(map(_word, writable))),
-        f"{UNIT}.timer": _TIMER}
+        f"{OWN_NAME}.timer": _TIMER}
 
 
 def cron(job: Job) -> str:
@@ -158,12 +221,17 @@ def write_cron(job: Job) -> Path:
     return _write(CRON_FILE, cron(job))
 
 
+def _write(path: Path, text: str) -> Path:
+    # No secrets are in it, and systemd wants it readable.
+    return output.write(path, text, "--directory", mode=0o644)
+
+
 def enable() -> None:
     """Let systemd read the units and start the timer.
 
     :raises errors.UsageError: when it does not.
     """
-    for arguments in (["daemon-reload"], ["enable", "--now", f"{UNIT}.timer"]):
+    for arguments in (["daemon-reload"], ["enable", "--now", f"{OWN_NAME}.timer"]):
         command = ["systemctl", *arguments]
         try:
             done = subprocess.run(  # noqa: S603 (fixed words)
@@ -174,10 +242,5 @@ def enable() -> None:
             raise errors.UsageError(f"{shlex.join(command)} failed: {done.stderr.strip()}")
 
 
-def _write(path: Path, text: str) -> Path:
-    try:
-        write_file(path, text, mode=0o644)  # no secrets in it, and systemd wants it readable
-    except OSError as error:
-        raise errors.UsageError(f"Could not write {path}: {error.strerror}. Run this as root, or "
-                                "name another --directory") from error
-    return path
+COMMAND = Command("install-timer", "run certbot renew and status twice a day, by systemd or cron",
+                  add_arguments, run)

@@ -66,7 +66,7 @@ class Setup:
     :ivar fullchain: the present certificate.
     :ivar retire: commands that switch the old setup off.
     :ivar traces: what lines of crontabs and units that run it contain.
-    :ivar notes: what is to be looked at by hand.
+    :ivar notes: what is to be decided by hand.
     """
 
     kind: str

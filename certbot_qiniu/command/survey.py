@@ -1,4 +1,4 @@
-"""Find out how everything is, and change nothing, neither here nor at Qiniu.
+"""Observe all accounts and lineages, and change nothing, neither here nor at Qiniu.
 
 The files are opened read-only, so the steps of ``certbot renew`` itself can be gone through: what
 they would write stays in memory, and what they would send is only planned.
@@ -7,37 +7,132 @@ they would write stays in memory, and what they would send is only planned.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from certbot_qiniu import errors
-from certbot_qiniu.command.health import AccountFacts, Finding, Inspection, Level, LineageFacts
+from certbot_qiniu.command.health import Finding, Level, reconfigure
 from certbot_qiniu.deployment.certificates import remember_copies, unneeded
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.deployer import Deployer, open_deployer
 from certbot_qiniu.deployment.observe import read_details
-from certbot_qiniu.deployment.planning.decision import Verb
+from certbot_qiniu.deployment.planning.decision import Action, Verb
 from certbot_qiniu.deployment.reconcile import Options, look
+from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.lineages import Renewal, read_renewals
+from certbot_qiniu.model import Certificate, Domain, RemoteCertificate
+from certbot_qiniu.webserver.tls import Leaf
 
 
-def inspect(config: Any, only: str = "") -> Inspection:
-    """Look at the lineages that are deployed to Qiniu, and at their accounts.
+@dataclass(frozen=True)
+class AccountFacts:
+    """What a Qiniu account holds.
+
+    :ivar name: the path of its credentials file.
+    """
+
+    name: str
+    domains: Mapping[str, Domain] = field(default_factory=dict)
+    certificates: Mapping[str, RemoteCertificate] = field(default_factory=dict)
+
+    def users(self, cert_id: str) -> tuple[str, ...]:
+        """The domains that a certificate is bound to."""
+        return tuple(sorted(domain.name for domain in self.domains.values()
+                            if domain.cert_id == cert_id))
+
+
+@dataclass(frozen=True)
+class LineageFacts:
+    """What is known of a lineage that is deployed to Qiniu.
+
+    :ivar account: the name of its account.
+    :ivar certificate: its newest certificate, if that can be read.
+    :ivar renews: whether its renewal conf names this plugin.
+    :ivar held: whether a rollback keeps its newest certificate from being deployed.
+    :ivar actions: what the next ``certbot renew`` would do with its domains.
+    :ivar uploads: names of the certificates that it would upload for that.
+    :ivar superseded: ids of its certificates at Qiniu that nothing here needs any more.
+    :ivar reload: the web server that was not yet seen to serve the newest certificate, "" for none.
+    """
+
+    name: str
+    account: str
+    certificate: Certificate | None = None
+    renews: bool = True
+    held: bool = False
+    actions: tuple[Action, ...] = ()
+    uploads: tuple[str, ...] = ()
+    superseded: tuple[str, ...] = ()
+    reload: str = ""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """All that was observed, at one moment.
+
+    :ivar records: what the memory says of each domain.
+    :ivar uploads: Qiniu's id -> (lineage, fingerprint) of certificates that are ours.
+    :ivar unread: why some domains could not be read.
+    :ivar findings: what is wrong apart from single domains.
+    :ivar notes: remarks that ``certbot renew`` would make.
+    :ivar edges: what the probed domains really serve; None where that could not be told.
+    """
+
+    now: float
+    accounts: tuple[AccountFacts, ...] = ()
+    lineages: tuple[LineageFacts, ...] = ()
+    records: Mapping[str, Record] = field(default_factory=dict)
+    uploads: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    unread: Mapping[str, str] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    edges: Mapping[str, Leaf | None] = field(default_factory=dict)
+
+    def managed(self) -> dict[str, tuple[LineageFacts, Action]]:
+        """The managed domains: their lineage, and what is to be done."""
+        return {action.name: (lineage, action) for lineage in self.lineages
+                for action in lineage.actions}
+
+    def lineage_of(self, domain: str) -> str | None:
+        """The lineage that manages a domain, also where it could not be read."""
+        return self.records.get(domain, Record()).lineage or None
+
+    def superseded(self, lineage: LineageFacts) -> list[RemoteCertificate]:
+        """The certificates of a lineage that the next clean-up deletes."""
+        account = next((one for one in self.accounts if one.name == lineage.account), None)
+        if account is None or lineage.held or self.unread:
+            return []
+        return [account.certificates[cert_id] for cert_id in lineage.superseded
+                if cert_id in account.certificates and not account.users(cert_id)]
+
+    def failures(self) -> list[Finding]:
+        """What a ``certbot renew`` would report as failed, or could not observe."""
+        failed = [Finding(Level.ATTENTION, action.name, action.reason.value, action.text)
+                  for lineage in self.lineages for action in lineage.actions
+                  if action.verb is Verb.FAIL]
+        unread = [Finding(Level.UNKNOWN, name, "Unreadable", text)
+                  for name, text in self.unread.items()]
+        return [*failed, *unread, *self.findings]
+
+
+def survey(config: Any, only: str = "") -> Survey:
+    """Observe the lineages that are deployed to Qiniu, and their accounts.
 
     :param config: certbot's configuration.
-    :param only: the one lineage to look at, "" for all.
+    :param only: the one lineage to observe, "" for all.
     :raises errors.QiniuError: when not even a beginning can be made.
     """
     notes: list[str] = []
     try:
         deployer = open_deployer(config, notes.append, read_only=True)
     except errors.StateError as error:
-        return Inspection(time.time(), findings=(
+        return Survey(time.time(), findings=(
             Finding(Level.ATTENTION, "state", "State", str(error)),))
     renewals, damaged = read_renewals(Path(config.config_dir))
-    survey = _Survey(deployer)
-    survey.findings += [Finding(Level.ATTENTION, "renewal", "Damaged", text) for text in damaged]
+    collected = _Observations(deployer)
+    collected.findings += [Finding(Level.ATTENTION, "renewal", "Damaged", text) for text in damaged]
     known = set(deployer.all_lineages()) | {
         name for name, renewal in renewals.items() if renewal.is_ours}
     if only and only not in known:
@@ -46,12 +141,12 @@ def inspect(config: Any, only: str = "") -> Inspection:
     for name in sorted(known):
         # The domains of a deleted lineage are forgotten, with a warning, by the others' turn.
         if only in ("", name) and name in renewals and deployer.lineages.exists(name):
-            survey.lineage(name, renewals[name])
-    return survey.result(notes)
+            collected.observe_lineage(name, renewals[name])
+    return collected.survey(notes)
 
 
-class _Survey:
-    """What was found out so far."""
+class _Observations:
+    """What was observed so far."""
 
     def __init__(self, deployer: Deployer) -> None:
         self.deployer = deployer
@@ -62,8 +157,8 @@ class _Survey:
         self.accounts: dict[str, AccountFacts | None] = {}  # None where it is out of reach
         self.clock: Callable[[], float] | None = None
 
-    def lineage(self, name: str, renewal: Renewal) -> None:
-        """Look at a lineage and its account."""
+    def observe_lineage(self, name: str, renewal: Renewal) -> None:
+        """Observe a lineage and its account."""
         deployer, settings = self.deployer, renewal.settings
         credentials = deployer.credentials_of(name, settings) or ""
         try:
@@ -72,17 +167,18 @@ class _Survey:
             self.findings.append(Finding(Level.ATTENTION, name, "Credentials", str(error)))
             return
         self.clock = context.clock
-        account = self.account(context, credentials)
+        account = self.observe_account(context, credentials)
         if account is None:
             return
         try:
-            facts = self.examine(context, account.name, name, renewal)
+            facts = self.plan_renewal(context, account.name, name, renewal)
         except errors.QiniuError as error:
             self.problem(name, error)
             return
         self.lineages.append(facts)
 
-    def examine(self, context: Context, account: str, name: str, renewal: Renewal) -> LineageFacts:
+    def plan_renewal(self, context: Context, account: str, name: str,
+                     renewal: Renewal) -> LineageFacts:
         """Go through a renewal of *name*, up to the point where something would be sent.
 
         :raises errors.QiniuError: when that is not possible.
@@ -111,18 +207,18 @@ class _Survey:
             superseded=tuple(superseded),
             reload=server if memory.lineage(name).nginx != certificate.fingerprint else "")
 
-    def account(self, context: Context, credentials: str) -> AccountFacts | None:
-        """Look at an account, once; None where that is not possible."""
+    def observe_account(self, context: Context, credentials: str) -> AccountFacts | None:
+        """Observe an account, once; None where that is not possible."""
         key = context.account.client.account
         if key not in self.accounts:
             try:
-                self.accounts[key] = self.holdings(context, credentials)
+                self.accounts[key] = self.read_account(context, credentials)
             except errors.ApiError as error:
                 self.accounts[key] = None
                 self.problem(credentials, error)
         return self.accounts[key]
 
-    def holdings(self, context: Context, credentials: str) -> AccountFacts:
+    def read_account(self, context: Context, credentials: str) -> AccountFacts:
         """An account's certificates, and its domains, in detail where they may have some.
 
         :raises errors.ApiError: when a list cannot be had.
@@ -136,21 +232,21 @@ class _Survey:
         return AccountFacts(credentials, listed, dict(context.account.certificates()))
 
     def problem(self, subject: str, error: errors.QiniuError) -> None:
-        """Note that *subject* could not be looked at."""
+        """Note that *subject* could not be observed."""
         reason = ("Unreachable" if isinstance(error, errors.Unreachable)
                   else "Refused" if isinstance(error, errors.ApiError) else "Unusable")
         self.findings.append(Finding(_level(error), subject, reason, str(error)))
 
-    def result(self, notes: list[str]) -> Inspection:
+    def survey(self, notes: list[str]) -> Survey:
         """All of it."""
         if not self.lineages and not self.findings:
             self.findings.append(Finding(
                 Level.UNKNOWN, "certbot", "NothingDeployed",
-                "certbot deploys no certificate to Qiniu on this machine. To begin: certbot "
-                "reconfigure --cert-name NAME -i qiniu --qiniu-credentials PATH"))
+                "certbot deploys no certificate to Qiniu on this machine. To begin: "
+                f"{reconfigure()}"))
         uploads = {cert_id: (upload.lineage, upload.fingerprint)
                    for cert_id, upload in self.memory.uploads.items()}
-        return Inspection(
+        return Survey(
             (self.clock or time.time)(), tuple(filter(None, self.accounts.values())),
             tuple(self.lineages), dict(self.memory.domains), uploads, self.unread,
             tuple(self.findings), tuple(dict.fromkeys(notes)))

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from certbot_qiniu.command import health
-from certbot_qiniu.command.health import AccountFacts, Finding, Inspection, Level, LineageFacts
+from certbot_qiniu.command.health import Finding, Level
+from certbot_qiniu.command.plan import steps
+from certbot_qiniu.command.status import explain, status
+from certbot_qiniu.command.survey import AccountFacts, LineageFacts, Survey
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.deployment.state import Record, Sent
 from certbot_qiniu.model import Binding, Certificate, Domain, RemoteCertificate
@@ -25,21 +28,21 @@ NEWEST = Certificate("example.com", "f" * 64, (WWW,), LATER - dt.timedelta(90), 
 
 def seen(action: Action | None, *, domain: Domain | None = None, ends_in: float = 60 * DAY,
          record: Record | None = None, facts: dict[str, Any] | None = None,
-         **changes: Any) -> Inspection:
+         **changes: Any) -> Survey:
     """A lineage with one domain, for which *action* is planned."""
     domain = domain or Domain(WWW, protocol="https", cert_id="id")
     certificate = RemoteCertificate("id", "a name", not_after=int(NOW + ends_in))
     lineage = LineageFacts("example.com", "a.ini", **{
         "certificate": NEWEST, "actions": (action,) if action else (), **(facts or {})})
-    return Inspection(**{
+    return Survey(**{
         "now": NOW, "accounts": (AccountFacts("a.ini", {WWW: domain}, {"id": certificate}),),
         "lineages": (lineage,), "records": {WWW: record or Record(lineage="example.com")},
         **changes})
 
 
-def judged(inspection: Inspection) -> tuple[Level, str]:
+def judged(facts: Survey) -> tuple[Level, str]:
     """The level and the reason of the one row."""
-    [row] = health.status(inspection, 14).rows
+    [row] = status(facts, 14).rows
     return row.level, row.reason
 
 
@@ -67,7 +70,7 @@ def test_level_of_a_decision(action: Action, level: Level) -> None:
 def test_every_reason_is_explained(reason: Reason) -> None:
     """No finding is without a sentence."""
     action = Action(Verb.BIND, WWW, reason, text="the planner's words")
-    assert health.explain(action)
+    assert explain(action)
 
 
 @pytest.mark.parametrize(("left", "expected"), [
@@ -108,15 +111,15 @@ def test_pending(record: Record, reason: str) -> None:
 def test_edge(leaf: Leaf | None, edge: str, reason: str, *, held: bool) -> None:
     """The edge counts where it answers, and where the newest leaf is what it should serve."""
     found = seen(KEEP, edges={WWW: leaf}, facts={"held": held})
-    [row] = health.status(found, 14).rows
+    [row] = status(found, 14).rows
     assert (row.edge, row.reason) == (edge, reason)
-    assert health.status(seen(WAIT, edges={WWW: leaf}), 14).rows[0].reason == "Publishing"
+    assert status(seen(WAIT, edges={WWW: leaf}), 14).rows[0].reason == "Publishing"
 
 
 def test_edge_of_an_unmanaged_domain() -> None:
     """There is nothing to compare it with."""
     found = seen(None, record=Record(), edges={WWW: Leaf("0" * 64, 0)})
-    assert (judged(found), health.status(found, 14).rows[0].edge) == (
+    assert (judged(found), status(found, 14).rows[0].edge) == (
         (Level.OK, "Unmanaged"), "seen")
 
 
@@ -125,14 +128,14 @@ def test_domain_that_is_gone(verb: Verb, level: Level) -> None:
     """A managed domain that the account no longer has keeps a row, for this once."""
     found = seen(Action(verb, WWW, Reason.NOT_FOUND, text="is gone"),
                  accounts=(AccountFacts("a.ini"),))
-    [row] = health.status(found, 14).rows
+    [row] = status(found, 14).rows
     assert (row.state, row.level, row.lineage) == ("missing", level, "example.com")
 
 
 def test_lineage_that_ends() -> None:
     """certbot's own certificate counts, too: a renewal that fails leaves every domain in sync."""
     soon = replace(NEWEST, not_after=LATER - dt.timedelta(50))
-    found = health.status(seen(KEEP, facts={"certificate": soon}), 14)
+    found = status(seen(KEEP, facts={"certificate": soon}), 14)
     assert [(item.subject, item.reason) for item in found.findings] == [("example.com", "Expiring")]
     assert found.findings[0].text == "certbot's newest certificate example.com ends in 10 days"
 
@@ -142,16 +145,16 @@ def test_order_and_filter() -> None:
     domains = {name: Domain(name) for name in ("a.example.com", WWW)}
     found = seen(KEEP, accounts=(AccountFacts("b.ini", domains), AccountFacts("a.ini", {
         "z.example.com": Domain("z.example.com")})))
-    names = [row.domain for row in health.status(found, 14).rows]
+    names = [row.domain for row in status(found, 14).rows]
     assert names == ["z.example.com", WWW, "a.example.com"]
-    assert [WWW] == [row.domain for row in health.status(found, 14, only_managed=True).rows]
+    assert [WWW] == [row.domain for row in status(found, 14, only_managed=True).rows]
 
 
-@pytest.mark.parametrize(("levels", "status"), [
+@pytest.mark.parametrize(("levels", "expected"), [
     ((), 0), (("ok",), 0), (("ok", "unknown"), 2), (("unknown", "attention"), 1)])
-def test_exit_status(levels: tuple[str, ...], status: int) -> None:
+def test_exit_status(levels: tuple[str, ...], expected: int) -> None:
     """What is known to be wrong decides over what is unknown."""
-    assert health.exit_status(health.worst(Level(level) for level in levels)) == status
+    assert health.exit_status(health.worst(Level(level) for level in levels)) == expected
 
 
 @pytest.mark.parametrize(("changes", "doomed"), [
@@ -165,15 +168,15 @@ def test_what_is_cleaned_up(changes: dict[str, Any], doomed: list[str]) -> None:
     account = replace(found.accounts[0], certificates={
         "old": RemoteCertificate("old", "certbot_example.com_000000000000")})
     found = replace(found, accounts=(account,))
-    assert [item.cert_id for item in health.superseded(found, found.lineages[0])] == doomed
-    assert [step.verb for step in health.steps(found)] == ["keep", *["delete"] * len(doomed)]
+    assert [item.cert_id for item in found.superseded(found.lineages[0])] == doomed
+    assert [step.verb for step in steps(found)] == ["keep", *["delete"] * len(doomed)]
 
 
 def test_nothing_is_cleaned_up_before_all_is_published() -> None:
     """The clean-up waits for every domain."""
     found = seen(WAIT, facts={"superseded": ("id",), "reload": "nginx"},
                  domain=Domain(WWW, state="processing"))
-    assert [(step.verb, step.subject) for step in health.steps(found)] == [
+    assert [(step.verb, step.subject) for step in steps(found)] == [
         ("wait", WWW), ("reload", "nginx")]
 
 
@@ -182,5 +185,5 @@ def test_failures() -> None:
     finding = Finding(Level.ATTENTION, "example.com", "Domains", "none")
     found = seen(Action(Verb.FAIL, WWW, Reason.FOREIGN, text="not ours"), findings=(finding,),
                  unread={"img.example.com": "no answer"})
-    assert [(item.level, item.text) for item in health.failures(found)] == [
+    assert [(item.level, item.text) for item in found.failures()] == [
         (Level.ATTENTION, "not ours"), (Level.UNKNOWN, "no answer"), (Level.ATTENTION, "none")]

@@ -16,7 +16,8 @@ import pytest
 
 from certbot_qiniu import errors
 from certbot_qiniu.command import alerts
-from certbot_qiniu.command.health import Finding, Level, Report
+from certbot_qiniu.command.health import Finding, Level
+from certbot_qiniu.command.status import Report
 from tests.command import IMG, WWW, Seat, issued
 from tests.sandbox.wire import Fault
 
@@ -72,7 +73,7 @@ class Channel:
         self.down: set[str] = set()
 
     def send(self, url: str, message: alerts.Message) -> bool:
-        """As :func:`notify.send`."""
+        """As :func:`alerts.send`."""
         if url in self.down:
             return False
         self.messages.append((url, message))
@@ -100,6 +101,11 @@ def report(*concerns: tuple[str, str], unknown: bool = False, at: float = 1e9) -
     if unknown:
         findings.append(Finding(Level.UNKNOWN, "qiniu.ini", "Unreachable", "no answer"))
     return Report(at, 14, (), (), tuple(findings))
+
+
+def alert(folder: Path, urls: list[str], found: Report) -> list[str]:
+    """As ``status --notify`` does."""
+    return alerts.alert(folder, urls, found.concerns(), found.checked_at)
 
 
 def test_alert_of_a_real_status(tmp_path: Path, receiver: Receiver) -> None:
@@ -132,7 +138,7 @@ def test_alert_of_a_real_status(tmp_path: Path, receiver: Receiver) -> None:
 def test_each_change_is_told_once(tmp_path: Path, channel: Channel) -> None:
     """New, more, another reason, less, and all well again: only what changes is told."""
     def tell(*concerns: tuple[str, str]) -> list[str]:
-        assert alerts.alert(tmp_path, ["json://a"], report(*concerns)) == []
+        assert alert(tmp_path, ["json://a"], report(*concerns)) == []
         return channel.take()
 
     assert tell() == []
@@ -149,7 +155,7 @@ def test_text_of_an_alert(tmp_path: Path, channel: Channel) -> None:
     """It names what is new with its sentence, what is right again, and where to see all of it."""
     for found in (report((WWW, "Expiring"), ("/a b/qiniu.ini", "Refused")),
                   report((IMG, "Outdated")), report()):
-        alerts.alert(tmp_path, ["json://a"], found)
+        alert(tmp_path, ["json://a"], found)
     first, second, third = (message for _, message in channel.messages)
     assert first.body == (f"{WWW}: Expiring in 9 days\n/a b/qiniu.ini: Refused in 9 days\n\n"
                           "2 in all; see: certbot-qiniu status")
@@ -161,7 +167,7 @@ def test_text_of_an_alert(tmp_path: Path, channel: Channel) -> None:
 def test_unknown_is_told_after_a_day(tmp_path: Path, channel: Channel) -> None:
     """An outage is no recovery and no alert, until it has lasted for a day."""
     def tell(found: Report) -> int:
-        alerts.alert(tmp_path, ["json://a"], found)
+        alert(tmp_path, ["json://a"], found)
         return len(channel.take())
 
     assert tell(report((WWW, "Outdated"))) == 1
@@ -179,11 +185,11 @@ def test_receiver_that_fails_is_told_again(tmp_path: Path, channel: Channel) -> 
     good, bad = "json://good", f"json://{SECRET}"
     channel.down = {bad}
     for found, told in ((report((WWW, "Outdated")), 1), (report((WWW, "Outdated")), 0)):
-        assert alerts.alert(tmp_path, [good, bad], found) == [
+        assert alert(tmp_path, [good, bad], found) == [
             "an alert could not be delivered to json://…"]
         assert len(channel.take()) == told
     channel.down = set()
-    assert alerts.alert(tmp_path, [good, bad], found) == []
+    assert alert(tmp_path, [good, bad], found) == []
     assert [url for url, _ in channel.messages] == [bad]
 
 

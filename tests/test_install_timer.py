@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from certbot_qiniu.command import cli, install_timer
+from certbot_qiniu.command import cli, install_timer, scheduled_jobs
 from certbot_qiniu.command.doctor import check_timers
 from certbot_qiniu.command.health import Level
 
@@ -56,10 +56,10 @@ def test_service(folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixtu
     text = capsys.readouterr().out
     lines = dict(line.split("=", 1) for line in text.splitlines() if "=" in line and line[0] != "#")
     options = " ".join(folders)
-    assert lines["ExecStart"] == (f"{install_timer.program('certbot')} renew --quiet "
+    assert lines["ExecStart"] == (f"{scheduled_jobs.program('certbot')} renew --quiet "
                                   f"--no-random-sleep-on-renew {options}")
     assert lines["ExecStopPost"] == (
-        f"{install_timer.program('certbot-qiniu')} status --quiet {options} "
+        f"{scheduled_jobs.program('certbot-qiniu')} status --quiet {options} "
         f"--notify=@{tmp_path}/config/qiniu/notify \"--notify=@/$$o'her\" "
         "--renewal=${SERVICE_RESULT}")
     assert lines["ReadWritePaths"] == (
@@ -125,8 +125,8 @@ def test_cron_where_there_is_no_systemd(
     assert r"100\%" in line
     command = line.partition(" root ")[2].replace(r"\%", "%")
     assert shlex.split(command.replace(";", " ; ")) == [
-        install_timer.program("certbot"), "renew", "--quiet", "--no-random-sleep-on-renew",
-        *folders, ";", install_timer.program("certbot-qiniu"), "status", "--quiet", *folders,
+        scheduled_jobs.program("certbot"), "renew", "--quiet", "--no-random-sleep-on-renew",
+        *folders, ";", scheduled_jobs.program("certbot-qiniu"), "status", "--quiet", *folders,
         "--notify=@/a b/100%", "--renewal=$?"]
     capsys.readouterr()
     assert install(*folders, "--cron", "--print", "--notify", "@/a b/100%") == 0

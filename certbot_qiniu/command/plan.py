@@ -1,0 +1,107 @@
+"""``certbot-qiniu plan``: what the next ``certbot renew`` would do, and why."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from certbot_qiniu.command import output
+from certbot_qiniu.command.arguments import Command, add_cert_name, add_json, certbot_config
+from certbot_qiniu.command.health import Finding, days_left, exit_status, worst
+from certbot_qiniu.command.survey import LineageFacts, Survey, survey
+from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
+
+UNCHANGED = ("keep", "skip", "forget", "wait", "queue")
+"""Verbs of the planner that change nothing."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of what the next ``certbot renew`` would do."""
+
+    lineage: str
+    verb: str
+    subject: str
+    reason: str
+    text: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this subcommand."""
+    add_json(parser)
+    add_cert_name(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show the plan.
+
+    :raises errors.QiniuError: when not even a beginning can be made.
+    """
+    with output.progress("Asking Qiniu …"):
+        facts = survey(certbot_config(arguments), arguments.cert_name)
+    planned, failed = steps(facts), facts.failures()
+    level = worst(item.level for item in failed)
+    if arguments.json:
+        print(output.document(level, facts.now, {"steps": planned, "findings": failed}))
+    else:
+        output.show(table(facts, planned, failed))
+    return exit_status(level)
+
+
+def steps(facts: Survey) -> list[Step]:
+    """What the next ``certbot renew`` would do, in its order."""
+    found = []
+    for lineage in facts.lineages:
+        if not lineage.renews:
+            continue
+        found += [Step(lineage.name, "upload", name, "NotUploaded",
+                       "this certificate is not at Qiniu yet") for name in lineage.uploads]
+        found += [_step(lineage, action) for action in lineage.actions]
+        if all(action.verb in (Verb.KEEP, Verb.SKIP, Verb.FORGET) for action in lineage.actions):
+            found += [Step(lineage.name, "delete", certificate.name, "Orphan",
+                           "superseded, and nothing needs it any more")
+                      for certificate in facts.superseded(lineage)]
+        if lineage.reload:
+            found.append(Step(lineage.name, "reload", lineage.reload, "NotSeen",
+                              "was not yet seen to serve the newest certificate"))
+    return found
+
+
+def _step(lineage: LineageFacts, action: Action) -> Step:
+    text = {
+        Reason.NOT_BOUND: "speaks http only: HTTPS is switched on",
+        Reason.OUTDATED: "serves another certificate",
+        Reason.SETTINGS_DIFFER: "has other settings than asked for",
+        Reason.RESTORE: "goes back to what it served before certbot managed it",
+        Reason.PUBLICATION_FAILED: f"the last change failed: {action.text or 'no reason given'}",
+        Reason.PUBLISHING: "our change is being published",
+        Reason.IN_SYNC: "as wanted",
+    }.get(action.reason, action.text)
+    if lineage.held and action.reason is Reason.IN_SYNC:
+        text = "as the rollback left it; a newer certificate or certbot install ends that"
+    return Step(lineage.name, action.verb.value, action.name, action.reason.value, text)
+
+
+def table(facts: Survey, planned: Sequence[Step], failed: Sequence[Finding]) -> list[output.Part]:
+    """The plan for humans."""
+    parts: list[output.Part] = []
+    for lineage in facts.lineages:
+        end = lineage.certificate and lineage.certificate.not_after.timestamp()
+        left = end and days_left(end, facts.now)
+        title = f"{lineage.name} (certbot's newest certificate ends in {left} days)"
+        parts += [output.Table(["Do", "Subject", "Reason", "Why"], [
+            ("" if step.verb in UNCHANGED else "bold",
+             [step.verb, step.subject, step.reason, step.text])
+            for step in planned if step.lineage == lineage.name],
+            ["Why"], styled=0, title=title), output.BLANK]
+    parts += [(note, "") for note in facts.notes]
+    parts += output.finding_parts(failed)
+    changes = sum(step.verb not in UNCHANGED for step in planned)
+    parts.append(("Nothing to do." if not changes else
+                  f"{changes} step{'s' * (changes != 1)}; certbot-qiniu apply does them now. "
+                  "Should certbot renew a certificate, its domains get the new one.", "bold"))
+    return parts
+
+
+COMMAND = Command("plan", "what the next certbot renew would do, and why", add_arguments, run)

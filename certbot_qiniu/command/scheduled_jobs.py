@@ -1,0 +1,79 @@
+"""What runs by itself on this machine: services that a systemd timer starts, and crontabs."""
+
+from __future__ import annotations
+
+import os
+import re
+import sysconfig
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+OWN_NAME = "certbot-qiniu"
+"""The stem of our own units, and the name of our own crontab."""
+
+SYSTEMD_FOLDER = Path("/etc/systemd/system")
+UNIT_FOLDERS = (SYSTEMD_FOLDER, Path("/lib/systemd/system"))
+CRONTABS = (Path("/etc/crontab"), Path("/etc/cron.d"), Path("/var/spool/cron"))
+
+CERTBOT_RENEW = r"certbot\b.*\brenew\b"
+"""A line that renews certbot's certificates, whichever certbot that is (snap has certbot.renew)."""
+
+
+@dataclass(frozen=True)
+class CommandFile:
+    """A file of commands: a service, a crontab, or a script.
+
+    :ivar lines: each line that is no comment, with its number.
+    :ivar timer: the name of the timer that starts the service, "" for anything else.
+    """
+
+    path: Path
+    lines: tuple[tuple[int, str], ...]
+    timer: str = ""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether ``certbot-qiniu install-timer`` writes this file."""
+        return (self.timer or self.path.name).removesuffix(".timer") == OWN_NAME
+
+    @property
+    def text(self) -> str:
+        """All lines."""
+        return "\n".join(text for _, text in self.lines)
+
+    def matching(self, pattern: str) -> list[int]:
+        """The numbers of the lines in which *pattern* is found."""
+        return [number for number, text in self.lines if re.search(pattern, text)]
+
+
+def scheduled_jobs(unit_folders: Iterable[Path],
+                   crontabs: Iterable[Path]) -> Iterator[CommandFile]:
+    """The services with a timer beside them, then the crontabs.
+
+    :param crontabs: files, and folders of files.
+    """
+    for folder in unit_folders:
+        for timer in sorted(folder.glob("*.timer")):
+            yield from command_files(timer.with_suffix(".service"), timer.name)
+    for place in crontabs:
+        yield from command_files(place)
+
+
+def command_files(place: Path, timer: str = "") -> Iterator[CommandFile]:
+    """What can be read of *place*, a file or a folder of files."""
+    paths = [place] if place.is_file() else [
+        Path(folder, name) for folder, _, names in os.walk(place) for name in sorted(names)]
+    for path in paths:
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue  # another user's crontab; root sees all
+        yield CommandFile(path, tuple(
+            (number, line) for number, line in enumerate(text.splitlines(), 1)
+            if not line.lstrip().startswith("#")), timer)
+
+
+def program(name: str) -> str:
+    """The path of a program of the environment that this one runs in."""
+    return str(Path(sysconfig.get_path("scripts"), name))

@@ -1,0 +1,484 @@
+"""``certbot-qiniu status``: what every domain serves, and whether that is right.
+
+The judging is pure, from a :class:`Survey` to rows and findings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from certbot_qiniu.command import alerts, output
+from certbot_qiniu.command.arguments import (
+    A_FILE,
+    Command,
+    add_json,
+    add_notify,
+    certbot_config,
+    completed_by,
+)
+from certbot_qiniu.command.health import (
+    Finding,
+    Level,
+    days_left,
+    exit_status,
+    reconfigure,
+    utc,
+    worst,
+)
+from certbot_qiniu.command.survey import AccountFacts, LineageFacts, Survey, survey
+from certbot_qiniu.deployment.context import in_parallel
+from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
+from certbot_qiniu.deployment.state import Record
+from certbot_qiniu.model import DEAD_STATES, Domain, parse_certificate_name
+from certbot_qiniu.webserver import tls
+
+WARN_DAYS = 14
+WATCH_SECONDS = 30
+LEAST_WATCH_SECONDS = 5
+"""Qiniu counts calls."""
+
+PENDING_SECONDS = 3600
+"""Qiniu publishes within 5 to 10 minutes; after an hour somebody should know."""
+
+SUCCESS = ("", "0", "success")
+"""How a renewal may have ended where nothing is wrong: not told, by the shell, by systemd."""
+
+
+# Arguments and run ------------------------------------------------------------------------------
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this subcommand."""
+    form = parser.add_mutually_exclusive_group()
+    add_json(form)
+    completed_by(A_FILE, form.add_argument(
+        "--prometheus", nargs="?", const="-", metavar="FILE",
+        help="metrics for Prometheus' textfile collector, on stdout or into FILE"))
+    form.add_argument("--watch", nargs="?", type=_watch_seconds, const=WATCH_SECONDS,
+                      metavar="SECONDS", help="look again and again (default: every %(const)s "
+                                              "seconds) until interrupted")
+    parser.add_argument("--probe", action="store_true",
+                        help="also ask the edge over TLS which certificate it really serves")
+    parser.add_argument("--managed", action="store_true",
+                        help="only the domains that certbot manages")
+    parser.add_argument("--warn-days", type=int, default=WARN_DAYS, metavar="N",
+                        help="attention where a certificate ends in less than N days (default: "
+                             "%(default)s)")
+    add_notify(parser)
+    parser.add_argument("--renewal", default="", metavar="RESULT",
+                        help="how certbot renew ended before this, from a timer: $SERVICE_RESULT "
+                             "of systemd, or the exit status")
+    parser.add_argument("-q", "--quiet", action="store_true",
+                        help="print nothing unless something is wrong")
+
+
+def _watch_seconds(text: str) -> float:
+    return max(LEAST_WATCH_SECONDS, float(text))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show the status in the form asked for, and send alerts.
+
+    :raises errors.QiniuError: when not even a beginning can be made.
+    """
+    if arguments.watch:
+        return _watch(arguments)
+    urls = alerts.receivers(arguments.notify)
+    with output.progress("Asking Qiniu …"):
+        report = _report(arguments)
+    if arguments.prometheus not in (None, "-"):
+        # Another user's program reads it.
+        output.write(Path(arguments.prometheus), prometheus(report), "--prometheus", mode=0o644)
+    elif arguments.prometheus:
+        print(prometheus(report), end="")
+    elif arguments.json:
+        print(document(report))
+    elif not arguments.quiet or report.level is not Level.OK:
+        output.show(table(report))
+    return max(exit_status(report.level), _alert(arguments, urls, report))
+
+
+def _report(arguments: argparse.Namespace) -> Report:
+    facts = survey(certbot_config(arguments))
+    if arguments.probe:
+        facts = probe(facts)
+    report = status(facts, arguments.warn_days, only_managed=arguments.managed)
+    failed = _judge_renewal(arguments.renewal, arguments.logs_dir)
+    return replace(report, findings=(*report.findings, *failed))
+
+
+def probe(facts: Survey) -> Survey:
+    """*facts* with what the edge serves for every domain that speaks HTTPS."""
+    domains = [domain for account in facts.accounts for domain in account.domains.values()
+               if domain.protocol == "https" and domain.state not in DEAD_STATES]
+    leaves = in_parallel(tls.edge_leaf, domains)
+    edges = {domain.name: leaf if isinstance(leaf, tls.Leaf) else None
+             for domain, leaf in zip(domains, leaves, strict=True)}
+    return replace(facts, edges=edges)
+
+
+def _alert(arguments: argparse.Namespace, urls: Sequence[str], report: Report) -> int:
+    """Send what is to be sent; 1 when that failed."""
+    if not urls:
+        return 0
+    problems = alerts.alert(arguments.config_dir / "qiniu", urls, report.concerns(),
+                            report.checked_at)
+    for problem in problems:
+        print(f"certbot-qiniu: {problem}", file=sys.stderr)
+    return int(bool(problems))
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    """Show the status again and again; the exit status is the last one's."""
+    from rich.live import Live
+
+    out, level = output.console(), Level.UNKNOWN
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.suppress(KeyboardInterrupt))
+        live = (stack.enter_context(Live(console=out, auto_refresh=False))
+                if out.is_terminal else None)
+        while True:
+            report = _report(arguments)
+            level = report.level
+            parts = [*table(report), (f"as of {utc(report.checked_at)}", "dim")]
+            if live:
+                live.update(output.rendered(parts), refresh=True)
+            else:
+                output.show(parts, out)
+                sys.stdout.flush()
+            time.sleep(arguments.watch)
+    return exit_status(level)
+
+
+# Rows -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Row:
+    """One domain in the status.
+
+    :ivar lineage: None for a domain that certbot does not manage; likewise *in_sync*.
+    :ivar not_after: end of the bound certificate, seconds since the epoch.
+    :ivar edge: ``same`` leaf as the lineage's, ``other``, ``seen`` where there is nothing to
+        compare with, ``unknown``, or None without a probe.
+    """
+
+    account: str
+    domain: str
+    service: str
+    protocol: str
+    lineage: str | None
+    cert_id: str | None
+    cert_name: str | None
+    not_after: int | None
+    days_left: int | None
+    state: str
+    operation: str
+    modified: str
+    in_sync: bool | None
+    edge: str | None
+    level: Level
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """The status of everything."""
+
+    checked_at: float
+    warn_days: int
+    rows: tuple[Row, ...]
+    lineages: tuple[LineageFacts, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def level(self) -> Level:
+        """The level of the whole."""
+        levels = [row.level for row in self.rows]
+        return worst([*levels, *(item.level for item in self.findings)])
+
+    def concerns(self) -> list[Finding]:
+        """All that is not ok: domains first."""
+        rows = [Finding(row.level, row.domain, row.reason, row.text) for row in self.rows]
+        return [item for item in (*rows, *self.findings) if item.level is not Level.OK]
+
+
+def status(facts: Survey, warn_days: int, *, only_managed: bool = False) -> Report:
+    """Judge every domain of every account, and every lineage."""
+    managed = facts.managed()
+    rows = [_row(facts, account, domain, managed.get(domain.name), warn_days)
+            for account in facts.accounts for domain in account.domains.values()
+            if facts.lineage_of(domain.name) or not only_managed]
+    present = {row.domain for row in rows}
+    rows += [_missing(lineage, action) for name, (lineage, action) in managed.items()
+             if name not in present]
+    rows.sort(key=lambda row: (row.account, row.lineage is None, row.domain))
+    findings = [*facts.findings]
+    for lineage in facts.lineages:
+        findings += _judge_lineage(lineage, facts.now, warn_days)
+    return Report(facts.now, warn_days, tuple(rows), facts.lineages, tuple(findings))
+
+
+def _row(facts: Survey, account: AccountFacts, domain: Domain,
+         managed: tuple[LineageFacts, Action] | None, warn_days: int) -> Row:
+    certificate = account.certificates.get(domain.cert_id)
+    not_after = certificate.not_after or None if certificate else None
+    left = days_left(not_after, facts.now) if not_after else None
+    edge = _edge(facts, domain.name, managed)
+    level, reason, text = _judge(facts, domain, managed, left, edge, warn_days)
+    return Row(
+        account.name, domain.name, domain.service, domain.protocol,
+        facts.lineage_of(domain.name), domain.cert_id or None,
+        certificate.name if certificate else None, not_after, left, domain.state,
+        domain.operation, domain.modified,
+        managed[1].verb is Verb.KEEP if managed else None, edge, level, reason, text)
+
+
+def _missing(lineage: LineageFacts, action: Action) -> Row:
+    """A managed domain that the account does not have."""
+    failed = action.verb is Verb.FAIL
+    return Row(lineage.account, action.name, "", "", lineage.name, None, None, None, None,
+               "missing", "", "", False, None, Level.ATTENTION if failed else Level.OK,
+               action.reason.value, action.text)
+
+
+def _edge(facts: Survey, name: str, managed: tuple[LineageFacts, Action] | None) -> str | None:
+    if name not in facts.edges:
+        return None
+    leaf = facts.edges[name]
+    if leaf is None:
+        return "unknown"
+    if managed is None or managed[0].certificate is None or managed[0].held:
+        return "seen"
+    return "same" if leaf.fingerprint == managed[0].certificate.fingerprint else "other"
+
+
+# Findings ---------------------------------------------------------------------------------------
+
+
+SENTENCES = {
+    "domain": {
+        "Dead": "{name} {state}",
+        "EdgeDiffers": "the edge still serves another certificate for {name} than Qiniu's API "
+                       "shows",
+        "Expired": "the certificate that {name} serves has expired",
+        "Expiring": "the certificate that {name} serves ends in {days}",
+        "NotRenewed": "{name} serves {lineage}, but renewals of that no longer reach Qiniu",
+        "PendingTooLong": "Qiniu has been publishing {name} for {minutes} minutes; 5 to 10 are "
+                          "usual",
+        "Publishing": "Qiniu is publishing the change of {name}",
+        "Unmanaged": "",
+    },
+    "lineage": {
+        "Expired": "certbot's newest certificate {name} has expired",
+        "Expiring": "certbot's newest certificate {name} ends in {days}",
+        "NotRenewed": "the renewal conf of {name} does not say installer = qiniu: renewals will "
+                      "not reach Qiniu. Run: {remedy}",
+    },
+    "renewal": {
+        "RenewalFailed": "certbot renew failed ({result}); see letsencrypt.log in {logs}",
+    },
+}
+"""What is said of each subject, by the word for the reason."""
+
+Verdict = tuple[Level, str, str]
+"""A level, the word for its reason, and a sentence."""
+
+_OUT_OF_SYNC = {Verb.BIND, Verb.UNBIND, Verb.HSTS, Verb.FAIL}
+
+
+def _verdict(level: Level, subject: str, reason: str, **facts: object) -> Verdict:
+    return level, reason, SENTENCES[subject][reason].format(**facts)
+
+
+def _judge(facts: Survey, domain: Domain, managed: tuple[LineageFacts, Action] | None,
+           left: int | None, edge: str | None, warn_days: int) -> Verdict:
+    """Judge a domain."""
+    name = domain.name
+    verb = managed[1].verb if managed else None
+    if name in facts.unread:
+        return Level.UNKNOWN, "Unreadable", facts.unread[name]
+    if managed and verb in _OUT_OF_SYNC:
+        return Level.ATTENTION, managed[1].reason.value, explain(managed[1])
+    if domain.state in DEAD_STATES:
+        return _verdict(Level.OK, "domain", "Dead", name=name, state=DEAD_STATES[domain.state])
+    if managed and verb in (Verb.WAIT, Verb.QUEUE):
+        return _judge_pending(managed[1], _pending_seconds(facts, name))
+    if left is not None and domain.protocol == "https" and left < warn_days:
+        return _judge_end("domain", name, left)
+    if managed and not managed[0].renews:
+        return _verdict(Level.ATTENTION, "domain", "NotRenewed", name=name,
+                        lineage=managed[0].name)
+    if edge == "other":
+        return _verdict(Level.ATTENTION, "domain", "EdgeDiffers", name=name)
+    if managed is None:
+        return _verdict(Level.OK, "domain", "Unmanaged")
+    held = f"{name} is not changed while the rollback holds" if managed[0].held else ""
+    return Level.OK, managed[1].reason.value, managed[1].text or held
+
+
+def _judge_pending(action: Action, seconds: float) -> Verdict:
+    if seconds > PENDING_SECONDS:
+        return _verdict(Level.ATTENTION, "domain", "PendingTooLong", name=action.name,
+                        minutes=f"{seconds / 60:.0f}")
+    usual = SENTENCES["domain"]["Publishing"].format(name=action.name)
+    return Level.OK, action.reason.value, action.text or usual
+
+
+def _pending_seconds(facts: Survey, name: str) -> float:
+    """For how long we know that a domain has been publishing."""
+    record = facts.records.get(name, Record())
+    since = record.processing_since or (record.sent.at if record.sent else 0)
+    return facts.now - since if since else 0
+
+
+def _judge_end(subject: str, name: str, left: int) -> Verdict:
+    """What to say of a certificate that ends too soon."""
+    return _verdict(Level.ATTENTION, subject, "Expired" if left < 0 else "Expiring", name=name,
+                    days=f"{left} day{'' if left == 1 else 's'}")
+
+
+def _judge_lineage(lineage: LineageFacts, now: float, warn_days: int) -> list[Finding]:
+    verdicts = []
+    if not lineage.renews:
+        verdicts.append(_verdict(
+            Level.ATTENTION, "lineage", "NotRenewed", name=lineage.name,
+            remedy=reconfigure(lineage.name, lineage.account or "PATH")))
+    if lineage.certificate:
+        left = days_left(lineage.certificate.not_after.timestamp(), now)
+        if left < warn_days:
+            verdicts.append(_judge_end("lineage", lineage.name, left))
+    return [Finding(level, lineage.name, reason, text) for level, reason, text in verdicts]
+
+
+def _judge_renewal(result: str, logs: Path) -> list[Finding]:
+    """What to say of how ``certbot renew`` ended before this."""
+    if result in SUCCESS:
+        return []
+    level, reason, text = _verdict(Level.ATTENTION, "renewal", "RenewalFailed", result=result,
+                                   logs=logs)
+    return [Finding(level, "renewal", reason, text)]
+
+
+def explain(action: Action) -> str:
+    """A sentence about why a domain is not as wanted."""
+    name, because = action.name, f": {action.text}" if action.text else ""
+    texts = {
+        Reason.NOT_BOUND: f"{name} speaks http only; the next certbot renew switches it to HTTPS",
+        Reason.OUTDATED: f"{name} serves another certificate than it should; the next certbot "
+                         "renew binds the right one",
+        Reason.SETTINGS_DIFFER: f"{name} has other settings than asked for; the next certbot "
+                                "renew sets them",
+        Reason.RESTORE: f"{name} is not yet back to what it served before certbot managed it",
+        Reason.PUBLICATION_FAILED: f"Qiniu could not publish the last change of {name}{because}; "
+                                   "the next certbot renew sends it again",
+    }
+    return texts.get(action.reason, action.text)
+
+
+# For humans -------------------------------------------------------------------------------------
+
+
+IN_SYNC = {True: "yes", False: "no", None: "-"}
+
+
+def table(report: Report) -> list[output.Part]:
+    """The status for humans."""
+    parts: list[output.Part] = []
+    accounts = list(dict.fromkeys(row.account for row in report.rows))
+    probed = any(row.edge for row in report.rows)
+    for account in accounts:
+        rows = [row for row in report.rows if row.account == account]
+        parts.append(output.Table(
+            ["Domain", "Serves", "Lineage", "Certificate", "Days", "State", "Changed",
+             *(["Edge"] if probed else []), "In sync"],
+            [(output.STYLES[row.level], _cells(row, probed)) for row in rows],
+            title=account if len(accounts) > 1 else ""))
+    if parts:
+        parts.append(output.BLANK)
+    concerns = report.concerns()
+    parts += output.finding_parts(concerns)
+    if not concerns:
+        count = sum(row.lineage is not None for row in report.rows)
+        parts.append((f"All is well: {count} managed domain{'s' * (count != 1)}.", "green"))
+    return parts
+
+
+def _cells(row: Row, probed: bool) -> list[str]:
+    ours = parse_certificate_name(row.cert_name or "")
+    certificate = ours[1] if ours else row.cert_name or row.cert_id or "-"
+    protocol = row.protocol if row.service in ("", "cdn") else f"{row.protocol} ({row.service})"
+    return [
+        row.domain, protocol or "-", row.lineage or "-", certificate,
+        output.number(row.days_left), row.state, row.modified[:10] or "-",
+        *([row.edge or "-"] if probed else []),
+        row.reason.lower() if row.reason in ("Publishing", "Busy") else IN_SYNC[row.in_sync]]
+
+
+# For programs -----------------------------------------------------------------------------------
+
+
+def document(report: Report) -> str:
+    """The status as JSON."""
+    return output.document(report.level, report.checked_at, {
+        "warn_days": report.warn_days,
+        "domains": [output.with_time(row) for row in report.rows],
+        "lineages": [_lineage_entry(lineage, report.checked_at) for lineage in report.lineages],
+        "findings": report.findings})
+
+
+def _lineage_entry(lineage: LineageFacts, now: float) -> dict[str, Any]:
+    certificate = lineage.certificate
+    end = certificate.not_after.timestamp() if certificate else None
+    return {"name": lineage.name, "account": lineage.account,
+            "fingerprint": certificate.fingerprint if certificate else None,
+            "not_after": utc(end) if end else None,
+            "days_left": days_left(end, now) if end else None,
+            "renews": lineage.renews, "held": lineage.held}
+
+
+GAUGES: tuple[tuple[str, str, Callable[[Row], int | None]], ...] = (
+    ("domain_attention", "1 where somebody has to look at the domain.",
+     lambda row: int(row.level is Level.ATTENTION)),
+    ("domain_unknown", "1 where the state of the domain could not be told.",
+     lambda row: int(row.level is Level.UNKNOWN)),
+    ("domain_managed", "1 where certbot manages the domain.",
+     lambda row: int(row.lineage is not None)),
+    ("domain_in_sync", "1 where a managed domain is bound as wanted.",
+     lambda row: None if row.in_sync is None else int(row.in_sync)),
+    ("domain_publishing", "1 while Qiniu publishes a change of the domain.",
+     lambda row: int(row.state == "processing")),
+    ("certificate_expiry_timestamp_seconds", "End of the certificate bound to the domain.",
+     lambda row: row.not_after),
+    ("edge_same", "1 where the edge serves the lineage's newest leaf, 0 where another.",
+     lambda row: {"same": 1, "other": 0}.get(row.edge or "")),
+)
+
+
+def prometheus(report: Report) -> str:
+    """The status in the text format of Prometheus, one gauge per domain."""
+    lines = []
+    by_name = {row.domain: row for row in report.rows}  # a series may be there once only
+    for name, help_text, value_of in GAUGES:
+        values = {domain: value_of(row) for domain, row in by_name.items()}
+        lines += [f"# HELP certbot_qiniu_{name} {help_text}", f"# TYPE certbot_qiniu_{name} gauge"]
+        lines += [f'certbot_qiniu_{name}{{domain="{domain}"}} {value}'
+                  for domain, value in values.items() if value is not None]
+    for name, help_text, value in (
+            ("status", "0 fine, 1 attention, 2 could not tell.", exit_status(report.level)),
+            ("checked_timestamp_seconds", "When this was found out.", int(report.checked_at))):
+        lines += [f"# HELP certbot_qiniu_{name} {help_text}", f"# TYPE certbot_qiniu_{name} gauge",
+                  f"certbot_qiniu_{name} {value}"]
+    return "\n".join(lines) + "\n"
+
+
+COMMAND = Command("status", "every domain: what it serves, and whether that is right",
+                  add_arguments, run)
