@@ -21,6 +21,7 @@ from certbot import errors as certbot_errors
 
 import certbot_qiniu
 from certbot_qiniu import errors, options
+from certbot_qiniu.command import cli
 from certbot_qiniu.deployment import deployer
 from certbot_qiniu.installer import Installer
 from certbot_qiniu.qiniu import service
@@ -133,6 +134,13 @@ def test_entry_point() -> None:
     [found] = [entry for entry in importlib.metadata.entry_points(group="certbot.plugins")
                if entry.name == "qiniu"]
     assert found.load() is Installer
+
+
+def test_command() -> None:
+    """The program's script finds its function where that is."""
+    [found] = [entry for entry in importlib.metadata.entry_points(group="console_scripts")
+               if entry.name == "certbot-qiniu"]
+    assert found.load() is cli.main
 
 
 def test_installer_is_whole() -> None:
