@@ -328,8 +328,9 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
 
         deployer, settings, renewing = self._deployer(), self._settings, self._renewing
         outcome = deployer.settle(lineage, settings, Options(
-            wait=not renewing, timeout=settings.publish_timeout, keep=settings.keep_certificates,
-            explicit=settings.domains or (), takeover=not renewing))
+            wait=not renewing, publish_timeout=settings.publish_timeout,
+            keep_certificates=settings.keep_certificates, listed=settings.domains or (),
+            take_over=not renewing))
         if outcome.pending:
             self._tell(f"Qiniu is still publishing {', '.join(sorted(set(outcome.pending)))}; "
                        "the next certbot renew confirms it")
@@ -350,7 +351,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         if self._restoring and not deployer.finalized:
             return  # nothing was rolled back: what the file says has not changed
         outcome = deployer.settle_all(settings, Options(
-            wait=True, timeout=settings.publish_timeout, takeover=True, clean=False))
+            wait=True, publish_timeout=settings.publish_timeout, take_over=True, clean=False))
         if outcome.pending:
             self._tell(f"Qiniu is still publishing {', '.join(sorted(outcome.pending))}")
         if outcome.problems:

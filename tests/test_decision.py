@@ -60,9 +60,9 @@ class Case:
     known: Mapping[str, Any] = field(default_factory=dict)
 
 
-def stranger(not_after: float) -> dict[str, Any]:
+def other_installation(not_after: float) -> dict[str, Any]:
     """A certificate of another installation at Qiniu, and the end of our own."""
-    return {"strangers": {"theirs": RemoteCertificate("theirs", "certbot_x_0123456789ab",
+    return {"other_installations": {"theirs": RemoteCertificate("theirs", "certbot_x_0123456789ab",
                                                       not_after=int(not_after))},
             "expiry": {NEW: NOW + 60 * DAY}}
 
@@ -212,22 +212,22 @@ CASES: Mapping[str, Case] = {
              wanted=replace(WANTED, hsts=True), record=record(hsts="ours")),
 
     "a newer certificate of another installation is left alone":
-        Case(https("theirs"), Verb.FAIL, Reason.FOREIGN, "run certbot install here",
-             known=stranger(NOW + 61 * DAY)),
+        Case(https("theirs"), Verb.FAIL, Reason.OTHER_INSTALLATION, "run certbot install here",
+             known=other_installation(NOW + 61 * DAY)),
     "a newer certificate is left alone where nobody knows when ours ends":
-        Case(https("theirs"), Verb.FAIL, Reason.FOREIGN, "certbot_x_0123456789ab",
-             known={**stranger(NOW + 1), "expiry": {}}),
+        Case(https("theirs"), Verb.FAIL, Reason.OTHER_INSTALLATION, "certbot_x_0123456789ab",
+             known={**other_installation(NOW + 1), "expiry": {}}),
     "an older certificate of another installation is replaced":
-        Case(https("theirs"), Verb.BIND, Reason.OUTDATED, known=stranger(NOW + 59 * DAY)),
+        Case(https("theirs"), Verb.BIND, Reason.OUTDATED, known=other_installation(NOW + 59 * DAY)),
     "of two that end in the same second the one with the smaller fingerprint is replaced":
-        Case(https("theirs"), Verb.BIND, Reason.OUTDATED, known=stranger(NOW + 60 * DAY)),
+        Case(https("theirs"), Verb.BIND, Reason.OUTDATED, known=other_installation(NOW + 60 * DAY)),
     "and the one with the larger fingerprint is left alone":
-        Case(https("theirs"), Verb.FAIL, Reason.FOREIGN, "certbot_x_0123456789ab",
+        Case(https("theirs"), Verb.FAIL, Reason.OTHER_INSTALLATION, "certbot_x_0123456789ab",
              wanted=replace(WANTED, fingerprint="0" * 64),
-             known={**stranger(NOW + 60 * DAY), "expiry": {"0" * 64: NOW + 60 * DAY}}),
+             known={**other_installation(NOW + 60 * DAY), "expiry": {"0" * 64: NOW + 60 * DAY}}),
     "a newer one is replaced by certbot install":
         Case(https("theirs"), Verb.BIND, Reason.OUTDATED,
-             known={**stranger(NOW + 61 * DAY), "takeover": True}),
+             known={**other_installation(NOW + 61 * DAY), "take_over": True}),
 
     "a domain that this account may not change is left out":
         Case(https(operable=False), Verb.SKIP, Reason.NOT_OPERABLE, "ask Qiniu's support",
@@ -257,7 +257,7 @@ CASES: Mapping[str, Case] = {
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_decide(case: Case, listed: bool) -> None:
     """Each situation has its action, its reason, and a text where a human must know."""
-    known = knowledge(case.domain, case.record, explicit={NAME} if listed else (), **case.known)
+    known = knowledge(case.domain, case.record, listed={NAME} if listed else (), **case.known)
     action = decide(NAME, case.wanted, known)
     verb = case.listed if listed and case.listed else case.verb
     assert (action.name, action.verb, action.reason) == (NAME, verb, case.reason)
@@ -283,7 +283,7 @@ def test_every_verb_and_reason_is_tried() -> None:
 
 def test_listed_domain_not_found() -> None:
     """A listed domain that is gone is an error that names the option to change."""
-    action = decide(NAME, WANTED, knowledge(None, explicit=[NAME]))
+    action = decide(NAME, WANTED, knowledge(None, listed=[NAME]))
     assert action.text == (f"{NAME} does not exist in this Qiniu account as a domain of its cdn. "
                            "Remove it from --qiniu-domains, or add it at Qiniu")
 
@@ -346,7 +346,7 @@ RESTORE_CASES: Mapping[str, Case] = {
              record=record(sent=SENT_HTTP, processing_since=NOW - 25 * 3600)),
     "another installation's certificate is no obstacle to a certificate of theirs":
         Case(https("theirs"), Verb.BIND, Reason.RESTORE, wanted=Binding("https", "", "bought"),
-             known=stranger(NOW + 90 * DAY)),
+             known=other_installation(NOW + 90 * DAY)),
 }
 
 
@@ -354,7 +354,7 @@ RESTORE_CASES: Mapping[str, Case] = {
 @pytest.mark.parametrize("case", RESTORE_CASES.values(), ids=RESTORE_CASES.keys())
 def test_restore(case: Case, listed: bool) -> None:
     """A domain that is given up goes back to its baseline, and is then forgotten."""
-    known = knowledge(case.domain, case.record, explicit={NAME} if listed else (), **case.known)
+    known = knowledge(case.domain, case.record, listed={NAME} if listed else (), **case.known)
     [action] = plan([], {NAME: case.wanted}, known)
     verb = case.listed if listed and case.listed else case.verb
     assert (action.name, action.verb, action.reason) == (NAME, verb, case.reason)
@@ -393,7 +393,7 @@ class Model:
     def plan(self) -> list[Action]:
         """The plan for what is there now."""
         return plan(self.wanted.values(), self.restore,
-                    Knowledge(self.domains, self.records, self.ids, NOW, explicit=[]))
+                    Knowledge(self.domains, self.records, self.ids, NOW, listed=[]))
 
     def apply(self, action: Action) -> None:
         """Do what Qiniu and the reconciler do for an action; refuse what Qiniu refuses."""

@@ -54,7 +54,7 @@ BIND = Action(Verb.BIND, WWW, Reason.OUTDATED, Binding("https", "f" * 64))
     (Action(Verb.UNBIND, WWW, Reason.RESTORE), Level.ATTENTION),
     (Action(Verb.HSTS, WWW, Reason.SETTINGS_DIFFER), Level.ATTENTION),
     (Action(Verb.BIND, WWW, Reason.PUBLICATION_FAILED), Level.ATTENTION),
-    (Action(Verb.FAIL, WWW, Reason.FOREIGN), Level.ATTENTION),
+    (Action(Verb.FAIL, WWW, Reason.OTHER_INSTALLATION), Level.ATTENTION),
     (Action(Verb.FAIL, WWW, Reason.STUCK), Level.ATTENTION),
     (Action(Verb.SKIP, WWW, Reason.NOT_OPERABLE), Level.OK),
 ])
@@ -180,7 +180,7 @@ def test_nothing_is_cleaned_up_before_all_is_published() -> None:
 def test_failures() -> None:
     """A plan fails with what the renewal would report, and with what could not be looked at."""
     finding = Finding(Level.ATTENTION, "example.com", "Domains", "none")
-    found = seen(Action(Verb.FAIL, WWW, Reason.FOREIGN, text="not ours"), findings=(finding,),
-                 unread={"img.example.com": "no answer"})
+    found = seen(Action(Verb.FAIL, WWW, Reason.OTHER_INSTALLATION, text="not ours"),
+                 findings=(finding,), unread={"img.example.com": "no answer"})
     assert [(item.level, item.text) for item in health.failures(found)] == [
         (Level.ATTENTION, "not ours"), (Level.UNKNOWN, "no answer"), (Level.ATTENTION, "none")]

@@ -23,10 +23,10 @@ def account(*domains: Domain) -> dict[str, Domain]:
     return {domain.name: domain for domain in domains}
 
 
-def choose(domains: Mapping[str, Domain], explicit: Sequence[str] | None = None,
+def choose(domains: Mapping[str, Domain], listed: Sequence[str] | None = None,
            **changes: Any) -> Selection:
     """The selection for a certificate of the lineage ``example.com``."""
-    return select(domains, SANS, explicit,
+    return select(domains, SANS, listed,
                   **{"lineage": "example.com", "state": {}, **changes})
 
 
@@ -84,15 +84,15 @@ def test_bought() -> None:
         http_only=(NAME,))
 
 
-def test_foreign() -> None:
+def test_other_installation() -> None:
     """A domain that another installation serves is left out, even when named, unless it is ours."""
     left_out = Selection(left_out=((NAME, "is managed by another certbot-qiniu installation"),))
-    assert choose(account(https("theirs")), foreign={"theirs"}) == left_out
+    assert choose(account(https("theirs")), other_installations={"theirs"}) == left_out
     apex = https("theirs", name="example.com")
-    assert choose(account(apex), foreign={"theirs"}).chosen == ()
-    assert choose(account(https("theirs")), foreign={"theirs"}, state=owned_by("example.com"),
-                  alive={"example.com"}) == Selection((NAME,))
-    assert choose(account(https("theirs")), foreign={""}) == Selection((NAME,))
+    assert choose(account(apex), other_installations={"theirs"}).chosen == ()
+    assert choose(account(https("theirs")), other_installations={"theirs"},
+                  state=owned_by("example.com"), alive={"example.com"}) == Selection((NAME,))
+    assert choose(account(https("theirs")), other_installations={""}) == Selection((NAME,))
 
 
 def test_other_lineage() -> None:
@@ -141,11 +141,12 @@ def test_listed_and_unusable(domain: Domain, why: str) -> None:
 
 
 @pytest.mark.parametrize("domain", [http(), https(), https("bought"), https("theirs")],
-                         ids=["http", "https", "bought", "foreign"])
+                         ids=["http", "https", "bought", "other installation"])
 def test_listed(domain: Domain) -> None:
     """A listed domain that is covered is chosen, whatever it serves now; others are not."""
     domains = account(domain, https(name="example.com"))
-    assert choose(domains, [NAME], bought={"bought"}, foreign={"theirs"}) == Selection((NAME,))
+    assert choose(domains, [NAME], bought={"bought"},
+                  other_installations={"theirs"}) == Selection((NAME,))
 
 
 def test_listed_order() -> None:
@@ -195,7 +196,7 @@ def test_listed_of_other_lineage() -> None:
     assert choose(account(https()), [NAME], **ours).problems == (
         f"{NAME} is managed by the lineage other: take it out of one of the two "
         "--qiniu-domains lists",)
-    assert choose(account(https()), [NAME], takeover=True, **ours) == Selection((NAME,))
+    assert choose(account(https()), [NAME], take_over=True, **ours) == Selection((NAME,))
     dead = {**ours, "alive": {"example.com"}}
     assert choose(account(https()), [NAME], **dead) == Selection((NAME,))
 
@@ -212,9 +213,9 @@ ANY_DOMAINS = st.builds(
 @settings(deadline=None, max_examples=200)
 def test_selection_is_a_partition(domains: list[Domain], is_listed: bool, owner: str) -> None:
     """Each domain that is covered, or listed, is in just one of the answers; others in none."""
-    explicit = [domain.name for domain in domains] if is_listed else None
+    listed = [domain.name for domain in domains] if is_listed else None
     by_name = account(*domains)
-    found = choose(by_name, explicit, bought={"bought"}, foreign={"theirs"},
+    found = choose(by_name, listed, bought={"bought"}, other_installations={"theirs"},
                    state=owned_by(owner), alive={"example.com", "other"})
     told = [*found.chosen, *(name for name, _ in found.left_out), *found.http_only,
             *(problem.partition(" ")[0] for problem in found.problems)]
@@ -227,7 +228,7 @@ def test_selection_is_a_partition(domains: list[Domain], is_listed: bool, owner:
         assert by_name[name].operable
     assert bool(found.problems) <= is_listed
     ours = {NAME} if owner == "example.com" else set()
-    read = {domain.name for domain in candidates(domains, SANS, explicit, ours)}
+    read = {domain.name for domain in candidates(domains, SANS, listed, ours)}
     assert set(found.chosen) <= read, "a domain was chosen whose details nobody asked for"
 
 

@@ -51,17 +51,17 @@ STATES = st.dictionaries(
 
 @given(STATES, st.lists(STATES, max_size=5), st.integers(0, 3))
 @settings(deadline=None, max_examples=200)
-def test_kept_fingerprints(state: State, checkpoints: list[State], keep: int) -> None:
-    """All that is wanted now is kept, and of the lineage's older ones the newest *keep*."""
-    kept = kept_fingerprints(state, checkpoints, "one", keep)
+def test_kept_fingerprints(state: State, checkpoints: list[State], keep_certificates: int) -> None:
+    """All that is wanted now is kept, and of the lineage's older ones the newest."""
+    kept = kept_fingerprints(state, checkpoints, "one", keep_certificates)
     wanted = {entry.binding.fingerprint for entry in state.values()}
     assert kept >= wanted
-    assert len(kept - wanted) <= keep
+    assert len(kept - wanted) <= keep_certificates
     older = [[entry.binding.fingerprint for entry in checkpoint.values()
               if entry.lineage == "one" and entry.binding.fingerprint not in wanted]
              for checkpoint in checkpoints]
     everything = {fingerprint for fingerprints in older for fingerprint in fingerprints}
-    assert len(kept - wanted) == min(keep, len(everything))
+    assert len(kept - wanted) == min(keep_certificates, len(everything))
     age = {fingerprint: next(number for number, found in enumerate(older) if fingerprint in found)
            for fingerprint in everything}
     assert all(age[inside] <= age[outside]
@@ -82,11 +82,11 @@ def test_no_more_checkpoints_than_needed() -> None:
        st.sets(st.sampled_from([f"id{n}" for n in range(8)]), max_size=2))
 @settings(deadline=None)
 def test_what_remains(uploads: dict[str, str], state: State, checkpoints: list[State],
-                      keep: int, bound: Collection[str]) -> None:
+                      keep_certificates: int, bound: Collection[str]) -> None:
     """After a clean-up the wanted certificates and at most *keep* older ones remain unbound."""
     assume(all(entry.lineage == "one" for entry in state.values()))
-    needed = kept_fingerprints(state, checkpoints, "one", keep)
+    needed = kept_fingerprints(state, checkpoints, "one", keep_certificates)
     gone = superseded(uploads, needed, bound)
     unbound = [cert_id for cert_id in uploads if cert_id not in gone and cert_id not in bound]
     wanted = {entry.binding.fingerprint for entry in state.values()}
-    assert len(unbound) <= len(wanted) + keep
+    assert len(unbound) <= len(wanted) + keep_certificates

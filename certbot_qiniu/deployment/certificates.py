@@ -23,12 +23,12 @@ from certbot_qiniu.model import (
 logger = logging.getLogger(__name__)
 
 
-def clean(context: Context, scope: Collection[str], keep: int) -> int:
+def clean(context: Context, scope: Collection[str], keep_certificates: int) -> int:
     """Delete what the lineages in *scope* uploaded and nothing needs any more.
 
     A failure is a warning and no more: the next run tries again.
 
-    :param keep: how many superseded certificates a rollback may need.
+    :param keep_certificates: how many superseded certificates a rollback may need.
     :returns: how many certificates were deleted.
     """
     deleted = 0
@@ -36,13 +36,13 @@ def clean(context: Context, scope: Collection[str], keep: int) -> int:
         if context.memory.lineage(lineage).hold:
             continue  # after a rollback nothing is thrown away until it is settled
         try:
-            deleted += _clean_lineage(context, lineage, keep)
+            deleted += _clean_lineage(context, lineage, keep_certificates)
         except errors.QiniuError as error:
             logger.warning("Old certificates of %s stay at Qiniu for now: %s", lineage, error)
     return deleted
 
 
-def unneeded(context: Context, lineage: str, keep: int) -> list[str]:
+def unneeded(context: Context, lineage: str, keep_certificates: int) -> list[str]:
     """The ids of *lineage*'s certificates at Qiniu that nothing here needs, without any call."""
     memory = context.memory
     ours = {cert_id: upload.fingerprint for cert_id, upload in sorted(memory.uploads.items())
@@ -54,7 +54,7 @@ def unneeded(context: Context, lineage: str, keep: int) -> list[str]:
     if not superseded(ours, needed, bound):
         return []  # without reading years of checkpoints
     needed |= kept_fingerprints(context.store.state, context.store.checkpointed(context.backups),
-                                lineage, keep)
+                                lineage, keep_certificates)
     return superseded(ours, needed, bound)
 
 
@@ -70,9 +70,9 @@ def bound_ids(context: Context) -> set[str]:
             | {record.sent.binding.cert_id for record in records.values() if record.sent})
 
 
-def _clean_lineage(context: Context, lineage: str, keep: int) -> int:
+def _clean_lineage(context: Context, lineage: str, keep_certificates: int) -> int:
     memory, deleted = context.memory, 0
-    for cert_id in unneeded(context, lineage, keep):
+    for cert_id in unneeded(context, lineage, keep_certificates):
         certificate = context.account.certificates().get(cert_id)
         name = certificate_name(lineage, memory.uploads[cert_id].fingerprint)
         if certificate is None or certificate.name != name:
@@ -92,16 +92,17 @@ def _used(context: Context, certificate: RemoteCertificate) -> bool:
     users = context.account.users(certificate)
     if users is None:
         # No list can tell: look at every domain that speaks HTTPS.
-        listed = context.account.domains()
-        names = [name for name, domain in listed.items() if domain.protocol == "https"]
-        details, failures = read_details(context, names, listed)
+        domains = context.account.domains()
+        names = [name for name, domain in domains.items() if domain.protocol == "https"]
+        details, failures = read_details(context, names, domains)
         return bool(failures) or any(
             domain and domain.cert_id == certificate.cert_id for domain in details.values())
     return bool(users)
 
 
-def strangers(context: Context, cert_ids: Collection[str]) -> dict[str, RemoteCertificate]:
-    """Those of *cert_ids*, still valid, that another installation of this plugin uploaded."""
+def other_installations(context: Context, cert_ids: Collection[str],
+                        ) -> dict[str, RemoteCertificate]:
+    """Find those of *cert_ids*, still valid, that other installations of this plugin uploaded."""
     unknown = set(cert_ids) - set(context.memory.uploads)
     if not unknown:
         return {}
@@ -116,8 +117,8 @@ def strangers(context: Context, cert_ids: Collection[str]) -> dict[str, RemoteCe
     return found
 
 
-def recognise(context: Context, wanted: Iterable[Managed]) -> dict[str, errors.QiniuError]:
-    """Find certificates of ours at Qiniu that the memory does not know.
+def find_wanted(context: Context, wanted: Iterable[Managed]) -> dict[str, errors.QiniuError]:
+    """Find those certificates of the desired state at Qiniu that the memory does not know.
 
     :returns: fingerprint -> error, for those that could not be looked for.
     """

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from certbot_qiniu import errors
-from certbot_qiniu.deployment.choose import discover, remember_baselines
+from certbot_qiniu.deployment.choose import choose_domains, remember_baselines
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.planning.selection import Selection, nothing_matched
 from certbot_qiniu.deployment.reconcile import Options, Outcome, reconcile
@@ -99,7 +99,7 @@ class Deployer:
         lineage = certificate.lineage
         self._remember(lineage, settings)
         context = self.context(settings.credentials, settings.services)
-        selection = discover(context, set(sans), settings.domains, lineage, takeover=True)
+        selection = choose_domains(context, set(sans), settings.domains, lineage, take_over=True)
         problems = [*selection.problems, *_unlisted(context, settings)]
         if problems:
             raise errors.UsageError("; ".join(problems))
@@ -145,7 +145,7 @@ class Deployer:
         problems: list[str] = []
         try:
             context = self.context(settings.credentials, settings.services)
-            selection = discover(context, certificate.names, settings.domains, lineage)
+            selection = choose_domains(context, certificate.names, settings.domains, lineage)
             unread = remember_baselines(context, selection.chosen, lineage)
             chosen |= set(selection.chosen) - set(unread)
             problems += [*selection.problems, *map(str, unread.values()),

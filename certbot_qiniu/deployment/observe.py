@@ -17,14 +17,14 @@ from certbot_qiniu.deployment.state import Record, Sent
 from certbot_qiniu.model import DAY, Binding, Domain, RemoteCertificate
 
 
-def read_details(context: Context, names: Sequence[str], listed: dict[str, Domain],
+def read_details(context: Context, names: Sequence[str], domains: dict[str, Domain],
                  ) -> tuple[dict[str, Domain | None], dict[str, errors.QiniuError]]:
     """The named domains in detail: from memory where the list shows no change since."""
     found: dict[str, Domain | None] = {}
     failures: dict[str, errors.QiniuError] = {}
     read = []
     for name in names:
-        entry, record = listed.get(name), context.memory.domains.get(name)
+        entry, record = domains.get(name), context.memory.domains.get(name)
         if entry and record and record.seen and not needs_reading(
                 entry, record, context.clock(),
                 trusted_seconds=_trusted_seconds(context, name, record.seen)):
@@ -41,7 +41,7 @@ def read_details(context: Context, names: Sequence[str], listed: dict[str, Domai
         if isinstance(result, errors.QiniuError):
             failures[name] = result
             continue
-        if result is None and name in listed:
+        if result is None and name in domains:
             failures[name] = errors.Unreachable(
                 f"read the domain {name}", "Qiniu's list has it, and its details are not to be had")
             continue
@@ -66,19 +66,19 @@ def _trusted_seconds(context: Context, name: str, seen: Domain) -> float:
 def observe(context: Context, names: Sequence[str], *, refresh: bool,
             ) -> tuple[dict[str, Domain], dict[str, errors.QiniuError]]:
     """What the named domains serve now, with as few calls as the lists allow."""
-    listed, unlisted = context.account.survey(refresh=refresh)
+    domains, unread_services = context.account.survey(refresh=refresh)
     failures: dict[str, errors.QiniuError] = {}
     for name in names:
         service = context.memory.domains.get(name, Record()).service
-        if service in unlisted and (name not in listed or listed[name].service != service):
-            failures[name] = unlisted[service]
-    observed = {name: listed[name] for name in names
-                if name in listed and name not in failures
-                and listed[name].state == "processing"}
+        if service in unread_services and (name not in domains or domains[name].service != service):
+            failures[name] = unread_services[service]
+    observed = {name: domains[name] for name in names
+                if name in domains and name not in failures
+                and domains[name].state == "processing"}
     rest = [name for name in names if name not in observed and name not in failures]
-    observed.update(_published(context, rest, listed))
+    observed.update(_published(context, rest, domains))
     details, unread = read_details(
-        context, [name for name in rest if name not in observed], listed)
+        context, [name for name in rest if name not in observed], domains)
     failures |= unread
     observed.update({name: domain for name, domain in details.items() if domain})
     for name, domain in observed.items():
@@ -88,7 +88,7 @@ def observe(context: Context, names: Sequence[str], *, refresh: bool,
 
 
 def _published(context: Context, names: Iterable[str],
-               listed: dict[str, Domain]) -> dict[str, Domain]:
+               domains: dict[str, Domain]) -> dict[str, Domain]:
     """Those of our changes that the lists alone prove to be published.
 
     Proof is that the domain has changed since we read it, is at rest, and stands in the list
@@ -97,7 +97,7 @@ def _published(context: Context, names: Iterable[str],
     by_certificate: dict[tuple[str, str], list[str]] = {}
     sent: dict[str, Sent] = {}
     for name in names:
-        entry, record = listed.get(name), context.memory.domains.get(name)
+        entry, record = domains.get(name), context.memory.domains.get(name)
         if (entry and record and record.sent and record.seen and entry.state == "success"
                 and entry.modified != record.seen.modified
                 and record.sent.binding.cert_id and record.sent.binding.hsts is None
@@ -114,7 +114,7 @@ def _published(context: Context, names: Iterable[str],
             binding = sent[name].binding
             seen = context.memory.domains[name].seen
             proven[name] = replace(
-                listed[name], detailed=True, cert_id=cert_id, force_https=binding.force_https,
+                domains[name], detailed=True, cert_id=cert_id, force_https=binding.force_https,
                 http2=binding.http2, hsts=seen.hsts if seen else None)
             context.memory.update(name, seen=proven[name], seen_at=context.clock())
     return proven

@@ -12,8 +12,12 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from certbot_qiniu import errors
-from certbot_qiniu.deployment.certificates import clean, recognise, remember_copies
-from certbot_qiniu.deployment.certificates import strangers as find_strangers
+from certbot_qiniu.deployment.certificates import (
+    clean,
+    find_wanted,
+    other_installations,
+    remember_copies,
+)
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.observe import observe
 from certbot_qiniu.deployment.planning.decision import Action, Knowledge, Reason, Verb, plan
@@ -38,18 +42,18 @@ class Options:
     """How one reconcile behaves.
 
     :ivar wait: stay until what was sent is published (``run``, ``install``, ``rollback``).
-    :ivar timeout: how long to wait, in seconds, for that and for busy domains.
-    :ivar keep: superseded certificates to keep.
-    :ivar explicit: domains that the user listed by name.
-    :ivar takeover: replace other installations' certificates.
+    :ivar publish_timeout: how long to wait, in seconds, for that and for busy domains.
+    :ivar keep_certificates: superseded certificates to keep.
+    :ivar listed: domains that the user named in ``--qiniu-domains``.
+    :ivar take_over: replace other installations' certificates.
     :ivar clean: delete superseded certificates afterwards.
     """
 
     wait: bool = False
-    timeout: float = 900.0
-    keep: int = 1
-    explicit: Collection[str] = ()
-    takeover: bool = False
+    publish_timeout: float = 900.0
+    keep_certificates: int = 1
+    listed: Collection[str] = ()
+    take_over: bool = False
     clean: bool = True
 
 
@@ -73,30 +77,31 @@ def reconcile(context: Context, scope: Collection[str], options: Options) -> Out
     :raises errors.QiniuError: when not even the account's lists can be read, or the memory
         cannot be written; whatever else goes wrong is in the outcome.
     """
-    return _Run(context, scope, options).go()
+    return _Reconciler(context, scope, options).go()
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a reconcile sees, and what it would do about it.
+class Planned:
+    """What a reconcile has observed, and what it would do about it.
 
-    :ivar failures: domains that could not be read.
-    :ivar unrecognised: fingerprints of certificates that could not be looked for at Qiniu.
+    :ivar domain_failures: why domains could not be observed.
+    :ivar certificate_failures: fingerprint -> why a certificate could not be looked for at Qiniu.
     """
 
     actions: list[Action]
     observed: dict[str, Domain]
-    failures: dict[str, errors.QiniuError]
-    unrecognised: dict[str, errors.QiniuError]
+    domain_failures: dict[str, errors.QiniuError]
+    certificate_failures: dict[str, errors.QiniuError]
 
 
-def look(context: Context, scope: Collection[str], options: Options) -> Look:
-    """What :func:`reconcile` would begin with; nothing is changed at Qiniu.
+def observe_and_plan(context: Context, scope: Collection[str], options: Options) -> Planned:
+    """Observe and plan as :func:`reconcile` begins with; nothing is changed at Qiniu.
 
     :raises errors.QiniuError: when the account's lists cannot be read.
     """
-    run = _Run(context, scope, options)
-    return run.look([*run.wanted, *run.restore], refresh=False)
+    reconciler = _Reconciler(context, scope, options)
+    names = [*reconciler.wanted, *reconciler.restore]
+    return reconciler.observe_and_plan(names, refresh=False)
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,7 @@ class _Job:
         return self.action.name
 
 
-class _Run:
+class _Reconciler:
     """One reconcile, in rounds: each observes, plans and applies what is not settled yet."""
 
     def __init__(self, context: Context, scope: Collection[str], options: Options) -> None:
@@ -142,7 +147,7 @@ class _Run:
         unsettled = [*self.wanted, *self.restore]
         if not unsettled:
             return self.outcome
-        deadline = self.context.clock() + self.options.timeout
+        deadline = self.context.clock() + self.options.publish_timeout
         pause, refresh = FIRST_PAUSE_SECONDS, False
         try:
             while True:
@@ -167,17 +172,18 @@ class _Run:
                                     if name not in self.forgotten})
         self.outcome.problems += [*self.upload_errors.values(), *self.failed.values()]
         if self.options.clean and not self.outcome.problems and not self.outcome.pending:
-            clean(self.context, self.scope, self.options.keep)
+            clean(self.context, self.scope, self.options.keep_certificates)
         return self.outcome
 
     def round(self, names: list[str], *, refresh: bool) -> tuple[list[str], bool]:
         """One round over *names*.
 
-        :returns: the names that are not settled yet, and whether to look at them at once.
+        :returns: the names that are not settled yet, and whether to observe them again at once.
         """
-        seen = self.look(names, refresh=refresh)
-        actions, recognition = seen.actions, seen.unrecognised
-        self.failed.update({name: str(error) for name, error in seen.failures.items()})
+        planned = self.observe_and_plan(names, refresh=refresh)
+        actions, observed = planned.actions, planned.observed
+        self.failed.update(
+            {name: str(error) for name, error in planned.domain_failures.items()})
         waiting = [action.name for action in actions if action.verb is Verb.WAIT]
         self.busy = {action.name: action.text for action in actions if action.verb is Verb.QUEUE}
         queued = [action.name for action in actions if action.verb is Verb.QUEUE]
@@ -193,17 +199,18 @@ class _Run:
                 self.kept(action.name)
             elif action.verb in (Verb.BIND, Verb.UNBIND, Verb.HSTS):
                 fingerprint = action.binding.fingerprint if action.binding else ""
-                if fingerprint in recognition:
-                    self.upload_errors[fingerprint] = str(recognition[fingerprint])
+                if fingerprint in planned.certificate_failures:
+                    self.upload_errors[fingerprint] = str(
+                        planned.certificate_failures[fingerprint])
                 elif self.may_send(action):
                     changes.append(action)
-        sent, again = self.apply(changes, seen.observed)
+        sent, again = self.apply(changes, observed)
         if self.options.wait:
             waiting += sent
         else:
             self.outcome.pending += waiting
             # What takes no time to publish is read back in any case.
-            waiting = [name for name in sent if not self.publishes(seen.observed[name])]
+            waiting = [name for name in sent if not self.publishes(observed[name])]
             self.outcome.pending += [name for name in sent if name not in waiting]
         return waiting + queued + again, bool(again) and not waiting and not queued
 
@@ -214,17 +221,17 @@ class _Run:
         if entry and entry.binding.force_https is None:
             self.memory.update(name, former_force=None)  # from now on it is the user's to change
 
-    def look(self, names: list[str], *, refresh: bool) -> Look:
+    def observe_and_plan(self, names: list[str], *, refresh: bool) -> Planned:
         """Observe and plan, over *names*."""
         wanted = [self.wanted[name] for name in names if name in self.wanted]
-        unrecognised = recognise(self.context, wanted)
+        certificate_failures = find_wanted(self.context, wanted)
         observed, failures = observe(self.context, names, refresh=refresh)
         actions = plan(
             [entry for entry in wanted if entry.name not in failures],
             {name: self.restore[name] for name in names
              if name in self.restore and name not in failures},
             self.knowledge(observed, wanted))
-        return Look(actions, observed, failures, unrecognised)
+        return Planned(actions, observed, failures, certificate_failures)
 
     def may_send(self, action: Action) -> bool:
         """Whether to send this change now; says why not, and what failed before."""
@@ -245,14 +252,14 @@ class _Run:
     def knowledge(self, observed: dict[str, Domain], wanted: list[Managed]) -> Knowledge:
         fingerprints = {entry.binding.fingerprint for entry in wanted}
         fingerprints |= {binding.fingerprint for binding in self.restore.values()}
-        strangers: dict[str, RemoteCertificate] = {}
+        others: dict[str, RemoteCertificate] = {}
         expiry: dict[str, float] = {}
-        if not self.options.takeover:
+        if not self.options.take_over:
             suspects = {domain.cert_id for name, domain in observed.items()
                         if domain.cert_id and name in self.wanted
                         and domain.state != "processing"}
-            strangers = find_strangers(self.context, suspects)
-        if strangers:
+            others = other_installations(self.context, suspects)
+        if others:
             for entry in wanted:
                 own = self.context.lineages.find(entry.lineage, entry.binding.fingerprint)
                 if own:
@@ -261,8 +268,8 @@ class _Run:
             observed=observed, records=self.memory.domains,
             ids={fingerprint: self.memory.uploads_of(fingerprint)
                  for fingerprint in fingerprints - {""}},
-            now=self.context.clock(), strangers=strangers, expiry=expiry,
-            explicit=self.options.explicit, takeover=self.options.takeover)
+            now=self.context.clock(), other_installations=others, expiry=expiry,
+            listed=self.options.listed, take_over=self.options.take_over)
 
     def forget(self, action: Action) -> None:
         if action.text:
@@ -281,7 +288,7 @@ class _Run:
               ) -> tuple[list[str], list[str]]:
         """Send the changes.
 
-        :returns: names that were sent, and names to look at again at once.
+        :returns: names that were sent, and names to observe again at once.
         """
         jobs = []
         for action in actions:
@@ -349,7 +356,7 @@ class _Run:
         return self.account.services[domain.service].publishes
 
     def refused(self, job: _Job, error: errors.Refused) -> bool:
-        """Deal with a refusal; true when the domain is to be looked at again at once."""
+        """Deal with a refusal; true when the domain is to be observed again at once."""
         name, first = job.name, self.sends[job.name] < 2
         if error.code in BUSY_CODES:
             # The list had not yet shown it: believe the refusal.
@@ -437,7 +444,7 @@ class _Run:
             cert_id = self.account.client.upload_certificate(certificate)
         except errors.Refused as error:
             if error.code != QUOTA_CODE or not clean(self.context, self.scope,
-                                                       self.options.keep):
+                                                       self.options.keep_certificates):
                 raise
             cert_id = self.account.client.upload_certificate(certificate)
         self.memory.uploads[cert_id] = Upload(certificate.fingerprint, certificate.lineage)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from certbot_qiniu import errors
-from certbot_qiniu.deployment.choose import discover
+from certbot_qiniu.deployment.choose import choose_domains
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.model import DEAD_STATES, Domain
 from certbot_qiniu.options import Settings
@@ -18,7 +18,7 @@ def rehearse(context: Context, names: Collection[str], settings: Settings) -> li
     :raises errors.QiniuError: when the real run would fail.
     """
     lineage = context.lineages.with_names(set(names)) or ""
-    selection = discover(context, names, settings.domains, lineage)
+    selection = choose_domains(context, names, settings.domains, lineage)
     if selection.problems:
         raise errors.UsageError("; ".join(selection.problems))
     if not selection.chosen:

@@ -56,7 +56,7 @@ class Reason(Enum):
     NOT_FOUND = "NotFound"
     DEAD = "Dead"
     NOT_OPERABLE = "NotOperable"
-    FOREIGN = "Foreign"  # another installation's newer certificate is there
+    OTHER_INSTALLATION = "OtherInstallation"  # its newer certificate is there
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,12 @@ class Knowledge:
 
     :ivar observed: what Qiniu says of each domain; one that is missing does not exist there.
     :ivar ids: fingerprint -> Qiniu's ids of our certificate, for those that are there.
-    :ivar strangers: id -> certificate under a name of our kind that this installation never made.
+    :ivar other_installations: id -> certificate under a name of our kind that this installation
+        never made.
     :ivar expiry: fingerprint -> end of validity (epoch seconds) of our own certificates.
-    :ivar explicit: domains that the user listed by name.
-    :ivar takeover: whether strangers' certificates may be replaced (``install``, ``run``).
+    :ivar listed: domains that the user named in ``--qiniu-domains``.
+    :ivar take_over: whether other installations' certificates may be replaced (``install``,
+        ``run``).
     :ivar now: seconds since the epoch.
     """
 
@@ -94,10 +96,10 @@ class Knowledge:
     records: Mapping[str, Record]
     ids: Mapping[str, frozenset[str]]
     now: float
-    strangers: Mapping[str, RemoteCertificate] = field(default_factory=dict)
+    other_installations: Mapping[str, RemoteCertificate] = field(default_factory=dict)
     expiry: Mapping[str, float] = field(default_factory=dict)
-    explicit: Collection[str] = ()
-    takeover: bool = False
+    listed: Collection[str] = ()
+    take_over: bool = False
 
 
 def plan(wanted: Iterable[Managed], restore: Mapping[str, Binding],
@@ -116,17 +118,17 @@ def decide(name: str, wanted: Binding, known: Knowledge) -> Action:
     """What one domain needs to serve *wanted*."""
     domain = known.observed.get(name)
     record = known.records.get(name, Record())
-    explicit = name in known.explicit
+    listed = name in known.listed
     wanted = replace(wanted, hsts=_hsts(wanted, record))
     if domain is None:
         text = f"{name} does not exist in this Qiniu account as a domain of its {record.service}"
-        return Action(Verb.FAIL if explicit else Verb.FORGET, name, Reason.NOT_FOUND,
+        return Action(Verb.FAIL if listed else Verb.FORGET, name, Reason.NOT_FOUND,
                       text=f"{text}. Remove it from --qiniu-domains, or add it at Qiniu"
-                      if explicit else f"{text} any more; it is no longer managed")
+                      if listed else f"{text} any more; it is no longer managed")
     in_sync = serves(domain, wanted, known.ids)
     if domain.state in DEAD_STATES:
         cause = f" ({domain.state_reason})" if domain.state_reason else ""
-        return Action(Verb.FAIL if explicit else Verb.SKIP, name, Reason.DEAD,
+        return Action(Verb.FAIL if listed else Verb.SKIP, name, Reason.DEAD,
                       text=f"{name} {DEAD_STATES[domain.state]}{cause} and cannot be changed")
     if domain.state == "processing":
         return _in_processing(domain, record, wanted, known)
@@ -137,14 +139,14 @@ def decide(name: str, wanted: Binding, known: Knowledge) -> Action:
     if in_sync and not doubtful:
         return Action(Verb.KEEP, name, Reason.IN_SYNC)
     if not domain.operable:
-        return Action(Verb.FAIL if explicit or record.confirmed else Verb.SKIP, name,
+        return Action(Verb.FAIL if listed or record.confirmed else Verb.SKIP, name,
                       Reason.NOT_OPERABLE,
                       text=f"{name} cannot be changed by this account; ask Qiniu's support")
-    stranger = known.strangers.get(domain.cert_id)
-    if (stranger and not known.takeover and wanted.fingerprint
-            and _is_newer(stranger, wanted.fingerprint, known.expiry)):
-        return Action(Verb.FAIL, name, Reason.FOREIGN, text=(
-            f"{name} serves {stranger.name}, a newer certificate that another certbot-qiniu "
+    theirs = known.other_installations.get(domain.cert_id)
+    if (theirs and not known.take_over and wanted.fingerprint
+            and _is_newer(theirs, wanted.fingerprint, known.expiry)):
+        return Action(Verb.FAIL, name, Reason.OTHER_INSTALLATION, text=(
+            f"{name} serves {theirs.name}, a newer certificate that another certbot-qiniu "
             f"installation put there. Let one of the two manage it: leave it out of "
             f"--qiniu-domains here, or leave it out there and run certbot install here"))
     if not doubtful and serves(domain, replace(wanted, hsts=None), known.ids):
@@ -185,14 +187,14 @@ def _switch_hsts(domain: Domain, wanted: Binding) -> Action:
         wanted, cert_id=domain.cert_id, force_https=domain.force_https, http2=domain.http2))
 
 
-def _is_newer(stranger: RemoteCertificate, own: str, expiry: Mapping[str, float]) -> bool:
+def _is_newer(theirs: RemoteCertificate, own: str, expiry: Mapping[str, float]) -> bool:
     """Whether another installation's certificate goes before our *own*.
 
     Of two that end in the same second it is the same one for both, or each would take the domain
     back from the other for ever.
     """
-    _, digits = parse_certificate_name(stranger.name) or ("", "")
-    return (stranger.not_after, digits) > (expiry.get(own, 0), own[:FINGERPRINT_DIGITS])
+    _, digits = parse_certificate_name(theirs.name) or ("", "")
+    return (theirs.not_after, digits) > (expiry.get(own, 0), own[:FINGERPRINT_DIGITS])
 
 
 def _in_processing(domain: Domain, record: Record, wanted: Binding, known: Knowledge) -> Action:

@@ -9,9 +9,9 @@ from certbot_qiniu.model import (
 )
 
 
-def needs_reading(listed: Domain, record: Record | None, now: float, *,
+def needs_reading(entry: Domain, record: Record | None, now: float, *,
                   trusted_seconds: float = DAY) -> bool:
-    """Whether the list alone does not tell what *listed* serves.
+    """Whether the list alone does not tell what *entry* serves.
 
     Its ``modifyAt`` and state are as at the last detailed read: then nobody has changed it. Once
     a day it is read all the same, should Qiniu not move that field for every change.
@@ -20,6 +20,6 @@ def needs_reading(listed: Domain, record: Record | None, now: float, *,
     """
     if record is None or record.seen is None or record.sent:
         return True
-    return (record.seen.modified != listed.modified or record.seen.state != listed.state
-            or record.seen.protocol != listed.protocol or not listed.modified
+    return (record.seen.modified != entry.modified or record.seen.state != entry.state
+            or record.seen.protocol != entry.protocol or not entry.modified
             or not 0 <= now - record.seen_at < trusted_seconds)

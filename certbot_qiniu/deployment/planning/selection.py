@@ -31,39 +31,39 @@ class Selection:
     problems: tuple[str, ...] = ()
 
 
-def candidates(domains: Iterable[Domain], names: Collection[str], explicit: Sequence[str] | None,
+def candidates(domains: Iterable[Domain], names: Collection[str], listed: Sequence[str] | None,
                managed: Collection[str]) -> list[Domain]:
     """The domains whose details :func:`select` wants to see before it chooses."""
     pool = [domain for domain in domains if _usable(domain) is None]
-    if explicit is not None:
-        return [domain for domain in pool if domain.name in explicit]
+    if listed is not None:
+        return [domain for domain in pool if domain.name in listed]
     return [domain for domain in pool
             if covering_name(names, domain.name)
             and (san_of(domain.name) in names or domain.name in managed
                  or domain.protocol == "https")]
 
 
-def select(domains: Mapping[str, Domain], names: Collection[str], explicit: Sequence[str] | None,
+def select(domains: Mapping[str, Domain], names: Collection[str], listed: Sequence[str] | None,
            *, lineage: str, state: State, bought: Collection[str] = (),
-           foreign: Collection[str] = (), alive: Collection[str] = (),
-           takeover: bool = False) -> Selection:
+           other_installations: Collection[str] = (), alive: Collection[str] = (),
+           take_over: bool = False) -> Selection:
     """Choose the domains that *lineage* serves.
 
     :param domains: the account's domains; details for the :func:`candidates`.
     :param names: the SANs of the certificate.
-    :param explicit: the domains that the user listed, None for ``auto``.
+    :param listed: the domains that the user named in ``--qiniu-domains``, None for ``auto``.
     :param state: the desired state so far, for who manages what.
     :param bought: ids of certificates that were bought through Qiniu and have not expired.
-    :param foreign: ids of certificates that another installation of this plugin deployed.
+    :param other_installations: ids of certificates that another installation of this plugin made.
     :param alive: the lineages that certbot still has.
-    :param takeover: whether a listed domain may be taken from another lineage.
+    :param take_over: whether a listed domain may be taken from another lineage.
     """
     def owner(name: str) -> str:
         entry = state.get(name)
         return entry.lineage if entry and entry.lineage in alive else ""
 
-    if explicit is not None:
-        return _listed(domains, names, explicit, lineage, owner, takeover)
+    if listed is not None:
+        return _select_listed(domains, names, listed, lineage, owner, take_over)
     # A rehearsal may not know the lineage; then no domain can be its own.
     own = {name for name in state if lineage and owner(name) == lineage}
     chosen, left_out, http_only = [], [], []
@@ -75,7 +75,7 @@ def select(domains: Mapping[str, Domain], names: Collection[str], explicit: Sequ
             left_out.append((name, why_not))
         elif owner(name) not in ("", lineage):
             left_out.append((name, f"is managed by the lineage {owner(name)}"))
-        elif name not in own and domain.cert_id and domain.cert_id in foreign:
+        elif name not in own and domain.cert_id and domain.cert_id in other_installations:
             left_out.append((name, "is managed by another certbot-qiniu installation"))
         elif san_of(name) in names or name in own:
             chosen.append(name)
@@ -88,10 +88,10 @@ def select(domains: Mapping[str, Domain], names: Collection[str], explicit: Sequ
     return Selection(tuple(chosen), tuple(left_out), tuple(http_only))
 
 
-def _listed(domains: Mapping[str, Domain], names: Collection[str], explicit: Sequence[str],
-            lineage: str, owner: Callable[[str], str], takeover: bool) -> Selection:
+def _select_listed(domains: Mapping[str, Domain], names: Collection[str], listed: Sequence[str],
+            lineage: str, owner: Callable[[str], str], take_over: bool) -> Selection:
     chosen, problems = [], []
-    for name in explicit:
+    for name in listed:
         domain = domains.get(name)
         if domain is None:
             problems.append(_not_found(name, domains))
@@ -100,7 +100,7 @@ def _listed(domains: Mapping[str, Domain], names: Collection[str], explicit: Seq
                             f"{', '.join(sorted(names))}")
         elif why_not := _usable(domain):
             problems.append(f"{name} {why_not}")
-        elif owner(name) not in ("", lineage) and not takeover:
+        elif owner(name) not in ("", lineage) and not take_over:
             problems.append(f"{name} is managed by the lineage {owner(name)}: take it out of one "
                             "of the two --qiniu-domains lists")
         else:

@@ -26,15 +26,15 @@ def superseded(fingerprints: Mapping[str, str], needed: Collection[str],
 
 
 def kept_fingerprints(state: State, checkpoints: Iterable[State], lineage: str,
-                      keep: int) -> set[str]:
-    """The fingerprints of *lineage* that the state and the last *keep* older ones need."""
+                      keep_certificates: int) -> set[str]:
+    """The fingerprints that the state needs, and the last *keep_certificates* of *lineage*."""
     needed = {entry.binding.fingerprint for entry in state.values()}
     older: list[str] = []
-    for checkpoint in checkpoints if keep else ():
+    for checkpoint in checkpoints if keep_certificates else ():
         for entry in checkpoint.values():
             fingerprint = entry.binding.fingerprint
             if entry.lineage == lineage and fingerprint not in needed and fingerprint not in older:
                 older.append(fingerprint)
-        if len(older) >= keep:
+        if len(older) >= keep_certificates:
             break  # certbot never throws a checkpoint away: years of them are not read
-    return needed | set(older[:keep])
+    return needed | set(older[:keep_certificates])
