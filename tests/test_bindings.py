@@ -7,14 +7,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 
-from certbot_qiniu.deployment.planning.decision import (
-    Verb,
-    binding_of,
-    decide,
-    plan,
-    resolve,
-    serves,
-)
+from certbot_qiniu.deployment.planning.bindings import binding_of, resolve, serves
+from certbot_qiniu.deployment.planning.decision import Verb, decide, plan
 from certbot_qiniu.deployment.state import Sent
 from certbot_qiniu.model import Binding, Domain
 from tests.facts import (

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from certbot_qiniu.deployment.planning.bindings import serves
+from certbot_qiniu.deployment.planning.confirmation import HTTPS_OPERATIONS
 from certbot_qiniu.deployment.planning.decision import (
-    HTTPS_OPERATIONS,
     Action,
     Knowledge,
     Reason,
     Verb,
     decide,
     plan,
-    serves,
 )
 from certbot_qiniu.deployment.state import Managed, Record, Sent
 from certbot_qiniu.model import DAY, DEAD_STATES, Binding, Domain, RemoteCertificate

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from certbot_qiniu.deployment.planning.freshness import needs_reading
-from certbot_qiniu.deployment.state import Record
+from certbot_qiniu.deployment.state import Record, Upload
 from certbot_qiniu.model import DAY, Domain
-from tests.facts import NOW, https, record, sent
+from tests.facts import NEW, NOW, OLD, WANTED, https, managed, record, sent
 
 SEEN = https(modified="2026-02-13T12:00:00+08:00")
 LISTED = replace(SEEN, detailed=False, cert_id="", force_https=None, http2=None)
@@ -36,3 +36,15 @@ def test_reading_is_spared() -> None:
 def test_reading_is_needed(listed: Domain, remembered: Record | None) -> None:
     """Anything that may have changed what a domain serves asks for a read."""
     assert needs_reading(listed, remembered, NOW)
+
+
+@pytest.mark.parametrize(("days", "seen", "is_read"), [
+    (1, "new", True), (1, "old", False), (2, "old", True), (1, "console", True)],
+    ids=["as wanted", "outdated", "outdated for long", "not ours"])
+def test_reading_before_a_renewal(days: int, seen: str, is_read: bool) -> None:
+    """Where a new certificate is due, what was read is believed for two days instead of one."""
+    shown = replace(SEEN, cert_id=seen)
+    remembered = record(seen=shown, seen_at=NOW - days * DAY)
+    uploads = {"new": Upload(NEW, "example.com"), "old": Upload(OLD, "example.com")}
+    assert is_read == needs_reading(
+        LISTED, remembered, NOW, wanted=managed(WANTED), uploads=uploads)

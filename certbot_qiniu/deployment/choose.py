@@ -9,7 +9,7 @@ from certbot_qiniu import errors
 from certbot_qiniu.deployment.certificates import other_installations, remember_copies
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.observe import read_details
-from certbot_qiniu.deployment.planning.decision import binding_of
+from certbot_qiniu.deployment.planning.bindings import binding_of
 from certbot_qiniu.deployment.planning.selection import Selection, candidates, select
 from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.model import Domain

@@ -11,6 +11,12 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
+from certbot_qiniu.deployment.planning.bindings import resolve, satisfies, serves
+from certbot_qiniu.deployment.planning.confirmation import (
+    HEADER_OPERATIONS,
+    HTTPS_OPERATIONS,
+    has_failed,
+)
 from certbot_qiniu.deployment.state import Managed, Record
 from certbot_qiniu.model import (
     DAY,
@@ -21,10 +27,6 @@ from certbot_qiniu.model import (
     RemoteCertificate,
     parse_certificate_name,
 )
-
-HTTPS_OPERATIONS = frozenset({"sslize", "unsslize", "modify_https_conf", "modify_https_crt"})
-HEADER_OPERATIONS = frozenset({"update_resp_header"})
-"""Qiniu's names for the operations that a change of ours starts."""
 
 
 class Verb(Enum):
@@ -132,10 +134,10 @@ def decide(name: str, wanted: Binding, known: Knowledge) -> Action:
                       text=f"{name} {DEAD_STATES[domain.state]}{cause} and cannot be changed")
     if domain.state == "processing":
         return _in_processing(domain, record, wanted, known)
-    failed = domain.state == "failed" and domain.operation in HTTPS_OPERATIONS and record.sent
+    failed = record.sent if has_failed(domain) else None
     # Where just this change has failed, a binding that is shown all the same proves nothing.
     doubtful = (failed and wanted.protocol == "https"
-                and _satisfies(failed.binding, wanted, known.ids))
+                and satisfies(failed.binding, wanted))
     if in_sync and not doubtful:
         return Action(Verb.KEEP, name, Reason.IN_SYNC)
     if not domain.operable:
@@ -210,11 +212,11 @@ def _in_processing(domain: Domain, record: Record, wanted: Binding, known: Knowl
     sent = record.sent
     if (sent is None and domain.operation not in HTTPS_OPERATIONS and record.confirmed
             and domain.protocol == wanted.protocol
-            and _satisfies(record.confirmed.binding, wanted, known.ids)):
+            and satisfies(record.confirmed.binding, wanted)):
         return Action(Verb.KEEP, name, Reason.IN_SYNC)  # it has ours, and that is not changing
     ours = sent is not None and domain.operation in (
         HTTPS_OPERATIONS if sent.binding.hsts is None else HEADER_OPERATIONS)
-    if sent and ours and _satisfies(sent.binding, wanted, known.ids):
+    if sent and ours and satisfies(sent.binding, wanted):
         return Action(Verb.WAIT, name, Reason.PUBLISHING)
     whose = "our own earlier change" if ours else f"another change ({domain.operation})"
     return Action(Verb.QUEUE, name, Reason.BUSY, text=(
@@ -229,68 +231,3 @@ def _restoring(action: Action) -> Action:
     if action.verb is Verb.BIND and action.reason is not Reason.PUBLICATION_FAILED:
         return replace(action, reason=Reason.RESTORE)
     return action
-
-
-def serves(domain: Domain, wanted: Binding, ids: Mapping[str, frozenset[str]]) -> bool:
-    """Whether *domain* is bound as *wanted*; settings that are None, on either side, match all."""
-    if domain.protocol != wanted.protocol or not _agree(domain.hsts, wanted.hsts):
-        return False
-    if wanted.protocol == "http":
-        return True
-    certificates = ids.get(wanted.fingerprint, frozenset()) if wanted.fingerprint else {
-        wanted.cert_id}
-    return (domain.cert_id in certificates
-            and _agree(domain.force_https, wanted.force_https)
-            and _agree(domain.http2, wanted.http2))
-
-
-def _satisfies(sent: Binding, wanted: Binding, ids: Mapping[str, frozenset[str]]) -> bool:
-    """Whether what was sent is what is wanted."""
-    if sent.protocol != wanted.protocol or not _agree(sent.hsts, wanted.hsts):
-        return False
-    if sent.protocol == "http":
-        return True
-    same = (sent.fingerprint == wanted.fingerprint if wanted.fingerprint
-            else sent.cert_id == wanted.cert_id)
-    return (same and _agree(sent.force_https, wanted.force_https)
-            and _agree(sent.http2, wanted.http2))
-
-
-def _agree(one: bool | None, other: bool | None) -> bool:
-    return one is None or other is None or one == other
-
-
-def resolve(wanted: Binding, domain: Domain, record: Record) -> Binding:
-    """*wanted* with its open settings decided: as it is, as it was, or on for a first HTTPS.
-
-    A domain that Qiniu itself switched back to http (it does so after an expiry) gets the
-    settings back that it had.
-    """
-    if domain.protocol == "https":
-        force, http2 = domain.force_https, domain.http2
-    elif record.confirmed and record.confirmed.binding.protocol == "https":
-        force, http2 = record.confirmed.binding.force_https, record.confirmed.binding.http2
-    else:
-        force, http2 = True, True
-    return replace(
-        wanted, hsts=None,  # no part of this change
-        force_https=bool(force if wanted.force_https is None else wanted.force_https),
-        http2=bool(http2 if wanted.http2 is None else wanted.http2))
-
-
-def binding_of(domain: Domain, uploads: Mapping[str, str]) -> Binding:
-    """What *domain* serves now, as a binding to return to.
-
-    :param uploads: Qiniu's id -> fingerprint, for certificates of ours.
-    """
-    if domain.protocol != "https":
-        return Binding(protocol="http")
-    fingerprint = uploads.get(domain.cert_id, "")
-    return Binding("https", fingerprint, "" if fingerprint else domain.cert_id,
-                   domain.force_https, domain.http2)
-
-
-# Which domains -------------------------------------------------------------------------------
-
-
-# What is still true ---------------------------------------------------------------------------
