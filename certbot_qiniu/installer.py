@@ -134,7 +134,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
 
         :raises errors.QiniuError: when the real run would fail.
         """
-        from certbot_qiniu.deployment.rehearsal import rehearse
+        from certbot_qiniu.deployment.choose import rehearse
 
         settings = self._settings
         context = self._deployer(read_only=True).context(settings.credentials, settings.services)

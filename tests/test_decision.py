@@ -21,6 +21,7 @@ from certbot_qiniu.deployment.planning.decision import (
     plan,
 )
 from certbot_qiniu.deployment.state import Managed, Record, Sent
+from certbot_qiniu.deployment.wording import sentence
 from certbot_qiniu.model import DAY, DEAD_STATES, Binding, Domain, RemoteCertificate
 from tests.facts import (
     BINDINGS,
@@ -262,11 +263,13 @@ def test_decide(case: Case, listed: bool) -> None:
     verb = case.listed if listed and case.listed else case.verb
     assert (action.name, action.verb, action.reason) == (NAME, verb, case.reason)
     if case.listed is None or not listed:
-        assert case.text in action.text
+        assert case.text in sentence(action)
     if verb in (Verb.FAIL, Verb.SKIP, Verb.QUEUE):
-        assert NAME in action.text
+        assert NAME in sentence(action)
+    if verb is Verb.KEEP:
+        assert sentence(action) == ""
     if verb in (Verb.KEEP, Verb.WAIT) or (verb is Verb.BIND and not case.text):
-        assert action.text == ""
+        assert action.detail == ""
     assert (action.binding is not None) == (verb in (Verb.BIND, Verb.HSTS))
     if action.binding:
         assert action.binding.fingerprint == case.wanted.fingerprint
@@ -284,18 +287,19 @@ def test_every_verb_and_reason_is_tried() -> None:
 def test_listed_domain_not_found() -> None:
     """A listed domain that is gone is an error that names the option to change."""
     action = decide(NAME, WANTED, knowledge(None, listed=[NAME]))
-    assert action.text == (f"{NAME} does not exist in this Qiniu account as a domain of its cdn. "
-                           "Remove it from --qiniu-domains, or add it at Qiniu")
+    assert sentence(action) == (
+        f"{NAME} does not exist in this Qiniu account as a domain of its cdn. Remove it from "
+        "--qiniu-domains, or add it at Qiniu")
 
 
 def test_stuck_text() -> None:
     """A domain that is stuck comes with a text that can be pasted into a ticket."""
     domain = https(state="processing", operation="sslize")
     action = decide(NAME, WANTED, knowledge(domain, record(processing_since=NOW - 3 * DAY)))
-    assert "处理中" in action.text
-    assert "72 hours" in action.text
+    assert "处理中" in sentence(action)
+    assert "72 hours" in sentence(action)
     assert (f"“The domain {NAME} has been stuck in the state processing since its operation "
-            "sslize; please finish or cancel it.”") in action.text
+            "sslize; please finish or cancel it.”") in sentence(action)
 
 
 # One domain that is given up
@@ -358,8 +362,10 @@ def test_restore(case: Case, listed: bool) -> None:
     [action] = plan([], {NAME: case.wanted}, known)
     verb = case.listed if listed and case.listed else case.verb
     assert (action.name, action.verb, action.reason) == (NAME, verb, case.reason)
-    assert case.text in action.text
-    assert case.text or action.text == ""
+    assert case.text in sentence(action)
+    assert case.text or action.detail == ""
+    assert action.verb is not Verb.FORGET or sentence(action) == ""
+    assert action.restoring
     assert (action.binding is not None) == (verb is Verb.BIND)
     if action.binding:
         assert replace(action.binding, force_https=None, http2=None) == replace(

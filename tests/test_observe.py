@@ -15,9 +15,10 @@ from certbot_qiniu.deployment.certificates import find_wanted, other_installatio
 from certbot_qiniu.deployment.choose import check_listed, choose_domains, remember_baselines
 from certbot_qiniu.deployment.context import in_parallel
 from certbot_qiniu.deployment.observe import observe, read_details
-from certbot_qiniu.deployment.planning.selection import Selection
+from certbot_qiniu.deployment.planning.selection import NotChosen, Obstacle, Selection
 from certbot_qiniu.deployment.state import Managed, Record, Sent, Upload
 from certbot_qiniu.deployment.store import Store
+from certbot_qiniu.deployment.wording import problems
 from certbot_qiniu.model import DAY, Binding, Certificate
 from tests.fast.machine import Cloud, Machine
 from tests.rig import PUBLISH_SECONDS, Rig
@@ -110,7 +111,7 @@ def test_choose(rig: Rig) -> None:
     rig.qiniu.add_domain(C, state="frozen", freeze_type="ICP")
     found = choose_domains(rig.context, SANS, None, LINEAGE)
     assert found == Selection(("b.example.com", "example.com"),
-                              ((C, "is frozen at Qiniu (ICP)"),), (A,))
+                              (NotChosen(C, Obstacle.DEAD, "frozen", "ICP"),), (A,))
     assert rig.calls() == [LIST, *read(B, "example.com")]
     assert choose_domains(rig.context, SANS, None, LINEAGE) == found
     assert rig.calls() == []
@@ -132,7 +133,7 @@ def test_choose_managed_by_another(rig: Rig, certificate: Certificate) -> None:
     assert choose_domains(rig.context, SANS, None, LINEAGE) == Selection((A,))
     rig.renew("other", A)
     assert choose_domains(rig.context, SANS, None, LINEAGE).left_out == (
-        (A, "is managed by the lineage other"),)
+        NotChosen(A, Obstacle.OTHER_LINEAGE, lineage="other"),)
     assert choose_domains(rig.context, SANS, [A], LINEAGE).chosen == ()
     assert choose_domains(rig.context, SANS, [A], LINEAGE, take_over=True) == Selection((A,))
 
@@ -181,7 +182,7 @@ def test_choose_unreadable(listed: list[str] | None, rig: Rig) -> None:
     rig.refuse(f"/domain/{A}")
     found = choose_domains(rig.context, SANS, listed, LINEAGE)
     assert found.chosen == (B,)
-    [problem] = found.problems
+    [problem] = problems(found)
     assert A in problem
     assert "403000" in problem
 
@@ -202,7 +203,8 @@ def test_choose_listed(rig: Rig) -> None:
     rig.calls()
     found = choose_domains(rig.context, SANS, [A, B], LINEAGE)
     assert found.chosen == (A,)
-    assert [problem.partition(" ")[0] for problem in found.problems] == [B]
+    assert [(problem.name, problem.obstacle) for problem in found.problems] == [
+        (B, Obstacle.NOT_FOUND)]
     assert rig.calls().count(f"GET /domain/{B}") == 1
 
 

@@ -63,13 +63,6 @@ def test_level_of_a_decision(action: Action, level: Level) -> None:
     assert judged(seen(action)) == (level, action.reason.value)
 
 
-@pytest.mark.parametrize("reason", list(Reason))
-def test_every_reason_is_explained(reason: Reason) -> None:
-    """No finding is without a sentence."""
-    action = Action(Verb.BIND, WWW, reason, text="the planner's words")
-    assert health.explain(action)
-
-
 @pytest.mark.parametrize(("left", "expected"), [
     (14 * DAY, (Level.OK, "InSync")), (14 * DAY - 1, (Level.ATTENTION, "Expiring")),
     (0, (Level.ATTENTION, "Expiring")), (-1, (Level.ATTENTION, "Expired"))])
@@ -123,7 +116,7 @@ def test_edge_of_an_unmanaged_domain() -> None:
 @pytest.mark.parametrize(("verb", "level"), [(Verb.FAIL, Level.ATTENTION), (Verb.FORGET, Level.OK)])
 def test_domain_that_is_gone(verb: Verb, level: Level) -> None:
     """A managed domain that the account no longer has keeps a row, for this once."""
-    found = seen(Action(verb, WWW, Reason.NOT_FOUND, text="is gone"),
+    found = seen(Action(verb, WWW, Reason.NOT_FOUND, service="cdn"),
                  accounts=(AccountFacts("a.ini"),))
     [row] = health.status(found, 14).rows
     assert (row.state, row.level, row.lineage) == ("missing", level, "example.com")
@@ -180,7 +173,10 @@ def test_nothing_is_cleaned_up_before_all_is_published() -> None:
 def test_failures() -> None:
     """A plan fails with what the renewal would report, and with what could not be looked at."""
     finding = Finding(Level.ATTENTION, "example.com", "Domains", "none")
-    found = seen(Action(Verb.FAIL, WWW, Reason.OTHER_INSTALLATION, text="not ours"),
+    found = seen(Action(Verb.FAIL, WWW, Reason.OTHER_INSTALLATION, other_certificate="theirs"),
                  findings=(finding,), unread={"img.example.com": "no answer"})
-    assert [(item.level, item.text) for item in health.failures(found)] == [
-        (Level.ATTENTION, "not ours"), (Level.UNKNOWN, "no answer"), (Level.ATTENTION, "none")]
+    failures = health.failures(found)
+    assert f"{WWW} serves theirs, a newer certificate" in failures[0].text
+    assert [(item.level, item.text) for item in failures] == [
+        (Level.ATTENTION, failures[0].text), (Level.UNKNOWN, "no answer"),
+        (Level.ATTENTION, "none")]

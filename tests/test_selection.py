@@ -10,8 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from certbot_qiniu.deployment.planning.selection import Selection, candidates, select
+from certbot_qiniu.deployment.planning.selection import (
+    NotChosen,
+    Obstacle,
+    Selection,
+    candidates,
+    select,
+)
 from certbot_qiniu.deployment.state import State
+from certbot_qiniu.deployment.wording import problems, why
 from certbot_qiniu.model import DEAD_STATES, Binding, Domain, covering_name, san_of
 from tests.facts import NAME, OLD, http, https, managed
 
@@ -78,7 +85,7 @@ def test_https_by_wildcard() -> None:
 def test_bought() -> None:
     """A domain with a valid certificate bought from Qiniu is left out, and named."""
     assert choose(account(https("bought")), bought={"bought"}) == Selection(
-        left_out=((NAME, "serves a valid certificate that was bought through Qiniu"),))
+        left_out=(NotChosen(NAME, Obstacle.BOUGHT),))
     assert choose(account(https("bought")), bought={"another"}) == Selection((NAME,))
     assert choose(account(http(cert_id="bought")), bought={"bought"}) == Selection(
         http_only=(NAME,))
@@ -86,7 +93,7 @@ def test_bought() -> None:
 
 def test_other_installation() -> None:
     """A domain that another installation serves is left out, even when named, unless it is ours."""
-    left_out = Selection(left_out=((NAME, "is managed by another certbot-qiniu installation"),))
+    left_out = Selection(left_out=(NotChosen(NAME, Obstacle.OTHER_INSTALLATION),))
     assert choose(account(https("theirs")), other_installations={"theirs"}) == left_out
     apex = https("theirs", name="example.com")
     assert choose(account(apex), other_installations={"theirs"}).chosen == ()
@@ -100,8 +107,8 @@ def test_other_lineage() -> None:
     domains = account(https(), https(name="example.com"))
     state = {**owned_by("other"), **owned_by("other", "example.com")}
     assert choose(domains, state=state, alive={"other", "example.com"}) == Selection(left_out=(
-        (NAME, "is managed by the lineage other"),
-        ("example.com", "is managed by the lineage other"))[::-1])
+        NotChosen("example.com", Obstacle.OTHER_LINEAGE, lineage="other"),
+        NotChosen(NAME, Obstacle.OTHER_LINEAGE, lineage="other")))
     assert choose(domains, state=state, alive={"example.com"}) == Selection(
         ("example.com", NAME))
 
@@ -119,25 +126,25 @@ def test_managed_by_a_namesake() -> None:
         http_only=(NAME,))
 
 
-@pytest.mark.parametrize(("domain", "why"), unusable().values(), ids=unusable().keys())
-def test_left_out(domain: Domain, why: str) -> None:
+@pytest.mark.parametrize(("domain", "words"), unusable().values(), ids=unusable().keys())
+def test_left_out(domain: Domain, words: str) -> None:
     """A domain that can serve no certificate is left out with the reason, even when named."""
     for name in (NAME, "example.com"):
         found = choose(account(replace(domain, name=name)), state=owned_by("example.com", name),
                        alive={"example.com"})
         assert (found.chosen, found.http_only, found.problems) == ((), (), ())
-        [(left, reason)] = found.left_out
-        assert left == name
-        assert reason.startswith(why)
+        [left] = found.left_out
+        assert left.name == name
+        assert why(left).startswith(words)
 
 
-@pytest.mark.parametrize(("domain", "why"), unusable().values(), ids=unusable().keys())
-def test_listed_and_unusable(domain: Domain, why: str) -> None:
+@pytest.mark.parametrize(("domain", "words"), unusable().values(), ids=unusable().keys())
+def test_listed_and_unusable(domain: Domain, words: str) -> None:
     """A listed domain that can serve no certificate is a problem."""
     found = choose(account(domain), [NAME])
     assert (found.chosen, found.left_out) == ((), ())
-    [problem] = found.problems
-    assert problem.startswith(f"{NAME} {why}")
+    [problem] = problems(found)
+    assert problem.startswith(f"{NAME} {words}")
 
 
 @pytest.mark.parametrize("domain", [http(), https(), https("bought"), https("theirs")],
@@ -159,15 +166,15 @@ def test_listed_order() -> None:
 
 def test_listed_not_covered() -> None:
     """A listed domain that the certificate does not cover is a problem that names its SANs."""
-    assert choose(account(https(name="example.net")), ["example.net"]).problems == (
+    assert problems(choose(account(https(name="example.net")), ["example.net"])) == [
         "example.net is not covered by the certificate, which is for "
-        "*.example.com, a.example.org, example.com",)
+        "*.example.com, a.example.org, example.com"]
 
 
 def test_listed_not_found() -> None:
     """A listed domain that does not exist comes with near misses and what the account has."""
     domains = account(https(), http(name="cdn.example.net"))
-    [problem] = choose(domains, ["wwww.example.com"]).problems
+    [problem] = problems(choose(domains, ["wwww.example.com"]))
     assert problem == (
         "wwww.example.com is no domain of this Qiniu account in the services that "
         "--qiniu-services names. Did you mean www.example.com? "
@@ -176,26 +183,26 @@ def test_listed_not_found() -> None:
 
 def test_listed_not_found_in_empty_account() -> None:
     """An account without domains is called so."""
-    [problem] = choose({}, [NAME]).problems
+    [problem] = problems(choose({}, [NAME]))
     assert problem.endswith("names. The account has: no domain at all")
 
 
 def test_listed_not_found_in_large_account() -> None:
     """Of a large account the first twenty domains are shown, and how many more there are."""
     names = [f"d{number:03}.example.net" for number in range(21)]
-    [problem] = choose(account(*(http(name=name) for name in names)), ["x.example.com"]).problems
+    [problem] = problems(choose(account(*(http(name=name) for name in names)), ["x.example.com"]))
     assert "Did you mean" not in problem
     assert problem.endswith(f"{', '.join(names[:20])} and 1 more")
-    [problem] = choose(account(*(http(name=name) for name in names[:20])), ["x.cn"]).problems
+    [problem] = problems(choose(account(*(http(name=name) for name in names[:20])), ["x.cn"]))
     assert problem.endswith(", ".join(names[:20]))
 
 
 def test_listed_of_other_lineage() -> None:
     """A listed domain of another living lineage is taken by certbot install alone."""
     ours: dict[str, Any] = {"state": owned_by("other"), "alive": {"other", "example.com"}}
-    assert choose(account(https()), [NAME], **ours).problems == (
+    assert problems(choose(account(https()), [NAME], **ours)) == [
         f"{NAME} is managed by the lineage other: take it out of one of the two "
-        "--qiniu-domains lists",)
+        "--qiniu-domains lists"]
     assert choose(account(https()), [NAME], take_over=True, **ours) == Selection((NAME,))
     dead = {**ours, "alive": {"example.com"}}
     assert choose(account(https()), [NAME], **dead) == Selection((NAME,))
@@ -217,8 +224,8 @@ def test_selection_is_a_partition(domains: list[Domain], is_listed: bool, owner:
     by_name = account(*domains)
     found = choose(by_name, listed, bought={"bought"}, other_installations={"theirs"},
                    state=owned_by(owner), alive={"example.com", "other"})
-    told = [*found.chosen, *(name for name, _ in found.left_out), *found.http_only,
-            *(problem.partition(" ")[0] for problem in found.problems)]
+    told = [*found.chosen, *found.http_only,
+            *(left.name for left in (*found.left_out, *found.problems))]
     expected = [domain.name for domain in domains
                 if is_listed or covering_name(SANS, domain.name)]
     assert sorted(told) == sorted(expected)

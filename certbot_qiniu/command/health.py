@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.model import DAY, DEAD_STATES, Certificate, Domain, RemoteCertificate
@@ -223,7 +224,7 @@ def _missing(lineage: LineageFacts, action: Action) -> Row:
     failed = action.verb is Verb.FAIL
     return Row(lineage.account, action.name, "", "", lineage.name, None, None, None, None,
                "missing", "", "", False, None, Level.ATTENTION if failed else Level.OK,
-               action.reason.value, action.text)
+               action.reason.value, wording.sentence(action))
 
 
 def _edge(seen: Inspection, name: str, managed: tuple[LineageFacts, Action] | None) -> str | None:
@@ -245,7 +246,7 @@ def _judge(seen: Inspection, domain: Domain, managed: tuple[LineageFacts, Action
         return Level.UNKNOWN, "Unreadable", seen.unread[name]
     verb = managed[1].verb if managed else None
     if managed and verb in _OUT_OF_SYNC:
-        return Level.ATTENTION, managed[1].reason.value, explain(managed[1])
+        return Level.ATTENTION, managed[1].reason.value, wording.sentence(managed[1])
     if domain.state in DEAD_STATES:
         return Level.OK, Reason.DEAD.value, f"{name} {DEAD_STATES[domain.state]}"
     if managed and verb in (Verb.WAIT, Verb.QUEUE):
@@ -261,7 +262,7 @@ def _judge(seen: Inspection, domain: Domain, managed: tuple[LineageFacts, Action
     if managed is None:
         return Level.OK, "Unmanaged", ""
     text = f"{name} is not changed while the rollback holds" if managed[0].held else ""
-    return Level.OK, managed[1].reason.value, managed[1].text or text
+    return Level.OK, managed[1].reason.value, wording.sentence(managed[1]) or text
 
 
 _OUT_OF_SYNC = {Verb.BIND, Verb.UNBIND, Verb.HSTS, Verb.FAIL}
@@ -272,8 +273,7 @@ def _judge_pending(action: Action, seconds: float) -> tuple[Level, str, str]:
         return Level.ATTENTION, "PendingTooLong", (
             f"Qiniu has been publishing {action.name} for {seconds / 60:.0f} minutes; 5 to 10 are "
             "usual")
-    text = action.text or f"Qiniu is publishing the change of {action.name}"
-    return Level.OK, action.reason.value, text
+    return Level.OK, action.reason.value, wording.sentence(action)
 
 
 def _pending(seen: Inspection, name: str) -> float:
@@ -302,22 +302,6 @@ def _expiry(what: str, left: int) -> tuple[str, str]:
     if left < 0:
         return "Expired", f"{what} has expired"
     return "Expiring", f"{what} ends in {left} day{'' if left == 1 else 's'}"
-
-
-def explain(action: Action) -> str:
-    """A sentence about why a domain is not as wanted."""
-    name, because = action.name, f": {action.text}" if action.text else ""
-    texts = {
-        Reason.NOT_BOUND: f"{name} speaks http only; the next certbot renew switches it to HTTPS",
-        Reason.OUTDATED: f"{name} serves another certificate than it should; the next certbot "
-                         "renew binds the right one",
-        Reason.SETTINGS_DIFFER: f"{name} has other settings than asked for; the next certbot "
-                                "renew sets them",
-        Reason.RESTORE: f"{name} is not yet back to what it served before certbot managed it",
-        Reason.PUBLICATION_FAILED: f"Qiniu could not publish the last change of {name}{because}; "
-                                   "the next certbot renew sends it again",
-    }
-    return texts.get(action.reason, action.text)
 
 
 # Plan -------------------------------------------------------------------------------------------
@@ -355,7 +339,7 @@ def steps(seen: Inspection) -> list[Step]:
 
 def failures(seen: Inspection) -> list[Finding]:
     """What a ``certbot renew`` would report as failed, or could not even look at."""
-    found = [Finding(Level.ATTENTION, action.name, action.reason.value, action.text)
+    found = [Finding(Level.ATTENTION, action.name, action.reason.value, wording.sentence(action))
              for lineage in seen.lineages for action in lineage.actions
              if action.verb is Verb.FAIL]
     unread = [Finding(Level.UNKNOWN, name, "Unreadable", text)
@@ -364,18 +348,8 @@ def failures(seen: Inspection) -> list[Finding]:
 
 
 def _step(lineage: LineageFacts, action: Action) -> Step:
-    text = {
-        Reason.NOT_BOUND: "speaks http only: HTTPS is switched on",
-        Reason.OUTDATED: "serves another certificate",
-        Reason.SETTINGS_DIFFER: "has other settings than asked for",
-        Reason.RESTORE: "goes back to what it served before certbot managed it",
-        Reason.PUBLICATION_FAILED: f"the last change failed: {action.text or 'no reason given'}",
-        Reason.PUBLISHING: "our change is being published",
-        Reason.IN_SYNC: "as wanted",
-    }.get(action.reason, action.text)
-    if lineage.held and action.reason is Reason.IN_SYNC:
-        text = "as the rollback left it; a newer certificate or certbot install ends that"
-    return Step(lineage.name, action.verb.value, action.name, action.reason.value, text)
+    return Step(lineage.name, action.verb.value, action.name, action.reason.value,
+                wording.phrase(action, held=lineage.held))
 
 
 # Certificates -----------------------------------------------------------------------------------

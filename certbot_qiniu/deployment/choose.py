@@ -6,13 +6,21 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from certbot_qiniu import errors
+from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.certificates import other_installations, remember_copies
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.observe import read_details
 from certbot_qiniu.deployment.planning.bindings import binding_of
-from certbot_qiniu.deployment.planning.selection import Selection, candidates, select
+from certbot_qiniu.deployment.planning.selection import (
+    NotChosen,
+    Obstacle,
+    Selection,
+    candidates,
+    select,
+)
 from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.model import Domain
+from certbot_qiniu.options import Settings
 
 
 def choose_domains(context: Context, names: Collection[str], listed: Sequence[str] | None,
@@ -42,7 +50,9 @@ def choose_domains(context: Context, names: Collection[str], listed: Sequence[st
         lineage=lineage, state=state, bought=bought,
         other_installations=() if take_over else other_installations(context, unknown),
         alive=set(context.lineages.names()), take_over=take_over)
-    return replace(selection, problems=(*selection.problems, *map(str, failures.values())))
+    unread = [NotChosen(name, Obstacle.UNREADABLE, detail=str(error))
+              for name, error in failures.items()]
+    return replace(selection, problems=(*selection.problems, *unread))
 
 
 def check_listed(context: Context, names: Collection[str], listed: Sequence[str] | None) -> None:
@@ -56,8 +66,8 @@ def check_listed(context: Context, names: Collection[str], listed: Sequence[str]
     if not listed or not names:
         return
     unseen = _observe_missing(context, listed, domains)
-    problems = select(domains, names, [name for name in listed if name not in unseen],
-                      lineage="", state={}).problems
+    problems = wording.problems(select(
+        domains, names, [name for name in listed if name not in unseen], lineage="", state={}))
     if problems or unseen:
         raise errors.UsageError("; ".join([*problems, *map(str, unseen.values())]))
 
@@ -81,6 +91,21 @@ def _observe_missing(context: Context, names: Iterable[str], domains: dict[str, 
             if domain:
                 domains[name] = domain
     return failures
+
+
+def rehearse(context: Context, names: Collection[str], settings: Settings) -> list[str]:
+    """Say in a line each what the next real renewal would change, or leave out.
+
+    :param names: the SANs; a dry run knows no more of its lineage.
+    :raises errors.QiniuError: when the real run would fail.
+    """
+    lineage = context.lineages.with_names(set(names)) or ""
+    selection = choose_domains(context, names, settings.domains, lineage)
+    if selection.problems:
+        raise errors.UsageError("; ".join(wording.problems(selection)))
+    if not selection.chosen:
+        raise errors.UsageError(wording.nothing_to_rehearse(names))
+    return wording.rehearsal(selection, context.account.domains())
 
 
 def remember_baselines(context: Context, names: Iterable[str], lineage: str,

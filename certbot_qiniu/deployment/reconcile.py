@@ -12,6 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from certbot_qiniu import errors
+from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.certificates import (
     clean,
     find_wanted,
@@ -185,14 +186,15 @@ class _Reconciler:
         self.failed.update(
             {name: str(error) for name, error in planned.domain_failures.items()})
         waiting = [action.name for action in actions if action.verb is Verb.WAIT]
-        self.busy = {action.name: action.text for action in actions if action.verb is Verb.QUEUE}
-        queued = [action.name for action in actions if action.verb is Verb.QUEUE]
+        self.busy = {action.name: wording.sentence(action)
+                     for action in actions if action.verb is Verb.QUEUE}
+        queued = [*self.busy]
         changes = []
         for action in actions:
             if action.verb is Verb.FAIL:
-                self.failed[action.name] = action.text
+                self.failed[action.name] = wording.sentence(action)
             elif action.verb is Verb.SKIP:
-                logger.warning("%s; it is left out", action.text)
+                logger.warning("%s; it is left out", wording.sentence(action))
             elif action.verb is Verb.FORGET:
                 self.forget(action)
             elif action.verb is Verb.KEEP:
@@ -237,15 +239,10 @@ class _Reconciler:
         """Whether to send this change now; says why not, and what failed before."""
         tries = self.sends.get(action.name, 0)
         if action.reason is Reason.PUBLICATION_FAILED:
-            again = "" if tries else " It was sent again now; the next certbot renew confirms it."
-            self.failed[action.name] = (
-                f"Qiniu could not publish the change of {action.name}"
-                f"{f': {action.text}' if action.text else ''}.{again}")
+            self.failed[action.name] = wording.not_published(action, is_sent_again=not tries)
             return not tries
         if tries >= 3:
-            self.failed[action.name] = (
-                f"{action.name} does not take the change: Qiniu accepts it and then shows the "
-                "old binding. Somebody else may be changing the domain at the same time")
+            self.failed[action.name] = wording.not_taken(action)
             return False
         return True
 
@@ -272,8 +269,8 @@ class _Reconciler:
             listed=self.options.listed, take_over=self.options.take_over)
 
     def forget(self, action: Action) -> None:
-        if action.text:
-            self.context.say(action.text)
+        if told := wording.sentence(action):
+            self.context.say(told)
         if action.name in self.restore:
             if self.sends.get(action.name):
                 self.context.say(f"{action.name}: back to what it was before certbot managed it")
@@ -337,20 +334,17 @@ class _Reconciler:
 
     def note_sent(self, job: _Job) -> None:
         if job.action.verb is Verb.HSTS:
-            what = f"HSTS switched {'on' if job.binding.hsts else 'off'}"
             operation = "update_resp_header"
             self.memory.update(job.name, hsts="ours" if job.binding.hsts else "")
         elif job.certificate is None:
-            what, operation = "switched back to http", "unsslize"
+            operation = "unsslize"
         else:
-            what = f"certificate {job.certificate.name} sent to Qiniu"
-            what += ", HTTPS switched on" if job.action.enable else ""
             operation = "sslize" if job.action.enable else "modify_https_conf"
         if self.publishes(job.domain):
             self.memory.update(job.name, processing_since=self.context.clock())
             self.account.note(replace(job.domain, state="processing", operation=operation))
         self.outcome.changed.append(job.name)
-        self.context.say(f"{job.name}: {what}")
+        self.context.say(wording.sent(job.action, job.certificate.name if job.certificate else ""))
 
     def publishes(self, domain: Domain) -> bool:
         return self.account.services[domain.service].publishes
@@ -395,11 +389,7 @@ class _Reconciler:
 
     def forget_refused(self, name: str, error: errors.Refused) -> None:
         """Qiniu will not switch HTTPS off while a certificate is valid: say so, once."""
-        self.failed[name] = (
-            f"{error}. {name} served http before certbot managed it, and Qiniu does not let "
-            "HTTPS be switched off now; it keeps HTTPS and its present certificate, and is no "
-            "longer managed. Qiniu's console may be able to, for a CDN domain once the "
-            "certificate has expired")
+        self.failed[name] = wording.https_kept(name, str(error))
         self.memory.update(name, lineage="", baseline=None, sent=None, confirmed=None)
 
     def certificate_for(self, name: str, binding: Binding) -> RemoteCertificate:
