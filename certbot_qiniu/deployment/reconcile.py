@@ -14,26 +14,23 @@ from dataclasses import dataclass, field, replace
 from certbot_qiniu import errors
 from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.certificates import (
+    certificate_for,
     clean,
     find_wanted,
+    is_gone,
     other_installations,
-    remember_copies,
 )
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.observe import observe
 from certbot_qiniu.deployment.planning.decision import Action, Knowledge, Reason, Verb, plan
-from certbot_qiniu.deployment.state import Managed, Record, Sent, Upload
-from certbot_qiniu.model import DAY, Binding, Certificate, Domain, RemoteCertificate
+from certbot_qiniu.deployment.state import Managed, Record, Sent
+from certbot_qiniu.model import Binding, Domain, RemoteCertificate
 
 logger = logging.getLogger(__name__)
 
 BUSY_CODES = frozenset({400030, 400999})
 UNCHANGED_CODES = frozenset({400910, 400013})
 BAD_REQUEST = 400
-GONE_CODES = frozenset({400401, 404908})
-QUOTA_CODE = 400500
-MINIMUM_DAYS = 30
-"""Qiniu is reported to refuse certificates that end sooner."""
 
 FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.5, 12.0
 
@@ -291,8 +288,12 @@ class _Reconciler:
         for action in actions:
             binding, certificate = action.binding, None
             if binding is not None and action.verb is Verb.BIND:
+                if binding.fingerprint in self.upload_errors:
+                    continue  # another domain has tried in vain
                 try:
-                    certificate = self.certificate_for(action.name, binding)
+                    certificate = certificate_for(
+                        self.context, binding, self.lineage_of(action.name),
+                        keep_certificates=self.options.keep_certificates)
                 except errors.QiniuError as error:
                     self.upload_errors[binding.fingerprint] = str(error)
                     continue
@@ -365,7 +366,8 @@ class _Reconciler:
             logger.warning("%s. %s keeps the headers that it has; everything else about it is as "
                            "wanted. Ask again with certbot enhance --hsts", error, name)
             return False
-        if first and job.certificate and job.binding.fingerprint and self.is_gone(job, error):
+        if (first and job.certificate and job.binding.fingerprint
+                and is_gone(self.context, job.binding.cert_id, error)):
             self.memory.uploads.pop(job.binding.cert_id, None)
             return True
         if job.action.verb is Verb.UNBIND:
@@ -374,73 +376,12 @@ class _Reconciler:
             self.failed[name] = str(error)
         return False
 
-    def is_gone(self, job: _Job, error: errors.Refused) -> bool:
-        """Whether a bind was refused because Qiniu no longer has the certificate."""
-        gone = error.code in GONE_CODES
-        # Only the CDN has codes; elsewhere the list has to tell.
-        if gone or error.code == error.status:
-            try:
-                listed = self.account.certificates(refresh=True)
-            except errors.ApiError as unreadable:
-                logger.debug("%s", unreadable)
-            else:
-                gone = gone or job.binding.cert_id not in listed
-        return gone
-
     def forget_refused(self, name: str, error: errors.Refused) -> None:
         """Qiniu will not switch HTTPS off while a certificate is valid: say so, once."""
         self.failed[name] = wording.https_kept(name, str(error))
         self.memory.update(name, lineage="", baseline=None, sent=None, confirmed=None)
 
-    def certificate_for(self, name: str, binding: Binding) -> RemoteCertificate:
-        """The certificate at Qiniu for a binding, uploaded when it is not there.
-
-        :raises errors.QiniuError: when it cannot be had.
-        """
-        if not binding.fingerprint:
-            return RemoteCertificate(binding.cert_id, binding.cert_id)
-        if binding.fingerprint in self.upload_errors:
-            raise errors.QiniuError(self.upload_errors[binding.fingerprint])
-        lineage = (self.wanted[name].lineage if name in self.wanted
-                   else self.memory.domains[name].lineage)
-        certificate = self.context.lineages.find(lineage, binding.fingerprint)
-        known = self.memory.uploads_of(binding.fingerprint)
-        if certificate is None:
-            if known:
-                return RemoteCertificate(min(known), f"certificate {min(known)}")
-            raise errors.UsageError(
-                f"The certificate of {lineage} with the fingerprint {binding.fingerprint[:12]}… "
-                "is neither at Qiniu nor in certbot's archive any more; deploy a newer one with: "
-                f"certbot install --cert-name {lineage}")
-        if not known:
-            known = frozenset({self.upload(certificate)})
-        return RemoteCertificate(min(known), certificate.remote_name)
-
-    def upload(self, certificate: Certificate) -> str:
-        """Upload *certificate*, unless Qiniu has it already, and remember its id.
-
-        :raises errors.QiniuError: when it cannot be uploaded.
-        """
-        remember_copies(self.context, certificate.lineage)
-        known = self.memory.uploads_of(certificate.fingerprint)
-        if known:
-            return min(known)
-        days = (certificate.not_after.timestamp() - self.context.clock()) / DAY
-        if days < MINIMUM_DAYS:
-            logger.warning(
-                "The certificate of %s ends in %d days; Qiniu is known to refuse certificates "
-                "with less than %d days left", certificate.lineage, days, MINIMUM_DAYS)
-        try:
-            cert_id = self.account.client.upload_certificate(certificate)
-        except errors.Refused as error:
-            if error.code != QUOTA_CODE or not clean(self.context, self.scope,
-                                                       self.options.keep_certificates):
-                raise
-            cert_id = self.account.client.upload_certificate(certificate)
-        self.memory.uploads[cert_id] = Upload(certificate.fingerprint, certificate.lineage)
-        self.store.write_memory()
-        self.account.note_upload(RemoteCertificate(
-            cert_id, certificate.remote_name, certificate.names,
-            int(certificate.not_before.timestamp()), int(certificate.not_after.timestamp()),
-            int(self.context.clock())))
-        return cert_id
+    def lineage_of(self, name: str) -> str:
+        if name in self.wanted:
+            return self.wanted[name].lineage
+        return self.memory.domains[name].lineage
