@@ -21,7 +21,7 @@ from certbot_qiniu.deployment.planning.decision import (
     plan,
 )
 from certbot_qiniu.deployment.state import Managed, Record, Sent
-from certbot_qiniu.deployment.wording import sentence
+from certbot_qiniu.deployment.wording import STATES, sentence
 from certbot_qiniu.model import DAY, DEAD_STATES, Binding, Domain, RemoteCertificate
 from tests.facts import (
     BINDINGS,
@@ -244,13 +244,13 @@ CASES: Mapping[str, Case] = {
 } | {
     f"a domain in the state {state} is left out, a listed one is an error":
         Case(https(state=state, state_reason="the reason"), Verb.SKIP, Reason.DEAD,
-             f"{DEAD_STATES[state]} (the reason)", listed=Verb.FAIL)
-    for state in DEAD_STATES
+             f"{STATES[state]} (the reason)", listed=Verb.FAIL)
+    for state in sorted(DEAD_STATES)
 } | {
     f"a domain in the state {state} is left out even with the right certificate":
-        Case(https("new", state=state), Verb.SKIP, Reason.DEAD, f"{DEAD_STATES[state]} and cannot",
+        Case(https("new", state=state), Verb.SKIP, Reason.DEAD, f"{STATES[state]} and cannot",
              listed=Verb.FAIL)
-    for state in DEAD_STATES
+    for state in sorted(DEAD_STATES)
 }
 
 

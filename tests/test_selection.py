@@ -18,8 +18,8 @@ from certbot_qiniu.deployment.planning.selection import (
     select,
 )
 from certbot_qiniu.deployment.state import State
-from certbot_qiniu.deployment.wording import problems, why
-from certbot_qiniu.model import DEAD_STATES, Binding, Domain, covering_name, san_of
+from certbot_qiniu.deployment.wording import STATES, problems, why
+from certbot_qiniu.model import Binding, Domain, covering_name, san_of
 from tests.facts import NAME, OLD, http, https, managed
 
 SANS = ("example.com", "*.example.com", "a.example.org")
@@ -49,7 +49,7 @@ def unusable(*, certificate: str = "old") -> dict[str, tuple[Domain, str]]:
         "a DCDN domain": (https(certificate, product="dcdn"), "is a DCDN domain"),
         "not operable": (https(certificate, operable=False), "cannot be changed by this account"),
     } | {state: (https(certificate, state=state, state_reason="why"), f"{words} (why)")
-         for state, words in DEAD_STATES.items()}
+         for state, words in STATES.items()}
 
 
 def test_nothing_covered() -> None:

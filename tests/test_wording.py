@@ -11,7 +11,7 @@ import pytest
 from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb, decide, plan
 from certbot_qiniu.deployment.planning.selection import NotChosen, Obstacle, Selection
-from certbot_qiniu.deployment.wording import phrase, sentence
+from certbot_qiniu.deployment.wording import STATES, phrase, sentence
 from certbot_qiniu.model import DEAD_STATES, Binding, Domain
 from tests.facts import NAME, http, https, knowledge
 from tests.test_decision import CASES, RESTORE_CASES
@@ -179,12 +179,17 @@ def test_unreadable() -> None:
     assert wording.problems(Selection(problems=(found,))) == ["Could not read it"]
 
 
-@pytest.mark.parametrize("state", DEAD_STATES)
+def test_every_dead_state_has_words() -> None:
+    """No state in which a domain can serve nothing is left without words."""
+    assert set(STATES) == DEAD_STATES
+
+
+@pytest.mark.parametrize("state", sorted(DEAD_STATES))
 def test_dead(state: str) -> None:
     """A dead domain is told with Qiniu's reason, where there is one."""
-    assert wording.why(NotChosen(NAME, Obstacle.DEAD, state)) == DEAD_STATES[state]
+    assert wording.why(NotChosen(NAME, Obstacle.DEAD, state)) == STATES[state]
     assert wording.why(NotChosen(NAME, Obstacle.DEAD, state, "ICP")) == (
-        f"{DEAD_STATES[state]} (ICP)")
+        f"{STATES[state]} (ICP)")
 
 
 SELECTION = Selection(

@@ -248,7 +248,7 @@ def _judge(seen: Inspection, domain: Domain, managed: tuple[LineageFacts, Action
     if managed and verb in _OUT_OF_SYNC:
         return Level.ATTENTION, managed[1].reason.value, wording.sentence(managed[1])
     if domain.state in DEAD_STATES:
-        return Level.OK, Reason.DEAD.value, f"{name} {DEAD_STATES[domain.state]}"
+        return Level.OK, Reason.DEAD.value, f"{name} {wording.STATES[domain.state]}"
     if managed and verb in (Verb.WAIT, Verb.QUEUE):
         return _judge_pending(managed[1], _pending(seen, name))
     if left is not None and domain.protocol == "https" and left < warn_days:

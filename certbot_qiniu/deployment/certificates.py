@@ -226,7 +226,7 @@ def _used(context: Context, certificate: RemoteCertificate) -> bool:
     """Whether any domain of the account serves *certificate*; doubt counts as yes."""
     users = context.account.users(certificate)
     if users is None:
-        # No list can tell: look at every domain that speaks HTTPS.
+        # No list can tell: read every domain that speaks HTTPS.
         domains = context.account.domains()
         names = [name for name, domain in domains.items() if domain.protocol == "https"]
         details, failures = read_details(context, names, domains)

@@ -142,6 +142,7 @@ class _Reconciler:
         return replace(entry, binding=replace(entry.binding, force_https=former))
 
     def go(self) -> Outcome:
+        """Go round until all is settled or the time is over."""
         unsettled = [*self.wanted, *self.restore]
         if not unsettled:
             return self.outcome
@@ -214,6 +215,7 @@ class _Reconciler:
         return waiting + queued + again, bool(again) and not waiting and not queued
 
     def kept(self, name: str) -> None:
+        """Note that a domain serves what it should."""
         if self.sends.get(name):
             self.context.say(f"{name}: published")
         entry = self.store.state.get(name)
@@ -244,6 +246,7 @@ class _Reconciler:
         return True
 
     def knowledge(self, observed: dict[str, Domain], wanted: list[Managed]) -> Knowledge:
+        """All that the plan depends on."""
         fingerprints = {entry.binding.fingerprint for entry in wanted}
         fingerprints |= {binding.fingerprint for binding in self.restore.values()}
         others: dict[str, RemoteCertificate] = {}
@@ -266,6 +269,7 @@ class _Reconciler:
             listed=self.options.listed, take_over=self.options.take_over)
 
     def forget(self, action: Action) -> None:
+        """Stop managing a domain that is gone, or back to what it served before."""
         if told := wording.sentence(action):
             self.context.say(told)
         if action.name in self.restore:
@@ -329,11 +333,12 @@ class _Reconciler:
                 if self.refused(job, result):
                     again.append(job.name)
             else:
-                # It may have taken effect: what was sent stays on record, and a later run looks.
+                # It may have taken effect: what was sent stays on record for a later run.
                 self.failed[job.name] = str(result)
         return sent, again
 
     def note_sent(self, job: _Job) -> None:
+        """Tell what Qiniu has accepted, and remember that it is busy with it."""
         if job.action.verb is Verb.HSTS:
             operation = "update_resp_header"
             self.memory.update(job.name, hsts="ours" if job.binding.hsts else "")
@@ -348,6 +353,7 @@ class _Reconciler:
         self.context.say(wording.sent(job.action, job.certificate.name if job.certificate else ""))
 
     def publishes(self, domain: Domain) -> bool:
+        """Whether a change of this domain takes time to be published."""
         return self.account.services[domain.service].publishes
 
     def refused(self, job: _Job, error: errors.Refused) -> bool:
@@ -382,6 +388,7 @@ class _Reconciler:
         self.memory.update(name, lineage="", baseline=None, sent=None, confirmed=None)
 
     def lineage_of(self, name: str) -> str:
+        """The lineage that manages a domain, or did before a rollback gave it up."""
         if name in self.wanted:
             return self.wanted[name].lineage
         return self.memory.domains[name].lineage

@@ -13,6 +13,14 @@ from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.deployment.planning.selection import NotChosen, Obstacle, Selection
 from certbot_qiniu.model import DEAD_STATES, Certificate, Domain
 
+STATES: Mapping[str, str] = {
+    "frozen": "is frozen at Qiniu",
+    "notIcpFrozen": "is frozen at Qiniu for want of an ICP filing",
+    "offlined": "is offline at Qiniu",
+    "deleted": "is deleted at Qiniu",
+}
+"""Qiniu's words for the states in which a domain can serve nothing, and ours."""
+
 # Actions ----------------------------------------------------------------------------------------
 
 _SENTENCES: Mapping[Reason | tuple[Verb, Reason], str] = {
@@ -91,7 +99,7 @@ def phrase(action: Action, *, held: bool = False) -> str:
 
 def _filled(template: str, action: Action) -> str:
     return template.format(
-        name=action.name, service=action.service, state=DEAD_STATES.get(action.state, ""),
+        name=action.name, service=action.service, state=STATES.get(action.state, ""),
         cause=_in_brackets(action.detail), because=f": {action.detail}" if action.detail else "",
         detail=action.detail or "no reason given",
         change="our own earlier change" if action.ours else f"another change ({action.operation})",
@@ -163,7 +171,7 @@ SHOWN_DOMAINS = 20
 def why(found: NotChosen) -> str:
     """Say why a domain is not chosen, as what comes after its name."""
     return _OBSTACLES[found.obstacle].format(
-        state=DEAD_STATES.get(found.state, ""), cause=_in_brackets(found.detail),
+        state=STATES.get(found.state, ""), cause=_in_brackets(found.detail),
         lineage=found.lineage, names=", ".join(found.names), near=_near(found),
         domains=_shown(found.names))
 

@@ -13,7 +13,7 @@ def needs_reading(entry: Domain, record: Record | None, now: float, *,
                   uploads: Mapping[str, Upload] | None = None) -> bool:
     """Tell whether the account's list alone does not say what a domain serves.
 
-    Its ``modifyAt`` and state are as at the last detailed read: then nobody has changed it. Once
+    Where its ``modifyAt`` and state are as at the last detailed read, nobody has changed it. Once
     a day it is read all the same, should Qiniu not move that field for every change.
 
     :param entry: the domain as the list has it.
@@ -21,12 +21,16 @@ def needs_reading(entry: Domain, record: Record | None, now: float, *,
     :param wanted: what the domain should serve, if we manage it.
     :param uploads: Qiniu's id -> certificate of ours.
     """
+    # Make sure that what was never read, and what we have changed since, is read.
     if record is None or record.seen is None or record.sent:
         return True
-    trusted_seconds = _trusted_seconds(record.seen, wanted, uploads or {})
-    return (record.seen.modified != entry.modified or record.seen.state != entry.state
-            or record.seen.protocol != entry.protocol or not entry.modified
-            or not 0 <= now - record.seen_at < trusted_seconds)
+    seen = record.seen
+    # Make sure that what somebody has changed is read; without a time of change nobody can tell.
+    if not entry.modified or (entry.modified, entry.state, entry.protocol) != (
+            seen.modified, seen.state, seen.protocol):
+        return True
+    # Make sure that a change which moves no time of change is found all the same.
+    return not 0 <= now - record.seen_at < _trusted_seconds(seen, wanted, uploads or {})
 
 
 def _trusted_seconds(seen: Domain, wanted: Managed | None,
