@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from certbot_qiniu.deployment.planning.confirmation import account_for, as_proved, can_be_proved
+from certbot_qiniu.deployment.planning.confirmation import account_for, as_published
 from certbot_qiniu.deployment.state import Record, Sent
 from certbot_qiniu.model import Binding, Domain
 from tests.facts import NOW, SENT_HTTP, http, https, record, sent
@@ -31,12 +31,12 @@ HSTS = Sent(replace(sent().binding, hsts=True), NOW - 60)
         "not changed", "failed", "in processing", "on http"])
 def test_proof(entry: Domain, remembered: Record, expected: bool) -> None:
     """A list proves a publication where no older state can look like it."""
-    assert expected == can_be_proved(entry, remembered)
+    assert expected == (as_published(entry, remembered) is not None)
 
 
 def test_what_is_proved() -> None:
     """What is proved is as if it had been read: what was sent, and HSTS as it was."""
-    assert as_proved(ENTRY, WAITING) == https("new", modified="2", hsts=True)
+    assert as_published(ENTRY, WAITING) == https("new", modified="2", hsts=True)
 
 
 @pytest.mark.parametrize(("remembered", "domain", "expected"), [

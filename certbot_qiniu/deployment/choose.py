@@ -27,7 +27,12 @@ def choose_domains(context: Context, names: Collection[str], listed: Sequence[st
                    lineage: str, *, take_over: bool = False) -> Selection:
     """Choose the domains that a certificate for *names* is to serve.
 
-    :raises errors.ApiError: when the account's lists or a candidate cannot be read.
+    A domain that cannot be read is a problem of the selection, and holds up no other one.
+
+    :param listed: the domains that the user named in ``--qiniu-domains``, None for ``auto``.
+    :param lineage: whose certificate it is, "" where that is unknown.
+    :param take_over: whether a domain may be taken from another lineage or installation.
+    :raises errors.ApiError: when the account's lists cannot be read.
     """
     domains = dict(context.account.domains())
     unseen = _observe_missing(context, listed or (), domains)
@@ -110,7 +115,7 @@ def rehearse(context: Context, names: Collection[str], settings: Settings) -> li
 
 def remember_baselines(context: Context, names: Iterable[str], lineage: str,
                        ) -> dict[str, errors.QiniuError]:
-    """Write down what each domain serves before it is touched for the first time.
+    """Remember what each domain serves before it is touched for the first time.
 
     :returns: the domains that could not be read, and must not be touched therefore.
     :raises errors.QiniuError: when the lists cannot be had or the memory not be written.

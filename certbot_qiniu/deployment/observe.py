@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from certbot_qiniu import errors
 from certbot_qiniu.deployment.context import Context
-from certbot_qiniu.deployment.planning.confirmation import account_for, as_proved, can_be_proved
+from certbot_qiniu.deployment.planning.confirmation import account_for, as_published
 from certbot_qiniu.deployment.planning.freshness import needs_reading
 from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.model import Domain, RemoteCertificate
@@ -90,18 +90,19 @@ def _published(context: Context, names: Iterable[str],
                domains: dict[str, Domain]) -> dict[str, Domain]:
     """Those of our changes that the lists alone prove to be published."""
     by_certificate: dict[tuple[str, str], list[str]] = {}
-    records = context.memory.domains
+    candidates: dict[str, Domain] = {}
     for name in names:
-        entry, record = domains.get(name), records.get(name)
-        if entry and record and record.sent and can_be_proved(entry, record):
-            by_certificate.setdefault(
-                (entry.service, record.sent.binding.cert_id), []).append(name)
+        entry, record = domains.get(name), context.memory.domains.get(name)
+        published = as_published(entry, record) if entry and record else None
+        if published:
+            candidates[name] = published
+            by_certificate.setdefault((published.service, published.cert_id), []).append(name)
     proven: dict[str, Domain] = {}
     for (service, cert_id), waiting in by_certificate.items():
         if len(waiting) < 3:
             continue  # reading them costs no more than asking
         users = context.account.services[service].users(RemoteCertificate(cert_id, "")) or set()
         for name in users.intersection(waiting):
-            proven[name] = as_proved(domains[name], records[name])
+            proven[name] = candidates[name]
             context.memory.update(name, seen=proven[name], seen_at=context.clock())
     return proven

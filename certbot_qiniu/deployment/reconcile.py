@@ -82,7 +82,9 @@ def reconcile(context: Context, scope: Collection[str], options: Options) -> Out
 class Planned:
     """What a reconcile has observed, and what it would do about it.
 
-    :ivar domain_failures: why domains could not be observed.
+    :ivar actions: one for each domain, in the order of names.
+    :ivar observed: what the domains serve now.
+    :ivar domain_failures: why others could not be observed.
     :ivar certificate_failures: fingerprint -> why a certificate could not be looked for at Qiniu.
     """
 

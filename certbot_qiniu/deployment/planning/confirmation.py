@@ -18,29 +18,22 @@ def has_failed(domain: Domain) -> bool:
     return domain.state == "failed" and domain.operation in HTTPS_OPERATIONS
 
 
-def can_be_proved(entry: Domain, record: Record) -> bool:
-    """Tell whether the list of a certificate's domains can prove that ours is published.
+def as_published(entry: Domain, record: Record) -> Domain | None:
+    """Say what a domain serves if the list of the domains with our certificate has it.
 
-    Proof is that the domain has changed since we read it, is at rest, and stands in the list
-    of the domains with the certificate that we sent: no older state looks like that. HSTS is in
-    no list.
+    That proves our change to be published, as the domain has changed since we read it and is at
+    rest: no older state looks like that. None where the list proves nothing; HSTS is in no list.
 
     :param entry: the domain as the account's list has it.
     """
     sent, seen = record.sent, record.seen
-    return bool(sent and seen and entry.state == "success" and entry.protocol == "https"
-                and entry.modified != seen.modified
-                and sent.binding.cert_id and sent.binding.hsts is None)
-
-
-def as_proved(entry: Domain, record: Record) -> Domain:
-    """Take *entry* for read in detail: it serves what was sent, and is else as it was seen."""
-    if record.sent is None:
-        return entry
-    binding = record.sent.binding
-    return replace(
-        entry, detailed=True, cert_id=binding.cert_id, force_https=binding.force_https,
-        http2=binding.http2, hsts=record.seen.hsts if record.seen else None)
+    if (sent is None or seen is None or entry.state != "success" or entry.protocol != "https"
+            or entry.modified == seen.modified
+            or not sent.binding.cert_id or sent.binding.hsts is not None):
+        return None
+    binding = sent.binding
+    return replace(entry, detailed=True, cert_id=binding.cert_id, force_https=binding.force_https,
+                   http2=binding.http2, hsts=seen.hsts)
 
 
 def account_for(record: Record, domain: Domain, now: float) -> Record:
