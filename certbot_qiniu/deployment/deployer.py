@@ -101,7 +101,7 @@ class Deployer:
         self._remember(lineage, settings)
         context = self.context(settings.credentials, settings.services)
         selection = choose_domains(context, set(sans), settings.domains, lineage, take_over=True)
-        problems = [*wording.problems(selection), *_unlisted(context, settings)]
+        problems = [*wording.problems(selection), *_unread_services(context, settings)]
         if problems:
             raise errors.UsageError("; ".join(problems))
         chosen = {*selection.chosen, *ask(selection.http_only)}
@@ -150,7 +150,7 @@ class Deployer:
             unread = remember_baselines(context, selection.chosen, lineage)
             chosen |= set(selection.chosen) - set(unread)
             problems += [*wording.problems(selection), *map(str, unread.values()),
-                         *_unlisted(context, settings)]
+                         *_unread_services(context, settings)]
             self._tell_left_out(selection, chosen)
             if not chosen and not problems:
                 problems.append(wording.nothing_matched(certificate, selection))
@@ -312,7 +312,7 @@ def _bound_as(state: State, lineage: str, san: str,
             for name, entry in state.items()}
 
 
-def _unlisted(context: Context, settings: Settings) -> list[str]:
+def _unread_services(context: Context, settings: Settings) -> list[str]:
     """Why services that the user himself has chosen cannot be listed; the default is a try."""
     if settings.services == tuple(DEFAULT_SERVICES.split(",")):
         return []
