@@ -27,13 +27,8 @@ SERVICES = ("cdn", "kodo", "pili")
 DAY = 86_400.0
 """Seconds."""
 
-DEAD_STATES = {
-    "frozen": "is frozen at Qiniu",
-    "notIcpFrozen": "is frozen at Qiniu for want of an ICP filing",
-    "offlined": "is offline at Qiniu",
-    "deleted": "is deleted at Qiniu",
-}
-"""States in which a domain can serve nothing, and how to say so."""
+DEAD_STATES = frozenset({"frozen", "notIcpFrozen", "offlined", "deleted"})
+"""States in which a domain can serve nothing."""
 
 FINGERPRINT_DIGITS = 12
 """Hex digits of the fingerprint in a certificate's name at Qiniu: enough to tell our own apart."""

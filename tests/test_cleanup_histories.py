@@ -203,7 +203,8 @@ class Histories(RuleBasedStateMachine):
 
     def settle(self, deployer: Deployer, lineage: str, **options: Any) -> Outcome:
         """Reconcile; after a success nothing of ours is left beyond the limit."""
-        outcome = deployer.settle(lineage, self.options(lineage), Options(keep=1, **options))
+        outcome = deployer.settle(lineage, self.options(lineage),
+                                  Options(keep_certificates=1, **options))
         # Where other people took a domain away, its old certificate is not used any more.
         if (not outcome.problems and not outcome.pending and options.get("clean", True)
                 and not self.store.memory.lineage(lineage).hold):
@@ -292,7 +293,7 @@ class Histories(RuleBasedStateMachine):
             desired = deployer.deploy(deployer.lineages.current(lineage), SANS[lineage], chosen,
                                      None, lambda names: names)
             deployer.commit(desired, "install")
-            problems = self.settle(deployer, lineage, wait=True, takeover=True).problems
+            problems = self.settle(deployer, lineage, wait=True, take_over=True).problems
         except errors.QiniuError as error:
             problems = [str(error)]
         if problems:
@@ -310,7 +311,7 @@ class Histories(RuleBasedStateMachine):
         deployer.hold_rolled_back(before)
         for lineage in deployer.all_lineages():
             with contextlib.suppress(errors.QiniuError):
-                self.settle(deployer, lineage, wait=True, takeover=True, clean=False)
+                self.settle(deployer, lineage, wait=True, take_over=True, clean=False)
 
     @rule(lineage=lineages, name=st.sampled_from(["mine", "like ours", "as ours"]))
     def foreign_upload(self, lineage: str, name: str) -> None:

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from certbot_qiniu import errors
-from certbot_qiniu.deployment.certificates import recognise, remember_copies, strangers
-from certbot_qiniu.deployment.choose import check_listed, discover, remember_baselines
+from certbot_qiniu.deployment.certificates import find_wanted, other_installations, remember_copies
+from certbot_qiniu.deployment.choose import check_listed, choose_domains, remember_baselines
 from certbot_qiniu.deployment.context import in_parallel
 from certbot_qiniu.deployment.observe import observe, read_details
-from certbot_qiniu.deployment.planning.selection import Selection
+from certbot_qiniu.deployment.planning.selection import NotChosen, Obstacle, Selection
 from certbot_qiniu.deployment.state import Managed, Record, Sent, Upload
 from certbot_qiniu.deployment.store import Store
+from certbot_qiniu.deployment.wording import problems
 from certbot_qiniu.model import DAY, Binding, Certificate
 from tests.fast.machine import Cloud, Machine
 from tests.rig import PUBLISH_SECONDS, Rig
@@ -100,7 +101,7 @@ def test_in_parallel_bug(items: list[int], error: BaseException) -> None:
 # Which domains a certificate is for
 
 
-def test_discover(rig: Rig) -> None:
+def test_choose(rig: Rig) -> None:
     """Of a hundred domains only those that matter are read, once, and no certificates."""
     for number in range(100):
         rig.qiniu.add_domain(f"d{number}.example.net")
@@ -108,101 +109,102 @@ def test_discover(rig: Rig) -> None:
     rig.qiniu.add_domain(A)
     rig.qiniu.add_domain(B, protocol="https")
     rig.qiniu.add_domain(C, state="frozen", freeze_type="ICP")
-    found = discover(rig.context, SANS, None, LINEAGE)
+    found = choose_domains(rig.context, SANS, None, LINEAGE)
     assert found == Selection(("b.example.com", "example.com"),
-                              ((C, "is frozen at Qiniu (ICP)"),), (A,))
+                              (NotChosen(C, Obstacle.DEAD, "frozen", "ICP"),), (A,))
     assert rig.calls() == [LIST, *read(B, "example.com")]
-    assert discover(rig.context, SANS, None, LINEAGE) == found
+    assert choose_domains(rig.context, SANS, None, LINEAGE) == found
     assert rig.calls() == []
 
 
-def test_discover_managed(rig: Rig, certificate: Certificate) -> None:
+def test_choose_managed(rig: Rig, certificate: Certificate) -> None:
     """Domains that the lineage has already are chosen without any read."""
     rig.qiniu.add_domain(A)
     rig.qiniu.add_domain(B, protocol="https")
     manage(rig, A, B)
-    assert discover(rig.context, SANS, None, LINEAGE) == Selection((A, B))
+    assert choose_domains(rig.context, SANS, None, LINEAGE) == Selection((A, B))
     assert rig.calls() == [LIST]
 
 
-def test_discover_managed_by_another(rig: Rig, certificate: Certificate) -> None:
+def test_choose_managed_by_another(rig: Rig, certificate: Certificate) -> None:
     """Domains of another lineage stay with it while certbot has it."""
     rig.qiniu.add_domain(A, protocol="https")
     manage(rig, A, lineage="other")
-    assert discover(rig.context, SANS, None, LINEAGE) == Selection((A,))
+    assert choose_domains(rig.context, SANS, None, LINEAGE) == Selection((A,))
     rig.renew("other", A)
-    assert discover(rig.context, SANS, None, LINEAGE).left_out == (
-        (A, "is managed by the lineage other"),)
-    assert discover(rig.context, SANS, [A], LINEAGE).chosen == ()
-    assert discover(rig.context, SANS, [A], LINEAGE, takeover=True) == Selection((A,))
+    assert choose_domains(rig.context, SANS, None, LINEAGE).left_out == (
+        NotChosen(A, Obstacle.OTHER_LINEAGE, lineage="other"),)
+    assert choose_domains(rig.context, SANS, [A], LINEAGE).chosen == ()
+    assert choose_domains(rig.context, SANS, [A], LINEAGE, take_over=True) == Selection((A,))
 
 
 @pytest.mark.parametrize("days", [1, 91], ids=["valid", "expired"])
-def test_discover_bought(days: int, rig: Rig, certificate: Certificate) -> None:
+def test_choose_bought(days: int, rig: Rig, certificate: Certificate) -> None:
     """A domain with a certificate bought through Qiniu is left alone until that has expired."""
     rig.qiniu.add_domain(A, protocol="https",
                          cert_id=rig.upload(certificate, "bought", order_id="1"))
     rig.wait(days * DAY)
-    found = discover(rig.context, SANS, None, LINEAGE)
+    found = choose_domains(rig.context, SANS, None, LINEAGE)
     assert found.chosen == ((A,) if days > 90 else ())
     assert bool(found.left_out) == (days < 90)
     assert rig.calls() == [LIST, *read(A), CERTIFICATES]
 
 
 @pytest.mark.parametrize("days", [1, 91], ids=["valid", "expired"])
-def test_discover_foreign(days: int, rig: Rig, certificate: Certificate) -> None:
+def test_choose_other_installations(days: int, rig: Rig, certificate: Certificate) -> None:
     """What another installation serves is left alone until it has expired, or is taken over."""
     theirs = rig.upload(certificate, "certbot_example.com_0123456789ab")
     rig.qiniu.add_domain(A, protocol="https", cert_id=theirs)
     rig.wait(days * DAY)
-    found = discover(rig.context, SANS, None, LINEAGE)
+    found = choose_domains(rig.context, SANS, None, LINEAGE)
     assert found.chosen == ((A,) if days > 90 else ())
-    assert discover(rig.context, SANS, None, LINEAGE, takeover=True) == Selection((A,))
+    assert choose_domains(rig.context, SANS, None, LINEAGE, take_over=True) == Selection((A,))
 
 
-def test_discover_own(rig: Rig, certificate: Certificate) -> None:
+def test_choose_own(rig: Rig, certificate: Certificate) -> None:
     """A domain that serves one of our uploads is chosen without a look at the certificates."""
     rig.qiniu.add_domain(A, protocol="https", cert_id=uploaded(rig, certificate))
-    assert discover(rig.context, SANS, None, LINEAGE) == Selection((A,))
+    assert choose_domains(rig.context, SANS, None, LINEAGE) == Selection((A,))
     assert rig.calls() == [LIST, *read(A)]
 
 
-def test_discover_after_a_loss(rig: Rig, certificate: Certificate) -> None:
+def test_choose_after_a_loss(rig: Rig, certificate: Certificate) -> None:
     """Who has lost the memory is no stranger to himself: what is in the archive is ours."""
     rig.qiniu.add_domain(A, protocol="https", cert_id=rig.upload(certificate))
-    assert discover(rig.context, SANS, None, LINEAGE) == Selection((A,))
+    assert choose_domains(rig.context, SANS, None, LINEAGE) == Selection((A,))
 
 
-@pytest.mark.parametrize("explicit", [None, [A, B]], ids=["auto", "listed"])
-def test_discover_unreadable(explicit: list[str] | None, rig: Rig) -> None:
+@pytest.mark.parametrize("listed", [None, [A, B]], ids=["auto", "listed"])
+def test_choose_unreadable(listed: list[str] | None, rig: Rig) -> None:
     """A domain that cannot be read is a problem, and holds up no other one."""
     rig.qiniu.add_domain(A, protocol="https")
     rig.qiniu.add_domain(B, protocol="https")
     rig.refuse(f"/domain/{A}")
-    found = discover(rig.context, SANS, explicit, LINEAGE)
+    found = choose_domains(rig.context, SANS, listed, LINEAGE)
     assert found.chosen == (B,)
-    [problem] = found.problems
+    [problem] = problems(found)
     assert A in problem
     assert "403000" in problem
 
 
 @pytest.mark.parametrize("match", ["/domain", "/sslcert"])
-def test_discover_without_a_list(match: str, rig: Rig, certificate: Certificate) -> None:
+def test_choose_without_a_list(match: str, rig: Rig, certificate: Certificate) -> None:
     """Without a list nothing can be chosen: that is an error, not an empty choice."""
     rig.qiniu.add_domain(A, protocol="https", cert_id=rig.upload(certificate, "console"))
     rig.refuse(match)
     with pytest.raises(errors.ApiError):
-        discover(rig.context, SANS, None, LINEAGE)
+        choose_domains(rig.context, SANS, None, LINEAGE)
 
 
-def test_discover_listed(rig: Rig) -> None:
+def test_choose_listed(rig: Rig) -> None:
     """A listed domain that Qiniu's list does not show yet is looked for by its name."""
     rig.account.domains()
     rig.qiniu.add_domain(A)
     rig.calls()
-    found = discover(rig.context, SANS, [A, B], LINEAGE)
+    found = choose_domains(rig.context, SANS, [A, B], LINEAGE)
     assert found.chosen == (A,)
-    assert [problem.partition(" ")[0] for problem in found.problems] == [B]
+    assert [(problem.name, problem.obstacle) for problem in found.problems] == [
+        (B, Obstacle.NOT_FOUND)]
     assert rig.calls().count(f"GET /domain/{B}") == 1
 
 
@@ -213,8 +215,8 @@ def test_check_listed(rig: Rig) -> None:
     """Access is tried in any case; listed domains are checked once the names are known."""
     rig.qiniu.add_domain(A)
     rig.qiniu.add_domain("example.net")
-    for names, explicit in (SANS, None), ((), [B]), (SANS, [A]):
-        check_listed(rig.context, names, explicit)
+    for names, listed in (SANS, None), ((), [B]), (SANS, [A]):
+        check_listed(rig.context, names, listed)
     assert rig.calls() == [LIST]
     with pytest.raises(errors.UsageError, match=r"^b\.example\.com is no .*; example\.net is not"):
         check_listed(rig.context, SANS, [A, B, "example.net"])
@@ -494,58 +496,58 @@ def test_observe_notes(rig: Rig) -> None:
 # Certificates that we know, and that we do not
 
 
-def test_strangers(rig: Rig, certificate: Certificate) -> None:
+def test_other_installations(rig: Rig, certificate: Certificate) -> None:
     """A stranger is a valid certificate under a name of our kind that we did not upload."""
     ours, theirs = uploaded(rig, certificate), rig.upload(certificate)
     others = [rig.upload(certificate, name) for name in ("console", "certbot_x_0123456789AB")]
     asked = {ours, theirs, *others, "0123456789abcdef"}
-    assert set(strangers(rig.context, asked)) == {theirs}
+    assert set(other_installations(rig.context, asked)) == {theirs}
     rig.wait(91 * DAY)
-    assert strangers(rig.context, asked) == {}
+    assert other_installations(rig.context, asked) == {}
 
 
-def test_strangers_cost(rig: Rig, certificate: Certificate) -> None:
+def test_other_installations_cost(rig: Rig, certificate: Certificate) -> None:
     """The certificates are listed only for ids that nobody knows, and again for newer ones."""
     ours = uploaded(rig, certificate)
-    assert strangers(rig.context, {ours}) == {}
+    assert other_installations(rig.context, {ours}) == {}
     assert rig.calls() == []
     first = rig.upload(certificate)
-    assert set(strangers(rig.context, {first, ours})) == {first}
+    assert set(other_installations(rig.context, {first, ours})) == {first}
     assert rig.calls() == [CERTIFICATES]
     second = rig.upload(certificate)
-    assert set(strangers(rig.context, {first, second})) == {first, second}
+    assert set(other_installations(rig.context, {first, second})) == {first, second}
     assert rig.calls() == [CERTIFICATES]
 
 
-def test_recognise(rig: Rig) -> None:
+def test_find_wanted(rig: Rig) -> None:
     """A certificate of ours that the memory has lost is found again, older versions too."""
     versions = [rig.renew(LINEAGE, *SANS) for _ in range(2)]
     ids = [rig.upload(version) for version in versions]
     rig.upload(rig.renew("other", A))
     wanted = [Managed(A, "cdn", LINEAGE, Binding("https", versions[1].fingerprint))]
-    assert recognise(rig.context, wanted) == {}
+    assert find_wanted(rig.context, wanted) == {}
     assert rig.memory.uploads == {
         cert_id: Upload(version.fingerprint, LINEAGE)
         for cert_id, version in zip(ids, versions, strict=True)}
     rig.calls()
-    assert recognise(rig.context, wanted) == {}
+    assert find_wanted(rig.context, wanted) == {}
     assert rig.calls() == []
 
 
-def test_recognise_nothing(rig: Rig, certificate: Certificate) -> None:
+def test_find_wanted_nothing(rig: Rig, certificate: Certificate) -> None:
     """Where nothing of ours is wanted, or all of it is known, nothing is listed."""
     uploaded(rig, certificate)
     wanted = [Managed(A, "cdn", LINEAGE, Binding("https", certificate.fingerprint)),
               Managed(B, "cdn", LINEAGE, Binding("https", "", "bought"))]
-    assert recognise(rig.context, wanted) == {}
+    assert find_wanted(rig.context, wanted) == {}
     assert rig.calls() == []
 
 
-def test_recognise_unreachable(rig: Rig, certificate: Certificate) -> None:
+def test_find_wanted_unreachable(rig: Rig, certificate: Certificate) -> None:
     """That the certificates cannot be listed is told for each one that was looked for."""
     wanted = [Managed(A, "cdn", LINEAGE, Binding("https", certificate.fingerprint))]
     rig.refuse("/sslcert")
-    failures = recognise(rig.context, wanted)
+    failures = find_wanted(rig.context, wanted)
     assert list(failures) == [certificate.fingerprint]
     assert rig.memory.uploads == {}
 
@@ -566,7 +568,7 @@ def test_namesakes(rig: Rig) -> None:
 def test_record_of_a_stranger(rig: Rig) -> None:
     """Reading a domain does not make us manage it."""
     rig.qiniu.add_domain(A)
-    discover(rig.context, [A], None, LINEAGE)
+    choose_domains(rig.context, [A], None, LINEAGE)
     remembered = rig.memory.domains[A]
     assert remembered == Record(seen=remembered.seen, seen_at=rig.now)
 

@@ -12,7 +12,7 @@ import pytest
 from certbot_qiniu.command import health
 from certbot_qiniu.command.health import Finding, Level
 from certbot_qiniu.command.plan import steps
-from certbot_qiniu.command.status import explain, status
+from certbot_qiniu.command.status import status
 from certbot_qiniu.command.survey import AccountFacts, LineageFacts, Survey
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.deployment.state import Record, Sent
@@ -57,20 +57,13 @@ BIND = Action(Verb.BIND, WWW, Reason.OUTDATED, Binding("https", "f" * 64))
     (Action(Verb.UNBIND, WWW, Reason.RESTORE), Level.ATTENTION),
     (Action(Verb.HSTS, WWW, Reason.SETTINGS_DIFFER), Level.ATTENTION),
     (Action(Verb.BIND, WWW, Reason.PUBLICATION_FAILED), Level.ATTENTION),
-    (Action(Verb.FAIL, WWW, Reason.FOREIGN), Level.ATTENTION),
+    (Action(Verb.FAIL, WWW, Reason.OTHER_INSTALLATION), Level.ATTENTION),
     (Action(Verb.FAIL, WWW, Reason.STUCK), Level.ATTENTION),
     (Action(Verb.SKIP, WWW, Reason.NOT_OPERABLE), Level.OK),
 ])
 def test_level_of_a_decision(action: Action, level: Level) -> None:
     """What the planner would change or fail at needs attention, what is under way does not."""
     assert judged(seen(action)) == (level, action.reason.value)
-
-
-@pytest.mark.parametrize("reason", list(Reason))
-def test_every_reason_is_explained(reason: Reason) -> None:
-    """No finding is without a sentence."""
-    action = Action(Verb.BIND, WWW, reason, text="the planner's words")
-    assert explain(action)
 
 
 @pytest.mark.parametrize(("left", "expected"), [
@@ -126,7 +119,7 @@ def test_edge_of_an_unmanaged_domain() -> None:
 @pytest.mark.parametrize(("verb", "level"), [(Verb.FAIL, Level.ATTENTION), (Verb.FORGET, Level.OK)])
 def test_domain_that_is_gone(verb: Verb, level: Level) -> None:
     """A managed domain that the account no longer has keeps a row, for this once."""
-    found = seen(Action(verb, WWW, Reason.NOT_FOUND, text="is gone"),
+    found = seen(Action(verb, WWW, Reason.NOT_FOUND, service="cdn"),
                  accounts=(AccountFacts("a.ini"),))
     [row] = status(found, 14).rows
     assert (row.state, row.level, row.lineage) == ("missing", level, "example.com")
@@ -183,7 +176,10 @@ def test_nothing_is_cleaned_up_before_all_is_published() -> None:
 def test_failures() -> None:
     """A plan fails with what the renewal would report, and with what could not be looked at."""
     finding = Finding(Level.ATTENTION, "example.com", "Domains", "none")
-    found = seen(Action(Verb.FAIL, WWW, Reason.FOREIGN, text="not ours"), findings=(finding,),
-                 unread={"img.example.com": "no answer"})
-    assert [(item.level, item.text) for item in found.failures()] == [
-        (Level.ATTENTION, "not ours"), (Level.UNKNOWN, "no answer"), (Level.ATTENTION, "none")]
+    found = seen(Action(Verb.FAIL, WWW, Reason.OTHER_INSTALLATION, other_certificate="theirs"),
+                 findings=(finding,), unread={"img.example.com": "no answer"})
+    failures = found.failures()
+    assert f"{WWW} serves theirs, a newer certificate" in failures[0].text
+    assert [(item.level, item.text) for item in failures] == [
+        (Level.ATTENTION, failures[0].text), (Level.UNKNOWN, "no answer"),
+        (Level.ATTENTION, "none")]

@@ -25,7 +25,7 @@ TURNS = pytest.mark.parametrize(
     "turn", [earliest, alternating, *map(inside, range(9))],
     ids=["earliest", "alternating", *(f"inside {number}" for number in range(9))])
 MODES = pytest.mark.parametrize(
-    ("first", "second"), list(itertools.product(("auto", "explicit"), repeat=2)))
+    ("first", "second"), list(itertools.product(("auto", "listed"), repeat=2)))
 
 
 class Pair:
@@ -196,7 +196,7 @@ def test_first_issuances_at_once(tmp_path: Path) -> None:
 
 def claim(machine: Machine, lineage: str, mode: str, *names: str) -> Run:
     """Issue a lineage that has ``www``, listed or not."""
-    listed = ("--qiniu-domains", WWW) if mode == "explicit" else ()
+    listed = ("--qiniu-domains", WWW) if mode == "listed" else ()
     run = machine.issue(*names, arguments=("--cert-name", lineage, *listed))
     machine.cloud.clock.sleep(HOUR)
     return run
@@ -212,13 +212,13 @@ def test_two_lineages_of_one_machine_claim_a_domain(
     assert 0 == claim(machine, "first", first, WWW, APEX).status
     run = claim(machine, "second", second, WWW, IMG)
     assert 0 == run.status, run.output
-    owner = "second" if second == "explicit" else "first"
+    owner = "second" if second == "listed" else "first"
     if owner == "first":
         assert f"{WWW} is managed by the lineage first: left out" in text(run)
     for renew in (machine.renew, machine.force_renewal, machine.renew, machine.renew):
         run = renew()
         cloud.clock.sleep(HOUR)
-        quarrel = first == second == "explicit"
+        quarrel = first == second == "listed"
         assert int(quarrel) == run.status, run.output
         if quarrel:
             assert (f"{WWW} is managed by the lineage second: take it out of one of the two "

@@ -10,7 +10,8 @@ from certbot_qiniu.command import output
 from certbot_qiniu.command.arguments import Command, add_cert_name, add_json, certbot_config
 from certbot_qiniu.command.health import Finding, days_left, exit_status, worst
 from certbot_qiniu.command.survey import LineageFacts, Survey, survey
-from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
+from certbot_qiniu.deployment import wording
+from certbot_qiniu.deployment.planning.decision import Action, Verb
 
 UNCHANGED = ("keep", "skip", "forget", "wait", "queue")
 """Verbs of the planner that change nothing."""
@@ -69,18 +70,8 @@ def steps(facts: Survey) -> list[Step]:
 
 
 def _step(lineage: LineageFacts, action: Action) -> Step:
-    text = {
-        Reason.NOT_BOUND: "speaks http only: HTTPS is switched on",
-        Reason.OUTDATED: "serves another certificate",
-        Reason.SETTINGS_DIFFER: "has other settings than asked for",
-        Reason.RESTORE: "goes back to what it served before certbot managed it",
-        Reason.PUBLICATION_FAILED: f"the last change failed: {action.text or 'no reason given'}",
-        Reason.PUBLISHING: "our change is being published",
-        Reason.IN_SYNC: "as wanted",
-    }.get(action.reason, action.text)
-    if lineage.held and action.reason is Reason.IN_SYNC:
-        text = "as the rollback left it; a newer certificate or certbot install ends that"
-    return Step(lineage.name, action.verb.value, action.name, action.reason.value, text)
+    return Step(lineage.name, action.verb.value, action.name, action.reason.value,
+                wording.phrase(action, held=lineage.held))
 
 
 def table(facts: Survey, planned: Sequence[Step], failed: Sequence[Finding]) -> list[output.Part]:

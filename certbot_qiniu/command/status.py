@@ -33,8 +33,9 @@ from certbot_qiniu.command.health import (
     worst,
 )
 from certbot_qiniu.command.survey import AccountFacts, LineageFacts, Survey, survey
+from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.context import in_parallel
-from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
+from certbot_qiniu.deployment.planning.decision import Action, Verb
 from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.model import DEAD_STATES, Domain, parse_certificate_name
 from certbot_qiniu.webserver import tls
@@ -247,7 +248,7 @@ def _missing(lineage: LineageFacts, action: Action) -> Row:
     failed = action.verb is Verb.FAIL
     return Row(lineage.account, action.name, "", "", lineage.name, None, None, None, None,
                "missing", "", "", False, None, Level.ATTENTION if failed else Level.OK,
-               action.reason.value, action.text)
+               action.reason.value, wording.sentence(action))
 
 
 def _edge(facts: Survey, name: str, managed: tuple[LineageFacts, Action] | None) -> str | None:
@@ -274,7 +275,6 @@ SENTENCES = {
         "NotRenewed": "{name} serves {lineage}, but renewals of that no longer reach Qiniu",
         "PendingTooLong": "Qiniu has been publishing {name} for {minutes} minutes; 5 to 10 are "
                           "usual",
-        "Publishing": "Qiniu is publishing the change of {name}",
         "Unmanaged": "",
     },
     "lineage": {
@@ -307,9 +307,9 @@ def _judge(facts: Survey, domain: Domain, managed: tuple[LineageFacts, Action] |
     if name in facts.unread:
         return Level.UNKNOWN, "Unreadable", facts.unread[name]
     if managed and verb in _OUT_OF_SYNC:
-        return Level.ATTENTION, managed[1].reason.value, explain(managed[1])
+        return Level.ATTENTION, managed[1].reason.value, wording.sentence(managed[1])
     if domain.state in DEAD_STATES:
-        return _verdict(Level.OK, "domain", "Dead", name=name, state=DEAD_STATES[domain.state])
+        return _verdict(Level.OK, "domain", "Dead", name=name, state=wording.STATES[domain.state])
     if managed and verb in (Verb.WAIT, Verb.QUEUE):
         return _judge_pending(managed[1], _pending_seconds(facts, name))
     if left is not None and domain.protocol == "https" and left < warn_days:
@@ -322,15 +322,14 @@ def _judge(facts: Survey, domain: Domain, managed: tuple[LineageFacts, Action] |
     if managed is None:
         return _verdict(Level.OK, "domain", "Unmanaged")
     held = f"{name} is not changed while the rollback holds" if managed[0].held else ""
-    return Level.OK, managed[1].reason.value, managed[1].text or held
+    return Level.OK, managed[1].reason.value, wording.sentence(managed[1]) or held
 
 
 def _judge_pending(action: Action, seconds: float) -> Verdict:
     if seconds > PENDING_SECONDS:
         return _verdict(Level.ATTENTION, "domain", "PendingTooLong", name=action.name,
                         minutes=f"{seconds / 60:.0f}")
-    usual = SENTENCES["domain"]["Publishing"].format(name=action.name)
-    return Level.OK, action.reason.value, action.text or usual
+    return Level.OK, action.reason.value, wording.sentence(action)
 
 
 def _pending_seconds(facts: Survey, name: str) -> float:
@@ -366,22 +365,6 @@ def _judge_renewal(result: str, logs: Path) -> list[Finding]:
     level, reason, text = _verdict(Level.ATTENTION, "renewal", "RenewalFailed", result=result,
                                    logs=logs)
     return [Finding(level, "renewal", reason, text)]
-
-
-def explain(action: Action) -> str:
-    """A sentence about why a domain is not as wanted."""
-    name, because = action.name, f": {action.text}" if action.text else ""
-    texts = {
-        Reason.NOT_BOUND: f"{name} speaks http only; the next certbot renew switches it to HTTPS",
-        Reason.OUTDATED: f"{name} serves another certificate than it should; the next certbot "
-                         "renew binds the right one",
-        Reason.SETTINGS_DIFFER: f"{name} has other settings than asked for; the next certbot "
-                                "renew sets them",
-        Reason.RESTORE: f"{name} is not yet back to what it served before certbot managed it",
-        Reason.PUBLICATION_FAILED: f"Qiniu could not publish the last change of {name}{because}; "
-                                   "the next certbot renew sends it again",
-    }
-    return texts.get(action.reason, action.text)
 
 
 # For humans -------------------------------------------------------------------------------------

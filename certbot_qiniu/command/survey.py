@@ -14,12 +14,13 @@ from typing import Any
 
 from certbot_qiniu import errors
 from certbot_qiniu.command.health import Finding, Level, reconfigure
+from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.certificates import remember_copies, unneeded
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.deployer import Deployer, open_deployer
 from certbot_qiniu.deployment.observe import read_details
 from certbot_qiniu.deployment.planning.decision import Action, Verb
-from certbot_qiniu.deployment.reconcile import Options, look
+from certbot_qiniu.deployment.reconcile import Options, observe_and_plan
 from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.lineages import Renewal, read_renewals
 from certbot_qiniu.model import Certificate, Domain, RemoteCertificate
@@ -109,7 +110,8 @@ class Survey:
 
     def failures(self) -> list[Finding]:
         """What a ``certbot renew`` would report as failed, or could not observe."""
-        failed = [Finding(Level.ATTENTION, action.name, action.reason.value, action.text)
+        failed = [Finding(Level.ATTENTION, action.name, action.reason.value,
+                          wording.sentence(action))
                   for lineage in self.lineages for action in lineage.actions
                   if action.verb is Verb.FAIL]
         unread = [Finding(Level.UNKNOWN, name, "Unreadable", text)
@@ -190,18 +192,19 @@ class _Observations:
         if renewal.is_ours:
             self.findings += [Finding(Level.ATTENTION, name, "Domains", problem)
                               for problem in self.deployer.converge(name, settings)]
-        seen = look(context, [name], Options(explicit=settings.domains or ()))
-        for error in seen.unrecognised.values():
+        planned = observe_and_plan(context, [name], Options(listed=settings.domains or ()))
+        for error in planned.certificate_failures.values():
             self.problem(name, error)
-        self.unread.update({domain: str(error) for domain, error in seen.failures.items()})
-        wanted = {action.binding.fingerprint for action in seen.actions
+        self.unread.update(
+            {domain: str(error) for domain, error in planned.domain_failures.items()})
+        wanted = {action.binding.fingerprint for action in planned.actions
                   if action.verb is Verb.BIND and action.binding} - {""}
         server = settings.other_installer or ("" if settings.skip_nginx else "nginx")
         versions = {one.fingerprint: one.remote_name for one in context.lineages.versions(name)}
         return LineageFacts(
             name, account, certificate, renewal.is_ours,
             held=memory.lineage(name).hold == certificate.fingerprint,
-            actions=tuple(seen.actions),
+            actions=tuple(planned.actions),
             uploads=tuple(versions.get(one, one) for one in sorted(wanted)
                           if not memory.uploads_of(one)),
             superseded=tuple(superseded),

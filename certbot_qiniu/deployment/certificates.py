@@ -1,4 +1,4 @@
-"""Delete our own superseded certificates at Qiniu, and nothing else.
+"""Our certificates at Qiniu: find, upload, keep and delete them.
 
 Ours is what bears our name and whose id we recorded at the upload, or whose fingerprint is in the
 lineage's archive here; either alone is not enough of a memory, and a name alone proves nothing.
@@ -15,6 +15,10 @@ from certbot_qiniu.deployment.observe import read_details
 from certbot_qiniu.deployment.planning.supersession import kept_fingerprints, superseded
 from certbot_qiniu.deployment.state import Managed, Upload
 from certbot_qiniu.model import (
+    DAY,
+    FINGERPRINT_DIGITS,
+    Binding,
+    Certificate,
     RemoteCertificate,
     certificate_name,
     parse_certificate_name,
@@ -22,13 +26,141 @@ from certbot_qiniu.model import (
 
 logger = logging.getLogger(__name__)
 
+GONE_CODES = frozenset({400401, 404908})
+QUOTA_CODE = 400500
+MINIMUM_DAYS = 30
+"""Qiniu is reported to refuse certificates that end sooner."""
 
-def clean(context: Context, scope: Collection[str], keep: int) -> int:
+
+# Find -------------------------------------------------------------------------------------------
+
+
+def find_wanted(context: Context, wanted: Iterable[Managed]) -> dict[str, errors.QiniuError]:
+    """Find those certificates of the desired state at Qiniu that the memory does not know.
+
+    :returns: fingerprint -> error, for those that could not be looked for.
+    """
+    memory = context.memory
+    missing = {(entry.lineage, entry.binding.fingerprint) for entry in wanted
+               if entry.binding.fingerprint and not memory.uploads_of(entry.binding.fingerprint)}
+    failures: dict[str, errors.QiniuError] = {}
+    for lineage, fingerprint in missing:
+        try:
+            remember_copies(context, lineage)
+        except errors.ApiError as error:
+            failures[fingerprint] = error
+    return failures
+
+
+def remember_copies(context: Context, lineage: str) -> None:
+    """Note every certificate at Qiniu that is a version of *lineage* in certbot's archive.
+
+    One that another program uploaded, such as a deploy hook, serves as well; under its own name it
+    is never deleted.
+
+    :raises errors.ApiError: when the list cannot be had.
+    """
+    versions = list(context.lineages.versions(lineage))
+    for item in context.account.certificates().values():
+        for certificate in versions:
+            if item.is_copy_of(certificate) or item.is_twin_of(certificate):
+                context.memory.uploads[item.cert_id] = Upload(certificate.fingerprint, lineage)
+
+
+def other_installations(context: Context, cert_ids: Collection[str],
+                        ) -> dict[str, RemoteCertificate]:
+    """Find those of *cert_ids*, still valid, that other installations of this plugin uploaded."""
+    unknown = set(cert_ids) - set(context.memory.uploads)
+    if not unknown:
+        return {}
+    certificates = context.account.certificates()
+    if not unknown <= set(certificates):
+        certificates = context.account.certificates(refresh=True)
+    found = {}
+    for cert_id in unknown & set(certificates):
+        item = certificates[cert_id]
+        if parse_certificate_name(item.name) and item.not_after > context.clock():
+            found[cert_id] = item
+    return found
+
+
+# Upload -----------------------------------------------------------------------------------------
+
+
+def certificate_for(context: Context, binding: Binding, lineage: str, *,
+                    keep_certificates: int) -> RemoteCertificate:
+    """Find the certificate of a binding at Qiniu, and upload it when it is not there.
+
+    :param lineage: whose certificate it is, where it is ours.
+    :param keep_certificates: as for :func:`clean`, should the account's quota be full.
+    :raises errors.QiniuError: when it cannot be had.
+    """
+    if not binding.fingerprint:
+        return RemoteCertificate(binding.cert_id, binding.cert_id)
+    certificate = context.lineages.find(lineage, binding.fingerprint)
+    known = context.memory.uploads_of(binding.fingerprint)
+    if certificate is None:
+        if known:
+            return RemoteCertificate(min(known), f"certificate {min(known)}")
+        raise errors.UsageError(
+            f"The certificate of {lineage} with the fingerprint "
+            f"{binding.fingerprint[:FINGERPRINT_DIGITS]}… is neither at Qiniu nor in certbot's "
+            f"archive any more; deploy a newer one with: certbot install --cert-name {lineage}")
+    cert_id = min(known) if known else _upload(context, certificate, keep_certificates)
+    return RemoteCertificate(cert_id, certificate.remote_name)
+
+
+def _upload(context: Context, certificate: Certificate, keep_certificates: int) -> str:
+    """Upload *certificate*, unless Qiniu has it already, and remember its id."""
+    remember_copies(context, certificate.lineage)
+    known = context.memory.uploads_of(certificate.fingerprint)
+    if known:
+        return min(known)
+    days = (certificate.not_after.timestamp() - context.clock()) / DAY
+    if days < MINIMUM_DAYS:
+        logger.warning(
+            "The certificate of %s ends in %d days; Qiniu is known to refuse certificates "
+            "with less than %d days left", certificate.lineage, days, MINIMUM_DAYS)
+    client = context.account.client
+    try:
+        cert_id = client.upload_certificate(certificate)
+    except errors.Refused as error:
+        if error.code != QUOTA_CODE or not clean(
+                context, [certificate.lineage], keep_certificates):
+            raise
+        cert_id = client.upload_certificate(certificate)
+    context.memory.uploads[cert_id] = Upload(certificate.fingerprint, certificate.lineage)
+    context.store.write_memory()
+    context.account.note_upload(RemoteCertificate(
+        cert_id, certificate.remote_name, certificate.names,
+        int(certificate.not_before.timestamp()), int(certificate.not_after.timestamp()),
+        int(context.clock())))
+    return cert_id
+
+
+def is_gone(context: Context, cert_id: str, error: errors.Refused) -> bool:
+    """Tell whether a certificate was refused because Qiniu no longer has it."""
+    gone = error.code in GONE_CODES
+    # Only the CDN has codes; elsewhere the list has to tell.
+    if gone or error.code == error.status:
+        try:
+            certificates = context.account.certificates(refresh=True)
+        except errors.ApiError as unreadable:
+            logger.debug("%s", unreadable)
+        else:
+            gone = gone or cert_id not in certificates
+    return gone
+
+
+# Keep and delete --------------------------------------------------------------------------------
+
+
+def clean(context: Context, scope: Collection[str], keep_certificates: int) -> int:
     """Delete what the lineages in *scope* uploaded and nothing needs any more.
 
     A failure is a warning and no more: the next run tries again.
 
-    :param keep: how many superseded certificates a rollback may need.
+    :param keep_certificates: how many superseded certificates a rollback may need.
     :returns: how many certificates were deleted.
     """
     deleted = 0
@@ -36,14 +168,17 @@ def clean(context: Context, scope: Collection[str], keep: int) -> int:
         if context.memory.lineage(lineage).hold:
             continue  # after a rollback nothing is thrown away until it is settled
         try:
-            deleted += _clean_lineage(context, lineage, keep)
+            deleted += _clean_lineage(context, lineage, keep_certificates)
         except errors.QiniuError as error:
             logger.warning("Old certificates of %s stay at Qiniu for now: %s", lineage, error)
     return deleted
 
 
-def unneeded(context: Context, lineage: str, keep: int) -> list[str]:
-    """The ids of *lineage*'s certificates at Qiniu that nothing here needs, without any call."""
+def unneeded(context: Context, lineage: str, keep_certificates: int) -> list[str]:
+    """Find the ids of *lineage*'s certificates at Qiniu that nothing here needs, without a call.
+
+    :param keep_certificates: how many superseded certificates a rollback may need.
+    """
     memory = context.memory
     ours = {cert_id: upload.fingerprint for cert_id, upload in sorted(memory.uploads.items())
             if upload.lineage == lineage}
@@ -54,12 +189,12 @@ def unneeded(context: Context, lineage: str, keep: int) -> list[str]:
     if not superseded(ours, needed, bound):
         return []  # without reading years of checkpoints
     needed |= kept_fingerprints(context.store.state, context.store.checkpointed(context.backups),
-                                lineage, keep)
+                                lineage, keep_certificates)
     return superseded(ours, needed, bound)
 
 
 def bound_ids(context: Context) -> set[str]:
-    """The ids that a domain of ours was last seen to serve, or that some domain was sent.
+    """Find the ids that a domain of ours was last seen to serve, or that some domain was sent.
 
     What other domains were once seen to serve may be long past: of them :func:`_used` asks Qiniu.
     """
@@ -70,9 +205,9 @@ def bound_ids(context: Context) -> set[str]:
             | {record.sent.binding.cert_id for record in records.values() if record.sent})
 
 
-def _clean_lineage(context: Context, lineage: str, keep: int) -> int:
+def _clean_lineage(context: Context, lineage: str, keep_certificates: int) -> int:
     memory, deleted = context.memory, 0
-    for cert_id in unneeded(context, lineage, keep):
+    for cert_id in unneeded(context, lineage, keep_certificates):
         certificate = context.account.certificates().get(cert_id)
         name = certificate_name(lineage, memory.uploads[cert_id].fingerprint)
         if certificate is None or certificate.name != name:
@@ -91,58 +226,10 @@ def _used(context: Context, certificate: RemoteCertificate) -> bool:
     """Whether any domain of the account serves *certificate*; doubt counts as yes."""
     users = context.account.users(certificate)
     if users is None:
-        # No list can tell: look at every domain that speaks HTTPS.
-        listed = context.account.domains()
-        names = [name for name, domain in listed.items() if domain.protocol == "https"]
-        details, failures = read_details(context, names, listed)
+        # No list can tell: read every domain that speaks HTTPS.
+        domains = context.account.domains()
+        names = [name for name, domain in domains.items() if domain.protocol == "https"]
+        details, failures = read_details(context, names, domains)
         return bool(failures) or any(
             domain and domain.cert_id == certificate.cert_id for domain in details.values())
     return bool(users)
-
-
-def strangers(context: Context, cert_ids: Collection[str]) -> dict[str, RemoteCertificate]:
-    """Those of *cert_ids*, still valid, that another installation of this plugin uploaded."""
-    unknown = set(cert_ids) - set(context.memory.uploads)
-    if not unknown:
-        return {}
-    certificates = context.account.certificates()
-    if not unknown <= set(certificates):
-        certificates = context.account.certificates(refresh=True)
-    found = {}
-    for cert_id in unknown & set(certificates):
-        item = certificates[cert_id]
-        if parse_certificate_name(item.name) and item.not_after > context.clock():
-            found[cert_id] = item
-    return found
-
-
-def recognise(context: Context, wanted: Iterable[Managed]) -> dict[str, errors.QiniuError]:
-    """Find certificates of ours at Qiniu that the memory does not know.
-
-    :returns: fingerprint -> error, for those that could not be looked for.
-    """
-    memory = context.memory
-    missing = {(entry.lineage, entry.binding.fingerprint) for entry in wanted
-               if entry.binding.fingerprint and not memory.uploads_of(entry.binding.fingerprint)}
-    failures: dict[str, errors.QiniuError] = {}
-    for lineage, fingerprint in missing:
-        try:
-            remember_copies(context, lineage)
-        except errors.ApiError as error:
-            failures[fingerprint] = error
-    return failures
-
-
-def remember_copies(context: Context, lineage: str) -> None:
-    """Remember every certificate at Qiniu that is a version of *lineage* in certbot's archive.
-
-    One that another program uploaded, such as a deploy hook, serves as well; under its own name it
-    is never deleted.
-
-    :raises errors.ApiError: when the list cannot be had.
-    """
-    versions = list(context.lineages.versions(lineage))
-    for item in context.account.certificates().values():
-        for certificate in versions:
-            if item.is_copy_of(certificate) or item.is_twin_of(certificate):
-                context.memory.uploads[item.cert_id] = Upload(certificate.fingerprint, lineage)

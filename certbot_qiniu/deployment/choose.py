@@ -6,46 +6,61 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from certbot_qiniu import errors
-from certbot_qiniu.deployment.certificates import remember_copies, strangers
+from certbot_qiniu.deployment import wording
+from certbot_qiniu.deployment.certificates import other_installations, remember_copies
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.observe import read_details
-from certbot_qiniu.deployment.planning.decision import binding_of
-from certbot_qiniu.deployment.planning.selection import Selection, candidates, select
+from certbot_qiniu.deployment.planning.bindings import binding_of
+from certbot_qiniu.deployment.planning.selection import (
+    NotChosen,
+    Obstacle,
+    Selection,
+    candidates,
+    select,
+)
 from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.model import Domain
+from certbot_qiniu.options import Settings
 
 
-def discover(context: Context, names: Collection[str], explicit: Sequence[str] | None,
-             lineage: str, *, takeover: bool = False) -> Selection:
+def choose_domains(context: Context, names: Collection[str], listed: Sequence[str] | None,
+                   lineage: str, *, take_over: bool = False) -> Selection:
     """Choose the domains that a certificate for *names* is to serve.
 
-    :raises errors.ApiError: when the account's lists or a candidate cannot be read.
+    A domain that cannot be read is a problem of the selection, and holds up no other one.
+
+    :param listed: the domains that the user named in ``--qiniu-domains``, None for ``auto``.
+    :param lineage: whose certificate it is, "" where that is unknown.
+    :param take_over: whether a domain may be taken from another lineage or installation.
+    :raises errors.ApiError: when the account's lists cannot be read.
     """
-    listed = dict(context.account.domains())
-    unseen = _look_up(context, explicit or (), listed)
+    domains = dict(context.account.domains())
+    unseen = _observe_missing(context, listed or (), domains)
     state = context.store.state
     managed = {name for name, entry in state.items() if entry.lineage == lineage}
-    fresh = [domain for domain in candidates(listed.values(), names, explicit, managed)
+    fresh = [domain for domain in candidates(domains.values(), names, listed, managed)
              if domain.name not in managed]
-    details, failures = read_details(context, [domain.name for domain in fresh], listed)
+    details, failures = read_details(context, [domain.name for domain in fresh], domains)
     failures |= unseen
-    listed.update({name: domain for name, domain in details.items() if domain})
-    taken = set()
+    domains.update({name: domain for name, domain in details.items() if domain})
+    bought = set()
     unknown = {domain.cert_id for domain in details.values() if domain and domain.cert_id}
-    if unknown - set(context.memory.uploads) and explicit is None:
+    if unknown - set(context.memory.uploads) and listed is None:
         remember_copies(context, lineage)  # who has lost the memory is no stranger to himself
-        taken = {cert_id for cert_id, item in context.account.certificates().items()
-                 if item.order_id and item.not_after > context.clock()}
+        bought = {cert_id for cert_id, item in context.account.certificates().items()
+                  if item.order_id and item.not_after > context.clock()}
     selection = select(
-        {name: domain for name, domain in listed.items() if name not in failures}, names,
-        [name for name in explicit if name not in failures] if explicit is not None else None,
-        lineage=lineage, state=state, bought=taken,
-        foreign=() if takeover else strangers(context, unknown),
-        alive=set(context.lineages.names()), takeover=takeover)
-    return replace(selection, problems=(*selection.problems, *map(str, failures.values())))
+        {name: domain for name, domain in domains.items() if name not in failures}, names,
+        [name for name in listed if name not in failures] if listed is not None else None,
+        lineage=lineage, state=state, bought=bought,
+        other_installations=() if take_over else other_installations(context, unknown),
+        alive=set(context.lineages.names()), take_over=take_over)
+    unread = [NotChosen(name, Obstacle.UNREADABLE, detail=str(error))
+              for name, error in failures.items()]
+    return replace(selection, problems=(*selection.problems, *unread))
 
 
-def check_listed(context: Context, names: Collection[str], explicit: Sequence[str] | None) -> None:
+def check_listed(context: Context, names: Collection[str], listed: Sequence[str] | None) -> None:
     """Refuse domains that the user listed and that cannot be served, before anything is issued.
 
     :param names: the SANs that are asked for, none if they are not known yet.
@@ -53,24 +68,24 @@ def check_listed(context: Context, names: Collection[str], explicit: Sequence[st
     """
     context.memory.listings.clear()  # the user may just have added a domain, and wait for it here
     domains = dict(context.account.domains())
-    if not explicit or not names:
+    if not listed or not names:
         return
-    unseen = _look_up(context, explicit, domains)
-    problems = select(domains, names, [name for name in explicit if name not in unseen],
-                      lineage="", state={}).problems
+    unseen = _observe_missing(context, listed, domains)
+    problems = wording.problems(select(
+        domains, names, [name for name in listed if name not in unseen], lineage="", state={}))
     if problems or unseen:
         raise errors.UsageError("; ".join([*problems, *map(str, unseen.values())]))
 
 
-def _look_up(context: Context, names: Iterable[str], listed: dict[str, Domain],
+def _observe_missing(context: Context, names: Iterable[str], domains: dict[str, Domain],
              ) -> dict[str, errors.QiniuError]:
-    """Add to *listed* what it lacks of *names*: a domain added a moment ago may be missing.
+    """Add to *domains* what it lacks of *names*: a domain added a moment ago may be missing.
 
     :returns: those of which it is unknown whether they exist.
     """
     failures: dict[str, errors.QiniuError] = {}
     for name in names:
-        if name not in listed:
+        if name not in domains:
             try:
                 domain = context.account.observe(name)
             except errors.ApiError as error:
@@ -79,13 +94,28 @@ def _look_up(context: Context, names: Iterable[str], listed: dict[str, Domain],
                     f"{error}")
                 continue
             if domain:
-                listed[name] = domain
+                domains[name] = domain
     return failures
+
+
+def rehearse(context: Context, names: Collection[str], settings: Settings) -> list[str]:
+    """Say in a line each what the next real renewal would change, or leave out.
+
+    :param names: the SANs; a dry run knows no more of its lineage.
+    :raises errors.QiniuError: when the real run would fail.
+    """
+    lineage = context.lineages.with_names(set(names)) or ""
+    selection = choose_domains(context, names, settings.domains, lineage)
+    if selection.problems:
+        raise errors.UsageError("; ".join(wording.problems(selection)))
+    if not selection.chosen:
+        raise errors.UsageError(wording.nothing_to_rehearse(names))
+    return wording.rehearsal(selection, context.account.domains())
 
 
 def remember_baselines(context: Context, names: Iterable[str], lineage: str,
                        ) -> dict[str, errors.QiniuError]:
-    """Write down what each domain serves before it is touched for the first time.
+    """Remember what each domain serves before it is touched for the first time.
 
     :returns: the domains that could not be read, and must not be touched therefore.
     :raises errors.QiniuError: when the lists cannot be had or the memory not be written.

@@ -29,7 +29,10 @@ class Parallel(Protocol):
 
 
 def in_parallel(function: Callable[[T], R], items: Sequence[T]) -> list[R | errors.QiniuError]:
-    """The results of *function*, in order; a :class:`~errors.QiniuError` takes a result's place."""
+    """Call *function* for all items at once.
+
+    :returns: the results, in order; a :class:`~errors.QiniuError` takes a result's place.
+    """
     def guarded(item: T) -> R | errors.QiniuError:
         try:
             return function(item)

@@ -16,9 +16,10 @@ from typing import Protocol
 from certbot.configuration import NamespaceConfig
 
 from certbot_qiniu import errors
-from certbot_qiniu.deployment.choose import discover, remember_baselines
+from certbot_qiniu.deployment import wording
+from certbot_qiniu.deployment.choose import choose_domains, remember_baselines
 from certbot_qiniu.deployment.context import Context
-from certbot_qiniu.deployment.planning.selection import Selection, nothing_matched
+from certbot_qiniu.deployment.planning.selection import Selection
 from certbot_qiniu.deployment.reconcile import Options, Outcome, reconcile
 from certbot_qiniu.deployment.state import Managed, Record, State
 from certbot_qiniu.deployment.store import Store
@@ -101,14 +102,14 @@ class Deployer:
         lineage = certificate.lineage
         self._remember(lineage, settings)
         context = self.context(settings.credentials, settings.services)
-        selection = discover(context, set(sans), settings.domains, lineage, takeover=True)
-        problems = [*selection.problems, *_unlisted(context, settings)]
+        selection = choose_domains(context, set(sans), settings.domains, lineage, take_over=True)
+        problems = [*wording.problems(selection), *_unread_services(context, settings)]
         if problems:
             raise errors.UsageError("; ".join(problems))
         chosen = {*selection.chosen, *ask(selection.http_only)}
         self._tell_left_out(selection, chosen)
         if not chosen:
-            raise errors.UsageError(nothing_matched(certificate, selection))
+            raise errors.UsageError(wording.nothing_matched(certificate, selection))
         unread = remember_baselines(context, sorted(chosen), lineage)
         if unread:
             raise next(iter(unread.values()))
@@ -147,14 +148,14 @@ class Deployer:
         problems: list[str] = []
         try:
             context = self.context(settings.credentials, settings.services)
-            selection = discover(context, certificate.names, settings.domains, lineage)
+            selection = choose_domains(context, certificate.names, settings.domains, lineage)
             unread = remember_baselines(context, selection.chosen, lineage)
             chosen |= set(selection.chosen) - set(unread)
-            problems += [*selection.problems, *map(str, unread.values()),
-                         *_unlisted(context, settings)]
+            problems += [*wording.problems(selection), *map(str, unread.values()),
+                         *_unread_services(context, settings)]
             self._tell_left_out(selection, chosen)
             if not chosen and not problems:
-                problems.append(nothing_matched(certificate, selection))
+                problems.append(wording.nothing_matched(certificate, selection))
         except (errors.ApiError, errors.UsageError) as error:
             problems.append(str(error))
         self.commit(self._with(chosen, certificate, settings, None),
@@ -266,12 +267,8 @@ class Deployer:
                         f"Stopped managing {', '.join(sorted(gone))}")
 
     def _tell_left_out(self, selection: Selection, chosen: set[str]) -> None:
-        for name, why in selection.left_out:
-            self.say(f"{name} {why}: left out")
-        plain = [name for name in selection.http_only if name not in chosen]
-        if plain:
-            self.say(f"{', '.join(plain)}: http only and covered by a wildcard alone, so left as "
-                     "it is. To switch it to HTTPS, list it in --qiniu-domains")
+        for line in wording.left_out(selection, chosen):
+            self.say(line)
 
     # Making it so -------------------------------------------------------------------------------
 
@@ -325,7 +322,7 @@ def _bound_as(state: State, lineage: str, san: str,
             for name, entry in state.items()}
 
 
-def _unlisted(context: Context, settings: Settings) -> list[str]:
+def _unread_services(context: Context, settings: Settings) -> list[str]:
     """Why services that the user himself has chosen cannot be listed; the default is a try."""
     if settings.services == tuple(DEFAULT_SERVICES.split(",")):
         return []

@@ -12,23 +12,25 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from certbot_qiniu import errors
-from certbot_qiniu.deployment.certificates import clean, recognise, remember_copies
-from certbot_qiniu.deployment.certificates import strangers as find_strangers
+from certbot_qiniu.deployment import wording
+from certbot_qiniu.deployment.certificates import (
+    certificate_for,
+    clean,
+    find_wanted,
+    is_gone,
+    other_installations,
+)
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.observe import observe
 from certbot_qiniu.deployment.planning.decision import Action, Knowledge, Reason, Verb, plan
-from certbot_qiniu.deployment.state import Managed, Record, Sent, Upload
-from certbot_qiniu.model import DAY, Binding, Certificate, Domain, RemoteCertificate
+from certbot_qiniu.deployment.state import Managed, Record, Sent
+from certbot_qiniu.model import Binding, Domain, RemoteCertificate
 
 logger = logging.getLogger(__name__)
 
 BUSY_CODES = frozenset({400030, 400999})
 UNCHANGED_CODES = frozenset({400910, 400013})
 BAD_REQUEST = 400
-GONE_CODES = frozenset({400401, 404908})
-QUOTA_CODE = 400500
-MINIMUM_DAYS = 30
-"""Qiniu is reported to refuse certificates that end sooner."""
 
 FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.5, 12.0
 
@@ -38,18 +40,18 @@ class Options:
     """How one reconcile behaves.
 
     :ivar wait: stay until what was sent is published (``run``, ``install``, ``rollback``).
-    :ivar timeout: how long to wait, in seconds, for that and for busy domains.
-    :ivar keep: superseded certificates to keep.
-    :ivar explicit: domains that the user listed by name.
-    :ivar takeover: replace other installations' certificates.
+    :ivar publish_timeout: how long to wait, in seconds, for that and for busy domains.
+    :ivar keep_certificates: superseded certificates to keep.
+    :ivar listed: domains that the user named in ``--qiniu-domains``.
+    :ivar take_over: replace other installations' certificates.
     :ivar clean: delete superseded certificates afterwards.
     """
 
     wait: bool = False
-    timeout: float = 900.0
-    keep: int = 1
-    explicit: Collection[str] = ()
-    takeover: bool = False
+    publish_timeout: float = 900.0
+    keep_certificates: int = 1
+    listed: Collection[str] = ()
+    take_over: bool = False
     clean: bool = True
 
 
@@ -73,30 +75,33 @@ def reconcile(context: Context, scope: Collection[str], options: Options) -> Out
     :raises errors.QiniuError: when not even the account's lists can be read, or the memory
         cannot be written; whatever else goes wrong is in the outcome.
     """
-    return _Run(context, scope, options).go()
+    return _Reconciler(context, scope, options).go()
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a reconcile sees, and what it would do about it.
+class Planned:
+    """What a reconcile has observed, and what it would do about it.
 
-    :ivar failures: domains that could not be read.
-    :ivar unrecognised: fingerprints of certificates that could not be looked for at Qiniu.
+    :ivar actions: one for each domain, in the order of names.
+    :ivar observed: what the domains serve now.
+    :ivar domain_failures: why others could not be observed.
+    :ivar certificate_failures: fingerprint -> why a certificate could not be looked for at Qiniu.
     """
 
     actions: list[Action]
     observed: dict[str, Domain]
-    failures: dict[str, errors.QiniuError]
-    unrecognised: dict[str, errors.QiniuError]
+    domain_failures: dict[str, errors.QiniuError]
+    certificate_failures: dict[str, errors.QiniuError]
 
 
-def look(context: Context, scope: Collection[str], options: Options) -> Look:
-    """What :func:`reconcile` would begin with; nothing is changed at Qiniu.
+def observe_and_plan(context: Context, scope: Collection[str], options: Options) -> Planned:
+    """Observe and plan as :func:`reconcile` begins with; nothing is changed at Qiniu.
 
     :raises errors.QiniuError: when the account's lists cannot be read.
     """
-    run = _Run(context, scope, options)
-    return run.look([*run.wanted, *run.restore], refresh=False)
+    reconciler = _Reconciler(context, scope, options)
+    names = [*reconciler.wanted, *reconciler.restore]
+    return reconciler.observe_and_plan(names, refresh=False)
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,7 @@ class _Job:
         return self.action.name
 
 
-class _Run:
+class _Reconciler:
     """One reconcile, in rounds: each observes, plans and applies what is not settled yet."""
 
     def __init__(self, context: Context, scope: Collection[str], options: Options) -> None:
@@ -139,10 +144,11 @@ class _Run:
         return replace(entry, binding=replace(entry.binding, force_https=former))
 
     def go(self) -> Outcome:
+        """Go round until all is settled or the time is over."""
         unsettled = [*self.wanted, *self.restore]
         if not unsettled:
             return self.outcome
-        deadline = self.context.clock() + self.options.timeout
+        deadline = self.context.clock() + self.options.publish_timeout
         pause, refresh = FIRST_PAUSE_SECONDS, False
         try:
             while True:
@@ -167,92 +173,92 @@ class _Run:
                                     if name not in self.forgotten})
         self.outcome.problems += [*self.upload_errors.values(), *self.failed.values()]
         if self.options.clean and not self.outcome.problems and not self.outcome.pending:
-            clean(self.context, self.scope, self.options.keep)
+            clean(self.context, self.scope, self.options.keep_certificates)
         return self.outcome
 
     def round(self, names: list[str], *, refresh: bool) -> tuple[list[str], bool]:
         """One round over *names*.
 
-        :returns: the names that are not settled yet, and whether to look at them at once.
+        :returns: the names that are not settled yet, and whether to observe them again at once.
         """
-        seen = self.look(names, refresh=refresh)
-        actions, recognition = seen.actions, seen.unrecognised
-        self.failed.update({name: str(error) for name, error in seen.failures.items()})
+        planned = self.observe_and_plan(names, refresh=refresh)
+        actions, observed = planned.actions, planned.observed
+        self.failed.update(
+            {name: str(error) for name, error in planned.domain_failures.items()})
         waiting = [action.name for action in actions if action.verb is Verb.WAIT]
-        self.busy = {action.name: action.text for action in actions if action.verb is Verb.QUEUE}
-        queued = [action.name for action in actions if action.verb is Verb.QUEUE]
+        self.busy = {action.name: wording.sentence(action)
+                     for action in actions if action.verb is Verb.QUEUE}
+        queued = [*self.busy]
         changes = []
         for action in actions:
             if action.verb is Verb.FAIL:
-                self.failed[action.name] = action.text
+                self.failed[action.name] = wording.sentence(action)
             elif action.verb is Verb.SKIP:
-                logger.warning("%s; it is left out", action.text)
+                logger.warning("%s; it is left out", wording.sentence(action))
             elif action.verb is Verb.FORGET:
                 self.forget(action)
             elif action.verb is Verb.KEEP:
                 self.kept(action.name)
             elif action.verb in (Verb.BIND, Verb.UNBIND, Verb.HSTS):
                 fingerprint = action.binding.fingerprint if action.binding else ""
-                if fingerprint in recognition:
-                    self.upload_errors[fingerprint] = str(recognition[fingerprint])
+                if fingerprint in planned.certificate_failures:
+                    self.upload_errors[fingerprint] = str(
+                        planned.certificate_failures[fingerprint])
                 elif self.may_send(action):
                     changes.append(action)
-        sent, again = self.apply(changes, seen.observed)
+        sent, again = self.apply(changes, observed)
         if self.options.wait:
             waiting += sent
         else:
             self.outcome.pending += waiting
             # What takes no time to publish is read back in any case.
-            waiting = [name for name in sent if not self.publishes(seen.observed[name])]
+            waiting = [name for name in sent if not self.publishes(observed[name])]
             self.outcome.pending += [name for name in sent if name not in waiting]
         return waiting + queued + again, bool(again) and not waiting and not queued
 
     def kept(self, name: str) -> None:
+        """Note that a domain serves what it should."""
         if self.sends.get(name):
             self.context.say(f"{name}: published")
         entry = self.store.state.get(name)
         if entry and entry.binding.force_https is None:
             self.memory.update(name, former_force=None)  # from now on it is the user's to change
 
-    def look(self, names: list[str], *, refresh: bool) -> Look:
+    def observe_and_plan(self, names: list[str], *, refresh: bool) -> Planned:
         """Observe and plan, over *names*."""
         wanted = [self.wanted[name] for name in names if name in self.wanted]
-        unrecognised = recognise(self.context, wanted)
+        certificate_failures = find_wanted(self.context, wanted)
         observed, failures = observe(self.context, names, refresh=refresh)
         actions = plan(
             [entry for entry in wanted if entry.name not in failures],
             {name: self.restore[name] for name in names
              if name in self.restore and name not in failures},
             self.knowledge(observed, wanted))
-        return Look(actions, observed, failures, unrecognised)
+        return Planned(actions, observed, failures, certificate_failures)
 
     def may_send(self, action: Action) -> bool:
         """Whether to send this change now; says why not, and what failed before."""
         tries = self.sends.get(action.name, 0)
         if action.reason is Reason.PUBLICATION_FAILED:
-            again = "" if tries else " It was sent again now; the next certbot renew confirms it."
-            self.failed[action.name] = (
-                f"Qiniu could not publish the change of {action.name}"
-                f"{f': {action.text}' if action.text else ''}.{again}")
+            self.failed[action.name] = wording.not_published(action, is_sent_again=not tries)
             return not tries
         if tries >= 3:
-            self.failed[action.name] = (
-                f"{action.name} does not take the change: Qiniu accepts it and then shows the "
-                "old binding. Somebody else may be changing the domain at the same time")
+            self.failed[action.name] = wording.not_taken(action)
             return False
         return True
 
     def knowledge(self, observed: dict[str, Domain], wanted: list[Managed]) -> Knowledge:
+        """All that the plan depends on."""
         fingerprints = {entry.binding.fingerprint for entry in wanted}
         fingerprints |= {binding.fingerprint for binding in self.restore.values()}
-        strangers: dict[str, RemoteCertificate] = {}
+        others: dict[str, RemoteCertificate] = {}
         expiry: dict[str, float] = {}
-        if not self.options.takeover:
+        if not self.options.take_over:
             suspects = {domain.cert_id for name, domain in observed.items()
                         if domain.cert_id and name in self.wanted
                         and domain.state != "processing"}
-            strangers = find_strangers(self.context, suspects)
-        if strangers:
+            others = other_installations(self.context, suspects)
+        if others:
             for entry in wanted:
                 own = self.context.lineages.find(entry.lineage, entry.binding.fingerprint)
                 if own:
@@ -261,12 +267,13 @@ class _Run:
             observed=observed, records=self.memory.domains,
             ids={fingerprint: self.memory.uploads_of(fingerprint)
                  for fingerprint in fingerprints - {""}},
-            now=self.context.clock(), strangers=strangers, expiry=expiry,
-            explicit=self.options.explicit, takeover=self.options.takeover)
+            now=self.context.clock(), other_installations=others, expiry=expiry,
+            listed=self.options.listed, take_over=self.options.take_over)
 
     def forget(self, action: Action) -> None:
-        if action.text:
-            self.context.say(action.text)
+        """Stop managing a domain that is gone, or back to what it served before."""
+        if told := wording.sentence(action):
+            self.context.say(told)
         if action.name in self.restore:
             if self.sends.get(action.name):
                 self.context.say(f"{action.name}: back to what it was before certbot managed it")
@@ -281,14 +288,18 @@ class _Run:
               ) -> tuple[list[str], list[str]]:
         """Send the changes.
 
-        :returns: names that were sent, and names to look at again at once.
+        :returns: names that were sent, and names to observe again at once.
         """
         jobs = []
         for action in actions:
             binding, certificate = action.binding, None
             if binding is not None and action.verb is Verb.BIND:
+                if binding.fingerprint in self.upload_errors:
+                    continue  # another domain has tried in vain
                 try:
-                    certificate = self.certificate_for(action.name, binding)
+                    certificate = certificate_for(
+                        self.context, binding, self.lineage_of(action.name),
+                        keep_certificates=self.options.keep_certificates)
                 except errors.QiniuError as error:
                     self.upload_errors[binding.fingerprint] = str(error)
                     continue
@@ -324,32 +335,31 @@ class _Run:
                 if self.refused(job, result):
                     again.append(job.name)
             else:
-                # It may have taken effect: what was sent stays on record, and a later run looks.
+                # It may have taken effect: what was sent stays on record for a later run.
                 self.failed[job.name] = str(result)
         return sent, again
 
     def note_sent(self, job: _Job) -> None:
+        """Tell what Qiniu has accepted, and remember that it is busy with it."""
         if job.action.verb is Verb.HSTS:
-            what = f"HSTS switched {'on' if job.binding.hsts else 'off'}"
             operation = "update_resp_header"
             self.memory.update(job.name, hsts="ours" if job.binding.hsts else "")
         elif job.certificate is None:
-            what, operation = "switched back to http", "unsslize"
+            operation = "unsslize"
         else:
-            what = f"certificate {job.certificate.name} sent to Qiniu"
-            what += ", HTTPS switched on" if job.action.enable else ""
             operation = "sslize" if job.action.enable else "modify_https_conf"
         if self.publishes(job.domain):
             self.memory.update(job.name, processing_since=self.context.clock())
             self.account.note(replace(job.domain, state="processing", operation=operation))
         self.outcome.changed.append(job.name)
-        self.context.say(f"{job.name}: {what}")
+        self.context.say(wording.sent(job.action, job.certificate.name if job.certificate else ""))
 
     def publishes(self, domain: Domain) -> bool:
+        """Whether a change of this domain takes time to be published."""
         return self.account.services[domain.service].publishes
 
     def refused(self, job: _Job, error: errors.Refused) -> bool:
-        """Deal with a refusal; true when the domain is to be looked at again at once."""
+        """Deal with a refusal; true when the domain is to be observed again at once."""
         name, first = job.name, self.sends[job.name] < 2
         if error.code in BUSY_CODES:
             # The list had not yet shown it: believe the refusal.
@@ -364,7 +374,8 @@ class _Run:
             logger.warning("%s. %s keeps the headers that it has; everything else about it is as "
                            "wanted. Ask again with certbot enhance --hsts", error, name)
             return False
-        if first and job.certificate and job.binding.fingerprint and self.is_gone(job, error):
+        if (first and job.certificate and job.binding.fingerprint
+                and is_gone(self.context, job.binding.cert_id, error)):
             self.memory.uploads.pop(job.binding.cert_id, None)
             return True
         if job.action.verb is Verb.UNBIND:
@@ -373,77 +384,13 @@ class _Run:
             self.failed[name] = str(error)
         return False
 
-    def is_gone(self, job: _Job, error: errors.Refused) -> bool:
-        """Whether a bind was refused because Qiniu no longer has the certificate."""
-        gone = error.code in GONE_CODES
-        # Only the CDN has codes; elsewhere the list has to tell.
-        if gone or error.code == error.status:
-            try:
-                listed = self.account.certificates(refresh=True)
-            except errors.ApiError as unreadable:
-                logger.debug("%s", unreadable)
-            else:
-                gone = gone or job.binding.cert_id not in listed
-        return gone
-
     def forget_refused(self, name: str, error: errors.Refused) -> None:
         """Qiniu will not switch HTTPS off while a certificate is valid: say so, once."""
-        self.failed[name] = (
-            f"{error}. {name} served http before certbot managed it, and Qiniu does not let "
-            "HTTPS be switched off now; it keeps HTTPS and its present certificate, and is no "
-            "longer managed. Qiniu's console may be able to, for a CDN domain once the "
-            "certificate has expired")
+        self.failed[name] = wording.https_kept(name, str(error))
         self.memory.update(name, lineage="", baseline=None, sent=None, confirmed=None)
 
-    def certificate_for(self, name: str, binding: Binding) -> RemoteCertificate:
-        """The certificate at Qiniu for a binding, uploaded when it is not there.
-
-        :raises errors.QiniuError: when it cannot be had.
-        """
-        if not binding.fingerprint:
-            return RemoteCertificate(binding.cert_id, binding.cert_id)
-        if binding.fingerprint in self.upload_errors:
-            raise errors.QiniuError(self.upload_errors[binding.fingerprint])
-        lineage = (self.wanted[name].lineage if name in self.wanted
-                   else self.memory.domains[name].lineage)
-        certificate = self.context.lineages.find(lineage, binding.fingerprint)
-        known = self.memory.uploads_of(binding.fingerprint)
-        if certificate is None:
-            if known:
-                return RemoteCertificate(min(known), f"certificate {min(known)}")
-            raise errors.UsageError(
-                f"The certificate of {lineage} with the fingerprint {binding.fingerprint[:12]}… "
-                "is neither at Qiniu nor in certbot's archive any more; deploy a newer one with: "
-                f"certbot install --cert-name {lineage}")
-        if not known:
-            known = frozenset({self.upload(certificate)})
-        return RemoteCertificate(min(known), certificate.remote_name)
-
-    def upload(self, certificate: Certificate) -> str:
-        """Upload *certificate*, unless Qiniu has it already, and remember its id.
-
-        :raises errors.QiniuError: when it cannot be uploaded.
-        """
-        remember_copies(self.context, certificate.lineage)
-        known = self.memory.uploads_of(certificate.fingerprint)
-        if known:
-            return min(known)
-        days = (certificate.not_after.timestamp() - self.context.clock()) / DAY
-        if days < MINIMUM_DAYS:
-            logger.warning(
-                "The certificate of %s ends in %d days; Qiniu is known to refuse certificates "
-                "with less than %d days left", certificate.lineage, days, MINIMUM_DAYS)
-        try:
-            cert_id = self.account.client.upload_certificate(certificate)
-        except errors.Refused as error:
-            if error.code != QUOTA_CODE or not clean(self.context, self.scope,
-                                                       self.options.keep):
-                raise
-            cert_id = self.account.client.upload_certificate(certificate)
-        self.memory.uploads[cert_id] = Upload(certificate.fingerprint, certificate.lineage)
-        self.store.write_memory()
-        self.account.note_upload(RemoteCertificate(
-            cert_id, certificate.remote_name, certificate.names,
-            int(certificate.not_before.timestamp()), int(certificate.not_after.timestamp()),
-            int(self.context.clock())))
-        return cert_id
+    def lineage_of(self, name: str) -> str:
+        """The lineage that manages a domain, or did before a rollback gave it up."""
+        if name in self.wanted:
+            return self.wanted[name].lineage
+        return self.memory.domains[name].lineage

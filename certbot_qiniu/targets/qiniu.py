@@ -14,9 +14,8 @@ from certbot import interfaces
 from certbot.display import util as display
 
 from certbot_qiniu import errors, prompts
-from certbot_qiniu.deployment.choose import check_listed
+from certbot_qiniu.deployment.choose import check_listed, rehearse
 from certbot_qiniu.deployment.reconcile import Options as Reconciling
-from certbot_qiniu.deployment.rehearsal import rehearse
 from certbot_qiniu.deployment.state import State
 from certbot_qiniu.failures import Failures
 from certbot_qiniu.model import Certificate, san_of
@@ -201,8 +200,9 @@ class QiniuTarget(Target):
         """Reconcile one lineage; only ``renew`` does not wait for what it sends."""
         deployer, settings, renewing = self.run.deployer, self.run.settings, self.run.is_renewal
         outcome = deployer.settle(lineage, settings, Reconciling(
-            wait=not renewing, timeout=settings.publish_timeout, keep=settings.keep_certificates,
-            explicit=settings.domains or (), takeover=not renewing))
+            wait=not renewing, publish_timeout=settings.publish_timeout,
+            keep_certificates=settings.keep_certificates, listed=settings.domains or (),
+            take_over=not renewing))
         if outcome.pending:
             self.run.say(f"Qiniu is still publishing {', '.join(sorted(set(outcome.pending)))}; "
                          "the next certbot renew confirms it")
@@ -225,7 +225,7 @@ class QiniuTarget(Target):
         if not self._is_returning:
             return
         outcome = deployer.settle_all(settings, Reconciling(
-            wait=True, timeout=settings.publish_timeout, takeover=True, clean=False))
+            wait=True, publish_timeout=settings.publish_timeout, take_over=True, clean=False))
         if outcome.pending:
             self.run.say(f"Qiniu is still publishing {', '.join(sorted(outcome.pending))}")
         if outcome.problems:

@@ -1,17 +1,24 @@
-"""Pure decisions: which domains a lineage serves, and what each of them needs now.
+"""What each domain needs now, and why.
 
 No network, disk, clock or certbot here: what is known comes in as values, *now* included, and what
-to do goes out as :class:`Action` values, each with its reason. The planner does not know one
-service from another.
+to do goes out as :class:`Action` values, each with its reason and the facts that a human is told
+(:mod:`certbot_qiniu.deployment.wording` has the words). The planner does not know one service from
+another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from certbot_qiniu.deployment.state import Managed, Record
+from certbot_qiniu.deployment.planning.bindings import resolve, satisfies, serves
+from certbot_qiniu.deployment.planning.confirmation import (
+    HEADER_OPERATIONS,
+    HTTPS_OPERATIONS,
+    has_failed,
+)
+from certbot_qiniu.deployment.state import Managed, Record, Sent
 from certbot_qiniu.model import (
     DAY,
     DEAD_STATES,
@@ -21,10 +28,6 @@ from certbot_qiniu.model import (
     RemoteCertificate,
     parse_certificate_name,
 )
-
-HTTPS_OPERATIONS = frozenset({"sslize", "unsslize", "modify_https_conf", "modify_https_crt"})
-HEADER_OPERATIONS = frozenset({"update_resp_header"})
-"""Qiniu's names for the operations that a change of ours starts."""
 
 
 class Verb(Enum):
@@ -42,21 +45,21 @@ class Verb(Enum):
 
 
 class Reason(Enum):
-    """Why: stable words, apart from the text for humans."""
+    """Why: stable words, apart from the words for humans."""
 
-    NOT_BOUND = "NotBound"  # http, should be https
-    OUTDATED = "Outdated"  # serves another certificate
-    SETTINGS_DIFFER = "SettingsDiffer"
+    NOT_BOUND = "NotBound"  # speaks http, should speak HTTPS
+    OUTDATED = "Outdated"  # serves another certificate than it should
+    SETTINGS_DIFFER = "SettingsDiffer"  # the right certificate; redirect, HTTP/2 or HSTS are not
     RESTORE = "Restore"  # a rollback gives it up: back to its baseline
-    PUBLICATION_FAILED = "PublicationFailed"
-    PUBLISHING = "Publishing"
-    BUSY = "Busy"
-    STUCK = "Stuck"
-    IN_SYNC = "InSync"
-    NOT_FOUND = "NotFound"
-    DEAD = "Dead"
-    NOT_OPERABLE = "NotOperable"
-    FOREIGN = "Foreign"  # another installation's newer certificate is there
+    PUBLICATION_FAILED = "PublicationFailed"  # Qiniu took our last change and then gave up on it
+    PUBLISHING = "Publishing"  # Qiniu is busy with just what is wanted
+    BUSY = "Busy"  # Qiniu is busy with something else, and takes no change meanwhile
+    STUCK = "Stuck"  # Qiniu has been busy for more than a day
+    IN_SYNC = "InSync"  # serves what it should
+    NOT_FOUND = "NotFound"  # the account has no such domain
+    DEAD = "Dead"  # frozen, offline or deleted at Qiniu
+    NOT_OPERABLE = "NotOperable"  # Qiniu lets this account change nothing
+    OTHER_INSTALLATION = "OtherInstallation"  # serves its newer certificate
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,14 @@ class Action:
     :ivar binding: what to send, settings all decided; for BIND and HSTS. Its certificate is a
         fingerprint, where it is ours, until it is applied.
     :ivar enable: the domain speaks http now and is switched to HTTPS.
-    :ivar text: what a human is told: the finding of a FAIL, or a remark.
+    :ivar restoring: the domain is being given up, and goes back to its baseline.
+    :ivar service: in which it was looked for; with NOT_FOUND.
+    :ivar state: Qiniu's word for the domain's state; with DEAD.
+    :ivar detail: Qiniu's own words about that state; also with PUBLICATION_FAILED.
+    :ivar operation: what Qiniu is busy with; with BUSY and STUCK.
+    :ivar ours: whether that is a change of our own; with BUSY.
+    :ivar stuck_seconds: for how long Qiniu has been busy; with STUCK.
+    :ivar other_certificate: name of the certificate that is left; with OTHER_INSTALLATION.
     """
 
     verb: Verb
@@ -74,7 +84,14 @@ class Action:
     reason: Reason
     binding: Binding | None = None
     enable: bool = False
-    text: str = ""
+    restoring: bool = False
+    service: str = ""
+    state: str = ""
+    detail: str = ""
+    operation: str = ""
+    ours: bool = False
+    stuck_seconds: float = 0.0
+    other_certificate: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,10 +100,12 @@ class Knowledge:
 
     :ivar observed: what Qiniu says of each domain; one that is missing does not exist there.
     :ivar ids: fingerprint -> Qiniu's ids of our certificate, for those that are there.
-    :ivar strangers: id -> certificate under a name of our kind that this installation never made.
+    :ivar other_installations: id -> certificate under a name of our kind that this installation
+        never made.
     :ivar expiry: fingerprint -> end of validity (epoch seconds) of our own certificates.
-    :ivar explicit: domains that the user listed by name.
-    :ivar takeover: whether strangers' certificates may be replaced (``install``, ``run``).
+    :ivar listed: domains that the user named in ``--qiniu-domains``.
+    :ivar take_over: whether other installations' certificates may be replaced (``install``,
+        ``run``).
     :ivar now: seconds since the epoch.
     """
 
@@ -94,15 +113,15 @@ class Knowledge:
     records: Mapping[str, Record]
     ids: Mapping[str, frozenset[str]]
     now: float
-    strangers: Mapping[str, RemoteCertificate] = field(default_factory=dict)
+    other_installations: Mapping[str, RemoteCertificate] = field(default_factory=dict)
     expiry: Mapping[str, float] = field(default_factory=dict)
-    explicit: Collection[str] = ()
-    takeover: bool = False
+    listed: Collection[str] = ()
+    take_over: bool = False
 
 
 def plan(wanted: Iterable[Managed], restore: Mapping[str, Binding],
          known: Knowledge) -> list[Action]:
-    """What makes Qiniu equal to the desired state, one action per domain, in order of names.
+    """Plan what makes Qiniu equal to the desired state: one action per domain, ordered by name.
 
     :param wanted: the desired state.
     :param restore: domains that are to go back to these bindings, their baselines.
@@ -113,182 +132,194 @@ def plan(wanted: Iterable[Managed], restore: Mapping[str, Binding],
 
 
 def decide(name: str, wanted: Binding, known: Knowledge) -> Action:
-    """What one domain needs to serve *wanted*."""
-    domain = known.observed.get(name)
-    record = known.records.get(name, Record())
-    explicit = name in known.explicit
-    wanted = replace(wanted, hsts=_hsts(wanted, record))
+    """Decide what one domain needs to serve *wanted*: the first rule that applies says it."""
+    domain, record = known.observed.get(name), known.records.get(name, Record())
     if domain is None:
-        text = f"{name} does not exist in this Qiniu account as a domain of its {record.service}"
-        return Action(Verb.FAIL if explicit else Verb.FORGET, name, Reason.NOT_FOUND,
-                      text=f"{text}. Remove it from --qiniu-domains, or add it at Qiniu"
-                      if explicit else f"{text} any more; it is no longer managed")
-    in_sync = serves(domain, wanted, known.ids)
-    if domain.state in DEAD_STATES:
-        cause = f" ({domain.state_reason})" if domain.state_reason else ""
-        return Action(Verb.FAIL if explicit else Verb.SKIP, name, Reason.DEAD,
-                      text=f"{name} {DEAD_STATES[domain.state]}{cause} and cannot be changed")
-    if domain.state == "processing":
-        return _in_processing(domain, record, wanted, known)
-    failed = domain.state == "failed" and domain.operation in HTTPS_OPERATIONS and record.sent
-    # Where just this change has failed, a binding that is shown all the same proves nothing.
-    doubtful = (failed and wanted.protocol == "https"
-                and _satisfies(failed.binding, wanted, known.ids))
-    if in_sync and not doubtful:
-        return Action(Verb.KEEP, name, Reason.IN_SYNC)
-    if not domain.operable:
-        return Action(Verb.FAIL if explicit or record.confirmed else Verb.SKIP, name,
-                      Reason.NOT_OPERABLE,
-                      text=f"{name} cannot be changed by this account; ask Qiniu's support")
-    stranger = known.strangers.get(domain.cert_id)
-    if (stranger and not known.takeover and wanted.fingerprint
-            and _is_newer(stranger, wanted.fingerprint, known.expiry)):
-        return Action(Verb.FAIL, name, Reason.FOREIGN, text=(
-            f"{name} serves {stranger.name}, a newer certificate that another certbot-qiniu "
-            f"installation put there. Let one of the two manage it: leave it out of "
-            f"--qiniu-domains here, or leave it out there and run certbot install here"))
-    if not doubtful and serves(domain, replace(wanted, hsts=None), known.ids):
-        return _switch_hsts(domain, wanted)
-    if wanted.protocol == "http":
-        return Action(Verb.UNBIND, name,
-                      Reason.PUBLICATION_FAILED if failed else Reason.RESTORE,
-                      text=domain.state_reason if failed else "")
-    enable = domain.protocol != "https"
-    binding = resolve(wanted, domain, record)
-    if failed:
-        reason = Reason.PUBLICATION_FAILED
-    elif enable:
-        reason = Reason.NOT_BOUND
-    elif serves(domain, replace(wanted, force_https=None, http2=None), known.ids):
-        reason = Reason.SETTINGS_DIFFER
-    else:
-        reason = Reason.OUTDATED
-    return Action(Verb.BIND, name, reason, binding, enable,
-                  text=domain.state_reason if failed else "")
+        # Make sure that a typing error in the user's list is told; what we found ourselves and is
+        # there no more was deleted, and is no longer managed.
+        return Action(Verb.FAIL if name in known.listed else Verb.FORGET, name, Reason.NOT_FOUND,
+                      service=record.service)
+    situation = _Situation(name, domain, record, _with_hsts(wanted, record), known)
+    return next(action for rule in _RULES if (action := rule(situation)))
 
 
-def _hsts(wanted: Binding, record: Record) -> bool | None:
-    """The HSTS to strive for: what we switched on and nobody wants any more is switched off."""
-    if record.hsts == "refused":
-        return None
-    return False if wanted.hsts is None and record.hsts == "ours" else wanted.hsts
+def _with_hsts(wanted: Binding, record: Record) -> Binding:
+    """*wanted* with the HSTS to strive for.
 
-
-def _switch_hsts(domain: Domain, wanted: Binding) -> Action:
-    """The change of a domain that is as *wanted* but for HSTS."""
-    if domain.state == "failed":
-        cause = f" ({domain.state_reason})" if domain.state_reason else ""
-        return Action(Verb.FAIL, domain.name, Reason.PUBLICATION_FAILED, text=(
-            f"Qiniu could not publish the last change of {domain.name}{cause}, so its header "
-            "Strict-Transport-Security cannot be changed; see Qiniu's console"))
-    return Action(Verb.HSTS, domain.name, Reason.SETTINGS_DIFFER, replace(
-        wanted, cert_id=domain.cert_id, force_https=domain.force_https, http2=domain.http2))
-
-
-def _is_newer(stranger: RemoteCertificate, own: str, expiry: Mapping[str, float]) -> bool:
-    """Whether another installation's certificate goes before our *own*.
-
-    Of two that end in the same second it is the same one for both, or each would take the domain
-    back from the other for ever.
+    What Qiniu refused is not asked for again; what we switched on and nobody wants any more is
+    switched off.
     """
-    _, digits = parse_certificate_name(stranger.name) or ("", "")
-    return (stranger.not_after, digits) > (expiry.get(own, 0), own[:FINGERPRINT_DIGITS])
-
-
-def _in_processing(domain: Domain, record: Record, wanted: Binding, known: Knowledge) -> Action:
-    """A domain that Qiniu is publishing refuses every change: wait for it, for whoever's it is."""
-    name = domain.name
-    since = record.processing_since
-    if since and known.now - since > DAY:
-        return Action(Verb.FAIL, name, Reason.STUCK, text=(
-            f"{name} has been in processing (处理中) at Qiniu for more than "
-            f"{int((known.now - since) / 3600)} hours. Open a ticket with Qiniu: “The domain "
-            f"{name} has been stuck in the state processing since its operation "
-            f"{domain.operation or '(unknown)'}; please finish or cancel it.”"))
-    sent = record.sent
-    if (sent is None and domain.operation not in HTTPS_OPERATIONS and record.confirmed
-            and domain.protocol == wanted.protocol
-            and _satisfies(record.confirmed.binding, wanted, known.ids)):
-        return Action(Verb.KEEP, name, Reason.IN_SYNC)  # it has ours, and that is not changing
-    ours = sent is not None and domain.operation in (
-        HTTPS_OPERATIONS if sent.binding.hsts is None else HEADER_OPERATIONS)
-    if sent and ours and _satisfies(sent.binding, wanted, known.ids):
-        return Action(Verb.WAIT, name, Reason.PUBLISHING)
-    whose = "our own earlier change" if ours else f"another change ({domain.operation})"
-    return Action(Verb.QUEUE, name, Reason.BUSY, text=(
-        f"{name} is busy at Qiniu with {whose} and cannot take the new certificate yet; "
-        "the next certbot renew tries again"))
+    if record.hsts == "refused":
+        return replace(wanted, hsts=None)
+    return replace(wanted, hsts=False) if wanted.hsts is None and record.hsts == "ours" else wanted
 
 
 def _restoring(action: Action) -> Action:
     """The same decision, for a domain that is being given up: once there, it is forgotten."""
+    action = replace(action, restoring=True)
     if action.verb is Verb.KEEP or action.reason is Reason.NOT_FOUND:
-        return replace(action, verb=Verb.FORGET, text="")
+        return replace(action, verb=Verb.FORGET)
     if action.verb is Verb.BIND and action.reason is not Reason.PUBLICATION_FAILED:
         return replace(action, reason=Reason.RESTORE)
     return action
 
 
-def serves(domain: Domain, wanted: Binding, ids: Mapping[str, frozenset[str]]) -> bool:
-    """Whether *domain* is bound as *wanted*; settings that are None, on either side, match all."""
-    if domain.protocol != wanted.protocol or not _agree(domain.hsts, wanted.hsts):
-        return False
-    if wanted.protocol == "http":
-        return True
-    certificates = ids.get(wanted.fingerprint, frozenset()) if wanted.fingerprint else {
-        wanted.cert_id}
-    return (domain.cert_id in certificates
-            and _agree(domain.force_https, wanted.force_https)
-            and _agree(domain.http2, wanted.http2))
+# The rules, in their order ----------------------------------------------------------------------
 
 
-def _satisfies(sent: Binding, wanted: Binding, ids: Mapping[str, frozenset[str]]) -> bool:
-    """Whether what was sent is what is wanted."""
-    if sent.protocol != wanted.protocol or not _agree(sent.hsts, wanted.hsts):
-        return False
-    if sent.protocol == "http":
-        return True
-    same = (sent.fingerprint == wanted.fingerprint if wanted.fingerprint
-            else sent.cert_id == wanted.cert_id)
-    return (same and _agree(sent.force_https, wanted.force_https)
-            and _agree(sent.http2, wanted.http2))
+@dataclass(frozen=True)
+class _Situation:
+    """A domain that exists, and what it should serve."""
+
+    name: str
+    domain: Domain
+    record: Record
+    wanted: Binding
+    known: Knowledge
+
+    @property
+    def is_listed(self) -> bool:
+        return self.name in self.known.listed
+
+    @property
+    def failed(self) -> Sent | None:
+        """The change of ours that Qiniu could not publish."""
+        return self.record.sent if has_failed(self.domain) else None
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether what is wanted has just failed: that it is shown all the same proves nothing."""
+        return (self.failed is not None and self.wanted.protocol == "https"
+                and satisfies(self.failed.binding, self.wanted))
+
+    def serves(self, wanted: Binding) -> bool:
+        return serves(self.domain, wanted, self.known.ids)
 
 
-def _agree(one: bool | None, other: bool | None) -> bool:
-    return one is None or other is None or one == other
+def _dead(it: _Situation) -> Action | None:
+    """Make sure that a domain that can serve nothing is left alone.
 
-
-def resolve(wanted: Binding, domain: Domain, record: Record) -> Binding:
-    """*wanted* with its open settings decided: as it is, as it was, or on for a first HTTPS.
-
-    A domain that Qiniu itself switched back to http (it does so after an expiry) gets the
-    settings back that it had.
+    The user must know where he named it, or else he waits for it in vain.
     """
-    if domain.protocol == "https":
-        force, http2 = domain.force_https, domain.http2
-    elif record.confirmed and record.confirmed.binding.protocol == "https":
-        force, http2 = record.confirmed.binding.force_https, record.confirmed.binding.http2
+    if it.domain.state not in DEAD_STATES:
+        return None
+    return Action(Verb.FAIL if it.is_listed else Verb.SKIP, it.name, Reason.DEAD,
+                  state=it.domain.state, detail=it.domain.state_reason)
+
+
+def _stuck(it: _Situation) -> Action | None:
+    """Make sure that what Qiniu never ends to publish is told, whoever began it."""
+    since, now = it.record.processing_since, it.known.now
+    if it.domain.state != "processing" or not since or now - since <= DAY:
+        return None
+    return Action(Verb.FAIL, it.name, Reason.STUCK, stuck_seconds=now - since,
+                  operation=it.domain.operation)
+
+
+def _busy_with_something_else(it: _Situation) -> Action | None:
+    """Make sure that nobody waits for a change that does not touch what we have confirmed."""
+    sent, confirmed = it.record.sent, it.record.confirmed
+    if (it.domain.state == "processing" and sent is None
+            and it.domain.operation not in HTTPS_OPERATIONS and confirmed
+            and it.domain.protocol == it.wanted.protocol
+            and satisfies(confirmed.binding, it.wanted)):
+        return Action(Verb.KEEP, it.name, Reason.IN_SYNC)
+    return None
+
+
+def _processing(it: _Situation) -> Action | None:
+    """Make sure that nothing is sent now: a domain that is being published refuses every change.
+
+    Our own change is awaited; another one, or an older one of ours, has to end first.
+    """
+    if it.domain.state != "processing":
+        return None
+    sent = it.record.sent
+    ours = sent is not None and it.domain.operation in (
+        HTTPS_OPERATIONS if sent.binding.hsts is None else HEADER_OPERATIONS)
+    if sent and ours and satisfies(sent.binding, it.wanted):
+        return Action(Verb.WAIT, it.name, Reason.PUBLISHING)
+    return Action(Verb.QUEUE, it.name, Reason.BUSY, operation=it.domain.operation, ours=ours)
+
+
+def _in_sync(it: _Situation) -> Action | None:
+    """Make sure that nothing is sent to a domain that serves what it should."""
+    if it.serves(it.wanted) and not it.is_doubtful:
+        return Action(Verb.KEEP, it.name, Reason.IN_SYNC)
+    return None
+
+
+def _not_operable(it: _Situation) -> Action | None:
+    """Make sure that nothing is sent where Qiniu refuses this account every change.
+
+    It is an error where the user named the domain, and where it served ours before: there a
+    certificate of ours runs out.
+    """
+    if it.domain.operable:
+        return None
+    matters = it.is_listed or it.record.confirmed
+    return Action(Verb.FAIL if matters else Verb.SKIP, it.name, Reason.NOT_OPERABLE)
+
+
+def _other_installation(it: _Situation) -> Action | None:
+    """Make sure that two installations do not take a domain from each other in turn."""
+    theirs = it.known.other_installations.get(it.domain.cert_id)
+    if (theirs and not it.known.take_over and it.wanted.fingerprint
+            and _is_newer(theirs, it.wanted.fingerprint, it.known.expiry)):
+        return Action(Verb.FAIL, it.name, Reason.OTHER_INSTALLATION,
+                      other_certificate=theirs.name)
+    return None
+
+
+def _is_newer(theirs: RemoteCertificate, own: str, expiry: Mapping[str, float]) -> bool:
+    """Whether another installation's certificate goes before our *own*.
+
+    Of two that end in the same second it is the same one for both, or each would take the domain
+    back from the other for ever.
+    """
+    _, digits = parse_certificate_name(theirs.name) or ("", "")
+    return (theirs.not_after, digits) > (expiry.get(own, 0), own[:FINGERPRINT_DIGITS])
+
+
+def _hsts_alone(it: _Situation) -> Action | None:
+    """Make sure that HSTS comes after all else: Qiniu takes it as a change of its own.
+
+    After a failed one Qiniu takes no change of headers.
+    """
+    domain = it.domain
+    if it.is_doubtful or not it.serves(replace(it.wanted, hsts=None)):
+        return None
+    if domain.state == "failed":
+        return Action(Verb.FAIL, it.name, Reason.PUBLICATION_FAILED, detail=domain.state_reason)
+    return Action(Verb.HSTS, it.name, Reason.SETTINGS_DIFFER, replace(
+        it.wanted, cert_id=domain.cert_id, force_https=domain.force_https, http2=domain.http2))
+
+
+def _back_to_http(it: _Situation) -> Action | None:
+    """Make sure that a domain that served http before gets that back."""
+    if it.wanted.protocol != "http":
+        return None
+    if it.failed:
+        return Action(Verb.UNBIND, it.name, Reason.PUBLICATION_FAILED,
+                      detail=it.domain.state_reason)
+    return Action(Verb.UNBIND, it.name, Reason.RESTORE)
+
+
+def _bind(it: _Situation) -> Action:
+    """Make sure that everything else gets the certificate and its settings, in one change."""
+    domain, enable, detail = it.domain, it.domain.protocol != "https", ""
+    if it.failed:
+        reason, detail = Reason.PUBLICATION_FAILED, domain.state_reason
+    elif enable:
+        reason = Reason.NOT_BOUND
+    elif it.serves(replace(it.wanted, force_https=None, http2=None)):
+        reason = Reason.SETTINGS_DIFFER
     else:
-        force, http2 = True, True
-    return replace(
-        wanted, hsts=None,  # no part of this change
-        force_https=bool(force if wanted.force_https is None else wanted.force_https),
-        http2=bool(http2 if wanted.http2 is None else wanted.http2))
+        reason = Reason.OUTDATED
+    return Action(Verb.BIND, it.name, reason, resolve(it.wanted, domain, it.record), enable,
+                  detail=detail)
 
 
-def binding_of(domain: Domain, uploads: Mapping[str, str]) -> Binding:
-    """What *domain* serves now, as a binding to return to.
-
-    :param uploads: Qiniu's id -> fingerprint, for certificates of ours.
-    """
-    if domain.protocol != "https":
-        return Binding(protocol="http")
-    fingerprint = uploads.get(domain.cert_id, "")
-    return Binding("https", fingerprint, "" if fingerprint else domain.cert_id,
-                   domain.force_https, domain.http2)
-
-
-# Which domains -------------------------------------------------------------------------------
-
-
-# What is still true ---------------------------------------------------------------------------
+_RULES: Sequence[Callable[[_Situation], Action | None]] = (
+    _dead, _stuck, _busy_with_something_else, _processing, _in_sync, _not_operable,
+    _other_installation, _hsts_alone, _back_to_http, _bind)

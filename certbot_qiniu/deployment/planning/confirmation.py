@@ -1,0 +1,55 @@
+"""Whether what was sent is confirmed: at Qiniu a change takes minutes, and may fail."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from certbot_qiniu.deployment.planning.bindings import serves
+from certbot_qiniu.deployment.state import Record
+from certbot_qiniu.model import Domain
+
+HTTPS_OPERATIONS = frozenset({"sslize", "unsslize", "modify_https_conf", "modify_https_crt"})
+HEADER_OPERATIONS = frozenset({"update_resp_header"})
+"""Qiniu's names for the operations that a change of ours starts."""
+
+
+def has_failed(domain: Domain) -> bool:
+    """Tell whether the last change of *domain* was one of HTTPS that Qiniu could not publish."""
+    return domain.state == "failed" and domain.operation in HTTPS_OPERATIONS
+
+
+def as_published(entry: Domain, record: Record) -> Domain | None:
+    """Say what a domain serves if the list of the domains with our certificate has it.
+
+    That proves our change to be published, as the domain has changed since we read it and is at
+    rest: no older state looks like that. None where the list proves nothing; HSTS is in no list.
+
+    :param entry: the domain as the account's list has it.
+    """
+    sent, seen = record.sent, record.seen
+    if (sent is None or seen is None or entry.state != "success" or entry.protocol != "https"
+            or entry.modified == seen.modified
+            or not sent.binding.cert_id or sent.binding.hsts is not None):
+        return None
+    binding = sent.binding
+    return replace(entry, detailed=True, cert_id=binding.cert_id, force_https=binding.force_https,
+                   http2=binding.http2, hsts=seen.hsts)
+
+
+def account_for(record: Record, domain: Domain, now: float) -> Record:
+    """Compare what is observed with what was sent: the record with what follows from it.
+
+    :param domain: as it was observed, in detail where it is at rest.
+    :param now: seconds since the epoch.
+    """
+    if domain.state == "processing":
+        return replace(record, processing_since=record.processing_since or now)
+    record, sent = replace(record, processing_since=0.0), record.sent
+    if sent is None:
+        return record
+    # By Qiniu's own id: that another copy of the certificate is served confirms nothing.
+    if not has_failed(domain) and serves(domain, replace(sent.binding, fingerprint=""), {}):
+        return replace(record, confirmed=sent, sent=None)
+    if domain.state == "success":
+        return replace(record, sent=None)  # it never took effect, or was undone since
+    return record

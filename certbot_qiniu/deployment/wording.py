@@ -1,0 +1,255 @@
+"""What humans are told of a plan: one table for actions, one for domains that are not chosen.
+
+Planning gives a stable reason and the facts; the words stand here alone. The documentation of
+messages quotes them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Mapping
+
+from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
+from certbot_qiniu.deployment.planning.selection import NotChosen, Obstacle, Selection
+from certbot_qiniu.model import DEAD_STATES, Certificate, Domain
+
+STATES: Mapping[str, str] = {
+    "frozen": "is frozen at Qiniu",
+    "notIcpFrozen": "is frozen at Qiniu for want of an ICP filing",
+    "offlined": "is offline at Qiniu",
+    "deleted": "is deleted at Qiniu",
+}
+"""Qiniu's words for the states in which a domain can serve nothing, and ours."""
+
+# Actions ----------------------------------------------------------------------------------------
+
+_SENTENCES: Mapping[Reason | tuple[Verb, Reason], str] = {
+    Reason.NOT_BOUND:
+        "{name} speaks http only; the next certbot renew switches it to HTTPS",
+    Reason.OUTDATED:
+        "{name} serves another certificate than it should; the next certbot renew binds the "
+        "right one",
+    Reason.SETTINGS_DIFFER:
+        "{name} has other settings than asked for; the next certbot renew sets them",
+    Reason.RESTORE:
+        "{name} is not yet back to what it served before certbot managed it",
+    Reason.PUBLICATION_FAILED:
+        "Qiniu could not publish the last change of {name}{because}; the next certbot renew sends "
+        "it again",
+    (Verb.FAIL, Reason.PUBLICATION_FAILED):  # only where HSTS alone is left to do
+        "Qiniu could not publish the last change of {name}{cause}, so its header "
+        "Strict-Transport-Security cannot be changed; see Qiniu's console",
+    Reason.PUBLISHING:
+        "Qiniu is publishing the change of {name}",
+    Reason.BUSY:
+        "{name} is busy at Qiniu with {change} and cannot take the new certificate yet; the next "
+        "certbot renew tries again",
+    Reason.STUCK:
+        "{name} has been in processing (处理中) at Qiniu for more than {hours} hours. Open a "
+        "ticket with Qiniu: “The domain {name} has been stuck in the state processing since its "
+        "operation {operation}; please finish or cancel it.”",
+    Reason.IN_SYNC: "",
+    (Verb.FAIL, Reason.NOT_FOUND):
+        "{name} does not exist in this Qiniu account as a domain of its {service}. Remove it from "
+        "--qiniu-domains, or add it at Qiniu",
+    Reason.NOT_FOUND:
+        "{name} does not exist in this Qiniu account as a domain of its {service} any more; it is "
+        "no longer managed",
+    Reason.DEAD:
+        "{name} {state}{cause} and cannot be changed",
+    Reason.NOT_OPERABLE:
+        "{name} cannot be changed by this account; ask Qiniu's support",
+    Reason.OTHER_INSTALLATION:
+        "{name} serves {other_certificate}, a newer certificate that another certbot-qiniu "
+        "installation put there. Let one of the two manage it: leave it out of --qiniu-domains "
+        "here, or leave it out there and run certbot install here",
+}
+"""What is so, and what happens next: by reason, or by verb and reason where that matters."""
+
+_PHRASES: Mapping[Reason, str] = {
+    Reason.NOT_BOUND: "speaks http only: HTTPS is switched on",
+    Reason.OUTDATED: "serves another certificate",
+    Reason.SETTINGS_DIFFER: "has other settings than asked for",
+    Reason.RESTORE: "goes back to what it served before certbot managed it",
+    Reason.PUBLICATION_FAILED: "the last change failed: {detail}",
+    Reason.PUBLISHING: "our change is being published",
+    Reason.IN_SYNC: "as wanted",
+}
+"""The same beside the domain's name in a step of ``plan``; for other reasons the sentence."""
+
+
+def sentence(action: Action) -> str:
+    """Say why a domain is not as wanted; "" where there is nothing to tell."""
+    if action.verb is Verb.FORGET and action.restoring:
+        return ""  # that a rollback has given it up is told where it is given up
+    template = _SENTENCES.get((action.verb, action.reason)) or _SENTENCES[action.reason]
+    return _filled(template, action)
+
+
+def phrase(action: Action, *, held: bool = False) -> str:
+    """Say briefly why a step of ``plan`` is taken.
+
+    :param held: whether a rollback keeps the newest certificate from being deployed.
+    """
+    if held and action.reason is Reason.IN_SYNC:
+        return "as the rollback left it; a newer certificate or certbot install ends that"
+    template = _PHRASES.get(action.reason)
+    return sentence(action) if template is None else _filled(template, action)
+
+
+def _filled(template: str, action: Action) -> str:
+    return template.format(
+        name=action.name, service=action.service, state=STATES.get(action.state, ""),
+        cause=_in_brackets(action.detail), because=f": {action.detail}" if action.detail else "",
+        detail=action.detail or "no reason given",
+        change="our own earlier change" if action.ours else f"another change ({action.operation})",
+        hours=int(action.stuck_seconds / 3600), operation=action.operation or "(unknown)",
+        other_certificate=action.other_certificate)
+
+
+def _in_brackets(detail: str) -> str:
+    return f" ({detail})" if detail else ""
+
+
+def not_published(action: Action, *, is_sent_again: bool) -> str:
+    """Say that Qiniu gave up on a change, and whether it is sent once more."""
+    because = f": {action.detail}" if action.detail else ""
+    again = (" It was sent again now; the next certbot renew confirms it."
+             if is_sent_again else "")
+    return f"Qiniu could not publish the change of {action.name}{because}.{again}"
+
+
+def not_taken(action: Action) -> str:
+    """Say that a domain stays as it is, however often a change is sent."""
+    return (f"{action.name} does not take the change: Qiniu accepts it and then shows the old "
+            "binding. Somebody else may be changing the domain at the same time")
+
+
+def sent(action: Action, certificate: str) -> str:
+    """Say what was sent.
+
+    :param certificate: its name at Qiniu, where one is bound.
+    """
+    if action.verb is Verb.HSTS:
+        switched_on = action.binding and action.binding.hsts
+        return f"{action.name}: HSTS switched {'on' if switched_on else 'off'}"
+    if action.verb is Verb.UNBIND:
+        return f"{action.name}: switched back to http"
+    switched = ", HTTPS switched on" if action.enable else ""
+    return f"{action.name}: certificate {certificate} sent to Qiniu{switched}"
+
+
+def https_kept(name: str, refusal: str) -> str:
+    """Say that Qiniu will not switch HTTPS off while a certificate is valid."""
+    return (f"{refusal}. {name} served http before certbot managed it, and Qiniu does not let "
+            "HTTPS be switched off now; it keeps HTTPS and its present certificate, and is no "
+            "longer managed. Qiniu's console may be able to, for a CDN domain once the "
+            "certificate has expired")
+
+
+# Domains that are not chosen ---------------------------------------------------------------------
+
+_OBSTACLES: Mapping[Obstacle, str] = {
+    Obstacle.NOT_FOUND:
+        "is no domain of this Qiniu account in the services that --qiniu-services names. "
+        "{near}The account has: {domains}",
+    Obstacle.NOT_COVERED: "is not covered by the certificate, which is for {names}",
+    Obstacle.TEST_DOMAIN: "is a test domain of Qiniu's, which takes no certificate",
+    Obstacle.DCDN: "is a DCDN domain (全站加速), which this plugin does not change",
+    Obstacle.DEAD: "{state}{cause}",
+    Obstacle.NOT_OPERABLE: "cannot be changed by this account; ask Qiniu's support",
+    Obstacle.OTHER_LINEAGE: "is managed by the lineage {lineage}",
+    Obstacle.OTHER_INSTALLATION: "is managed by another certbot-qiniu installation",
+    Obstacle.BOUGHT: "serves a valid certificate that was bought through Qiniu",
+}
+"""What comes after the domain's name. What cannot be read has an error's own sentence."""
+
+SHOWN_DOMAINS = 20
+"""So many domains of an account are shown to somebody who may have mistyped one."""
+
+
+def why(found: NotChosen) -> str:
+    """Say why a domain is not chosen, as what comes after its name."""
+    return _OBSTACLES[found.obstacle].format(
+        state=STATES.get(found.state, ""), cause=_in_brackets(found.detail),
+        lineage=found.lineage, names=", ".join(found.names), near=_near(found),
+        domains=_shown(found.names))
+
+
+def problems(selection: Selection) -> list[str]:
+    """Say in a sentence each what is wrong with domains that the user listed."""
+    return [_problem(found) for found in selection.problems]
+
+
+def _problem(found: NotChosen) -> str:
+    if found.obstacle is Obstacle.UNREADABLE:
+        return found.detail
+    remedy = (": take it out of one of the two --qiniu-domains lists"
+              if found.obstacle is Obstacle.OTHER_LINEAGE else "")
+    return f"{found.name} {why(found)}{remedy}"
+
+
+def _near(found: NotChosen) -> str:
+    if found.obstacle is not Obstacle.NOT_FOUND:
+        return ""
+    near = difflib.get_close_matches(found.name, found.names, n=3, cutoff=0.75)
+    return f"Did you mean {' or '.join(near)}? " if near else ""
+
+
+def _shown(domains: tuple[str, ...]) -> str:
+    more = len(domains) - SHOWN_DOMAINS
+    return ((", ".join(domains[:SHOWN_DOMAINS]) or "no domain at all")
+            + (f" and {more} more" if more > 0 else ""))
+
+
+def left_out(selection: Selection, chosen: Collection[str]) -> list[str]:
+    """Name what a deployment leaves as it is, in one line each.
+
+    :param chosen: what is served, http-only domains that the user agreed to included.
+    """
+    lines = [f"{found.name} {why(found)}: left out" for found in selection.left_out]
+    plain = [name for name in selection.http_only if name not in chosen]
+    if plain:
+        lines.append(f"{', '.join(plain)}: http only and covered by a wildcard alone, so left as "
+                     "it is. To switch it to HTTPS, list it in --qiniu-domains")
+    return lines
+
+
+def nothing_matched(certificate: Certificate, selection: Selection) -> str:
+    """Tell a user for whose certificate there is no domain what there is instead."""
+    text = (f"No domain in this Qiniu account is to be served by the certificate "
+            f"{certificate.lineage} for {', '.join(certificate.names)}")
+    reasons = [f"{found.name} {why(found)}" for found in selection.left_out]
+    reasons += [f"{name} speaks http only and is covered by a wildcard alone (list it in "
+                "--qiniu-domains to switch it to HTTPS)" for name in selection.http_only]
+    return f"{text}: {'; '.join(reasons)}" if reasons else (
+        f"{text}. Check that the credentials are those of the right account, and that the domain "
+        "exists there in one of the services that --qiniu-services names")
+
+
+def nothing_to_rehearse(names: Iterable[str]) -> str:
+    """Tell the same in a dry run, which knows no more than the SANs."""
+    return (f"No domain in this Qiniu account is to be served by a certificate for "
+            f"{', '.join(sorted(names))}. Check the credentials, or list domains in "
+            "--qiniu-domains")
+
+
+def rehearsal(selection: Selection, domains: Mapping[str, Domain]) -> list[str]:
+    """Name in one line each what the next renewal would change, or leave out.
+
+    :param domains: the account's domains.
+    """
+    lines = [f"  {name}: {_change(domains.get(name))}" for name in selection.chosen]
+    lines += [f"  {found.name}: left out, it {why(found)}" for found in selection.left_out]
+    lines += [f"  {name}: left as it is (http only, covered by a wildcard alone; list it in "
+              "--qiniu-domains to switch it to HTTPS)" for name in selection.http_only]
+    return lines
+
+
+def _change(domain: Domain | None) -> str:
+    if domain is None or domain.state in DEAD_STATES:
+        return "no change possible"
+    wait = ", once its present change is published" if domain.state == "processing" else ""
+    if domain.protocol == "https":
+        return f"bind the new certificate{wait}"
+    return f"switch to HTTPS with the new certificate{wait}"
