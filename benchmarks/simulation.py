@@ -54,7 +54,7 @@ CRASH_CALLS = 20
 SHORT_LIVED_DAYS = 10
 BY_HAND = "by hand"
 SETTINGS = Settings(None, None, None, 1, 900, "", None, True)
-OPTIONS = Options(keep=SETTINGS.keep_certificates)
+OPTIONS = Options(keep_certificates=SETTINGS.keep_certificates)
 
 
 @dataclass(frozen=True)
