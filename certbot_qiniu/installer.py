@@ -165,7 +165,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
 
     def _tell_how_to_renew(self, lineage: str) -> None:
         """``certbot install`` stores nothing: say so, unless renewals reach us already."""
-        from certbot_qiniu.lineages import read_renewal
+        from certbot_qiniu.lineages import read_renewal, reconfigure_command
 
         try:
             if read_renewal(Path(self.config.renewal_configs_dir, f"{lineage}.conf")).is_ours:
@@ -174,10 +174,9 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
             logger.debug("%s", error)
         settings = self._run.settings
         beside = f" --qiniu-with {settings.other_installer}" if settings.other_installer else ""
-        display.notify(
-            f"This deployed {lineage} once: certbot install does not make renewals do it. For "
-            f"that run: certbot reconfigure --cert-name {lineage} -i qiniu "
-            f"--qiniu-credentials {settings.credentials}{beside}")
+        command = reconfigure_command(lineage, str(settings.credentials))
+        display.notify(f"This deployed {lineage} once: certbot install does not make renewals do "
+                       f"it. For that run: {command}{beside}")
         self._lineages.discard(lineage)
 
     # renew --------------------------------------------------------------------------------------

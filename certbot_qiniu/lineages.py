@@ -150,3 +150,8 @@ def option(params: Mapping[str, Any], name: str) -> Any:
 
 def _strings(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
+
+
+def reconfigure_command(lineage: str = "NAME", credentials: str = "PATH") -> str:
+    """The command that makes certbot deploy a lineage to Qiniu."""
+    return f"certbot reconfigure --cert-name {lineage} -i qiniu --qiniu-credentials {credentials}"

@@ -13,8 +13,7 @@ from certbot.compat import misc
 from certbot.configuration import NamespaceConfig
 
 from certbot_qiniu import errors
-from certbot_qiniu.command.health import reconfigure
-from certbot_qiniu.lineages import INSTALLER, Renewal, read_renewals
+from certbot_qiniu.lineages import INSTALLER, Renewal, read_renewals, reconfigure_command
 from certbot_qiniu.targets.other_installer import find_installer
 
 FOLDERS = ("config", "work", "logs")
@@ -130,5 +129,5 @@ def our_renewals(config_dir: Path, name: str = "") -> list[Renewal]:
     if not ours:
         raise errors.UsageError(
             f"No renewal conf {f'of {name} ' * bool(name)}in {config_dir}/renewal says "
-            f"installer = qiniu. To begin: {reconfigure()}")
+            f"installer = qiniu. To begin: {reconfigure_command()}")
     return ours

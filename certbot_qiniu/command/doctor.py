@@ -21,10 +21,10 @@ from typing import Any
 from certbot_qiniu import errors
 from certbot_qiniu.command import output, scheduled_jobs
 from certbot_qiniu.command.arguments import Command, add_json, certbot_config
-from certbot_qiniu.command.health import Level, exit_status, reconfigure, worst
+from certbot_qiniu.command.health import Level, exit_status, worst
 from certbot_qiniu.command.scheduled_jobs import program
 from certbot_qiniu.deployment.deployer import Deployer, open_deployer
-from certbot_qiniu.lineages import Renewal, read_renewals
+from certbot_qiniu.lineages import Renewal, read_renewals, reconfigure_command
 from certbot_qiniu.options import Settings
 from certbot_qiniu.qiniu.transport import API
 from certbot_qiniu.webserver.nginx import Nginx
@@ -167,10 +167,10 @@ def check_renewals(renewals: Mapping[str, Renewal], damaged: Iterable[str],
                 Level.ATTENTION, "renewal",
                 f"{lineage} is deployed to Qiniu, but its renewal conf does not say "
                 "installer = qiniu: renewals will not reach Qiniu",
-                reconfigure(lineage))
+                reconfigure_command(lineage))
     if not names:
         yield Check(Level.ATTENTION, "renewal", "no renewal conf says installer = qiniu",
-                    reconfigure())
+                    reconfigure_command())
 
 
 def check_plugins(renewals: Iterable[Renewal]) -> Iterator[Check]:

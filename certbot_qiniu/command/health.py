@@ -51,8 +51,3 @@ def days_left(not_after: float, now: float) -> int:
 def utc(seconds: float) -> str:
     """A time as ISO 8601 in UTC."""
     return dt.datetime.fromtimestamp(seconds, dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def reconfigure(lineage: str = "NAME", credentials: str = "PATH") -> str:
-    """The command that makes certbot deploy a lineage to Qiniu."""
-    return f"certbot reconfigure --cert-name {lineage} -i qiniu --qiniu-credentials {credentials}"

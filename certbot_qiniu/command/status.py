@@ -28,7 +28,6 @@ from certbot_qiniu.command.health import (
     Level,
     days_left,
     exit_status,
-    reconfigure,
     utc,
     worst,
 )
@@ -37,6 +36,7 @@ from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.context import in_parallel
 from certbot_qiniu.deployment.planning.decision import Action, Verb
 from certbot_qiniu.deployment.state import Record
+from certbot_qiniu.lineages import reconfigure_command
 from certbot_qiniu.model import DEAD_STATES, Domain, parse_certificate_name
 from certbot_qiniu.webserver import tls
 
@@ -350,7 +350,7 @@ def _judge_lineage(lineage: LineageFacts, now: float, warn_days: int) -> list[Fi
     if not lineage.renews:
         verdicts.append(_verdict(
             Level.ATTENTION, "lineage", "NotRenewed", name=lineage.name,
-            remedy=reconfigure(lineage.name, lineage.account or "PATH")))
+            remedy=reconfigure_command(lineage.name, lineage.account or "PATH")))
     if lineage.certificate:
         left = days_left(lineage.certificate.not_after.timestamp(), now)
         if left < warn_days:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from certbot_qiniu import errors
-from certbot_qiniu.command.health import Finding, Level, reconfigure
+from certbot_qiniu.command.health import Finding, Level
 from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.certificates import remember_copies, unneeded
 from certbot_qiniu.deployment.context import Context
@@ -22,7 +22,7 @@ from certbot_qiniu.deployment.observe import read_details
 from certbot_qiniu.deployment.planning.decision import Action, Verb
 from certbot_qiniu.deployment.reconcile import Options, observe_and_plan
 from certbot_qiniu.deployment.state import Record
-from certbot_qiniu.lineages import Renewal, read_renewals
+from certbot_qiniu.lineages import Renewal, read_renewals, reconfigure_command
 from certbot_qiniu.model import Certificate, Domain, RemoteCertificate
 from certbot_qiniu.webserver.tls import Leaf
 
@@ -246,7 +246,7 @@ class _Observations:
             self.findings.append(Finding(
                 Level.UNKNOWN, "certbot", "NothingDeployed",
                 "certbot deploys no certificate to Qiniu on this machine. To begin: "
-                f"{reconfigure()}"))
+                f"{reconfigure_command()}"))
         uploads = {cert_id: (upload.lineage, upload.fingerprint)
                    for cert_id, upload in self.memory.uploads.items()}
         return Survey(
