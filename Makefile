@@ -31,7 +31,7 @@ test: system venv ## the tests, without the largest matrices
 	$(PYTEST) -m 'not slow'
 
 test-slow: system venv ## the largest matrix alone: every fault at every call of a large account
-	$(PYTEST) -m slow tests/test_fault_matrix.py
+	$(PYTEST) -m slow tests/scenarios/test_fault_matrix.py
 
 test-full: system venv ## all tests
 	$(PYTEST)

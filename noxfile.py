@@ -34,10 +34,10 @@ WARNINGS_OF_OTHERS = [
 ]
 """What old certbots do; all other warnings are errors there, too."""
 
-NOT_WITH_2_0 = ["tests/test_other_installer.py",
-                "tests/test_cli.py::test_apply_with_another_installer",
-                "tests/test_cli.py::test_light_without_rich",
-                "tests/test_adopt.py::test_moving_in_sends_nothing_anew"]
+NOT_WITH_2_0 = ["tests/scenarios/test_other_installer.py",
+                "tests/scenarios/test_cli.py::test_apply_with_another_installer",
+                "tests/scenarios/test_cli.py::test_light_without_rich",
+                "tests/scenarios/test_adopt.py::test_moving_in_sends_nothing_anew"]
 """These show certbot a plugin in a way that pkg_resources does not see, want no warning on stderr,
 or call ``certbot reconfigure``."""
 

@@ -16,7 +16,7 @@ from tests.sandbox.pki import Authority
 from tests.sandbox.proxy import Proxy
 from tests.sandbox.qiniu import Qiniu
 from tests.sandbox.qiniu_rules import Switches
-from tests.sandbox.stack import disturbs
+from tests.sandbox.surroundings import disturbs
 from tests.sandbox.wire import Request, Response, Switchboard
 
 READ_SECONDS, WRITE_SECONDS = 0.1, 0.3

@@ -1,46 +1,56 @@
-"""What all tests share: a clean environment, the sandbox, and no silent skips where it matters."""
+"""What all tests share: markers, a clean environment, and no silent skips where it matters."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Generator, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from rich.console import Console
 from rich.table import Table
 
-from tests.sandbox.stack import Sandbox, disturbs
-from tests.sandbox.webserver import find_nginx
+from tests.package import TESTS
+from tests.sandbox.surroundings import disturbs
 
-REQUIRE_E2E = "CERTBOT_QINIU_REQUIRE_E2E"
-"""Set to 1, this makes every skip of an end-to-end test a failure."""
+if TYPE_CHECKING:
+    from tests.sandbox.stack import Sandbox
+
+NO_SKIPS = "CERTBOT_QINIU_NO_SKIPS"
+"""Set to 1, this makes every skip a failure of the whole run."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with the folder that it is in: unit, scenarios, e2e, sandbox or repo."""
+    for item in items:
+        if item.path.is_relative_to(TESTS):
+            item.add_marker(item.path.relative_to(TESTS).parts[0])
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip end-to-end tests where their programs are missing."""
-    if item.get_closest_marker("e2e"):
+    """Skip tests whose programs are missing."""
+    if item.get_closest_marker("programs"):
+        from tests.sandbox.webserver import find_nginx
+
         programs = {"pebble": shutil.which("pebble"), "nginx": find_nginx()}
         missing = [name for name, path in programs.items() if not path]
         if missing:
             pytest.skip(f"not installed: {', '.join(missing)} (see `make system`)")
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-        item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Turn a skip of an end-to-end test into a failure where all of them must run."""
-    report = yield
-    if (report.skipped and item.get_closest_marker("e2e")
-            and os.environ.get(REQUIRE_E2E) == "1"):
-        report.outcome = "failed"
-        report.longrepr = f"skipped although {REQUIRE_E2E}=1: {report.longrepr}"
-    return report
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let a run fail in which anything was skipped, a whole file included."""
+    reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get(NO_SKIPS) == "1" and reporter and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print the fault matrix (see test_fault_matrix.py), whichever worker ran its rows."""
+    """Print the fault matrix, whichever worker ran its rows, and whether a skip was too many."""
+    if os.environ.get(NO_SKIPS) == "1" and terminalreporter.stats.get("skipped"):
+        terminalreporter.write_line(f"Skipped tests, and {NO_SKIPS}=1: this run has failed.",
+                                    red=True)
     rows = [value for reports in terminalreporter.stats.values() for report in reports
             if isinstance(report, pytest.TestReport) and report.when == "call"
             for key, value in report.user_properties if key == "fault matrix"]
@@ -71,6 +81,8 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     """Run a sandbox with a web server, and fail the test when something went astray in it."""
+    from tests.sandbox.stack import Sandbox
+
     with Sandbox() as sandbox:
         yield sandbox
         sandbox.assert_sound()

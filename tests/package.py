@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+TESTS = ROOT / "tests"
+DOCS = ROOT / "docs"
 PACKAGE = ROOT / "certbot_qiniu"
 
 

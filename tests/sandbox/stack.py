@@ -27,6 +27,7 @@ from tests.sandbox.process import free_port
 from tests.sandbox.proxy import Proxy
 from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY, Qiniu
 from tests.sandbox.qiniu_rules import Switches
+from tests.sandbox.surroundings import disturbs
 from tests.sandbox.webserver import Nginx
 from tests.sandbox.wire import Switchboard
 
@@ -42,14 +43,6 @@ ACCOUNT = ("--agree-tos", "--no-eff-email", "-m", "admin@example.com")
 
 BIND_ACCOUNT = ("--eab-kid", EXTERNAL_ACCOUNT[0], "--eab-hmac-key", EXTERNAL_ACCOUNT[1])
 """The same, for an authority that wants accounts bound to its customers."""
-
-_DISTURBING = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "requests_ca_bundle",
-               "curl_ca_bundle", "ssl_cert_file", "ssl_cert_dir", "pythonwarnings")
-
-
-def disturbs(variable: str) -> bool:
-    """Whether this environment variable of the caller's could change where requests go."""
-    return variable.lower() in _DISTURBING or variable.upper().startswith("QINIU_")
 
 
 class Sandbox:

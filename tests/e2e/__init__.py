@@ -1,0 +1,1 @@
+"""Real programs: certbot, pebble, nginx, and what a user runs."""

@@ -1,0 +1,133 @@
+"""How many calls a run may cost. These are counts, so they hold on any machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.sandbox.lineages import write_renewal, write_version
+from tests.sandbox.qiniu_rules import Switches
+from tests.scenarios.machine import Cloud, Machine, Run
+
+HALF_A_DAY = 43_200
+A_PUBLICATION = 600
+EVERY_FEW_HOURS = 5 * 3600
+
+LINEAGES = 500
+
+
+def seed(cloud: Cloud, count: int) -> list[str]:
+    """Let *count* domains speak HTTPS with the certificate of somebody else."""
+    names = [f"d{number}.example.com" for number in range(count)]
+    old = cloud.stranger("*.example.com")
+    for name in names:
+        cloud.qiniu.add_domain(name, protocol="https", cert_id=old, http2=name.startswith("d1"))
+    return names
+
+
+def deployed(cloud: Cloud, directory: Path, count: int) -> Machine:
+    """A machine that has issued for *count* domains and has run once more since."""
+    seed(cloud, count)
+    machine = Machine(cloud, directory)
+    assert machine.issue("example.com", "*.example.com").status == 0
+    ordinary(machine, HALF_A_DAY)
+    return machine
+
+
+def ordinary(machine: Machine, seconds: float) -> Run:
+    """What the timer runs *seconds* later."""
+    machine.cloud.clock.sleep(seconds)
+    run = machine.renew()
+    assert run.status == 0, run.output
+    return run
+
+
+@pytest.mark.parametrize("domains", [1, 2, 3, 40])
+def test_renewal(tmp_path: Path, domains: int) -> None:
+    """A renewal costs a call for each domain, and a few; all settings are kept."""
+    cloud = Cloud()
+    machine = deployed(cloud, tmp_path, domains)
+    run = machine.force_renewal()
+    assert run.status == 0, run.output
+    assert domains <= len(run.calls) <= domains + 15
+    assert len(run.labels("/httpsconf")) == domains
+    cloud.clock.sleep(A_PUBLICATION)
+    for number in range(domains):
+        serving = cloud.qiniu.serving(f"d{number}.example.com")
+        assert (machine.fingerprint(), str(number).startswith("1")) == (
+            serving.fingerprint, serving.http2)
+
+
+@pytest.mark.parametrize("pause", [EVERY_FEW_HOURS, HALF_A_DAY, 86_000])
+def test_renewal_at_any_hour(tmp_path: Path, pause: int) -> None:
+    """Whenever the day's reading is due, it is not the renewal that pays for it."""
+    cloud = Cloud()
+    machine = deployed(cloud, tmp_path, 20)
+    for _ in range(6):
+        ordinary(machine, pause)
+        cloud.clock.sleep(pause)
+        run = machine.force_renewal()
+        assert run.status == 0, run.output
+        assert len(run.calls) <= 20 + 15
+        ordinary(machine, A_PUBLICATION)
+
+
+def test_confirmation(tmp_path: Path) -> None:
+    """The run after a renewal sees by lists that all of it is published, and cleans up."""
+    machine = deployed(Cloud(), tmp_path, 40)
+    machine.force_renewal()
+    assert len(ordinary(machine, A_PUBLICATION).calls) <= 15
+
+
+def test_daily_reading(tmp_path: Path) -> None:
+    """Once a day each domain is read, should Qiniu not move the field that shows changes."""
+    cloud = Cloud(Switches(publish_seconds=300, modify_at="frozen"))
+    machine = deployed(cloud, tmp_path, 3)
+    cloud.qiniu.change_domain("d2.example.com", cert_id=cloud.stranger("*.example.com"))
+    runs = [ordinary(machine, HALF_A_DAY) for _ in range(3)]
+    assert [["PUT api.qiniu.com/domain/d2.example.com/httpsconf"], []] == sorted(
+        [run.labels("PUT ") for run in runs[:2]], reverse=True)
+    assert machine.fingerprint() == cloud.qiniu.serving("d2.example.com").fingerprint
+
+
+@pytest.mark.parametrize("domains", [1, 100, 1000])
+def test_nothing_to_do(tmp_path: Path, domains: int) -> None:
+    """Where nothing has changed, the lists alone say so, however many domains there are."""
+    machine = deployed(Cloud(), tmp_path, domains)
+    run = ordinary(machine, EVERY_FEW_HOURS)
+    assert 1 <= len(run.calls) <= 5
+    assert [] == run.labels("PUT ")
+
+
+def test_one_drifted_domain(tmp_path: Path) -> None:
+    """Of a hundred domains, only the one that somebody changed is read and put right."""
+    cloud = Cloud()
+    machine = deployed(cloud, tmp_path, 100)
+    cloud.qiniu.change_domain("d7.example.com", cert_id=cloud.stranger("*.example.com"))
+    run = ordinary(machine, EVERY_FEW_HOURS)
+    assert ["PUT api.qiniu.com/domain/d7.example.com/httpsconf"] == run.labels("PUT ")
+    assert len(run.calls) <= 7
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_hundreds_of_lineages(tmp_path: Path) -> None:
+    """``certbot renew`` over hundreds of lineages asks for the account's lists once."""
+    cloud = Cloud()
+    machine = Machine(cloud, tmp_path)
+    authority = cloud.authority.intermediate("Fast Track CA")
+    for number in range(LINEAGES):
+        name = f"site{number}.example"
+        leaf = authority.issue(name)
+        cloud.qiniu.add_domain(name, protocol="https", cert_id=cloud.qiniu.add_certificate(
+            leaf.fullchain_pem, name=f"certbot_{name}_{leaf.fingerprint[:12]}"))
+        write_version(machine.config_dir, name, leaf)
+        write_renewal(machine.config_dir, name, {
+            "authenticator": "standalone", "installer": "qiniu",
+            "qiniu_credentials": machine.credentials, "qiniu_skip_nginx": True,
+            "server": "https://127.0.0.1:1/dir"})
+    first = ordinary(machine, 0)
+    assert LINEAGES == len(first.labels("/domain/"))
+    run = ordinary(machine, EVERY_FEW_HOURS)
+    assert 1 <= len(run.calls) <= 5

@@ -1,0 +1,222 @@
+"""What the doctor finds, and what it advises."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+
+from certbot_qiniu.command import doctor, scheduled_jobs
+from certbot_qiniu.command.health import Level
+from tests.sandbox.wire import Fault, json_response
+from tests.scenarios.command import Seat, issued, seat
+from tests.scenarios.test_cli import lose_installer
+
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture(autouse=True)
+def quiet_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the timers, the certbot and the network of this machine out of it."""
+    monkeypatch.setattr(scheduled_jobs, "UNIT_FOLDERS", ())
+    monkeypatch.setattr(scheduled_jobs, "CRONTABS", ())
+    monkeypatch.setattr(doctor, "qiniu_time", lambda: None)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+
+
+def program(path: Path, text: str = "exit 1") -> Path:
+    """A program made of a line of shell."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def findings(machine: Seat) -> dict[str, str]:
+    """Topic -> verdict and text of what the doctor says, the last of each topic."""
+    lines = [line.split(maxsplit=2) for line in machine.run("doctor").output.splitlines()]
+    return {topic: f"{verdict} {text}" for verdict, topic, text in lines
+            if verdict in ("ok", "problem", "unknown")}
+
+
+def test_healthy_machine(tmp_path: Path) -> None:
+    """All that concerns the lineage is as it should be."""
+    found = findings(issued(tmp_path))
+    assert {topic for topic, text in found.items() if text.startswith("ok")} == {
+        "renewal", "credentials", "Qiniu", "plugin"}
+    assert found["Qiniu"].endswith("opens an account with 6 domains and 2 certificates")
+
+
+def test_nothing_set_up(tmp_path: Path) -> None:
+    """On a machine without a lineage it says how to begin, and makes no folder."""
+    machine = seat(tmp_path)
+    assert "no renewal conf says installer = qiniu" in findings(machine)["renewal"]
+    assert not machine.config_dir.exists()
+
+
+def test_lost_installer(tmp_path: Path) -> None:
+    """A lineage that the state file knows and whose conf lost the installer is found."""
+    machine = issued(tmp_path)
+    lose_installer(machine)
+    run = machine.run("doctor")
+    assert run.status == 1
+    assert "example.com is deployed to Qiniu, but its renewal conf does not say" in run.output
+    assert "certbot reconfigure --cert-name example.com -i qiniu" in run.output
+
+
+def test_files_that_others_can_read(tmp_path: Path) -> None:
+    """Credentials and our own files must be private."""
+    machine = issued(tmp_path)
+    machine.credentials.chmod(0o644)
+    memory = machine.config_dir / "qiniu" / "memory.json"
+    memory.chmod(0o640)
+    found = findings(machine)
+    assert f"chmod 600 {machine.credentials}" in found["credentials"]
+    assert found["files"] == f"problem {memory} can be read by other users"
+
+
+def test_corrupt_state(tmp_path: Path) -> None:
+    """It is named, and the rest is examined all the same."""
+    machine = issued(tmp_path)
+    (machine.config_dir / "qiniu" / "state.json").write_text("{")
+    found = findings(machine)
+    assert "is corrupt" in found["state"]
+    assert "plugin" in found
+
+
+def test_damaged_conf(tmp_path: Path) -> None:
+    """A renewal conf that certbot could not read is named."""
+    machine = issued(tmp_path)
+    path = machine.config_dir / "renewal" / "other.conf"
+    path.write_text("[renewalparams]\ninstaller = qiniu\nqiniu_http2 = maybe\n")
+    assert f"{path} is damaged" in machine.run("doctor").output
+
+
+@pytest.mark.parametrize(("fault", "verdict"), [
+    (Fault("refuse"), "unknown"),
+    (Fault("reply", json_response(401, {"code": 401001, "error": "bad token"})), "problem")])
+def test_account_that_does_not_open(tmp_path: Path, fault: Fault, verdict: str) -> None:
+    """No answer is unknown, a refusal a problem."""
+    machine = issued(tmp_path)
+    machine.cloud.board.arm(fault, times=10**6)
+    assert findings(machine)["Qiniu"].startswith(verdict)
+
+
+def test_nginx_by_each_lineages_command(tmp_path: Path) -> None:
+    """The test that the lineage is configured with is run; without its nginx that is skipped."""
+    machine = issued(tmp_path)
+    conf = machine.config_dir / "renewal" / "example.com.conf"
+    broken = program(tmp_path / "nginx", "echo unknown directive >&2; exit 1")
+    conf.write_text(conf.read_text().replace("qiniu_skip_nginx = True",
+                                             f"qiniu_nginx_test_cmd = {broken} -t"))
+    found = findings(machine)["nginx"]
+    assert found.startswith("problem")
+    assert "unknown directive" in machine.run("doctor").output
+    program(broken, "exit 0")
+    assert findings(machine)["nginx"] == f"ok its configuration is sound ({broken} -t)"
+
+
+# certbot
+
+
+def test_no_certbot() -> None:
+    """Without one on the PATH the remedy is a link to ours."""
+    [check] = doctor.check_certbot(None)
+    assert check.level is Level.ATTENTION
+    assert f"ln -sf {scheduled_jobs.program('certbot')} " in check.remedy
+
+
+@pytest.mark.parametrize(("place", "cause"), [
+    ("snap/bin/certbot", "snap"), ("opt/other/bin/certbot", "does not belong to " + sys.prefix)])
+def test_certbot_without_the_plugin(tmp_path: Path, place: str, cause: str) -> None:
+    """Where it comes from decides on the remedy."""
+    other = program(tmp_path / place, "echo '* nginx'")
+    [check] = doctor.check_certbot(str(other))
+    assert check.level is Level.ATTENTION
+    assert cause in check.text
+    assert scheduled_jobs.program("certbot") in check.remedy
+
+
+def test_certbot_of_the_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its timer has to be stopped, too."""
+    monkeypatch.setattr(doctor, "_sees_plugin", lambda _: False)
+    [check] = doctor.check_certbot("/usr/bin/certbot")
+    assert "the distribution's" in check.text
+    assert "systemctl disable --now certbot.timer" in check.remedy
+
+
+def test_certbot_with_the_plugin(tmp_path: Path) -> None:
+    """Ours has it, when asked; a program that cannot be run has not."""
+    [check] = doctor.check_certbot(scheduled_jobs.program("certbot"))
+    assert check.level is Level.OK
+    assert not doctor._sees_plugin(str(tmp_path / "nothing"))
+
+
+# Clock, authenticators, timers
+
+
+@pytest.mark.parametrize(("server", "level", "text"), [
+    (NOW - 30, Level.OK, "within"), (NOW + 30, Level.OK, "within"),
+    (NOW - 31, Level.ATTENTION, "0:00:31 ahead of"),
+    (NOW + 3700, Level.ATTENTION, "1:01:40 behind"), (None, Level.UNKNOWN, "did not say")])
+def test_clock(server: float | None, level: Level, text: str) -> None:
+    """A difference that Qiniu refuses is named, with its direction."""
+    [check] = doctor.check_clock(server, NOW)
+    assert check.level is level
+    assert text in check.text
+    assert bool(check.remedy) is (level is Level.ATTENTION)
+
+
+def test_authenticator_that_is_missing(tmp_path: Path) -> None:
+    """A conf that names a plugin which is not installed here is found."""
+    machine = issued(tmp_path)
+    conf = machine.config_dir / "renewal" / "example.com.conf"
+    conf.write_text(conf.read_text().replace("authenticator = standalone",
+                                             "authenticator = dns-nowhere"))
+    output = machine.run("doctor").output
+    assert "dns-nowhere, used by example.com, is not installed beside this program" in output
+    assert "install certbot-dns-nowhere" in output
+
+
+OURS = scheduled_jobs.program("certbot")
+
+
+@pytest.mark.parametrize(("name", "text", "level"), [
+    ("renew.service", f"[Service]\nExecStart={OURS} renew\n", Level.OK),
+    ("renew.service", "[Service]\nExecStart=/usr/bin/certbot -q renew\n", Level.ATTENTION),
+    ("renew.service", "ExecStart=/usr/bin/snap run certbot.renew\n", Level.ATTENTION),
+    ("renew.service", f"#ExecStart={OURS} renew\n", None),
+    ("renew.service", f"ExecStart={OURS} certificates\n", None),
+    ("cron", f"0 0 * * * root {OURS} -q renew\n", Level.OK),
+    ("cron", "0 0 * * * root certbot -q renew\n", Level.ATTENTION),
+], ids=["ours", "distribution", "snap", "comment", "another command", "cron", "bare word"])
+def test_timers(tmp_path: Path, name: str, text: str, level: Level | None) -> None:
+    """Whatever runs certbot renew is found, and whether it is the right certbot."""
+    (tmp_path / "renew.timer").touch()
+    (tmp_path / "idle.service").write_text(f"ExecStart={OURS} renew\n")  # has no timer
+    (tmp_path / name).write_text(text)
+    [check] = doctor.check_timers([tmp_path], [tmp_path / "cron"] if name == "cron" else [])
+    assert check.level is (level or Level.ATTENTION)
+    assert ("nothing runs" in check.text) is (level is None)
+
+
+def test_bare_word_that_leads_to_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link on the PATH to our certbot is our certbot."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "certbot").symlink_to(OURS)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    (tmp_path / "crontab").write_text("0 0 * * * root certbot -q renew\n")
+    [check] = doctor.check_timers([], [tmp_path / "crontab"])
+    assert check.level is Level.OK
+
+
+def test_time_of_qiniu_without_a_network(caplog: pytest.LogCaptureFixture,
+                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    """No answer gives no time, and no error."""
+    monkeypatch.undo()
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    caplog.set_level(logging.INFO)
+    assert doctor.qiniu_time() is None
+    assert "Qiniu's time is not known" in caplog.text

@@ -1,0 +1,1 @@
+"""Each module on its own: no program is started, nothing listens."""

@@ -1,0 +1,63 @@
+"""Whether what was sent is confirmed, and what follows for the record of a domain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from certbot_qiniu.deployment.planning.confirmation import account_for, as_published
+from certbot_qiniu.deployment.state import Record, Sent
+from certbot_qiniu.model import Binding, Domain
+from tests.unit.facts import NOW, SENT_HTTP, http, https, record, sent
+
+SEEN = https(modified="1", hsts=True)
+WAITING = record(sent=sent(), seen=SEEN, seen_at=NOW - 60)
+ENTRY = replace(SEEN, modified="2", detailed=False, cert_id="", force_https=None, http2=None)
+HSTS = Sent(replace(sent().binding, hsts=True), NOW - 60)
+
+
+@pytest.mark.parametrize(("entry", "remembered", "expected"), [
+    (ENTRY, WAITING, True),
+    (ENTRY, replace(WAITING, sent=None), False),
+    (ENTRY, replace(WAITING, seen=None), False),
+    (ENTRY, replace(WAITING, sent=SENT_HTTP), False),
+    (ENTRY, replace(WAITING, sent=HSTS), False),
+    (replace(ENTRY, modified="1"), WAITING, False),
+    (replace(ENTRY, state="failed"), WAITING, False),
+    (replace(ENTRY, state="processing"), WAITING, False),
+    (replace(ENTRY, protocol="http"), WAITING, False),
+], ids=["changed and at rest", "nothing sent", "never read", "sent back to http", "HSTS sent",
+        "not changed", "failed", "in processing", "on http"])
+def test_proof(entry: Domain, remembered: Record, expected: bool) -> None:
+    """A list proves a publication where no older state can look like it."""
+    assert expected == (as_published(entry, remembered) is not None)
+
+
+def test_what_is_proved() -> None:
+    """What is proved is as if it had been read: what was sent, and HSTS as it was."""
+    assert as_published(ENTRY, WAITING) == https("new", modified="2", hsts=True)
+
+
+@pytest.mark.parametrize(("remembered", "domain", "expected"), [
+    (WAITING, https("new"), replace(WAITING, sent=None, confirmed=WAITING.sent)),
+    (WAITING, https("copy"), replace(WAITING, sent=None)),
+    (WAITING, https("new", http2=False), replace(WAITING, sent=None)),
+    (WAITING, https(), replace(WAITING, sent=None)),
+    (WAITING, https("new", state="failed", operation="modify_https_conf"), WAITING),
+    (WAITING, https("new", state="failed", operation="modify_source"),
+     replace(WAITING, sent=None, confirmed=WAITING.sent)),
+    (WAITING, https(state="failed", operation="modify_source"), WAITING),
+    (WAITING, https(state="frozen"), WAITING),
+    (WAITING, https(state="processing"), replace(WAITING, processing_since=NOW)),
+    (replace(WAITING, processing_since=NOW - 60), https(state="processing"),
+     replace(WAITING, processing_since=NOW - 60)),
+    (record(processing_since=NOW - 60), https(), record()),
+    (record(sent=SENT_HTTP), http(), record(confirmed=SENT_HTTP)),
+    (record(baseline=Binding("http")), https("new"), record(baseline=Binding("http"))),
+], ids=["published", "another copy", "other settings", "undone", "failed", "another failed",
+        "another failed before", "frozen", "begins", "goes on", "has ended", "back on http",
+        "nothing sent"])
+def test_account(remembered: Record, domain: Domain, expected: Record) -> None:
+    """What was sent is confirmed, has been undone, or is still to be told."""
+    assert expected == account_for(remembered, domain, NOW)

@@ -1,0 +1,257 @@
+"""Which domains a lineage serves, and why others are left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from certbot_qiniu.deployment.planning.selection import (
+    NotChosen,
+    Obstacle,
+    Selection,
+    candidates,
+    select,
+)
+from certbot_qiniu.deployment.state import State
+from certbot_qiniu.deployment.wording import STATES, problems, why
+from certbot_qiniu.model import Binding, Domain, covering_name, san_of
+from tests.unit.facts import NAME, OLD, http, https, managed
+
+SANS = ("example.com", "*.example.com", "a.example.org")
+
+
+def account(*domains: Domain) -> dict[str, Domain]:
+    """The domains of an account, by name."""
+    return {domain.name: domain for domain in domains}
+
+
+def choose(domains: Mapping[str, Domain], listed: Sequence[str] | None = None,
+           **changes: Any) -> Selection:
+    """The selection for a certificate of the lineage ``example.com``."""
+    return select(domains, SANS, listed,
+                  **{"lineage": "example.com", "state": {}, **changes})
+
+
+def owned_by(lineage: str, name: str = NAME) -> State:
+    """A desired state in which a lineage manages a domain."""
+    return {name: managed(Binding("https", OLD), name, lineage)}
+
+
+def unusable(*, certificate: str = "old") -> dict[str, tuple[Domain, str]]:
+    """Domains that can serve no certificate of ours, and the words for each."""
+    return {
+        "a test domain": (https(certificate, kind="test"), "is a test domain of Qiniu's"),
+        "a DCDN domain": (https(certificate, product="dcdn"), "is a DCDN domain"),
+        "not operable": (https(certificate, operable=False), "cannot be changed by this account"),
+    } | {state: (https(certificate, state=state, state_reason="why"), f"{words} (why)")
+         for state, words in STATES.items()}
+
+
+def test_nothing_covered() -> None:
+    """Domains that the certificate does not cover are not even mentioned."""
+    domains = account(https(name="example.net"), https(name="a.b.example.com"),
+                      https(name=".example.org"), http(name=".a.example.com"))
+    assert choose(domains) == Selection()
+    assert choose({}) == Selection()
+
+
+@pytest.mark.parametrize("domain", [
+    http(name="example.com"), http(name=".example.com"), http(name="a.example.org"),
+    https(name="example.com"), https("bought", name="example.com"),
+    http(name="example.com", state="failed"), http(name="example.com", state="processing"),
+    https(name=".example.com", kind="wildcard"), https(kind="pan"),
+], ids=["apex", "wildcard", "other", "https", "bought but named", "failed", "processing",
+        "https wildcard", "pan"])
+def test_named_domain(domain: Domain) -> None:
+    """A domain that the certificate names is chosen, whatever it serves now."""
+    assert choose(account(domain), bought={"bought"}) == Selection((domain.name,))
+
+
+def test_http_by_wildcard() -> None:
+    """An http domain that only a wildcard covers is never switched to https by itself."""
+    assert choose(account(http())) == Selection(http_only=(NAME,))
+
+
+def test_https_by_wildcard() -> None:
+    """An https domain that only a wildcard covers is chosen."""
+    assert choose(account(https())) == Selection((NAME,))
+
+
+def test_bought() -> None:
+    """A domain with a valid certificate bought from Qiniu is left out, and named."""
+    assert choose(account(https("bought")), bought={"bought"}) == Selection(
+        left_out=(NotChosen(NAME, Obstacle.BOUGHT),))
+    assert choose(account(https("bought")), bought={"another"}) == Selection((NAME,))
+    assert choose(account(http(cert_id="bought")), bought={"bought"}) == Selection(
+        http_only=(NAME,))
+
+
+def test_other_installation() -> None:
+    """A domain that another installation serves is left out, even when named, unless it is ours."""
+    left_out = Selection(left_out=(NotChosen(NAME, Obstacle.OTHER_INSTALLATION),))
+    assert choose(account(https("theirs")), other_installations={"theirs"}) == left_out
+    apex = https("theirs", name="example.com")
+    assert choose(account(apex), other_installations={"theirs"}).chosen == ()
+    assert choose(account(https("theirs")), other_installations={"theirs"},
+                  state=owned_by("example.com"), alive={"example.com"}) == Selection((NAME,))
+    assert choose(account(https("theirs")), other_installations={""}) == Selection((NAME,))
+
+
+def test_other_lineage() -> None:
+    """What another living lineage manages stays with it; a deleted lineage manages nothing."""
+    domains = account(https(), https(name="example.com"))
+    state = {**owned_by("other"), **owned_by("other", "example.com")}
+    assert choose(domains, state=state, alive={"other", "example.com"}) == Selection(left_out=(
+        NotChosen("example.com", Obstacle.OTHER_LINEAGE, lineage="other"),
+        NotChosen(NAME, Obstacle.OTHER_LINEAGE, lineage="other")))
+    assert choose(domains, state=state, alive={"example.com"}) == Selection(
+        ("example.com", NAME))
+
+
+def test_managed_already() -> None:
+    """What this lineage manages stays chosen: on http, and with a bought certificate."""
+    ours: dict[str, Any] = {"state": owned_by("example.com"), "alive": {"example.com"}}
+    assert choose(account(http()), **ours) == Selection((NAME,))
+    assert choose(account(https("bought")), bought={"bought"}, **ours) == Selection((NAME,))
+
+
+def test_managed_by_a_namesake() -> None:
+    """A lineage that was deleted and made anew has no claim before its certificate is there."""
+    assert choose(account(http()), state=owned_by("example.com"), alive=()) == Selection(
+        http_only=(NAME,))
+
+
+@pytest.mark.parametrize(("domain", "words"), unusable().values(), ids=unusable().keys())
+def test_left_out(domain: Domain, words: str) -> None:
+    """A domain that can serve no certificate is left out with the reason, even when named."""
+    for name in (NAME, "example.com"):
+        found = choose(account(replace(domain, name=name)), state=owned_by("example.com", name),
+                       alive={"example.com"})
+        assert (found.chosen, found.http_only, found.problems) == ((), (), ())
+        [left] = found.left_out
+        assert left.name == name
+        assert why(left).startswith(words)
+
+
+@pytest.mark.parametrize(("domain", "words"), unusable().values(), ids=unusable().keys())
+def test_listed_and_unusable(domain: Domain, words: str) -> None:
+    """A listed domain that can serve no certificate is a problem."""
+    found = choose(account(domain), [NAME])
+    assert (found.chosen, found.left_out) == ((), ())
+    [problem] = problems(found)
+    assert problem.startswith(f"{NAME} {words}")
+
+
+@pytest.mark.parametrize("domain", [http(), https(), https("bought"), https("theirs")],
+                         ids=["http", "https", "bought", "other installation"])
+def test_listed(domain: Domain) -> None:
+    """A listed domain that is covered is chosen, whatever it serves now; others are not."""
+    domains = account(domain, https(name="example.com"))
+    assert choose(domains, [NAME], bought={"bought"},
+                  other_installations={"theirs"}) == Selection((NAME,))
+
+
+def test_listed_order() -> None:
+    """Listed domains stay in the user's order, and problems do not hide each other."""
+    domains = account(http(), http(name="example.com"), http(name="example.net"))
+    found = choose(domains, [NAME, "example.net", "example.com", "gone.example.com"])
+    assert found.chosen == (NAME, "example.com")
+    assert len(found.problems) == 2
+
+
+def test_listed_not_covered() -> None:
+    """A listed domain that the certificate does not cover is a problem that names its SANs."""
+    assert problems(choose(account(https(name="example.net")), ["example.net"])) == [
+        "example.net is not covered by the certificate, which is for "
+        "*.example.com, a.example.org, example.com"]
+
+
+def test_listed_not_found() -> None:
+    """A listed domain that does not exist comes with near misses and what the account has."""
+    domains = account(https(), http(name="cdn.example.net"))
+    [problem] = problems(choose(domains, ["wwww.example.com"]))
+    assert problem == (
+        "wwww.example.com is no domain of this Qiniu account in the services that "
+        "--qiniu-services names. Did you mean www.example.com? "
+        "The account has: cdn.example.net, www.example.com")
+
+
+def test_listed_not_found_in_empty_account() -> None:
+    """An account without domains is called so."""
+    [problem] = problems(choose({}, [NAME]))
+    assert problem.endswith("names. The account has: no domain at all")
+
+
+def test_listed_not_found_in_large_account() -> None:
+    """Of a large account the first twenty domains are shown, and how many more there are."""
+    names = [f"d{number:03}.example.net" for number in range(21)]
+    [problem] = problems(choose(account(*(http(name=name) for name in names)), ["x.example.com"]))
+    assert "Did you mean" not in problem
+    assert problem.endswith(f"{', '.join(names[:20])} and 1 more")
+    [problem] = problems(choose(account(*(http(name=name) for name in names[:20])), ["x.cn"]))
+    assert problem.endswith(", ".join(names[:20]))
+
+
+def test_listed_of_other_lineage() -> None:
+    """A listed domain of another living lineage is taken by certbot install alone."""
+    ours: dict[str, Any] = {"state": owned_by("other"), "alive": {"other", "example.com"}}
+    assert problems(choose(account(https()), [NAME], **ours)) == [
+        f"{NAME} is managed by the lineage other: take it out of one of the two "
+        "--qiniu-domains lists"]
+    assert choose(account(https()), [NAME], take_over=True, **ours) == Selection((NAME,))
+    dead = {**ours, "alive": {"example.com"}}
+    assert choose(account(https()), [NAME], **dead) == Selection((NAME,))
+
+
+ANY_DOMAINS = st.builds(
+    Domain, st.sampled_from(["example.com", ".example.com", NAME, "x.example.com", "example.net"]),
+    kind=st.sampled_from(["normal", "test"]), protocol=st.sampled_from(["http", "https"]),
+    state=st.sampled_from(["success", "processing", "frozen"]), operable=st.booleans(),
+    cert_id=st.sampled_from(["", "new", "bought", "theirs"]))
+
+
+@given(st.lists(ANY_DOMAINS, unique_by=lambda domain: domain.name), st.booleans(),
+       st.sampled_from(["example.com", "other", "dead"]))
+@settings(deadline=None, max_examples=200)
+def test_selection_is_a_partition(domains: list[Domain], is_listed: bool, owner: str) -> None:
+    """Each domain that is covered, or listed, is in just one of the answers; others in none."""
+    listed = [domain.name for domain in domains] if is_listed else None
+    by_name = account(*domains)
+    found = choose(by_name, listed, bought={"bought"}, other_installations={"theirs"},
+                   state=owned_by(owner), alive={"example.com", "other"})
+    told = [*found.chosen, *found.http_only,
+            *(left.name for left in (*found.left_out, *found.problems))]
+    expected = [domain.name for domain in domains
+                if is_listed or covering_name(SANS, domain.name)]
+    assert sorted(told) == sorted(expected)
+    for name in found.chosen:
+        assert covering_name(SANS, name)
+        assert by_name[name].state != "frozen"
+        assert by_name[name].operable
+    assert bool(found.problems) <= is_listed
+    ours = {NAME} if owner == "example.com" else set()
+    read = {domain.name for domain in candidates(domains, SANS, listed, ours)}
+    assert set(found.chosen) <= read, "a domain was chosen whose details nobody asked for"
+
+
+def test_candidates() -> None:
+    """Details are wanted only of domains that they can matter for."""
+    domains = [http(name="example.com"), http(), https(name="x.example.com"),
+               https(name="y.example.com", kind="test"), https(name="example.net")]
+    auto = candidates(domains, SANS, None, ())
+    assert [domain.name for domain in auto] == ["example.com", "x.example.com"]
+    listed = candidates(domains, SANS, [NAME, "y.example.com"], ())
+    assert [domain.name for domain in listed] == [NAME]
+    assert [domain.name for domain in candidates(domains, SANS, None, {NAME})] == [
+        "example.com", NAME, "x.example.com"]
+
+
+def test_san_of() -> None:
+    """A wildcard at Qiniu has its own way to be written in a certificate."""
+    assert san_of(".example.com") == "*.example.com"
+    assert san_of("a.example.com") == "a.example.com"

@@ -1,0 +1,221 @@
+"""The words for everything that planning decides: the sentence, and the phrase in a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from certbot_qiniu.deployment import wording
+from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb, decide, plan
+from certbot_qiniu.deployment.planning.selection import NotChosen, Obstacle, Selection
+from certbot_qiniu.deployment.wording import STATES, phrase, sentence
+from certbot_qiniu.model import DEAD_STATES, Binding, Domain
+from tests.unit.deployment.planning.test_decision import CASES, RESTORE_CASES
+from tests.unit.facts import NAME, http, https, knowledge
+
+FACTS: Mapping[str, Any] = {
+    "service": "cdn", "state": "frozen", "detail": "why", "operation": "sslize",
+    "stuck_seconds": 90_000.0, "other_certificate": "theirs"}
+"""More than any one decision gives: only what belongs to the reason may be told."""
+
+SAME = "the sentence itself"
+OTHER_SETTINGS = f"{NAME} has other settings than asked for; the next certbot renew sets them"
+NOT_BACK = f"{NAME} is not yet back to what it served before certbot managed it"
+SENT_AGAIN = (f"Qiniu could not publish the last change of {NAME}: why; the next certbot renew "
+              "sends it again")
+FROZEN = f"{NAME} is frozen at Qiniu (why) and cannot be changed"
+NOT_OPERABLE = f"{NAME} cannot be changed by this account; ask Qiniu's support"
+BACK = "goes back to what it served before certbot managed it"
+LAST_FAILED = "the last change failed: why"
+
+WORDS: Mapping[tuple[Verb, Reason], tuple[str, str]] = {
+    (Verb.BIND, Reason.NOT_BOUND): (
+        f"{NAME} speaks http only; the next certbot renew switches it to HTTPS",
+        "speaks http only: HTTPS is switched on"),
+    (Verb.BIND, Reason.OUTDATED): (
+        f"{NAME} serves another certificate than it should; the next certbot renew binds the "
+        "right one", "serves another certificate"),
+    (Verb.BIND, Reason.SETTINGS_DIFFER): (OTHER_SETTINGS, "has other settings than asked for"),
+    (Verb.BIND, Reason.RESTORE): (NOT_BACK, BACK),
+    (Verb.BIND, Reason.PUBLICATION_FAILED): (SENT_AGAIN, LAST_FAILED),
+    (Verb.UNBIND, Reason.RESTORE): (NOT_BACK, BACK),
+    (Verb.UNBIND, Reason.PUBLICATION_FAILED): (SENT_AGAIN, LAST_FAILED),
+    (Verb.HSTS, Reason.SETTINGS_DIFFER): (OTHER_SETTINGS, "has other settings than asked for"),
+    (Verb.WAIT, Reason.PUBLISHING): (
+        f"Qiniu is publishing the change of {NAME}", "our change is being published"),
+    (Verb.QUEUE, Reason.BUSY): (
+        f"{NAME} is busy at Qiniu with another change (sslize) and cannot take the new "
+        "certificate yet; the next certbot renew tries again", SAME),
+    (Verb.KEEP, Reason.IN_SYNC): ("", "as wanted"),
+    (Verb.FORGET, Reason.IN_SYNC): ("", "as wanted"),
+    (Verb.FORGET, Reason.NOT_FOUND): (
+        f"{NAME} does not exist in this Qiniu account as a domain of its cdn any more; it is no "
+        "longer managed", SAME),
+    (Verb.SKIP, Reason.DEAD): (FROZEN, SAME),
+    (Verb.SKIP, Reason.NOT_OPERABLE): (NOT_OPERABLE, SAME),
+    (Verb.FAIL, Reason.NOT_FOUND): (
+        f"{NAME} does not exist in this Qiniu account as a domain of its cdn. Remove it from "
+        "--qiniu-domains, or add it at Qiniu", SAME),
+    (Verb.FAIL, Reason.DEAD): (FROZEN, SAME),
+    (Verb.FAIL, Reason.NOT_OPERABLE): (NOT_OPERABLE, SAME),
+    (Verb.FAIL, Reason.STUCK): (
+        f"{NAME} has been in processing (处理中) at Qiniu for more than 25 hours. Open a ticket "
+        f"with Qiniu: “The domain {NAME} has been stuck in the state processing since its "
+        "operation sslize; please finish or cancel it.”", SAME),
+    (Verb.FAIL, Reason.OTHER_INSTALLATION): (
+        f"{NAME} serves theirs, a newer certificate that another certbot-qiniu installation put "
+        "there. Let one of the two manage it: leave it out of --qiniu-domains here, or leave it "
+        "out there and run certbot install here", SAME),
+    (Verb.FAIL, Reason.PUBLICATION_FAILED): (
+        f"Qiniu could not publish the last change of {NAME} (why), so its header "
+        "Strict-Transport-Security cannot be changed; see Qiniu's console", LAST_FAILED),
+}
+
+
+@pytest.mark.parametrize(("verb", "reason"), WORDS, ids=lambda value: value.value)
+def test_action(verb: Verb, reason: Reason) -> None:
+    """Each decision has its sentence and its phrase."""
+    action = Action(verb, NAME, reason, **FACTS)
+    expected, brief = WORDS[verb, reason]
+    assert expected == sentence(action)
+    assert (expected if brief is SAME else brief) == phrase(action)
+
+
+def test_every_decision_has_words() -> None:
+    """The table above has just the pairs of verb and reason that the planner can give."""
+    given = set()
+    for case in CASES.values():
+        for listed in (), (NAME,):
+            known = knowledge(case.domain, case.record, listed=listed, **case.known)
+            action = decide(NAME, case.wanted, known)
+            given.add((action.verb, action.reason))
+    for case in RESTORE_CASES.values():
+        known = knowledge(case.domain, case.record, **case.known)
+        [action] = plan([], {NAME: case.wanted}, known)
+        given.add((action.verb, action.reason))
+    assert given == set(WORDS)
+    assert {reason for _, reason in WORDS} == set(Reason)
+
+
+def test_what_is_unknown() -> None:
+    """Where Qiniu gives no words of its own, none are missed."""
+    failed = Action(Verb.BIND, NAME, Reason.PUBLICATION_FAILED)
+    assert sentence(failed) == (
+        f"Qiniu could not publish the last change of {NAME}; the next certbot renew sends it "
+        "again")
+    assert phrase(failed) == "the last change failed: no reason given"
+    assert "operation (unknown);" in sentence(Action(Verb.FAIL, NAME, Reason.STUCK))
+    busy = Action(Verb.QUEUE, NAME, Reason.BUSY, ours=True, operation="sslize")
+    assert "busy at Qiniu with our own earlier change and" in sentence(busy)
+
+
+def test_given_up() -> None:
+    """A domain that a rollback gives up is forgotten without a word."""
+    gone = Action(Verb.FORGET, NAME, Reason.NOT_FOUND, restoring=True)
+    assert sentence(gone) == phrase(gone) == ""
+
+
+def test_held() -> None:
+    """What a rollback holds is as the rollback left it, and not simply as wanted."""
+    assert phrase(Action(Verb.KEEP, NAME, Reason.IN_SYNC), held=True) == (
+        "as the rollback left it; a newer certificate or certbot install ends that")
+    assert phrase(Action(Verb.WAIT, NAME, Reason.PUBLISHING), held=True) == (
+        "our change is being published")
+
+
+def test_words_of_others() -> None:
+    """Whatever Qiniu writes stands in a message as it is: a template it is not."""
+    hostile = "{name} {0} %s"
+    action = Action(Verb.BIND, NAME, Reason.PUBLICATION_FAILED, detail=hostile)
+    assert hostile in sentence(action)
+    assert hostile in phrase(action)
+    assert hostile in wording.why(NotChosen(NAME, Obstacle.DEAD, "frozen", hostile))
+
+
+def test_not_published() -> None:
+    """A failed publication is told with Qiniu's words, and with what is done about it."""
+    action = Action(Verb.BIND, NAME, Reason.PUBLICATION_FAILED, detail="why")
+    assert wording.not_published(action, is_sent_again=True) == (
+        f"Qiniu could not publish the change of {NAME}: why. It was sent again now; the next "
+        "certbot renew confirms it.")
+    assert wording.not_published(replace(action, detail=""), is_sent_again=False) == (
+        f"Qiniu could not publish the change of {NAME}.")
+
+
+@pytest.mark.parametrize(("action", "expected"), [
+    (Action(Verb.BIND, NAME, Reason.OUTDATED), "certificate ours sent to Qiniu"),
+    (Action(Verb.BIND, NAME, Reason.NOT_BOUND, enable=True),
+     "certificate ours sent to Qiniu, HTTPS switched on"),
+    (Action(Verb.UNBIND, NAME, Reason.RESTORE), "switched back to http"),
+    (Action(Verb.HSTS, NAME, Reason.SETTINGS_DIFFER, Binding(hsts=True)), "HSTS switched on"),
+    (Action(Verb.HSTS, NAME, Reason.SETTINGS_DIFFER, Binding(hsts=False)), "HSTS switched off"),
+], ids=["bind", "enable", "unbind", "hsts on", "hsts off"])
+def test_sent(action: Action, expected: str) -> None:
+    """Each change is told when it has been sent."""
+    assert wording.sent(action, "ours") == f"{NAME}: {expected}"
+
+
+# Domains that are not chosen
+
+
+@pytest.mark.parametrize("obstacle", [
+    one for one in Obstacle if one is not Obstacle.UNREADABLE])
+def test_every_obstacle_has_words(obstacle: Obstacle) -> None:
+    """Whatever stands in the way of a domain can be told, after its name."""
+    found = NotChosen(NAME, obstacle, "frozen", "why", "other", (NAME, "example.net"))
+    words = wording.why(found)
+    assert words.startswith(("is ", "cannot ", "serves "))
+    assert not set("{}") & set(words)
+    [problem] = wording.problems(Selection(problems=(found,)))
+    assert problem.startswith(f"{NAME} {words}")
+
+
+def test_unreadable() -> None:
+    """What cannot be read is told in the words of the error, which has the name itself."""
+    found = NotChosen(NAME, Obstacle.UNREADABLE, detail="Could not read it")
+    assert wording.problems(Selection(problems=(found,))) == ["Could not read it"]
+
+
+def test_every_dead_state_has_words() -> None:
+    """No state in which a domain can serve nothing is left without words."""
+    assert set(STATES) == DEAD_STATES
+
+
+@pytest.mark.parametrize("state", sorted(DEAD_STATES))
+def test_dead(state: str) -> None:
+    """A dead domain is told with Qiniu's reason, where there is one."""
+    assert wording.why(NotChosen(NAME, Obstacle.DEAD, state)) == STATES[state]
+    assert wording.why(NotChosen(NAME, Obstacle.DEAD, state, "ICP")) == (
+        f"{STATES[state]} (ICP)")
+
+
+SELECTION = Selection(
+    (NAME,), (NotChosen("a.example.com", Obstacle.BOUGHT),), ("b.example.com", "c.example.com"))
+
+
+def test_left_out() -> None:
+    """A deployment names what it leaves, but for what the user has agreed to."""
+    assert wording.left_out(SELECTION, {NAME, "b.example.com"}) == [
+        "a.example.com serves a valid certificate that was bought through Qiniu: left out",
+        "c.example.com: http only and covered by a wildcard alone, so left as it is. To switch it "
+        "to HTTPS, list it in --qiniu-domains"]
+    assert wording.left_out(Selection((NAME,)), {NAME}) == []
+
+
+@pytest.mark.parametrize(("domain", "expected"), [
+    (None, "no change possible"), (http(state="frozen"), "no change possible"),
+    (http(), "switch to HTTPS with the new certificate"), (https(), "bind the new certificate"),
+    (https(state="processing"),
+     "bind the new certificate, once its present change is published"),
+], ids=["gone", "frozen", "http", "https", "processing"])
+def test_rehearsal(domain: Domain | None, expected: str) -> None:
+    """A dry run says in a line each what becomes of a domain."""
+    lines = wording.rehearsal(SELECTION, {NAME: domain} if domain else {})
+    assert lines == [
+        f"  {NAME}: {expected}",
+        "  a.example.com: left out, it serves a valid certificate that was bought through Qiniu",
+        *(f"  {name}: left as it is (http only, covered by a wildcard alone; list it in "
+          "--qiniu-domains to switch it to HTTPS)" for name in SELECTION.http_only)]

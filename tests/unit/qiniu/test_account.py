@@ -1,0 +1,272 @@
+"""An account: its lists fetched once, and its services behind one contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from certbot_qiniu import errors
+from certbot_qiniu.model import Binding, Domain, RemoteCertificate
+from certbot_qiniu.qiniu.account import LISTS_MAX_AGE_SECONDS, Account, Accounts
+from certbot_qiniu.qiniu.cdn import Cdn
+from certbot_qiniu.qiniu.service import Service
+from tests.unit.rig import PUBLISH_SECONDS, Rig
+
+# The official package asks the clock in a way that newer Pythons deprecate.
+pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
+
+A, B = "a.example.com", "b.example.com"
+LIST, CERTIFICATES = "GET /domain", "GET /sslcert"
+
+
+class Shelf:
+    """A service that is a list, as another one of Qiniu's would be."""
+
+    publishes = False
+
+    def __init__(self, *domains: Domain, users: set[str] | None = None) -> None:
+        self.name = domains[0].service
+        self.domains = domains
+        self._users = users
+
+    def list(self) -> Iterable[Domain]:
+        return self.domains
+
+    def observe(self, domain: str) -> Domain | None:
+        return next((item for item in self.domains if item.name == domain), None)
+
+    def bind(self, domain: Domain, certificate: RemoteCertificate, binding: Binding) -> None:
+        raise AssertionError("nothing is bound here")
+
+    def unbind(self, domain: Domain) -> None:
+        raise AssertionError("nothing is bound here")
+
+    def set_hsts(self, domain: Domain, *, on: bool) -> None:
+        raise AssertionError("there are no headers here")
+
+    def users(self, certificate: RemoteCertificate) -> set[str] | None:
+        return self._users
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    """An account with a domain on http and one on https."""
+    rig = Rig(tmp_path)
+    rig.qiniu.add_domain(A)
+    rig.qiniu.add_domain(B, protocol="https", cert_id=rig.upload(rig.renew("old", B), "console"),
+                         http2=True)
+    return rig
+
+
+def certificate_of(rig: Rig) -> RemoteCertificate:
+    """A certificate that may be bound to either domain."""
+    cert_id = rig.upload(rig.renew("new", "*.example.com"))
+    return rig.account.certificates(refresh=True)[cert_id]
+
+
+# CDN domains
+
+
+@pytest.mark.parametrize(("name", "verb", "operation"), [
+    (A, "sslize", "sslize"), (B, "httpsconf", "modify_https_conf"),
+], ids=["http", "https"])
+@pytest.mark.parametrize("force_https", [False, True])
+def test_bind(name: str, verb: str, operation: str, force_https: bool, rig: Rig) -> None:
+    """One call carries certificate and settings, by the way that fits what the domain speaks."""
+    cdn, certificate = Cdn(rig.client), certificate_of(rig)
+    domain = cdn.observe(name)
+    assert domain is not None
+    rig.calls()
+    cdn.bind(domain, certificate, Binding("https", "", "", force_https, False))
+    assert rig.calls() == [f"PUT /domain/{name}/{verb}"]
+    after = cdn.observe(name)
+    assert after is not None
+    assert (after.state, after.operation) == ("processing", operation)
+    rig.wait(PUBLISH_SECONDS)
+    assert rig.qiniu.serving(name).cert_id == certificate.cert_id
+    assert rig.qiniu.serving(name).force_https is force_https
+    assert rig.qiniu.serving(name).http2 is False
+
+
+def test_unbind(rig: Rig) -> None:
+    """A domain goes back to http."""
+    cdn = Cdn(rig.client)
+    domain = cdn.observe(B)
+    assert domain is not None
+    cdn.unbind(domain)
+    rig.wait(PUBLISH_SECONDS)
+    assert rig.qiniu.serving(B).protocol == "http"
+
+
+def test_users(rig: Rig) -> None:
+    """Who uses a certificate is one list, once it is known that Qiniu's filter works."""
+    cdn = Cdn(rig.client)
+    old = RemoteCertificate(rig.qiniu.serving(B).cert_id, "console")
+    assert cdn.users(old) == {B}
+    assert rig.calls() == [LIST, LIST]
+    assert cdn.users(old) == {B}
+    assert cdn.users(certificate_of(rig)) == set()
+    assert rig.calls() == [LIST, LIST, CERTIFICATES]
+
+
+def test_users_without_a_filter(rig: Rig) -> None:
+    """Where Qiniu lists all domains whatever is asked for, nothing is known."""
+    rig.qiniu.switches.ignore_cert_filter = True
+    cdn, certificate = Cdn(rig.client), certificate_of(rig)
+    assert cdn.users(certificate) is None
+    assert cdn.users(certificate) is None
+
+
+def test_users_of_an_unknown_certificate(rig: Rig) -> None:
+    """That Qiniu refuses to list for a certificate that cannot exist shows a filter at work."""
+    cdn = Cdn(rig.client)
+    old = RemoteCertificate(rig.qiniu.serving(B).cert_id, "console")
+    rig.refuse("/domain", 400401, skip=1)
+    assert cdn.users(old) == {B}
+
+
+def test_users_unreachable(rig: Rig) -> None:
+    """A list that cannot be had is an error, not an empty one."""
+    rig.refuse("/domain")
+    with pytest.raises(errors.Refused):
+        Cdn(rig.client).users(RemoteCertificate("0123456789ab", "x"))
+
+
+# The account
+
+
+def test_lists_are_fetched_once(rig: Rig) -> None:
+    """However often they are asked for, the lists are fetched once, until they are old."""
+    for _ in range(3):
+        assert set(rig.account.domains()) == {A, B}
+        assert len(rig.account.certificates()) == 1
+    assert rig.calls() == [LIST, CERTIFICATES]
+    rig.wait(LISTS_MAX_AGE_SECONDS + 1)
+    rig.qiniu.remove_domain(A)
+    assert set(rig.account.domains()) == {B}
+    assert rig.calls() == [LIST]
+    rig.account.certificates()
+    assert rig.calls() == [CERTIFICATES]
+
+
+def test_lists_just_after_boot(rig: Rig) -> None:
+    """A clock that has just begun does not make lists out of nothing."""
+    account = Account(rig.client, clock=lambda: 0.0)
+    assert set(account.domains()) == {A, B}
+    assert len(account.certificates()) == 1
+
+
+def test_refresh(rig: Rig) -> None:
+    """A refresh fetches the list that it is for."""
+    rig.account.domains()
+    rig.account.certificates()
+    rig.calls()
+    rig.qiniu.add_domain("c.example.com")
+    assert "c.example.com" not in rig.account.domains()
+    assert "c.example.com" in rig.account.domains(refresh=True)
+    assert rig.calls() == [LIST]
+    cert_id = rig.upload(rig.renew("new", A))
+    assert cert_id not in rig.account.certificates()
+    assert cert_id in rig.account.certificates(refresh=True)
+    assert rig.calls() == [CERTIFICATES]
+
+
+def test_refresh_fails(rig: Rig) -> None:
+    """A refresh that fails leaves the lists as they were, and the next call may ask again."""
+    before = dict(rig.account.domains())
+    certificates = dict(rig.account.certificates())
+    rig.refuse("/domain")
+    with pytest.raises(errors.Refused):
+        rig.account.domains(refresh=True)
+    rig.refuse("/sslcert")
+    with pytest.raises(errors.Refused):
+        rig.account.certificates(refresh=True)
+    assert rig.account.domains() == before
+    assert rig.account.certificates() == certificates
+
+
+def test_note(rig: Rig) -> None:
+    """What we know better than the list is put into it, and nothing else of the domain."""
+    observed = rig.account.observe(B)
+    assert observed is not None
+    rig.account.note(observed)  # no list yet
+    before = rig.account.domains()[B]
+    rig.account.note(Domain(B, state="processing", operation="sslize", cert_id="x"))
+    after = rig.account.domains()[B]
+    assert (after.state, after.operation) == ("processing", "sslize")
+    assert (after.cert_id, after.protocol, after.modified) == ("", "https", before.modified)
+    rig.account.note(Domain("new.example.com"))
+    assert rig.account.domains()["new.example.com"] == Domain("new.example.com")
+
+
+def test_uploads_and_deletions_are_noted(rig: Rig) -> None:
+    """What we upload and delete ourselves needs no new list."""
+    certificate = RemoteCertificate("0123456789ab", "x")
+    rig.account.note_upload(certificate)  # no list yet
+    assert certificate.cert_id not in rig.account.certificates()
+    rig.account.note_upload(certificate)
+    assert rig.account.certificates()[certificate.cert_id] == certificate
+    cert_id = rig.upload(rig.renew("new", A))
+    rig.account.certificates(refresh=True)
+    rig.calls()
+    assert rig.account.delete(cert_id)
+    assert cert_id not in rig.account.certificates()
+    assert rig.calls() == [f"DELETE /sslcert/{cert_id}"]
+
+
+def test_delete_in_use(rig: Rig) -> None:
+    """A certificate that Qiniu says is in use stays, in the list as well."""
+    cert_id = rig.qiniu.serving(B).cert_id
+    rig.account.certificates()
+    assert not rig.account.delete(cert_id)
+    assert cert_id in rig.account.certificates()
+
+
+def test_delete_refused(rig: Rig) -> None:
+    """A deletion that is refused for another reason is an error, and changes no list."""
+    cert_id = rig.qiniu.serving(B).cert_id
+    rig.account.certificates()
+    rig.refuse("DELETE")
+    with pytest.raises(errors.Refused):
+        rig.account.delete(cert_id)
+    assert cert_id in rig.account.certificates()
+
+
+def test_no_credentials() -> None:
+    """Where no credentials file is known, the user hears how to name it."""
+    with pytest.raises(errors.UsageError, match="--qiniu-credentials PATH"):
+        Accounts().get(None)
+
+
+# Several services
+
+
+def several(rig: Rig, *others: Service) -> Account:
+    """An account with more than CDN domains."""
+    return Account(rig.client, [Cdn(rig.client), *others], clock=rig.clock)
+
+
+def test_several_services(rig: Rig) -> None:
+    """All services' domains are one list; a name that two of them know belongs to the first."""
+    live = Domain("live.example.com", service="pili")
+    shelf = Shelf(live, Domain(A, service="pili", protocol="https"))
+    account = several(rig, shelf)
+    assert account.service_of(live.name).name == "cdn", "unknown before the lists are there"
+    assert account.domains()[A].service == "cdn"
+    assert account.domains()[live.name] == live
+    assert account.service_of(A).name == "cdn"
+    assert account.service_of(live.name) is shelf
+    assert account.service_of("unknown.example.com").name == "cdn"
+    assert account.observe(live.name) == live
+    assert account.observe("unknown.example.com") is None
+
+
+def test_users_in_several_services(rig: Rig) -> None:
+    """The users of a certificate are those of all services, or unknown if one cannot tell."""
+    live = Domain("live.example.com", service="pili")
+    old = RemoteCertificate(rig.qiniu.serving(B).cert_id, "console")
+    assert several(rig, Shelf(live, users={live.name})).users(old) == {B, live.name}
+    assert several(rig, Shelf(live, users=set())).users(old) == {B}
+    assert several(rig, Shelf(live, users=None)).users(old) is None
