@@ -23,7 +23,7 @@ setup(
         "certbot>=2.0",
         "certbot-dns-aliyun>=2.0",
         "configobj>=5.0.6",
-        "cryptography>=3.4",
+        "cryptography>=38",
         "crossplane>=0.5.8",
         "qiniu>=7.13",
         "requests>=2.31",

@@ -22,6 +22,14 @@ _FAR_AWAY = dt.datetime(2049, 12, 31, tzinfo=dt.timezone.utc)
 _COMMON_NAME_LIMIT = 64
 
 
+def validity(certificate: x509.Certificate) -> tuple[dt.datetime, dt.datetime]:
+    """When a certificate begins and ends to be valid, whatever cryptography can say of it."""
+    if hasattr(certificate, "not_valid_after_utc"):
+        return certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return (certificate.not_valid_before.replace(tzinfo=dt.timezone.utc),
+            certificate.not_valid_after.replace(tzinfo=dt.timezone.utc))
+
+
 @dataclass(frozen=True)
 class Leaf:
     """A certificate for a server, with all that goes with it.
@@ -89,7 +97,7 @@ class Authority:
                                     serialization.NoEncryption()).decode()
         return Leaf(_pem(certificate), self.chain_pem, key_pem,
                     certificate.fingerprint(hashes.SHA256()).hex(),
-                    certificate.not_valid_before_utc, certificate.not_valid_after_utc, names)
+                    *validity(certificate), names)
 
 
 def _builder(subject: x509.Name, key: Key, issuer: Authority, not_before: dt.datetime,

@@ -18,6 +18,7 @@ from typing import Any
 from cryptography import x509
 
 from tests.sandbox import qiniu_certs as certs
+from tests.sandbox.pki import validity
 from tests.sandbox.qiniu_certs import StoredCertificate
 from tests.sandbox.qiniu_rules import Refusal, Switches
 
@@ -286,7 +287,7 @@ class Store:
         cert_id = f"{int(now):08x}{next(self._cert_numbers):016x}"
         self._certificates[cert_id] = StoredCertificate(
             cert_id, name, account, certs.fingerprint(leaf), certs.dns_names(leaf),
-            int(leaf.not_valid_before_utc.timestamp()), int(leaf.not_valid_after_utc.timestamp()),
+            *(int(moment.timestamp()) for moment in validity(leaf)),
             int(now), certs.algorithm(leaf), common_name, order_id, fullchain, key)
         return cert_id
 
