@@ -4,58 +4,73 @@ PYTHON ?= python3
 VENV = .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
+LOWEST = .venv-lowest
 PYTEST = $(BIN)/python -m pytest -q -n auto --dist worksteal
+PIP = python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help system venv check test test-slow test-full demo bench dist audit matrix clean
+.PHONY: help system venv unit check test test-slow test-full lowest demo bench dist audit matrix clean
 
-help: ## list the targets
+help: ## list the targets, with the time that each takes on two cores
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-system: ## install pebble, nginx and openssl where they are missing (Debian, Ubuntu)
+system: ## install pebble, nginx and openssl where they are missing (Debian, Ubuntu; 1 min)
 	tools/bootstrap
 
-venv: $(READY) ## make the virtual environment, or renew it after a change of its requirements
+venv: $(READY) ## make the virtual environment, or renew it after a change of its requirements (1 min)
 
 $(READY): setup.py pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	$(BIN)/$(PIP) -e '.[test]'
 	touch $@
 
-check: venv ## lint, types, layout and documentation
+unit: venv ## the tests of each module on its own; needs no other program (30 s)
+	$(PYTEST) tests/unit
+
+check: venv ## lint, types, floors, layout and documentation (40 s)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q -m docs
+	$(PYTEST) -m docs
 
-test: system venv ## the tests, without the largest matrices
+test: system venv ## the tests, without the largest matrices; installs what is missing (10 min)
 	$(PYTEST) -m 'not slow'
 
-test-slow: system venv ## the largest matrix alone: every fault at every call of a large account
-	$(PYTEST) -m slow tests/scenarios/test_fault_matrix.py
+test-slow: system venv ## the largest matrices, packages and the Ansible role alone (8 min)
+	$(PYTEST) -m slow
 
-test-full: system venv ## all tests
+test-full: system venv ## all tests (18 min)
 	$(PYTEST)
 
-demo: system venv ## issue, deploy, renew and roll back before your eyes, without any account
+lowest: venv ## the unit tests with the oldest dependencies that setup.py allows (2 min)
+	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	$(BIN)/python tools/lowest.py > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/$(PIP) -c $(LOWEST)/constraints.txt -e . \
+	    apprise hypothesis pytest pytest-timeout pytest-xdist setuptools josepy pyOpenSSL
+	$(LOWEST)/bin/python -m pytest -q -n auto --dist worksteal -p no:cacheprovider tests/unit \
+	    -W "ignore:CSR support in pyOpenSSL is deprecated:DeprecationWarning" \
+	    -W "ignore:X509Extension support in pyOpenSSL is deprecated:DeprecationWarning" \
+	    -W "ignore:pkg_resources is deprecated:UserWarning" \
+	    -W "ignore:Deprecated call to:DeprecationWarning"
+
+demo: system venv ## issue, deploy, renew and roll back before your eyes, without any account (2 min)
 	$(BIN)/python -m tests.sandbox.demo
 
-bench: venv ## measure
+bench: venv ## measure (5 min)
 	$(BIN)/python -m benchmarks
 
-dist: venv ## build the source distribution and the wheel
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[package]'
+dist: venv ## build the source distribution and the wheel (1 min)
 	rm -rf dist
 	$(BIN)/python -m build
 	$(BIN)/python -m twine check --strict dist/*
 
-audit: venv ## ask whether a dependency has a known vulnerability
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[package]'
+audit: venv ## ask whether a dependency has a known vulnerability (1 min)
+	$(BIN)/$(PIP) -e '.[package]'
 	$(BIN)/python -m pip_audit --skip-editable
 
-matrix: venv ## the tests with old and new certbots and Pythons
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[package]'
+matrix: venv ## the tests with old and new certbots and Pythons (hours)
+	$(BIN)/$(PIP) -e '.[package]'
 	$(BIN)/python -m nox
 
 clean: ## remove everything that was made here
-	rm -rf $(VENV) .nox build dist ./*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) .nox build dist ./*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

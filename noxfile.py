@@ -50,5 +50,5 @@ def tests(session: nox.Session, certbot: str) -> None:
     session.run("certbot", "--version")
     warnings = [f"-W{warning}" for warning in WARNINGS_OF_OTHERS if certbot < "4"]
     left_out = [f"--deselect={test}" for test in NOT_WITH_2_0 if certbot == "2.0"]
-    session.run("python", "-m", "pytest", "-q", "-m", "not e2e and not slow and not docs",
+    session.run("python", "-m", "pytest", "-q", "-m", "not programs and not slow and not docs",
                 *warnings, *left_out, *session.posargs)

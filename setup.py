@@ -36,9 +36,10 @@ setup(
     extras_require={
         "nginx": ["certbot-nginx"],
         "notify": ["apprise>=1.4"],
-        "package": ["build", "nox", "pip-audit", "twine"],
+        "package": ["nox", "pip-audit"],
         "test": [
             "apprise>=1.4",
+            "build",
             "certbot-dns-tencent>=2.0.2",
             "certbot-nginx",
             "hypothesis",
@@ -49,6 +50,7 @@ setup(
             "pytest-timeout",
             "pytest-xdist",
             "ruff",
+            "twine",
             "types-requests",
         ],
     },

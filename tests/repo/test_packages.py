@@ -19,9 +19,6 @@ from packaging.utils import canonicalize_name
 
 from tests.package import ROOT
 
-pytest.importorskip("build", reason="comes with the extra: package")
-pytest.importorskip("twine", reason="comes with the extra: package")
-
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SHIPPED = ("benchmarks", "certbot_qiniu", "contrib", "docs", "tests", "tools")
