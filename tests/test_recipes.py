@@ -171,7 +171,6 @@ class Kitchen:
         self._home = box.directory / "home"
         for name in ("home", "www", "metrics", "nginx-etc/conf.d"):
             (box.directory / name).mkdir(parents=True, exist_ok=True)
-        box.directory.chmod(0o755)  # nginx's workers are another user's, where root runs it
         box.nginx.configure([])
         text = box.nginx.configuration.read_text(encoding="utf-8")
         head, brace, _ = text.rpartition("}")
