@@ -11,7 +11,7 @@ PYTEST = $(BIN)/python -m pytest -q -n auto --dist worksteal
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-system: ## install pebble, nginx and openssl where they are missing (Debian, Ubuntu)
+system: ## install pebble, nginx, openssl and systemd where they are missing (Debian, Ubuntu)
 	tools/bootstrap
 
 venv: $(READY) ## make the virtual environment, or renew it after a change of its requirements
