@@ -180,6 +180,8 @@ def unneeded(context: Context, lineage: str, keep_certificates: int) -> list[str
     :param keep_certificates: how many superseded certificates a rollback may need.
     """
     memory = context.memory
+    if _publishes_unknown(context, lineage):
+        return []
     ours = {cert_id: upload.fingerprint for cert_id, upload in sorted(memory.uploads.items())
             if upload.lineage == lineage}
     bound = bound_ids(context)
@@ -191,6 +193,17 @@ def unneeded(context: Context, lineage: str, keep_certificates: int) -> list[str
     needed |= kept_fingerprints(context.store.state, context.store.checkpointed(context.backups),
                                 lineage, keep_certificates)
     return superseded(ours, needed, bound)
+
+
+def _publishes_unknown(context: Context, lineage: str) -> bool:
+    """Whether a domain of *lineage* is in processing, and the memory has lost what it was sent.
+
+    Qiniu tells what a domain serves only once that is published: any certificate may be the one.
+    """
+    records = context.memory.domains
+    return any(entry.lineage == lineage and name in records
+               and records[name].processing_since and not records[name].sent
+               for name, entry in context.store.state.items())
 
 
 def bound_ids(context: Context) -> set[str]:

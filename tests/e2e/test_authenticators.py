@@ -37,7 +37,6 @@ http {{
 
 def serve_folder(box: Sandbox) -> Path:
     """Let nginx answer http-01 from a folder, and TLS with files that are none of certbot's."""
-    box.directory.chmod(0o711)  # nginx's workers are somebody else when all this runs as root
     folder = box.directory / "www"
     (folder / ".well-known" / "acme-challenge").mkdir(parents=True)
     fullchain, key = box.bootstrap

@@ -38,6 +38,7 @@ class Pebble:
         leaf = self.authority.issue("localhost", LOOPBACK)
         (directory / "cert.pem").write_text(leaf.fullchain_pem, encoding="ascii")
         (directory / "key.pem").write_text(leaf.key_pem, encoding="ascii")
+        validity = int(validity_days * 86400)
         configuration = directory / "pebble.json"
         configuration.write_text(json.dumps({"pebble": {
             "listenAddress": f"{LOOPBACK}:{self._port}",
@@ -45,7 +46,8 @@ class Pebble:
             "certificate": str(directory / "cert.pem"),
             "privateKey": str(directory / "key.pem"),
             "httpPort": http_port, "tlsPort": 5001,  # the latter for tls-alpn-01, of no use here
-            "certificateValidityPeriod": int(validity_days * 86400),
+            "certificateValidityPeriod": validity,  # 2.6 knows it; 2.10 knows profiles alone
+            "profiles": {"default": {"description": "the only one", "validityPeriod": validity}},
             "externalAccountBindingRequired": external_account,
             "externalAccountMACKeys": dict([EXTERNAL_ACCOUNT]) if external_account else {},
         }}), encoding="utf-8")

@@ -71,9 +71,14 @@ def server(tmp_path: Path) -> Iterator[Nginx]:
 
 
 def write(directory: Path, leaf: Leaf) -> str:
-    """Put *leaf* where the server reads it; its fingerprint."""
-    (directory / "fullchain.pem").write_text(leaf.fullchain_pem, encoding="ascii")
-    (directory / "privkey.pem").write_text(leaf.key_pem, encoding="ascii")
+    """Put *leaf* where the server reads it, in new files as certbot does; its fingerprint.
+
+    nginx 1.27 and later keep, over a reload, what came from the same file of the same second.
+    """
+    for name, text in (("fullchain.pem", leaf.fullchain_pem), ("privkey.pem", leaf.key_pem)):
+        new = directory / f"{name}.new"
+        new.write_text(text, encoding="ascii")
+        new.replace(directory / name)
     return leaf.fingerprint
 
 

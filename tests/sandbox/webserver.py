@@ -69,7 +69,10 @@ class Nginx:
         self._errors = directory / "error.log"
         self._base = [find_nginx() or "nginx", "-p", str(directory), "-e", str(self._errors),
                       "-c", str(self.configuration)]
-        self._program = Program([*self._base, "-g", "daemon off;"], directory / "output.log")
+        # Whoever runs the tests owns the workers, too. Where that is root, nginx would give them to
+        # another user, into whose processes even root cannot look in a container.
+        directives = "daemon off;" + " user root root;" * (os.geteuid() == 0)
+        self._program = Program([*self._base, "-g", directives], directory / "output.log")
 
     @property
     def test_command(self) -> str:

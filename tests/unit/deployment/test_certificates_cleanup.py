@@ -155,6 +155,18 @@ def test_seen_or_sent(rig: Rig) -> None:
     assert not [call for call in rig.calls() if "certId" in call or "DELETE" in call]
 
 
+def test_unknown_publication(rig: Rig) -> None:
+    """While a domain publishes what no memory tells, every certificate of its lineage stays."""
+    lineage, other = Lineage(rig, 3), Lineage(rig, 3, "example.org", "example.org")
+    rig.memory.update(A, processing_since=rig.now)
+    assert unneeded(rig.context, LINEAGE, 0) == []
+    assert clean(rig.context, [LINEAGE, "example.org"], 0) == 2
+    assert at_qiniu(rig) == [*lineage.ids, other.ids[-1]]
+    rig.memory.update(A, sent=Sent(Binding("https", "", lineage.ids[-1], True, True), rig.now))
+    assert clean(rig.context, [LINEAGE], 0) == 2
+    assert at_qiniu(rig) == [lineage.ids[-1], other.ids[-1]]
+
+
 @pytest.mark.parametrize("ignore_cert_filter", [False, True], ids=["filter", "no filter"])
 def test_used_by_somebody(ignore_cert_filter: bool, rig: Rig) -> None:
     """A certificate that any domain of the account serves stays, by whatever way that is seen."""
