@@ -41,7 +41,8 @@ BIND = Action(Verb.BIND, WWW, Reason.OUTDATED, Binding("https", "f" * 64))
 def superseding(changes: dict[str, Any]) -> Survey:
     """A lineage with a certificate at Qiniu that the next clean-up deletes, unless *changes* do."""
     facts = {"superseded": ("old", "gone"), **changes.get("facts", {})}
-    found = seen(KEEP, **{**changes, "facts": facts})
+    found = seen(KEEP, **{"uploads": {"old": ("example.com", "0" * 64)}, **changes,
+                          "facts": facts})
     account = replace(found.accounts[0], certificates={
         "old": RemoteCertificate("old", "certbot_example.com_000000000000")})
     return replace(found, accounts=(account,))
@@ -49,6 +50,7 @@ def superseding(changes: dict[str, Any]) -> Survey:
 
 CLEAN_UPS = {
     "plain": ({}, ["old"]), "held": ({"facts": {"held": True}}, []),
+    "not ours any more": ({"uploads": {}}, []),
     "doubt": ({"unread": {"img.example.com": "why"}}, []),
     "in use": ({"domain": Domain(WWW, protocol="https", cert_id="old")}, [])}
 """What is so -> what may be deleted then."""

@@ -226,3 +226,15 @@ def test_hold(desk: Desk) -> None:
     assert [True] == [lineage.held for lineage in survey(desk.config).lineages]
     desk.deploy("example.com", WWW)
     assert [False] == [lineage.held for lineage in survey(desk.config).lineages]
+
+
+def test_a_copy_of_somebody_elses_is_not_cleaned_up(desk: Desk) -> None:
+    """What another program uploaded of our lineage is not announced to be deleted: it never is."""
+    desk.upload(desk.deploy("example.com", WWW, qiniu_keep_certificates=0), "by a deploy hook")
+    desk.now += 3600
+    old = desk.upload(desk.deploy("example.com", WWW, qiniu_keep_certificates=0))
+    desk.now += 3600
+    desk.qiniu.add_domain(WWW, protocol="https", cert_id=desk.upload(
+        desk.deploy("example.com", WWW, qiniu_keep_certificates=0)))
+    found = survey(desk.config)
+    assert [old] == [item.cert_id for item in found.superseded(found.lineages[0])]
