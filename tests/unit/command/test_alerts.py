@@ -219,9 +219,14 @@ def test_memory_of_alerts(tmp_path: Path, channel: Channel) -> None:
     assert ["1 needs attention"] == channel.take()
 
 
-def test_damaged_memory_of_alerts(tmp_path: Path, channel: Channel) -> None:
-    """A file that cannot be used is an error, and nobody is told anything twice."""
-    (tmp_path / alerts.FILE_NAME).write_text("{")
+@pytest.mark.parametrize("text", [
+    "{", "[]", '{"version": 2}', '{"version": 1, "told": []}',
+    '{"version": 1, "told": {"abc": 1}}', '{"version": 1, "unknown_since": "yesterday"}',
+    '{"version": 1, "unknown_since": null}'], ids=[
+        "cut off", "a list", "newer", "told is a list", "told a number", "a word", "null"])
+def test_damaged_memory_of_alerts(tmp_path: Path, channel: Channel, text: str) -> None:
+    """A file that cannot be used is an error that names it, and nobody is told anything twice."""
+    (tmp_path / alerts.FILE_NAME).write_text(text)
     with pytest.raises(errors.QiniuError, match=alerts.FILE_NAME):
         alert(tmp_path, ["json://a"], report((WWW, "Outdated")))
     assert [] == channel.messages
