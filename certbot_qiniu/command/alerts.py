@@ -17,7 +17,7 @@ from pathlib import Path
 
 from certbot_qiniu import errors
 from certbot_qiniu.command.health import Finding, Level
-from certbot_qiniu.files import read_json, write_json
+from certbot_qiniu.files import decoding, read_json, write_json
 from certbot_qiniu.model import DAY
 
 FILE_NAME = "alerts.json"
@@ -85,9 +85,11 @@ def alert(folder: Path, urls: Iterable[str], concerns: Sequence[Finding],
     """
     path = folder / FILE_NAME
     memory = read_json(path) if path.exists() else {}
-    told: dict[str, dict[str, str]] = memory.get("told", {})
+    with decoding(path):
+        told = {digits: dict(known) for digits, known in memory.get("told", {}).items()}
+        unknown_since = float(memory.get("unknown_since", 0))
     doubt = any(item.level is Level.UNKNOWN for item in concerns)
-    since = (memory.get("unknown_since") or checked_at) if doubt else 0
+    since = (unknown_since or checked_at) if doubt else 0
     now = _attention(concerns, checked_at - since if since else 0)
     problems = []
     for url in urls:

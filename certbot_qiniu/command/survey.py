@@ -23,7 +23,7 @@ from certbot_qiniu.deployment.planning.decision import Action, Verb
 from certbot_qiniu.deployment.reconcile import Options, observe_and_plan
 from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.lineages import Renewal, read_renewals, reconfigure_command
-from certbot_qiniu.model import Certificate, Domain, RemoteCertificate
+from certbot_qiniu.model import Certificate, Domain, RemoteCertificate, certificate_name
 from certbot_qiniu.webserver.tls import Leaf
 
 
@@ -105,8 +105,11 @@ class Survey:
         account = next((one for one in self.accounts if one.name == lineage.account), None)
         if account is None or lineage.held or self.unread:
             return []
-        return [account.certificates[cert_id] for cert_id in lineage.superseded
-                if cert_id in account.certificates and not account.users(cert_id)]
+        found = [account.certificates[cert_id] for cert_id in lineage.superseded
+                 if cert_id in account.certificates and not account.users(cert_id)]
+        # What another program uploaded, under a name of its own, is left to it.
+        return [item for item in found if item.name == certificate_name(
+            lineage.name, self.uploads.get(item.cert_id, ("", ""))[1])]
 
     def failures(self) -> list[Finding]:
         """What a ``certbot renew`` would report as failed, or could not observe."""

@@ -13,7 +13,6 @@ from typing import Literal
 import pytest
 
 from certbot_qiniu import errors
-from certbot_qiniu.options import parse_command
 from certbot_qiniu.webserver import nginx
 from certbot_qiniu.webserver.nginx import Nginx, Outcome
 from tests.sandbox.pki import Authority, Leaf
@@ -86,25 +85,6 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Script:
     return write
 
 
-# Commands
-
-
-@pytest.mark.parametrize("text", ["", "   ", "nginx '-t", "nginx -t\\", "''", "nginx\0-t"])
-def test_nonsense_command(text: str) -> None:
-    """What is no command is refused with the option's name, before anything happens."""
-    with pytest.raises(errors.UsageError, match="--some-option"):
-        parse_command(text, "--some-option")
-    with pytest.raises(errors.UsageError, match=nginx.TEST_OPTION):
-        Nginx(text)
-    with pytest.raises(errors.UsageError, match=nginx.RELOAD_OPTION):
-        Nginx(reload_cmd=text)
-
-
-def test_quoted_command() -> None:
-    """A command is split as a shell does, and nothing else of a shell is done."""
-    assert parse_command("'a b' $HOME && *", "--some-option") == ["a b", "$HOME", "&&", "*"]
-
-
 def runs(pid: str) -> bool:
     """Whether a process runs (a zombie does not)."""
     try:
@@ -167,15 +147,6 @@ def test_environment(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
     script("nginx", '[ "$LC_ALL" = C ] && ! read line')
     Nginx().test()
-
-
-def test_sbin_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With cron's PATH, or none, programs in sbin are found, and none in the working directory."""
-    for path in ("/usr/bin:/bin", ""):
-        monkeypatch.setenv("PATH", path)
-        folders = nginx._search_path().split(":")
-        assert "/usr/sbin" in folders
-        assert "" not in folders
 
 
 # Which reload

@@ -35,7 +35,7 @@ from tests.sandbox.stack import (
     TENCENT_KEYS,
     Sandbox,
 )
-from tests.scenarios.test_adopt import acme_home, config_json, lego_home
+from tests.unit.command.homes import acme_home, config_json, lego_home
 
 FOLDER = DOCS / "recipes"
 ENGLISH = sorted(path for path in FOLDER.glob("*.md") if not path.name.endswith(".zh-CN.md"))

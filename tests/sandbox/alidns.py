@@ -13,15 +13,14 @@ import base64
 import datetime as dt
 import hashlib
 import hmac
-import itertools
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
+from tests.sandbox.dns_records import Records
 from tests.sandbox.wire import Request, Response, json_response
 
 HOST = "alidns.aliyuncs.com"
@@ -33,22 +32,6 @@ RECORD_TYPES = ("A", "AAAA", "CAA", "CNAME", "MX", "NS", "SRV", "TXT")
 
 _COMMON = ("Action", "Version", "AccessKeyId", "Signature", "SignatureMethod", "Timestamp",
            "SignatureVersion", "SignatureNonce")
-
-
-@dataclass(frozen=True)
-class Record:
-    """A DNS record; *rr* is the part before the domain, ``@`` for the domain itself."""
-
-    record_id: str
-    domain: str
-    rr: str
-    kind: str
-    value: str
-    ttl: int
-
-    @property
-    def name(self) -> str:
-        return self.domain if self.rr == "@" else f"{self.rr}.{self.domain}"
 
 
 class Refusal(Exception):
@@ -76,10 +59,9 @@ class AliDNS:
                  clock: Callable[[], float] = time.time) -> None:
         self.accounts = dict(accounts)
         self.domains = dict(domains)
-        self.records: list[Record] = []
+        self.records = Records(10**18)
         self._clock = clock
         self._lock = threading.Lock()
-        self._ids = itertools.count(10**18)
         self._nonces: dict[str, float] = {}
         self._actions: dict[str, Callable[[dict[str, str]], dict[str, Any]]] = {
             "DescribeDomains": self._describe_domains,
@@ -91,8 +73,7 @@ class AliDNS:
     def texts(self, name: str) -> list[str]:
         """The values of the TXT records of *name*, as a DNS server answers them."""
         with self._lock:
-            return [record.value for record in self.records
-                    if record.kind == "TXT" and record.name.lower() == name.lower()]
+            return self.records.texts(name)
 
     def handle(self, request: Request) -> Response:
         """Answer one request; see :class:`tests.sandbox.wire.Emulator`."""
@@ -151,7 +132,7 @@ class AliDNS:
         return {**paging, "Domains": {"Domain": [
             {"DomainId": str(uuid.uuid5(uuid.NAMESPACE_DNS, name)), "DomainName": name,
              "PunyCode": name, "AliDomain": True, "VersionCode": "mianfei",
-             "RecordCount": sum(record.domain == name for record in self.records),
+             "RecordCount": len(self.records.of(name)),
              "DnsServers": {"DnsServer": ["dns1.hichina.com", "dns2.hichina.com"]}}
             for name in page]}}
 
@@ -160,12 +141,12 @@ class AliDNS:
         rr, kind, value = (parameters.get(name, "").lower()
                            for name in ("RRKeyWord", "TypeKeyWord", "ValueKeyWord"))
         # The documented search: parts of RR and value, but the whole of the type.
-        found = [record for record in reversed(self.records)
-                 if record.domain == domain and rr in record.rr.lower()
-                 and value in record.value.lower() and kind in ("", record.kind.lower())]
+        found = [record for record in reversed(self.records.of(domain))
+                 if rr in record.host.lower() and value in record.value.lower()
+                 and kind in ("", record.kind.lower())]
         page, paging = _page(found, parameters, largest=500)
         return {**paging, "DomainRecords": {"Record": [
-            {"RecordId": record.record_id, "DomainName": domain, "RR": record.rr,
+            {"RecordId": record.record_id, "DomainName": domain, "RR": record.host,
              "Type": record.kind, "Value": record.value, "TTL": record.ttl, "Line": "default",
              "Status": "ENABLE", "Locked": False} for record in page]}}
 
@@ -178,23 +159,18 @@ class AliDNS:
         if ttl < SMALLEST_TTL:
             raise Refusal("QuotaExceeded.TTL",
                           "The TTL has exceeded the limit of the domain edition.")
-        record = Record(str(next(self._ids)), domain, rr, kind.upper(), value, ttl)
-        if any((record.rr.lower(), record.kind, record.value)
-               == (other.rr.lower(), other.kind, other.value)
-               for other in self.records if other.domain == domain):
+        if any((rr.lower(), kind.upper(), value) == (other.host.lower(), other.kind, other.value)
+               for other in self.records.of(domain)):
             raise Refusal("DomainRecordDuplicate", "The DNS record already exists.")
-        self.records.append(record)
-        return {"RecordId": record.record_id}
+        return {"RecordId": self.records.add(domain, rr, kind.upper(), value, ttl).record_id}
 
     def _delete_domain_record(self, parameters: dict[str, str]) -> dict[str, Any]:
         record_id = _needed(parameters, "RecordId")
-        for record in self.records:
-            owner = self.domains.get(record.domain)
-            if record.record_id == record_id and owner == parameters["AccessKeyId"]:
-                self.records.remove(record)
-                return {"RecordId": record_id}
-        raise Refusal("DomainRecordNotBelongToUser",
-                      "The DNS record does not exist in your account.")
+        own = [name for name, owner in self.domains.items() if owner == parameters["AccessKeyId"]]
+        if not self.records.delete(record_id, own):
+            raise Refusal("DomainRecordNotBelongToUser",
+                          "The DNS record does not exist in your account.")
+        return {"RecordId": record_id}
 
     def _own_domain(self, parameters: dict[str, str]) -> str:
         domain = _needed(parameters, "DomainName").lower()

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import itertools
 import json
 import re
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from tests.sandbox.dns_records import Records
 from tests.sandbox.wire import Request, Response, json_response
 
 HOST = "dnspod.tencentcloudapi.com"
@@ -44,22 +43,6 @@ _KNOWN = {
     "DeleteRecord": {"Domain": str, "DomainId": int, "RecordId": int},
 }
 """The documented parameters of each call, and their types."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """A DNS record; *host* is the part before the domain, ``@`` for the domain itself."""
-
-    record_id: int
-    domain: str
-    host: str
-    kind: str
-    value: str
-    ttl: int
-
-    @property
-    def name(self) -> str:
-        return self.domain if self.host == "@" else f"{self.host}.{self.domain}"
 
 
 class Refusal(Exception):
@@ -86,10 +69,9 @@ class DNSPod:
                  clock: Callable[[], float] = time.time) -> None:
         self.accounts = dict(accounts)
         self.domains = dict(domains)
-        self.records: list[Record] = []
+        self.records = Records(1_500_000_000)
         self._clock = clock
         self._lock = threading.Lock()
-        self._ids = itertools.count(1_500_000_000)
         self._actions: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {
             "DescribeDomainList": self._describe_domain_list,
             "DescribeRecordList": self._describe_record_list,
@@ -100,8 +82,7 @@ class DNSPod:
     def texts(self, name: str) -> list[str]:
         """The values of the TXT records of *name*, as a DNS server answers them."""
         with self._lock:
-            return [record.value for record in self.records
-                    if record.kind == "TXT" and record.name.lower() == name.lower()]
+            return self.records.texts(name)
 
     def handle(self, request: Request) -> Response:
         """Answer one request; see :class:`tests.sandbox.wire.Emulator`."""
@@ -151,12 +132,11 @@ class DNSPod:
     def _describe_record_list(self, owner: str, given: dict[str, Any]) -> dict[str, Any]:
         domain = self._own_domain(owner, given)
         host = given.get("SubDomain") or given.get("Subdomain")
-        found = [record for record in self.records if record.domain == domain
-                 and host in (None, record.host)
+        found = [record for record in self.records.of(domain) if host in (None, record.host)
                  and given.get("RecordType") in (None, record.kind)]
         if not found and given.get("ErrorOnEmpty", "yes") != "no":
             raise Refusal("ResourceNotFound.NoDataOfRecord", "The record list is empty.")
-        listed = [{"RecordId": record.record_id, "Name": record.host, "Type": record.kind,
+        listed = [{"RecordId": int(record.record_id), "Name": record.host, "Type": record.kind,
                    "Value": record.value, "TTL": record.ttl, "Line": "默认", "LineId": "0",
                    "Status": "ENABLE", "MX": 0} for record in _page(found, given)]
         return {"RecordCountInfo": {"TotalCount": len(found), "ListCount": len(listed),
@@ -172,21 +152,18 @@ class DNSPod:
             raise Refusal("InvalidParameter.RecordLineInvalid", "The record line is invalid.")
         if given.get("TTL", SMALLEST_TTL) < SMALLEST_TTL:
             raise Refusal("LimitExceeded.RecordTtlLimit", "The TTL is below the limit.")
-        record = Record(next(self._ids), domain, given.get("SubDomain", "@"),
-                        given["RecordType"], given["Value"], given.get("TTL", SMALLEST_TTL))
-        if any((record.name, record.kind, record.value) == (other.name, other.kind, other.value)
-               for other in self.records):
+        host, kind, value = given.get("SubDomain", "@"), given["RecordType"], given["Value"]
+        if (host, kind, value) in [(other.host, other.kind, other.value)
+                                   for other in self.records.of(domain)]:
             raise Refusal("InvalidParameter.DomainRecordExist", "The record exists already.")
-        self.records.append(record)
-        return {"RecordId": record.record_id}
+        record = self.records.add(domain, host, kind, value, given.get("TTL", SMALLEST_TTL))
+        return {"RecordId": int(record.record_id)}
 
     def _delete_record(self, owner: str, given: dict[str, Any]) -> dict[str, Any]:
         domain = self._own_domain(owner, given)
-        for record in self.records:
-            if (record.domain, record.record_id) == (domain, given.get("RecordId")):
-                self.records.remove(record)
-                return {}
-        raise Refusal("InvalidParameter.RecordIdInvalid", "The record ID is invalid.")
+        if not self.records.delete(str(given.get("RecordId")), [domain]):
+            raise Refusal("InvalidParameter.RecordIdInvalid", "The record ID is invalid.")
+        return {}
 
     def _own_domain(self, owner: str, given: dict[str, Any]) -> str:
         domain = str(given.get("Domain", "")).lower()

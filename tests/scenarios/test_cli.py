@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-import ast
-import inspect
 import json
-import os
 import re
 import subprocess
 import sys
@@ -15,31 +11,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pexpect  # type: ignore[import-untyped]
 import pytest
-import shtab
 
-from certbot_qiniu.command import (
-    arguments,
-    certificates,
-    cli,
-    doctor,
-    health,
-    plan,
-    scheduled_jobs,
-    status,
-    survey,
-)
-from certbot_qiniu.deployment.planning.decision import Reason
+from certbot_qiniu.command import cli, doctor
 from certbot_qiniu.webserver import tls
 from certbot_qiniu.webserver.tls import Leaf
 from tests.package import DOCS
-from tests.sandbox.stack import ACCOUNT, Sandbox
 from tests.sandbox.wire import Fault, json_response
 from tests.scenarios.command import APEX, IMG, SELECTED, WILD, WWW, Seat, issued, seat
 from tests.scenarios.test_other_installer import Updating, installed
-
-COMMANDS = ("status", "plan", "apply", "doctor", "certificates", "install-timer", "adopt")
+from tests.unit.command.test_cli import COMMANDS
 
 
 @pytest.fixture
@@ -304,27 +285,6 @@ def test_documented_json(machine: Seat, monkeypatch: pytest.MonkeyPatch) -> None
             assert any(TYPES[kind](value) for kind in allowed), f"{path}: {value!r}"
 
 
-def reasons(source: str) -> set[str]:
-    """The words for reasons in a source file: its lists are headings of tables."""
-    tree = ast.parse(source)
-    headings = {id(item) for node in ast.walk(tree) if isinstance(node, ast.List)
-                for item in ast.walk(node)}
-    return {node.value for node in ast.walk(tree)
-            if isinstance(node, ast.Constant) and isinstance(node.value, str)
-            and id(node) not in headings
-            and re.fullmatch("[A-Z][a-z][a-zA-Z]+", node.value)}
-
-
-def test_documented_reasons() -> None:
-    """Every reason that the planner or the report gives is in the documentation."""
-    text = (DOCS / "status-json.md").read_text(encoding="utf-8")
-    given = {reason.value for reason in Reason}
-    for module in (survey, status, plan, certificates, health):
-        given |= reasons(inspect.getsource(module))
-    assert {"InSync", "NotRenewed", "Damaged", "RenewalFailed", "Unmanaged", "Orphan"} <= given
-    assert {name for name in given if f"`{name}`" not in text} == set()
-
-
 def test_prometheus(machine: Seat, tmp_path: Path) -> None:
     """One gauge for each fact and domain, each series once, also into a file that all may read."""
     drift(machine)
@@ -493,43 +453,6 @@ def test_certificates_and_prune(machine: Seat) -> None:
 # The command itself
 
 
-def squeezed(text: str) -> str:
-    return "".join(text.split())
-
-
-@pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_help_is_documented(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """docs/cli.md has the help of every command, word for word."""
-    monkeypatch.setenv("COLUMNS", "100")
-    parser = cli.parser()
-    if command:
-        [choices] = [action.choices for action in parser._actions
-                     if isinstance(action, argparse._SubParsersAction)]
-        parser = choices[command]
-    text = squeezed((DOCS / "cli.md").read_text(encoding="utf-8"))
-    # How the usage is wrapped is not the same in every version of Python.
-    assert squeezed(parser.format_help().partition("\n\n")[2]) in text
-
-
-def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
-    """It is refused with the usage and exit status 2."""
-    with pytest.raises(SystemExit) as end:
-        cli.main(["statsu"])
-    assert end.value.code == 2
-    assert "usage: certbot-qiniu" in capsys.readouterr().err
-
-
-def test_unreadable_folder(capsys: pytest.CaptureFixture[str],
-                           monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who is not allowed to read certbot's files is told to be root."""
-    def refuse(*_: object) -> None:
-        raise PermissionError(13, "Permission denied", "/etc/letsencrypt/live")
-
-    monkeypatch.setattr(status, "survey", refuse)
-    assert cli.main(["status"]) == 2
-    assert "/etc/letsencrypt/live: Permission denied. Run this as root" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_completion(shell: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """The script is valid, and completes commands and options."""
@@ -560,12 +483,6 @@ def test_completion(shell: str, capsys: pytest.CaptureFixture[str], tmp_path: Pa
     assert complete("status", "--work-dir", "com") == []  # no folder
 
 
-def test_completion_of_paths() -> None:
-    """What is completed with files and folders is what shtab calls so."""
-    for ours, theirs in ((arguments.A_FILE, shtab.FILE), (arguments.A_FOLDER, shtab.DIRECTORY)):
-        assert ours.items() <= theirs.items()
-
-
 def test_light_without_rich(tmp_path: Path) -> None:
     """`--help` loads neither rich nor apprise nor shtab, and works as a module."""
     script = ("import sys; from certbot_qiniu.command import cli\n"
@@ -578,74 +495,3 @@ def test_light_without_rich(tmp_path: Path) -> None:
                              str(tmp_path)], capture_output=True, text=True, check=False)
     assert (module.returncode, module.stderr) == (2, "")
     assert "To begin" in module.stdout
-
-
-@pytest.mark.programs
-def test_reader_that_went_away(sandbox: Sandbox) -> None:
-    """`certbot-qiniu doctor | true` ends without a traceback."""
-    with subprocess.Popen([scheduled_jobs.program("certbot-qiniu"), "doctor", "--config-dir",
-                           str(sandbox.config_dir)],
-                          env=sandbox.environment, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE) as process:
-        assert process.stdout
-        assert process.stderr
-        process.stdout.close()
-        assert process.stderr.read() == b""
-
-
-# On a terminal, and for real
-
-
-@pytest.mark.programs
-def test_real_command(sandbox: Sandbox) -> None:
-    """The installed program, over TLS: plain in a pipe, coloured on a terminal unless NO_COLOR."""
-    old = sandbox.qiniu.add_certificate(Path(sandbox.bootstrap[0]).read_text(), name="old")
-    sandbox.qiniu.add_domain(WWW, protocol="https", cert_id=old)
-    sandbox.certbot("run", *sandbox.aliyun, *ACCOUNT, "-i", "qiniu", "--qiniu-credentials",
-                    str(sandbox.credentials_path), "--qiniu-nginx-test-cmd",
-                    sandbox.nginx.test_command, "--qiniu-nginx-reload-cmd",
-                    sandbox.nginx.reload_command, "-d", APEX, "-d", f"*{WILD}")
-    home = sandbox.config_dir
-    folders = ["--config-dir", str(home), "--work-dir", str(home / "work"), "--logs-dir",
-               str(home / "logs")]
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [scheduled_jobs.program("certbot-qiniu"), arguments[0], *folders, *arguments[1:]],
-            env=sandbox.environment, capture_output=True, text=True, timeout=60, check=False)
-
-    plain = run("status")
-    assert (plain.returncode, plain.stderr) == (0, "")
-    assert rows(plain.stdout)[WWW][-1] == "yes"
-    assert "\x1b" not in plain.stdout
-    assert json.loads(run("status", "--json").stdout)["level"] == "ok"
-    checks = {(check["topic"], check["level"])
-              for check in json.loads(run("doctor", "--json").stdout)["checks"]}
-    assert checks >= {(topic, "ok") for topic in (
-        "renewal", "credentials", "Qiniu", "plugin", "clock", "nginx")}
-    sandbox.qiniu.change_domain(WWW, cert_id=old)
-    assert run("status").returncode == 1
-    applied = run("apply")
-    assert applied.returncode == 0, applied.stderr
-    assert sandbox.lineage_fingerprint(APEX) == wait_for(sandbox, WWW)
-    shown = {}
-    for variable in ("NO_COLOR", "FORCE_COLOR"):
-        child = pexpect.spawn(
-            scheduled_jobs.program("certbot-qiniu"), ["status", *folders], dimensions=(40, 100),
-            env={**sandbox.environment, "TERM": "xterm-256color", variable: "1"},
-            encoding="utf-8", timeout=60)
-        child.expect(pexpect.EOF)
-        child.close()
-        assert child.exitstatus == 0, child.before
-        shown[variable] = child.before or ""
-        assert max(map(len, re.sub(r"\x1b\[[\d;?]*\w", "", shown[variable]).splitlines())) <= 100
-    assert "\x1b[32m" in shown["FORCE_COLOR"]
-    assert not re.search(r"\x1b\[[\d;]*3\dm", shown["NO_COLOR"])
-
-
-def wait_for(sandbox: Sandbox, name: str) -> str:
-    """The fingerprint that a domain serves once it is published."""
-    deadline = time.monotonic() + 10
-    while sandbox.qiniu.serving(name).state == "processing" and time.monotonic() < deadline:
-        os.sched_yield()
-    return sandbox.qiniu.serving(name).fingerprint

@@ -1,4 +1,4 @@
-"""What the doctor finds, and what it advises."""
+"""What the doctor finds on a machine, and what programs and the network tell it."""
 
 from __future__ import annotations
 
@@ -118,16 +118,6 @@ def test_nginx_by_each_lineages_command(tmp_path: Path) -> None:
     assert findings(machine)["nginx"] == f"ok its configuration is sound ({broken} -t)"
 
 
-# certbot
-
-
-def test_no_certbot() -> None:
-    """Without one on the PATH the remedy is a link to ours."""
-    [check] = doctor.check_certbot(None)
-    assert check.level is Level.ATTENTION
-    assert f"ln -sf {scheduled_jobs.program('certbot')} " in check.remedy
-
-
 @pytest.mark.parametrize(("place", "cause"), [
     ("snap/bin/certbot", "snap"), ("opt/other/bin/certbot", "does not belong to " + sys.prefix)])
 def test_certbot_without_the_plugin(tmp_path: Path, place: str, cause: str) -> None:
@@ -139,34 +129,11 @@ def test_certbot_without_the_plugin(tmp_path: Path, place: str, cause: str) -> N
     assert scheduled_jobs.program("certbot") in check.remedy
 
 
-def test_certbot_of_the_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its timer has to be stopped, too."""
-    monkeypatch.setattr(doctor, "_sees_plugin", lambda _: False)
-    [check] = doctor.check_certbot("/usr/bin/certbot")
-    assert "the distribution's" in check.text
-    assert "systemctl disable --now certbot.timer" in check.remedy
-
-
 def test_certbot_with_the_plugin(tmp_path: Path) -> None:
     """Ours has it, when asked; a program that cannot be run has not."""
     [check] = doctor.check_certbot(scheduled_jobs.program("certbot"))
     assert check.level is Level.OK
     assert not doctor._sees_plugin(str(tmp_path / "nothing"))
-
-
-# Clock, authenticators, timers
-
-
-@pytest.mark.parametrize(("server", "level", "text"), [
-    (NOW - 30, Level.OK, "within"), (NOW + 30, Level.OK, "within"),
-    (NOW - 31, Level.ATTENTION, "0:00:31 ahead of"),
-    (NOW + 3700, Level.ATTENTION, "1:01:40 behind"), (None, Level.UNKNOWN, "did not say")])
-def test_clock(server: float | None, level: Level, text: str) -> None:
-    """A difference that Qiniu refuses is named, with its direction."""
-    [check] = doctor.check_clock(server, NOW)
-    assert check.level is level
-    assert text in check.text
-    assert bool(check.remedy) is (level is Level.ATTENTION)
 
 
 def test_authenticator_that_is_missing(tmp_path: Path) -> None:
@@ -178,38 +145,6 @@ def test_authenticator_that_is_missing(tmp_path: Path) -> None:
     output = machine.run("doctor").output
     assert "dns-nowhere, used by example.com, is not installed beside this program" in output
     assert "install certbot-dns-nowhere" in output
-
-
-OURS = scheduled_jobs.program("certbot")
-
-
-@pytest.mark.parametrize(("name", "text", "level"), [
-    ("renew.service", f"[Service]\nExecStart={OURS} renew\n", Level.OK),
-    ("renew.service", "[Service]\nExecStart=/usr/bin/certbot -q renew\n", Level.ATTENTION),
-    ("renew.service", "ExecStart=/usr/bin/snap run certbot.renew\n", Level.ATTENTION),
-    ("renew.service", f"#ExecStart={OURS} renew\n", None),
-    ("renew.service", f"ExecStart={OURS} certificates\n", None),
-    ("cron", f"0 0 * * * root {OURS} -q renew\n", Level.OK),
-    ("cron", "0 0 * * * root certbot -q renew\n", Level.ATTENTION),
-], ids=["ours", "distribution", "snap", "comment", "another command", "cron", "bare word"])
-def test_timers(tmp_path: Path, name: str, text: str, level: Level | None) -> None:
-    """Whatever runs certbot renew is found, and whether it is the right certbot."""
-    (tmp_path / "renew.timer").touch()
-    (tmp_path / "idle.service").write_text(f"ExecStart={OURS} renew\n")  # has no timer
-    (tmp_path / name).write_text(text)
-    [check] = doctor.check_timers([tmp_path], [tmp_path / "cron"] if name == "cron" else [])
-    assert check.level is (level or Level.ATTENTION)
-    assert ("nothing runs" in check.text) is (level is None)
-
-
-def test_bare_word_that_leads_to_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A link on the PATH to our certbot is our certbot."""
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "certbot").symlink_to(OURS)
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    (tmp_path / "crontab").write_text("0 0 * * * root certbot -q renew\n")
-    [check] = doctor.check_timers([], [tmp_path / "crontab"])
-    assert check.level is Level.OK
 
 
 def test_time_of_qiniu_without_a_network(caplog: pytest.LogCaptureFixture,

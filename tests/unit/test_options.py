@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from certbot_qiniu import options
-from certbot_qiniu.options import OptionError, Settings
+from certbot_qiniu.options import OptionError, Settings, parse_command
 
 
 @pytest.mark.parametrize("value", [
@@ -180,3 +180,8 @@ def test_help() -> None:
         assert option["help"]
         if "type" in option and option.get("default") is not None:
             assert option["type"](option["default"]) == option["default"]
+
+
+def test_quoted_command() -> None:
+    """A command is split as a shell does, and nothing else of a shell is done."""
+    assert parse_command("'a b' $HOME && *", "--some-option") == ["a b", "$HOME", "&&", "*"]

@@ -4,51 +4,23 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from certbot_qiniu.command import health
 from certbot_qiniu.command.health import Finding, Level
-from certbot_qiniu.command.plan import steps
-from certbot_qiniu.command.status import status
-from certbot_qiniu.command.survey import AccountFacts, LineageFacts, Survey
+from certbot_qiniu.command.status import Report, status
+from certbot_qiniu.command.survey import AccountFacts, Survey
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.deployment.state import Record, Sent
-from certbot_qiniu.model import Binding, Certificate, Domain, RemoteCertificate
+from certbot_qiniu.model import Binding, Domain
 from certbot_qiniu.webserver.tls import Leaf
-
-NOW = 1_800_000_000.0
-DAY = 86_400
-WWW = "www.example.com"
-LATER = dt.datetime.fromtimestamp(NOW + 60 * DAY, dt.timezone.utc)
-NEWEST = Certificate("example.com", "f" * 64, (WWW,), LATER - dt.timedelta(90), LATER, "", Path())
-
-
-def seen(action: Action | None, *, domain: Domain | None = None, ends_in: float = 60 * DAY,
-         record: Record | None = None, facts: dict[str, Any] | None = None,
-         **changes: Any) -> Survey:
-    """A lineage with one domain, for which *action* is planned."""
-    domain = domain or Domain(WWW, protocol="https", cert_id="id")
-    certificate = RemoteCertificate("id", "a name", not_after=int(NOW + ends_in))
-    lineage = LineageFacts("example.com", "a.ini", **{
-        "certificate": NEWEST, "actions": (action,) if action else (), **(facts or {})})
-    return Survey(**{
-        "now": NOW, "accounts": (AccountFacts("a.ini", {WWW: domain}, {"id": certificate}),),
-        "lineages": (lineage,), "records": {WWW: record or Record(lineage="example.com")},
-        **changes})
+from tests.unit.command.facts import BIND, DAY, KEEP, LATER, NEWEST, NOW, WAIT, WWW, seen
 
 
 def judged(facts: Survey) -> tuple[Level, str]:
     """The level and the reason of the one row."""
     [row] = status(facts, 14).rows
     return row.level, row.reason
-
-
-KEEP = Action(Verb.KEEP, WWW, Reason.IN_SYNC)
-WAIT = Action(Verb.WAIT, WWW, Reason.PUBLISHING)
-BIND = Action(Verb.BIND, WWW, Reason.OUTDATED, Binding("https", "f" * 64))
 
 
 @pytest.mark.parametrize(("action", "level"), [
@@ -143,43 +115,9 @@ def test_order_and_filter() -> None:
     assert [WWW] == [row.domain for row in status(found, 14, only_managed=True).rows]
 
 
-@pytest.mark.parametrize(("levels", "expected"), [
-    ((), 0), (("ok",), 0), (("ok", "unknown"), 2), (("unknown", "attention"), 1)])
-def test_exit_status(levels: tuple[str, ...], expected: int) -> None:
+def test_report_knows_the_worst() -> None:
     """What is known to be wrong decides over what is unknown."""
-    assert health.exit_status(health.worst(Level(level) for level in levels)) == expected
-
-
-@pytest.mark.parametrize(("changes", "doomed"), [
-    ({}, ["old"]), ({"facts": {"held": True}}, []), ({"unread": {"img.example.com": "why"}}, []),
-    ({"domain": Domain(WWW, protocol="https", cert_id="old")}, [])],
-    ids=["plain", "held", "doubt", "in use"])
-def test_what_is_cleaned_up(changes: dict[str, Any], doomed: list[str]) -> None:
-    """Nothing is announced to be deleted while anything could need it."""
-    facts = {"superseded": ("old", "gone"), **changes.pop("facts", {})}
-    found = seen(KEEP, facts=facts, **changes)
-    account = replace(found.accounts[0], certificates={
-        "old": RemoteCertificate("old", "certbot_example.com_000000000000")})
-    found = replace(found, accounts=(account,))
-    assert [item.cert_id for item in found.superseded(found.lineages[0])] == doomed
-    assert [step.verb for step in steps(found)] == ["keep", *["delete"] * len(doomed)]
-
-
-def test_nothing_is_cleaned_up_before_all_is_published() -> None:
-    """The clean-up waits for every domain."""
-    found = seen(WAIT, facts={"superseded": ("id",), "reload": "nginx"},
-                 domain=Domain(WWW, state="processing"))
-    assert [(step.verb, step.subject) for step in steps(found)] == [
-        ("wait", WWW), ("reload", "nginx")]
-
-
-def test_failures() -> None:
-    """A plan fails with what the renewal would report, and with what could not be looked at."""
-    finding = Finding(Level.ATTENTION, "example.com", "Domains", "none")
-    found = seen(Action(Verb.FAIL, WWW, Reason.OTHER_INSTALLATION, other_certificate="theirs"),
-                 findings=(finding,), unread={"img.example.com": "no answer"})
-    failures = found.failures()
-    assert f"{WWW} serves theirs, a newer certificate" in failures[0].text
-    assert [(item.level, item.text) for item in failures] == [
-        (Level.ATTENTION, failures[0].text), (Level.UNKNOWN, "no answer"),
-        (Level.ATTENTION, "none")]
+    found = Report(NOW, 14, (), (), (Finding(Level.ATTENTION, WWW, "Outdated", "it is old"),
+                                     Finding(Level.UNKNOWN, "a.ini", "Unreachable", "no answer")))
+    assert found.level is Level.ATTENTION
+    assert replace(found, findings=found.findings[1:]).level is Level.UNKNOWN

@@ -1,0 +1,232 @@
+"""Alerts: each change is told once to each receiver, and no secret is given away."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from certbot_qiniu import errors
+from certbot_qiniu.command import alerts
+from certbot_qiniu.command.health import Finding, Level
+from certbot_qiniu.command.status import Report
+
+WWW, IMG = "www.example.com", "img.example.com"
+SECRET = "s3cret-t0ken"
+DAY = 86_400
+
+
+class Channel:
+    """In place of apprise: what was sent, and the URLs that do not take it."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, alerts.Message]] = []
+        self.down: set[str] = set()
+
+    def send(self, url: str, message: alerts.Message) -> bool:
+        """As :func:`alerts.send`."""
+        if url in self.down:
+            return False
+        self.messages.append((url, message))
+        return True
+
+    def take(self) -> list[str]:
+        """What the titles say, of what was sent since the last time."""
+        titles = [message.title.partition(": ")[2] for _, message in self.messages]
+        self.messages.clear()
+        return titles
+
+
+@pytest.fixture
+def channel(monkeypatch: pytest.MonkeyPatch) -> Channel:
+    """A channel that is used instead of apprise."""
+    found = Channel()
+    monkeypatch.setattr(alerts, "send", found.send)
+    return found
+
+
+def report(*concerns: tuple[str, str], unknown: bool = False, at: float = 1e9) -> Report:
+    """A status with these (subject, reason) of findings."""
+    findings = [Finding(Level.ATTENTION, subject, reason, f"{subject}: {reason} in 9 days")
+                for subject, reason in concerns]
+    if unknown:
+        findings.append(Finding(Level.UNKNOWN, "qiniu.ini", "Unreachable", "no answer"))
+    return Report(at, 14, (), (), tuple(findings))
+
+
+def alert(folder: Path, urls: list[str], found: Report) -> list[str]:
+    """As ``status --notify`` does."""
+    return alerts.alert(folder, urls, found.concerns(), found.checked_at)
+
+
+def test_each_change_is_told_once(tmp_path: Path, channel: Channel) -> None:
+    """New, more, another reason, less, and all well again: only what changes is told."""
+    def tell(*concerns: tuple[str, str]) -> list[str]:
+        assert alert(tmp_path, ["json://a"], report(*concerns)) == []
+        return channel.take()
+
+    assert tell() == []
+    assert tell((WWW, "Expiring")) == ["1 needs attention"]
+    assert tell((WWW, "Expiring")) == []
+    assert tell((WWW, "Expiring"), (IMG, "Outdated")) == ["2 need attention"]
+    assert tell((WWW, "Expired"), (IMG, "Outdated")) == ["2 need attention"]
+    assert tell((IMG, "Outdated")) == ["1 needs attention"]
+    assert tell() == ["all is well again"]
+    assert tell() == []
+
+
+def test_text_of_an_alert(tmp_path: Path, channel: Channel) -> None:
+    """It names what is new with its sentence, what is right again, and where to see all of it."""
+    for found in (report((WWW, "Expiring"), ("/a b/qiniu.ini", "Refused")),
+                  report((IMG, "Outdated")), report()):
+        alert(tmp_path, ["json://a"], found)
+    first, second, third = (message for _, message in channel.messages)
+    assert first.body == (f"{WWW}: Expiring in 9 days\n/a b/qiniu.ini: Refused in 9 days\n\n"
+                          "2 in all; see: certbot-qiniu status")
+    assert f"Right again: /a b/qiniu.ini, {WWW}" in second.body
+    assert third.body == f"Right again: {IMG}"
+    assert [False, False, True] == [one.good_news for one in (first, second, third)]
+
+
+def test_unknown_is_told_after_a_day(tmp_path: Path, channel: Channel) -> None:
+    """An outage is no recovery and no alert, until it has lasted for a day."""
+    def tell(found: Report) -> int:
+        alert(tmp_path, ["json://a"], found)
+        return len(channel.take())
+
+    assert tell(report((WWW, "Outdated"))) == 1
+    assert tell(report(unknown=True, at=1e9)) == 0
+    assert tell(report((IMG, "Outdated"), unknown=True, at=1e9 + 60)) == 1
+    assert tell(report(unknown=True, at=1e9 + DAY - 1)) == 0
+    assert tell(report(unknown=True, at=1e9 + DAY)) == 1
+    assert tell(report(unknown=True, at=1e9 + 3 * DAY)) == 0
+    assert tell(report(at=1e9 + 4 * DAY)) == 1
+    assert tell(report(unknown=True, at=1e9 + 5 * DAY)) == 0  # the count begins anew
+
+
+def test_receiver_that_fails_is_told_again(tmp_path: Path, channel: Channel) -> None:
+    """Each receiver has its own memory: what did not arrive is sent again, to that one alone."""
+    good, bad = "json://good", f"json://{SECRET}"
+    channel.down = {bad}
+    for found, told in ((report((WWW, "Outdated")), 1), (report((WWW, "Outdated")), 0)):
+        assert alert(tmp_path, [good, bad], found) == [
+            "an alert could not be delivered to json://…"]
+        assert len(channel.take()) == told
+    channel.down = set()
+    assert alert(tmp_path, [good, bad], found) == []
+    assert [url for url, _ in channel.messages] == [bad]
+
+
+def test_receivers_from_a_file(tmp_path: Path) -> None:
+    """@FILE has one URL in a line, comments apart, and must be private."""
+    path = tmp_path / "notify"
+    path.touch(0o600)
+    path.write_text("# ours\njson://a\n\n  json://b \n")
+    assert alerts.receivers(["json://b", f"@{path}"]) == ["json://b", "json://a"]
+    path.chmod(0o640)
+    with pytest.raises(errors.UsageError, match="chmod 600"):
+        alerts.receivers([f"@{path}"])
+    with pytest.raises(errors.UsageError, match="Could not read"):
+        alerts.receivers(["@/nonexistent"])
+
+
+def test_without_apprise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says what to install."""
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    with pytest.raises(errors.UsageError, match=r"certbot-qiniu\[notify\]"):
+        alerts.send("json://127.0.0.1:1", alerts.Message("title", "body", good_news=False))
+
+
+@pytest.mark.parametrize(("url", "shown"), [
+    (f"dingtalk://{SECRET}", "dingtalk://…"), (SECRET, "a receiver that is no URL"),
+    (f"{SECRET}://x", "a receiver that is no URL"), ("", "a receiver that is no URL")])
+def test_redacted(url: str, shown: str) -> None:
+    """Nothing of a URL is shown but its scheme."""
+    assert alerts.redacted(url) == shown
+
+
+@pytest.mark.parametrize(("before", "now", "title", "good_news"), [
+    ({}, {}, None, None),
+    ({"Expiring a": "old"}, {"Expiring a": "new text"}, None, None),
+    ({}, {"Expiring a": "a"}, "1 needs attention", False),
+    ({}, {"Expiring a": "a", "Expiring b": "b"}, "2 need attention", False),
+    ({"Expiring a": "a"}, {"Outdated a": "a"}, "1 needs attention", False),
+    ({"Expiring a": "a"}, {}, "all is well again", True),
+], ids=["nothing", "other words", "one", "two", "another reason", "solved"])
+def test_what_is_said(before: dict[str, str], now: dict[str, str], title: str | None,
+                      *, good_news: bool | None) -> None:
+    """Only what comes or goes is said, and it is good news when nothing is left."""
+    message = alerts.compose(before, now, "web-1")
+    assert (title and f"certbot-qiniu on web-1: {title}") == (message and message.title)
+    assert good_news is (message.good_news if message else None)
+
+
+class Apprise:
+    """In place of the package of that name: logs what it is given, as that does."""
+
+    NotifyType = SimpleNamespace(SUCCESS="success", WARNING="warning")
+    knows, accepts = True, True
+
+    def __init__(self, **_: object) -> None:
+        self.sent: list[tuple[str, str, str]] = []
+
+    Apprise = AppriseAsset = lambda self, **_: self
+
+    def add(self, url: str) -> bool:
+        logging.getLogger("apprise").critical("Loaded %s", url)
+        return self.knows
+
+    def notify(self, *, title: str, body: str, notify_type: str) -> bool:
+        self.sent.append((title, body, notify_type))
+        return self.accepts
+
+
+@pytest.fixture
+def apprise(monkeypatch: pytest.MonkeyPatch) -> Apprise:
+    """An apprise that sends nothing."""
+    found = Apprise()
+    monkeypatch.setitem(sys.modules, "apprise", found)
+    return found
+
+
+@pytest.mark.parametrize(("good_news", "kind"), [(True, "success"), (False, "warning")])
+def test_send(apprise: Apprise, caplog: pytest.LogCaptureFixture, kind: str, *,
+              good_news: bool) -> None:
+    """Title, body and kind are handed over, and the URL comes into no log meanwhile."""
+    assert alerts.send(f"json://{SECRET}", alerts.Message("title", "body", good_news))
+    assert [("title", "body", kind)] == apprise.sent
+    assert SECRET not in caplog.text
+    logging.getLogger("certbot_qiniu").error("after it")
+    assert "after it" in caplog.text
+
+
+@pytest.mark.parametrize("change", [{"knows": False}, {"accepts": False}], ids=str)
+def test_send_in_vain(apprise: Apprise, change: dict[str, bool]) -> None:
+    """A URL of no known kind and a receiver that refuses are both no delivery."""
+    vars(apprise).update(change)
+    assert not alerts.send("json://x", alerts.Message("title", "body", good_news=False))
+
+
+def test_memory_of_alerts(tmp_path: Path, channel: Channel) -> None:
+    """The file is private, and names receivers by digits that give nothing of a URL away."""
+    assert [] == alert(tmp_path / "new", [f"json://{SECRET}"], report((WWW, "Outdated")))
+    path = tmp_path / "new" / alerts.FILE_NAME
+    assert 0o600 == path.stat().st_mode & 0o777
+    assert SECRET not in path.read_text()
+    assert ["1 needs attention"] == channel.take()
+
+
+@pytest.mark.parametrize("text", [
+    "{", "[]", '{"version": 2}', '{"version": 1, "told": []}',
+    '{"version": 1, "told": {"abc": 1}}', '{"version": 1, "unknown_since": "yesterday"}',
+    '{"version": 1, "unknown_since": null}'], ids=[
+        "cut off", "a list", "newer", "told is a list", "told a number", "a word", "null"])
+def test_damaged_memory_of_alerts(tmp_path: Path, channel: Channel, text: str) -> None:
+    """A file that cannot be used is an error that names it, and nobody is told anything twice."""
+    (tmp_path / alerts.FILE_NAME).write_text(text)
+    with pytest.raises(errors.QiniuError, match=alerts.FILE_NAME):
+        alert(tmp_path, ["json://a"], report((WWW, "Outdated")))
+    assert [] == channel.messages

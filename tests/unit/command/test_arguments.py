@@ -1,0 +1,108 @@
+"""What subcommands share: their options, certbot's configuration, and our renewals."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pytest
+import shtab
+from certbot.compat import misc
+
+from certbot_qiniu import errors
+from certbot_qiniu.command import arguments
+from certbot_qiniu.lineages import read_renewals
+
+
+def test_completion_of_paths() -> None:
+    """What is completed with files and folders is what shtab calls so."""
+    for ours, theirs in ((arguments.A_FILE, shtab.FILE), (arguments.A_FOLDER, shtab.DIRECTORY)):
+        assert ours.items() <= theirs.items()
+
+
+def parsed(*options: str) -> argparse.Namespace:
+    """What every subcommand has, as it was given."""
+    parser = argparse.ArgumentParser()
+    arguments.add_common(parser)
+    return parser.parse_args(options)
+
+
+@pytest.mark.parametrize(("options", "expected"), [
+    ((), []), (("--work-dir", "/w"), ["--work-dir=/w"]),
+    (("--logs-dir=/a b", "--config-dir=/c"), ["--config-dir=/c", "--logs-dir=/a b"]),
+    (("--config-dir", misc.get_default_folder("config")), []),
+], ids=["the usual ones", "one", "two", "the usual one by name"])
+def test_folder_options(options: tuple[str, ...], expected: list[str]) -> None:
+    """Folders are named where they are not the usual ones, in one order."""
+    assert expected == arguments.folder_options(parsed(*options))
+
+
+def test_paths_do_not_follow_the_working_directory(tmp_path: Path,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timer runs elsewhere than the user who set it up."""
+    monkeypatch.chdir(tmp_path)
+    assert tmp_path / "etc" == parsed("--config-dir", "etc").config_dir
+
+
+def conf(folder: Path, name: str, **params: Any) -> None:
+    """Write a renewal conf."""
+    path = folder / "renewal" / f"{name}.conf"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("[renewalparams]\n" + "".join(
+        f"{key} = {value}\n" for key, value in params.items()))
+
+
+def test_our_renewals(tmp_path: Path) -> None:
+    """Those with our installer, all or the one that is named; damaged ones are in nobody's way."""
+    conf(tmp_path, "a.example.com", installer="qiniu")
+    conf(tmp_path, "b.example.com", installer="nginx")
+    conf(tmp_path, "c.example.com", installer="qiniu")
+    (tmp_path / "renewal" / "d.example.com.conf").write_text("damaged")
+
+    def found(name: str = "") -> list[str]:
+        return [renewal.lineage for renewal in arguments.our_renewals(tmp_path, name)]
+
+    assert ["a.example.com", "c.example.com"] == found()
+    assert ["c.example.com"] == found("c.example.com")
+
+
+@pytest.mark.parametrize(("name", "words"), [
+    ("", r"No renewal conf in {}/renewal says installer = qiniu"),
+    ("b.example.com", r"No renewal conf of b.example.com in {}/renewal says"),
+    ("nothing", r"No renewal conf of nothing in")])
+def test_no_renewal_of_ours(tmp_path: Path, name: str, words: str) -> None:
+    """It is said of which there is none, where, and how to begin."""
+    conf(tmp_path, "b.example.com", installer="nginx")
+    with pytest.raises(errors.UsageError, match=words.format(tmp_path)) as caught:
+        arguments.our_renewals(tmp_path, name)
+    assert "certbot reconfigure --cert-name NAME -i qiniu" in str(caught.value)
+
+
+def test_certbot_config(tmp_path: Path) -> None:
+    """A lineage's options are there as certbot names them, and nobody is asked anything."""
+    conf(tmp_path, "a.example.com", installer="qiniu", qiniu_http2="off",
+         qiniu_nginx_test_cmd="my-nginx -t", qiniu_skip_nginx="True")
+    [renewal] = read_renewals(tmp_path)[0].values()
+    config = arguments.certbot_config(parsed("--config-dir", str(tmp_path)), renewal)
+    assert ("off", "my-nginx -t", True, None) == (
+        config.qiniu_http2, config.qiniu_nginx_test_cmd, config.qiniu_skip_nginx,
+        config.qiniu_nginx_reload_cmd)
+    assert (str(tmp_path), "qiniu", True, False) == (
+        config.config_dir, config.installer, config.noninteractive_mode, config.dry_run)
+    assert not hasattr(arguments.certbot_config(parsed()).namespace, "qiniu_http2")
+
+
+def test_config_of_another_installer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its options are there with their defaults, as certbot has them."""
+    class Other:
+        @staticmethod
+        def inject_parser_options(parser: argparse.ArgumentParser, name: str) -> None:
+            parser.add_argument(f"--{name}-ctl", default="apachectl")
+
+    asked: list[str] = []
+    monkeypatch.setattr(arguments, "find_installer", lambda name: asked.append(name) or Other)
+    conf(tmp_path, "a.example.com", installer="qiniu", qiniu_with="apache")
+    [renewal] = read_renewals(tmp_path)[0].values()
+    config = arguments.certbot_config(parsed("--config-dir", str(tmp_path)), renewal)
+    assert (["apache"], "apachectl") == (asked, config.apache_ctl)

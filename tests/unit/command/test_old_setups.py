@@ -1,0 +1,180 @@
+"""What old setups say is understood, mistrusted, and never run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from certbot_qiniu import errors
+from certbot_qiniu.command import old_setups
+from certbot_qiniu.command.old_setups import parse_conf, read_setups
+from tests.unit.command.homes import DOMAIN, acme_home, conf, config_json, lego_home, packed
+
+# What cannot be read ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("line", [
+    "SAVED_QINIU_SK='QiniuSecretKeyOfTheOldSetup", "QiniuSecretKeyOfTheOldSetup",
+    "SAVED_QINIU_SK='Qiniu' 'SecretKey'", "rm -rf x=QiniuSecretKeyOfTheOldSetup",
+    "Le_Domain='\x1b[2Jexample.com'", "Le_RealKeyPath='/etc/\x1b[2Jkey'",
+    "QINIU_SK=__ACME_BASE64__START_%%%__ACME_BASE64__END_",
+    f"QINIU_SK={packed('x')[:-21]}/w==__ACME_BASE64__END_",
+], ids=["open quote", "no assignment", "two words", "a command", "escapes in a name",
+        "escapes in a path", "no base64",
+        "no text in base64"])
+def test_a_malformed_conf_is_named_and_not_quoted(tmp_path: Path, line: str) -> None:
+    """A line that is no assignment makes the conf unusable; its text is in no message."""
+    home = acme_home(tmp_path)
+    path = home / "example.com_ecc" / "example.com.conf"
+    path.write_text(f"{path.read_text()}{line}\n")
+    found, problems = read_setups(home)
+    assert [] == found
+    [problem] = problems
+    assert problem.startswith(f"{path}: ")
+    assert "SecretKey" not in problem
+    assert problem.isprintable()
+
+
+@pytest.mark.parametrize("form", ["$(touch {})", "`touch {}`", "'; touch {}; '"])
+def test_an_acme_conf_is_never_run(tmp_path: Path, form: str) -> None:
+    """Substitutions and further commands in a conf make it unusable, and nothing happens."""
+    canary = tmp_path / "canary"
+    found, problems = read_setups(acme_home(tmp_path, {**DOMAIN, "Le_Alt": form.format(canary)}))
+    assert ([], 1) == (found, len(problems))
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("changed", [
+    {"Le_Domain": ""}, {"Le_Domain": "exa mple.com"}, {"Le_Domain": "-rf.example.com/../x"},
+    {"Le_Alt": "www.example.com,;reboot"}, {"Le_Alt": "*.*.example.com"},
+    {"QINIU_SK": "with blanks"}, {"QINIU_AK": "schlüssel"}, {"QINIU_CDN_DOMAIN": "a..b/c"},
+    {"Le_API": "https://ca.example.com/ --post-hook=reboot"},
+], ids=str)
+def test_strange_values_are_refused(tmp_path: Path, changed: dict[str, str]) -> None:
+    """What is no name, key or address of its kind reaches no command, and stops no other one."""
+    home = acme_home(tmp_path, {**DOMAIN, **changed})
+    other = home / "example.org_ecc"
+    other.mkdir(exist_ok=True)
+    (other / "example.org.conf").write_text(conf({**DOMAIN, "Le_Domain": "example.org",
+                                                  "Le_Alt": "no"}))
+    found, problems = read_setups(home)
+    assert ["example.org"] == [setup.cert_name for setup in found]
+    assert 1 == len(problems)
+
+
+def test_a_cert_name_that_is_a_path_is_refused(tmp_path: Path) -> None:
+    """A name from a config.json becomes part of paths."""
+    path = config_json(tmp_path, certbot={"cert_name": "../../x", "domains": ["example.com"]})
+    with pytest.raises(errors.UsageError, match="is no name for a certificate"):
+        read_setups(path)
+
+
+@pytest.mark.parametrize("entry", [[], "x"], ids=str)
+def test_a_strange_lego_entry(tmp_path: Path, entry: object) -> None:
+    """An entry that is no object is a problem, and no more."""
+    found, [problem] = read_setups(lego_home(tmp_path, "example.com", entry=entry))
+    assert [] == found
+    assert "holds no object" in problem
+
+
+def test_a_lego_entry_without_its_certificate(tmp_path: Path) -> None:
+    """The certificate says what it is for, so without it nothing can be planned."""
+    home = lego_home(tmp_path, "example.com")
+    (home / "certificates" / "example.com.crt").write_text("cut off")
+    found, [problem] = read_setups(home)
+    assert [] == found
+    assert "Could not read the certificate" in problem
+
+
+def test_an_unreadable_conf(tmp_path: Path) -> None:
+    """An account.conf that cannot be read is told, and its keys are missing then."""
+    home = acme_home(tmp_path)
+    (home / "account.conf").unlink()
+    (home / "account.conf").mkdir()
+    [setup], [problem] = read_setups(home)
+    assert "account.conf: could not be read: Is a directory" in problem
+    assert ["qiniu_access_key", "qiniu_secret_key"] == sorted(setup.keys)
+
+
+# acme.sh ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("text", "value"), [
+    ("A='a b'", "a b"), ("A=plain", "plain"), ('A="double"', "double"), ("A=", ""), ("A=''", ""),
+    (f"A='{packed('nginx -s reload')}'", "nginx -s reload"), ("A='it'\\''s'", "it's"),
+    ("A='a=b'", "a=b"), ("#A=x\n\n A=y", "y"), ("A='$HOME'", "$HOME"),
+])
+def test_values_as_acme_reads_them(text: str, value: str) -> None:
+    """Quotes, escapes and its own packing are undone, variables are not."""
+    assert {"A": value} == parse_conf(text)
+
+
+def test_saved_names_come_first(tmp_path: Path) -> None:
+    """The prefix SAVED_ is what newer hooks write; what is without it is older."""
+    home = acme_home(tmp_path, {**DOMAIN, "SAVED_QINIU_AK": "AKnew", "SAVED_QINIU_SK": "SKnew"})
+    [setup], _ = read_setups(home)
+    assert ("AKnew", "SKnew") == tuple(setup.keys[name] for name in old_setups.QINIU_KEYS)
+
+
+# lego -------------------------------------------------------------------------------------------
+
+
+def test_lego_of_version_5(tmp_path: Path) -> None:
+    """It names the certificate by an id, and all domains."""
+    home = lego_home(tmp_path, "www.example.com", "example.com",
+                     entry={"id": "example.com", "domains": ["example.com", "www.example.com"]})
+    [setup], _ = read_setups(home)
+    assert ("example.com", "www.example.com") == setup.names
+
+
+# What is left to the user -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("changed", "words"), [
+    ({"Le_Webroot": "dns_cf"}, ["in place of AUTHENTICATOR"]),
+    ({"Le_Webroot": "dns_dp"}, ["DNSPod's own token"]),
+    ({"Le_ChallengeAlias": "example.net"}, ["a challenge alias"]),
+    ({"Le_Keylength": "ec-521"}, ["of the kind 'ec-521'"]),
+    ({"Le_ReloadCmd": "bash /srv/on-renew.sh"}, ["does more than reload nginx"]),
+    ({"Le_API": "https://acme.zerossl.com/v2/DV90"}, ["certbot register --server https://acme."]),
+    ({"Le_Webroot": "dns_dp", "Le_Keylength": "ec-521"}, ["DNSPod's own token", "'ec-521'"]),
+    ({}, []), ({"Le_Keylength": "4096", "Le_ReloadCmd": "nginx -s reload"}, []),
+], ids=["another DNS", "DNSPod", "alias", "key", "reload", "authority", "two", "none",
+        "all is known"])
+def test_what_acme_did_that_nobody_can_take_over(tmp_path: Path, changed: dict[str, str],
+                                                 words: list[str]) -> None:
+    """Each thing that certbot cannot be told has its note, and nothing else has one."""
+    [setup], _ = read_setups(acme_home(tmp_path, {**DOMAIN, **changed}))
+    assert len(words) == len(setup.notes)
+    assert [] == [part for part, note in zip(words, setup.notes, strict=True) if part not in note]
+
+
+@pytest.mark.parametrize(("command", "noted"), [
+    (["nginx", "-t"], False), ([], False), (["sh", "-c", "nginx -t; reboot"], True),
+    (["true"], True)], ids=["nginx", "none", "a shell", "another program"])
+def test_commands_of_a_config_json(tmp_path: Path, command: list[str], noted: bool) -> None:
+    """A command is taken over where it is nginx's and needs no shell, and noted where not."""
+    path = config_json(tmp_path, nginx={"enabled": True, "test_command": command})
+    [setup], _ = read_setups(path)
+    assert noted == bool(setup.notes)
+    assert (bool(command) and not noted) == ("--qiniu-nginx-test-cmd" in setup.deploying)
+
+
+def test_traces_of_an_acme_that_goes_on(tmp_path: Path) -> None:
+    """While acme.sh renews other certificates, nothing of it is to be looked for and stopped."""
+    home = acme_home(tmp_path)
+    [setup], _ = read_setups(home)
+    assert ("acme.sh",) == setup.traces
+    mail = home / "mail.example.org"
+    mail.mkdir()
+    (mail / "mail.example.org.conf").write_text(conf({"Le_Domain": "mail.example.org"}))
+    [setup], _ = read_setups(home)
+    assert () == setup.traces
+
+
+def test_a_setup_does_not_show_its_keys(tmp_path: Path) -> None:
+    """Its repr, as it may come into a log or a traceback, holds no secret."""
+    for path in (acme_home(tmp_path), config_json(tmp_path)):
+        [setup], _ = read_setups(path)
+        assert [] == [secret for secret in setup.keys.values() if secret in repr(setup)]

@@ -1,0 +1,240 @@
+"""What was observed: who uses a certificate, what may go, and what is in the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certbot_qiniu import errors
+from certbot_qiniu.command.health import Finding, Level
+from certbot_qiniu.command.survey import AccountFacts, LineageFacts, Survey, survey
+from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
+from certbot_qiniu.deployment.state import Record
+from certbot_qiniu.model import Domain
+from tests.sandbox.wire import Fault, json_response
+from tests.unit.command.desk import Desk
+from tests.unit.command.facts import BIND, CLEAN_UPS, KEEP, NOW, WWW, seen, superseding
+
+
+@pytest.mark.parametrize(("changes", "doomed"), CLEAN_UPS.values(), ids=CLEAN_UPS)
+def test_what_is_cleaned_up(changes: dict[str, Any], doomed: list[str]) -> None:
+    """Nothing is announced to be deleted while anything could need it."""
+    found = superseding(changes)
+    assert doomed == [item.cert_id for item in found.superseded(found.lineages[0])]
+
+
+def test_failures() -> None:
+    """A plan fails with what the renewal would report, and with what could not be looked at."""
+    finding = Finding(Level.ATTENTION, "example.com", "Domains", "none")
+    found = seen(Action(Verb.FAIL, WWW, Reason.OTHER_INSTALLATION, other_certificate="theirs"),
+                 findings=(finding,), unread={"img.example.com": "no answer"})
+    failures = found.failures()
+    assert f"{WWW} serves theirs, a newer certificate" in failures[0].text
+    assert [(item.level, item.text) for item in failures] == [
+        (Level.ATTENTION, failures[0].text), (Level.UNKNOWN, "no answer"),
+        (Level.ATTENTION, "none")]
+
+
+def test_users() -> None:
+    """Who is bound to a certificate, in order; nobody to one that is not there."""
+    account = AccountFacts("a.ini", {name: Domain(name, protocol="https", cert_id=cert_id)
+                                     for name, cert_id in (("b", "1"), ("a", "1"), ("c", "2"))})
+    assert [("a", "b"), ("c",), ()] == [account.users(cert_id) for cert_id in ("1", "2", "3")]
+
+
+def test_managed() -> None:
+    """Each domain with its lineage and its action, over all lineages."""
+    one, two = (LineageFacts(name, "a.ini", actions=(Action(Verb.KEEP, domain, Reason.IN_SYNC),))
+                for name, domain in (("one", "a"), ("two", "b")))
+    assert {"a": (one, one.actions[0]), "b": (two, two.actions[0])} == Survey(
+        NOW, lineages=(one, two)).managed()
+
+
+@pytest.mark.parametrize(("records", "expected"), [
+    ({WWW: Record(lineage="example.com")}, "example.com"), ({WWW: Record()}, None), ({}, None)],
+    ids=["managed", "remembered only", "unknown"])
+def test_lineage_of(records: dict[str, Record], expected: str | None) -> None:
+    """What is remembered of a domain says who manages it, and "" means nobody."""
+    assert expected == Survey(NOW, records=records).lineage_of(WWW)
+
+
+@pytest.mark.parametrize("action", [KEEP, BIND])
+def test_no_failures(action: Action) -> None:
+    """What is merely to be done is no failure."""
+    assert [] == seen(action).failures()
+
+
+def test_account_that_is_out_of_reach() -> None:
+    """Of an account that was not observed nothing is announced to be deleted."""
+    lineage = LineageFacts("example.com", "b.ini", superseded=("old",))
+    assert [] == superseding({}).superseded(lineage)
+
+
+# In front of an account
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A machine without lineages."""
+    return Desk(tmp_path, monkeypatch)
+
+
+def reasons(found: Survey) -> list[tuple[str, str, str]]:
+    """Level, subject and reason of each finding."""
+    return [(item.level.value, item.subject, item.reason) for item in found.findings]
+
+
+def test_nothing_deployed(desk: Desk) -> None:
+    """It could not be told then, nobody is asked, and it is said how to begin."""
+    found = survey(desk.config)
+    assert [("unknown", "certbot", "NothingDeployed")] == reasons(found)
+    assert "certbot reconfigure" in found.findings[0].text
+    assert [] == desk.calls()
+
+
+def test_what_is_planned(desk: Desk) -> None:
+    """A domain that serves another certificate gets the newest, which is uploaded for that."""
+    desk.qiniu.add_domain(WWW, protocol="https", cert_id=desk.upload(
+        desk.renew("other", WWW), "bought"))
+    desk.now += 3600
+    newest = desk.deploy("example.com", WWW)
+    desk.qiniu.add_domain("dl.example.org")
+    before = desk.files()
+    found = survey(desk.config)
+    [lineage], [account] = found.lineages, found.accounts
+    assert [(Verb.BIND, WWW, Reason.OUTDATED)] == [
+        (action.verb, action.name, action.reason) for action in lineage.actions]
+    assert (newest, (newest.remote_name,), True, False, "") == (
+        lineage.certificate, lineage.uploads, lineage.renews, lineage.held, lineage.reload)
+    assert {WWW, "dl.example.org"} == set(account.domains)
+    assert ("example.com", [], {}) == (found.lineage_of(WWW), list(found.findings), found.unread)
+    assert before == desk.files()
+    assert [] == [label for label in desk.calls() if not label.startswith("GET ")]
+
+
+def test_domains_without_https_are_not_read(desk: Desk) -> None:
+    """They serve no certificate, and every call counts."""
+    desk.upload(desk.deploy("example.com", WWW))
+    desk.qiniu.add_domain("dl.example.org")
+    survey(desk.config)
+    assert [] == [label for label in desk.calls() if "dl.example.org" in label]
+
+
+def test_two_lineages_of_one_account(desk: Desk) -> None:
+    """The account is observed once."""
+    for name in ("a.example.com", "b.example.com"):
+        cert_id = desk.upload(desk.deploy(name))
+        desk.qiniu.add_domain(name, protocol="https", cert_id=cert_id)
+    found = survey(desk.config)
+    assert ["a.example.com", "b.example.com"] == [item.name for item in found.lineages]
+    assert [str(desk.credentials)] == [account.name for account in found.accounts]
+    assert 1 == desk.calls().count("GET /sslcert")
+
+
+def test_only_one(desk: Desk) -> None:
+    """The others are left out; one that is not deployed is an error that names those that are."""
+    for name in ("a.example.com", "b.example.com"):
+        desk.upload(desk.deploy(name))
+        desk.qiniu.add_domain(name)
+    assert ["b.example.com"] == [item.name for item in survey(desk.config,
+                                                              "b.example.com").lineages]
+    with pytest.raises(errors.UsageError, match=r"no certificate x to Qiniu; it does deploy: "
+                                                r"a\.example\.com, b\.example\.com"):
+        survey(desk.config, "x")
+
+
+@pytest.mark.parametrize(("fault", "finding"), [
+    (Fault("refuse"), ("unknown", "Unreachable")),
+    (Fault("reply", json_response(401, {"code": 401001, "error": "bad token"})),
+     ("attention", "Refused"))], ids=["no answer", "refused"])
+def test_account_without_an_answer(desk: Desk, fault: Fault, finding: tuple[str, str]) -> None:
+    """It is told once for all of its lineages: no answer is unknown, a refusal needs attention."""
+    for name in ("a.example.com", "b.example.com"):
+        desk.deploy(name)
+    desk.board.arm(fault, times=10**6)
+    level, reason = finding
+    found = survey(desk.config)
+    assert [(level, str(desk.credentials), reason)] == reasons(found)
+    assert ((), ()) == (found.accounts, found.lineages)
+
+
+def test_credentials_that_cannot_be_used(desk: Desk) -> None:
+    """The lineage that has them is named, and the others are observed all the same."""
+    desk.deploy("a.example.com", qiniu_credentials="/nonexistent.ini")
+    desk.upload(desk.deploy("b.example.com"))
+    desk.qiniu.add_domain("b.example.com")
+    found = survey(desk.config)
+    assert ("attention", "a.example.com", "Credentials") == reasons(found)[0]
+    assert ["b.example.com"] == [item.name for item in found.lineages]
+
+
+def test_domain_that_cannot_be_read(desk: Desk) -> None:
+    """Why is told under its name, and the others are read."""
+    cert_id = desk.upload(desk.deploy("example.com", WWW, "img.example.com"))
+    for name in (WWW, "img.example.com"):
+        desk.qiniu.add_domain(name, protocol="https", cert_id=cert_id)
+    desk.board.arm(Fault("refuse"), match=f"/domain/{WWW}", times=10**6)
+    found = survey(desk.config)
+    assert [WWW] == list(found.unread)
+    assert "img.example.com" in found.managed()
+
+
+def test_damaged_files(desk: Desk) -> None:
+    """A damaged renewal conf is a finding; a damaged state file is the only one."""
+    desk.upload(desk.deploy("example.com", WWW))
+    desk.qiniu.add_domain(WWW)
+    (tmp := desk.config_dir / "renewal" / "other.conf").write_text("damaged")
+    found = survey(desk.config)
+    assert ("attention", "renewal", "Damaged") == reasons(found)[0]
+    assert str(tmp) in found.findings[0].text
+    (desk.config_dir / "qiniu" / "state.json").write_text("{")
+    assert [("attention", "state", "State")] == reasons(survey(desk.config))
+
+
+def test_lineage_that_is_gone(desk: Desk) -> None:
+    """A conf without its certificate is no lineage any more."""
+    desk.deploy("example.com", WWW)
+    (desk.config_dir / "live" / "example.com" / "fullchain.pem").unlink()
+    assert ["NothingDeployed"] == [item.reason for item in survey(desk.config).findings]
+
+
+@pytest.mark.parametrize(("options", "server"), [
+    ({"qiniu_skip_nginx": True}, ""), ({"qiniu_skip_nginx": False}, "nginx"),
+    ({"qiniu_skip_nginx": True, "qiniu_with": "apache"}, "apache")],
+    ids=["none", "nginx", "another installer"])
+def test_web_server_that_was_not_seen(desk: Desk, options: dict[str, object],
+                                      server: str) -> None:
+    """The one that the lineage has is named, until it was seen to serve the newest leaf."""
+    newest = desk.deploy("example.com", WWW, **options)
+    desk.qiniu.add_domain(WWW)
+    [lineage] = survey(desk.config).lineages
+    assert server == lineage.reload
+    desk.memory.lineage("example.com").nginx = newest.fingerprint
+    desk.store.write_memory()
+    [lineage] = survey(desk.config).lineages
+    assert "" == lineage.reload
+
+
+def test_hold(desk: Desk) -> None:
+    """A hold counts as long as the held certificate is the newest."""
+    newest = desk.deploy("example.com", WWW)
+    desk.qiniu.add_domain(WWW)
+    desk.memory.lineage("example.com").hold = newest.fingerprint
+    desk.store.write_memory()
+    assert [True] == [lineage.held for lineage in survey(desk.config).lineages]
+    desk.deploy("example.com", WWW)
+    assert [False] == [lineage.held for lineage in survey(desk.config).lineages]
+
+
+def test_a_copy_of_somebody_elses_is_not_cleaned_up(desk: Desk) -> None:
+    """What another program uploaded of our lineage is not announced to be deleted: it never is."""
+    desk.upload(desk.deploy("example.com", WWW, qiniu_keep_certificates=0), "by a deploy hook")
+    desk.now += 3600
+    old = desk.upload(desk.deploy("example.com", WWW, qiniu_keep_certificates=0))
+    desk.now += 3600
+    desk.qiniu.add_domain(WWW, protocol="https", cert_id=desk.upload(
+        desk.deploy("example.com", WWW, qiniu_keep_certificates=0)))
+    found = survey(desk.config)
+    assert [old] == [item.cert_id for item in found.superseded(found.lineages[0])]
