@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from certbot_qiniu import errors
-from certbot_qiniu.deployment.choose import check_listed, choose_domains, remember_baselines
+from certbot_qiniu.deployment.choose import (
+    check_listed,
+    choose_domains,
+    rehearse,
+    remember_baselines,
+)
 from certbot_qiniu.deployment.planning.selection import NotChosen, Obstacle, Selection
 from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.deployment.wording import problems
 from certbot_qiniu.model import DAY, Binding, Certificate
+from certbot_qiniu.options import Settings
+from certbot_qiniu.qiniu.service import Listing
 from tests.unit.deployment.account import (
     CERTIFICATES,
     LINEAGE,
@@ -219,3 +228,59 @@ def test_record_of_a_stranger(rig: Rig) -> None:
     choose_domains(rig.context, [A], None, LINEAGE)
     remembered = rig.memory.domains[A]
     assert remembered == Record(seen=remembered.seen, seen_at=rig.now)
+
+
+# A dry run
+
+
+SETTINGS = Settings(credentials="/etc/qiniu.ini", domains=None, http2=None, keep_certificates=1,
+                    publish_timeout=900, nginx_test_cmd="nginx -t", nginx_reload_cmd=None,
+                    skip_nginx=True)
+
+
+def test_rehearse(rig: Rig, certificate: Certificate) -> None:
+    """Each domain that a renewal would change, or leave out, has a line; nothing is changed."""
+    rig.qiniu.add_domain("example.com")
+    rig.qiniu.add_domain(A)
+    rig.qiniu.add_domain(B, protocol="https", state="processing")
+    rig.qiniu.add_domain(C, state="frozen", freeze_type="ICP")
+    assert [f"  {B}: bind the new certificate, once its present change is published",
+            "  example.com: switch to HTTPS with the new certificate",
+            f"  {C}: left out, it is frozen at Qiniu (ICP)",
+            f"  {A}: left as it is (http only, covered by a wildcard alone; list it in "
+            "--qiniu-domains to switch it to HTTPS)"] == rehearse(rig.context, SANS, SETTINGS)
+    assert {"GET"} == {call.split()[0] for call in rig.calls()}
+
+
+def test_rehearse_knows_its_lineage(rig: Rig, certificate: Certificate) -> None:
+    """The lineage with just these names is the one that would be renewed."""
+    rig.qiniu.add_domain(A, protocol="https")
+    manage(rig, A)
+    assert [f"  {A}: bind the new certificate"] == rehearse(rig.context, SANS, SETTINGS)
+    rig.renew("other", A)
+    with pytest.raises(errors.UsageError, match="is to be served by a certificate for"):
+        rehearse(rig.context, [A], SETTINGS)
+
+
+@pytest.mark.parametrize(("domains", "words"), [
+    (None, "No domain in this Qiniu account"), (("gone.example.com",), "is no domain of this"),
+], ids=["nothing matches", "listed and gone"])
+def test_rehearse_what_would_fail(rig: Rig, domains: tuple[str, ...] | None, words: str) -> None:
+    """What the real run would fail at, the dry run fails at."""
+    with pytest.raises(errors.UsageError, match=words):
+        rehearse(rig.context, SANS, replace(SETTINGS, domains=domains))
+
+
+@pytest.mark.parametrize("code", [403001, 500001])
+def test_check_listed_unseen(rig: Rig, code: int) -> None:
+    """A domain of which nobody can say whether it exists is not said to be missing."""
+    rig.refuse(f"/domain/{A}", code)
+    with pytest.raises(errors.UsageError, match=f"{A} is in no list .* as far as it can be seen"):
+        check_listed(rig.context, SANS, [A])
+
+
+def test_check_listed_forgets_listings(rig: Rig) -> None:
+    """Who runs certbot by hand may just have added a domain: no old list will do."""
+    rig.memory.listings["key"] = Listing(rig.now, {}, {})
+    check_listed(rig.context, (), None)
+    assert {} == rig.memory.listings

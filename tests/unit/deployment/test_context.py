@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
 from certbot_qiniu import errors
-from certbot_qiniu.deployment.context import in_parallel
+from certbot_qiniu.deployment.context import WORKERS, in_parallel
+from tests.unit.rig import Rig
 
 
 def test_in_parallel() -> None:
@@ -41,3 +43,36 @@ def test_in_parallel_bug(items: list[int], error: BaseException) -> None:
 
     with pytest.raises(type(error)):
         in_parallel(fail, items)
+
+
+def test_not_too_many_at_once() -> None:
+    """However many domains there are, Qiniu sees a handful of calls at a time."""
+    running, most, lock = 0, 0, threading.Lock()
+
+    def work(number: int) -> int:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.002)
+        with lock:
+            running -= 1
+        return number
+
+    assert list(range(60)) == in_parallel(work, list(range(60)))
+    assert 2 <= most <= WORKERS
+
+
+def test_one_is_called_here() -> None:
+    """A single call needs no thread: a signal that ends the program reaches it."""
+    assert [threading.current_thread()] == in_parallel(
+        lambda _: threading.current_thread(), ["only"])
+
+
+def test_memory_is_that_of_the_store(rig: Rig) -> None:
+    """A store that is loaded again, as after a rollback, is what the context knows, too."""
+    rig.store.write_state({})
+    before = rig.context.memory
+    rig.store.load()
+    assert rig.context.memory is rig.store.memory
+    assert rig.context.memory is not before

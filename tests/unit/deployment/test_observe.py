@@ -10,7 +10,7 @@ import pytest
 from certbot_qiniu import errors
 from certbot_qiniu.deployment.observe import observe, read_details
 from certbot_qiniu.deployment.state import Sent
-from certbot_qiniu.model import DAY, Binding, Certificate
+from certbot_qiniu.model import DAY, Binding, Certificate, Domain
 from tests.unit.deployment.account import LIST, A, B, C, read
 from tests.unit.rig import PUBLISH_SECONDS, Rig
 
@@ -227,3 +227,38 @@ def test_observe_notes(rig: Rig) -> None:
     observe(rig.context, [A], refresh=False)
     listed = rig.account.domains()[A]
     assert (listed.state, listed.operation) == ("failed", "sslize")
+
+
+# Services that fail
+
+
+class Broken:
+    """A service whose list cannot be had."""
+
+    name, publishes = "kodo", False
+
+    def list(self) -> list[Domain]:
+        raise errors.Refused("list the buckets", "no")
+
+
+def test_observe_without_a_service(rig: Rig) -> None:
+    """What is managed in a service that cannot be listed is unknown, and never gone."""
+    rig.qiniu.add_domain(A)
+    rig.account.services["kodo"] = Broken()  # type: ignore[assignment]
+    for name in (B, C):
+        rig.memory.update(name, service="kodo")
+    rig.qiniu.add_domain(C)
+    found, failures = observe(rig.context, [A, B, C], refresh=True)
+    assert [A] == list(found)
+    assert {B: "list the buckets", C: "list the buckets"} == {
+        name: error.action for name, error in failures.items() if isinstance(error, errors.Refused)}
+
+
+def test_read_what_is_listed_and_not_there(rig: Rig) -> None:
+    """A domain that the list has, and whose details are not to be had, is an error, not gone."""
+    rig.qiniu.add_domain(A)
+    domains = rig.account.domains()
+    rig.qiniu.remove_domain(A)
+    found, failures = read_details(rig.context, [A], domains)
+    assert ({}, [A]) == (found, list(failures))
+    assert A not in rig.memory.domains
