@@ -7,15 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from certbot_qiniu import errors
-from certbot_qiniu.model import SERVICES, Domain, RemoteCertificate
-from certbot_qiniu.qiniu.kodo import LISTING_SECONDS, Kodo
-from certbot_qiniu.qiniu.service import Notes
+from certbot_qiniu.model import SERVICES
+from certbot_qiniu.qiniu.kodo import LISTING_SECONDS
 from tests.sandbox.qiniu import SECRET_KEY
 from tests.sandbox.qiniu_rules import Switches
 from tests.sandbox.wire import Fault, json_response
 from tests.scenarios.machine import Cloud, Machine, Run
-from tests.unit.rig import Rig
 
 CDN, SOURCE, PLAIN = "www.example.com", "src.example.com", "plain.example.com"
 SANS = ("example.com", "*.example.com", PLAIN)
@@ -362,16 +359,3 @@ def test_each_service_alone(broken: str, status: int, machine: Machine) -> None:
     assert later(machine, machine.renew).status == 0
     machine.cloud.clock.sleep(PUBLISHED)
     assert leaves(machine, CDN, SOURCE, PLAIN) == [True] * 3
-
-
-def test_users_for_a_sub_user(tmp_path: Path) -> None:
-    """Who may not see the bindings leaves it to Qiniu to protect what source domains serve."""
-    rig = Rig(tmp_path)
-    rig.refuse("/cert/bindings")
-    assert Kodo(rig.client, Notes()).users(RemoteCertificate("0123", "name")) == set()
-
-
-def test_no_headers(tmp_path: Path) -> None:
-    """What a source domain does not have cannot be set."""
-    with pytest.raises(errors.UsageError, match="no response headers"):
-        Kodo(Rig(tmp_path).client, Notes()).set_hsts(Domain(SOURCE, service="kodo"), on=True)

@@ -1,36 +1,30 @@
-"""The certificate for a binding: found at Qiniu, uploaded, or not to be had."""
+"""Certificates at Qiniu: found again, told from strangers, uploaded, or not to be had."""
 
 from __future__ import annotations
 
 import logging
 import shutil
-from pathlib import Path
 
 import pytest
 
 from certbot_qiniu import errors
-from certbot_qiniu.deployment.certificates import certificate_for, is_gone
+from certbot_qiniu.deployment.certificates import (
+    certificate_for,
+    find_wanted,
+    is_gone,
+    other_installations,
+    remember_copies,
+)
 from certbot_qiniu.deployment.state import Managed, Upload
 from certbot_qiniu.model import DAY, Binding, Certificate, RemoteCertificate
+from tests.unit.deployment.account import CERTIFICATES, LINEAGE, SANS, A, B, uploaded
 from tests.unit.rig import Rig
 
 # The official package asks the clock in a way that newer Pythons deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
 
-LINEAGE, NAME = "example.com", "www.example.com"
-LIST, UPLOAD = "GET /sslcert", "POST /sslcert"
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    """An account without certificates."""
-    return Rig(tmp_path)
-
-
-@pytest.fixture
-def certificate(rig: Rig) -> Certificate:
-    """The newest certificate of the lineage, which is not at Qiniu."""
-    return rig.renew(LINEAGE, NAME)
+NAME = "www.example.com"
+UPLOAD = "POST /sslcert"
 
 
 def obtained(rig: Rig, binding: Binding) -> RemoteCertificate:
@@ -49,7 +43,7 @@ def test_upload(rig: Rig, certificate: Certificate) -> None:
     assert found.name == certificate.remote_name
     assert rig.memory.uploads == {found.cert_id: Upload(certificate.fingerprint, LINEAGE)}
     assert found.cert_id in (rig.store.folder / "memory.json").read_text("utf-8")
-    assert rig.calls() == [LIST, UPLOAD]
+    assert rig.calls() == [CERTIFICATES, UPLOAD]
     assert found == obtained(rig, wanted(certificate))
     assert rig.calls() == []
 
@@ -58,7 +52,7 @@ def test_not_uploaded_again(rig: Rig, certificate: Certificate) -> None:
     """What is there under our name is found first: a lost answer leaves no second copy."""
     cert_id = rig.upload(certificate)
     assert obtained(rig, wanted(certificate)).cert_id == cert_id
-    assert rig.calls() == [LIST]
+    assert rig.calls() == [CERTIFICATES]
 
 
 def test_not_ours(rig: Rig) -> None:
@@ -122,3 +116,75 @@ def test_is_gone_unknown(rig: Rig) -> None:
     rig.refuse("/sslcert", times=2)
     assert is_gone(rig.context, "id", errors.Refused("bind", "no", status=400, code=400401))
     assert not is_gone(rig.context, "id", errors.Refused("bind", "no", status=400, code=400))
+
+
+# Certificates that we know, and that we do not
+
+
+def test_other_installations(rig: Rig, certificate: Certificate) -> None:
+    """A stranger is a valid certificate under a name of our kind that we did not upload."""
+    ours, theirs = uploaded(rig, certificate), rig.upload(certificate)
+    others = [rig.upload(certificate, name) for name in ("console", "certbot_x_0123456789AB")]
+    asked = {ours, theirs, *others, "0123456789abcdef"}
+    assert set(other_installations(rig.context, asked)) == {theirs}
+    rig.wait(91 * DAY)
+    assert other_installations(rig.context, asked) == {}
+
+
+def test_other_installations_cost(rig: Rig, certificate: Certificate) -> None:
+    """The certificates are listed only for ids that nobody knows, and again for newer ones."""
+    ours = uploaded(rig, certificate)
+    assert other_installations(rig.context, {ours}) == {}
+    assert rig.calls() == []
+    first = rig.upload(certificate)
+    assert set(other_installations(rig.context, {first, ours})) == {first}
+    assert rig.calls() == [CERTIFICATES]
+    second = rig.upload(certificate)
+    assert set(other_installations(rig.context, {first, second})) == {first, second}
+    assert rig.calls() == [CERTIFICATES]
+
+
+def test_find_wanted(rig: Rig) -> None:
+    """A certificate of ours that the memory has lost is found again, older versions too."""
+    versions = [rig.renew(LINEAGE, *SANS) for _ in range(2)]
+    ids = [rig.upload(version) for version in versions]
+    rig.upload(rig.renew("other", A))
+    wanted = [Managed(A, "cdn", LINEAGE, Binding("https", versions[1].fingerprint))]
+    assert find_wanted(rig.context, wanted) == {}
+    assert rig.memory.uploads == {
+        cert_id: Upload(version.fingerprint, LINEAGE)
+        for cert_id, version in zip(ids, versions, strict=True)}
+    rig.calls()
+    assert find_wanted(rig.context, wanted) == {}
+    assert rig.calls() == []
+
+
+def test_find_wanted_nothing(rig: Rig, certificate: Certificate) -> None:
+    """Where nothing of ours is wanted, or all of it is known, nothing is listed."""
+    uploaded(rig, certificate)
+    wanted = [Managed(A, "cdn", LINEAGE, Binding("https", certificate.fingerprint)),
+              Managed(B, "cdn", LINEAGE, Binding("https", "", "bought"))]
+    assert find_wanted(rig.context, wanted) == {}
+    assert rig.calls() == []
+
+
+def test_find_wanted_unreachable(rig: Rig, certificate: Certificate) -> None:
+    """That the certificates cannot be listed is told for each one that was looked for."""
+    wanted = [Managed(A, "cdn", LINEAGE, Binding("https", certificate.fingerprint))]
+    rig.refuse("/sslcert")
+    failures = find_wanted(rig.context, wanted)
+    assert list(failures) == [certificate.fingerprint]
+    assert rig.memory.uploads == {}
+
+
+def test_namesakes(rig: Rig) -> None:
+    """A certificate under one of our names, with other SANs, is not taken for ours."""
+    certificate = rig.renew(LINEAGE, *SANS)
+    stranger = rig.renew("other", "example.com")
+    rig.upload(stranger, certificate.remote_name)
+    remember_copies(rig.context, LINEAGE)
+    assert rig.memory.uploads == {}
+    cert_id = rig.upload(certificate)
+    rig.account.certificates(refresh=True)
+    remember_copies(rig.context, LINEAGE)
+    assert list(rig.memory.uploads) == [cert_id]

@@ -1,0 +1,286 @@
+"""Which domains a certificate is for, and what they served before: few calls, and no surprise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from certbot_qiniu import errors
+from certbot_qiniu.deployment.choose import (
+    check_listed,
+    choose_domains,
+    rehearse,
+    remember_baselines,
+)
+from certbot_qiniu.deployment.planning.selection import NotChosen, Obstacle, Selection
+from certbot_qiniu.deployment.state import Record
+from certbot_qiniu.deployment.store import Store
+from certbot_qiniu.deployment.wording import problems
+from certbot_qiniu.model import DAY, Binding, Certificate
+from certbot_qiniu.options import Settings
+from certbot_qiniu.qiniu.service import Listing
+from tests.unit.deployment.account import (
+    CERTIFICATES,
+    LINEAGE,
+    LIST,
+    SANS,
+    A,
+    B,
+    C,
+    manage,
+    read,
+    uploaded,
+)
+from tests.unit.rig import Rig
+
+# The official package asks the clock in a way that newer Pythons deprecate.
+pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
+
+
+# Which domains a certificate is for
+
+
+def test_choose(rig: Rig) -> None:
+    """Of a hundred domains only those that matter are read, once, and no certificates."""
+    for number in range(100):
+        rig.qiniu.add_domain(f"d{number}.example.net")
+    rig.qiniu.add_domain("example.com")
+    rig.qiniu.add_domain(A)
+    rig.qiniu.add_domain(B, protocol="https")
+    rig.qiniu.add_domain(C, state="frozen", freeze_type="ICP")
+    found = choose_domains(rig.context, SANS, None, LINEAGE)
+    assert found == Selection(("b.example.com", "example.com"),
+                              (NotChosen(C, Obstacle.DEAD, "frozen", "ICP"),), (A,))
+    assert rig.calls() == [LIST, *read(B, "example.com")]
+    assert choose_domains(rig.context, SANS, None, LINEAGE) == found
+    assert rig.calls() == []
+
+
+def test_choose_managed(rig: Rig, certificate: Certificate) -> None:
+    """Domains that the lineage has already are chosen without any read."""
+    rig.qiniu.add_domain(A)
+    rig.qiniu.add_domain(B, protocol="https")
+    manage(rig, A, B)
+    assert choose_domains(rig.context, SANS, None, LINEAGE) == Selection((A, B))
+    assert rig.calls() == [LIST]
+
+
+def test_choose_managed_by_another(rig: Rig, certificate: Certificate) -> None:
+    """Domains of another lineage stay with it while certbot has it."""
+    rig.qiniu.add_domain(A, protocol="https")
+    manage(rig, A, lineage="other")
+    assert choose_domains(rig.context, SANS, None, LINEAGE) == Selection((A,))
+    rig.renew("other", A)
+    assert choose_domains(rig.context, SANS, None, LINEAGE).left_out == (
+        NotChosen(A, Obstacle.OTHER_LINEAGE, lineage="other"),)
+    assert choose_domains(rig.context, SANS, [A], LINEAGE).chosen == ()
+    assert choose_domains(rig.context, SANS, [A], LINEAGE, take_over=True) == Selection((A,))
+
+
+@pytest.mark.parametrize("days", [1, 91], ids=["valid", "expired"])
+def test_choose_bought(days: int, rig: Rig, certificate: Certificate) -> None:
+    """A domain with a certificate bought through Qiniu is left alone until that has expired."""
+    rig.qiniu.add_domain(A, protocol="https",
+                         cert_id=rig.upload(certificate, "bought", order_id="1"))
+    rig.wait(days * DAY)
+    found = choose_domains(rig.context, SANS, None, LINEAGE)
+    assert found.chosen == ((A,) if days > 90 else ())
+    assert bool(found.left_out) == (days < 90)
+    assert rig.calls() == [LIST, *read(A), CERTIFICATES]
+
+
+@pytest.mark.parametrize("days", [1, 91], ids=["valid", "expired"])
+def test_choose_other_installations(days: int, rig: Rig, certificate: Certificate) -> None:
+    """What another installation serves is left alone until it has expired, or is taken over."""
+    theirs = rig.upload(certificate, "certbot_example.com_0123456789ab")
+    rig.qiniu.add_domain(A, protocol="https", cert_id=theirs)
+    rig.wait(days * DAY)
+    found = choose_domains(rig.context, SANS, None, LINEAGE)
+    assert found.chosen == ((A,) if days > 90 else ())
+    assert choose_domains(rig.context, SANS, None, LINEAGE, take_over=True) == Selection((A,))
+
+
+def test_choose_own(rig: Rig, certificate: Certificate) -> None:
+    """A domain that serves one of our uploads is chosen without a look at the certificates."""
+    rig.qiniu.add_domain(A, protocol="https", cert_id=uploaded(rig, certificate))
+    assert choose_domains(rig.context, SANS, None, LINEAGE) == Selection((A,))
+    assert rig.calls() == [LIST, *read(A)]
+
+
+def test_choose_after_a_loss(rig: Rig, certificate: Certificate) -> None:
+    """Who has lost the memory is no stranger to himself: what is in the archive is ours."""
+    rig.qiniu.add_domain(A, protocol="https", cert_id=rig.upload(certificate))
+    assert choose_domains(rig.context, SANS, None, LINEAGE) == Selection((A,))
+
+
+@pytest.mark.parametrize("listed", [None, [A, B]], ids=["auto", "listed"])
+def test_choose_unreadable(listed: list[str] | None, rig: Rig) -> None:
+    """A domain that cannot be read is a problem, and holds up no other one."""
+    rig.qiniu.add_domain(A, protocol="https")
+    rig.qiniu.add_domain(B, protocol="https")
+    rig.refuse(f"/domain/{A}")
+    found = choose_domains(rig.context, SANS, listed, LINEAGE)
+    assert found.chosen == (B,)
+    [problem] = problems(found)
+    assert A in problem
+    assert "403000" in problem
+
+
+@pytest.mark.parametrize("match", ["/domain", "/sslcert"])
+def test_choose_without_a_list(match: str, rig: Rig, certificate: Certificate) -> None:
+    """Without a list nothing can be chosen: that is an error, not an empty choice."""
+    rig.qiniu.add_domain(A, protocol="https", cert_id=rig.upload(certificate, "console"))
+    rig.refuse(match)
+    with pytest.raises(errors.ApiError):
+        choose_domains(rig.context, SANS, None, LINEAGE)
+
+
+def test_choose_listed(rig: Rig) -> None:
+    """A listed domain that Qiniu's list does not show yet is looked for by its name."""
+    rig.account.domains()
+    rig.qiniu.add_domain(A)
+    rig.calls()
+    found = choose_domains(rig.context, SANS, [A, B], LINEAGE)
+    assert found.chosen == (A,)
+    assert [(problem.name, problem.obstacle) for problem in found.problems] == [
+        (B, Obstacle.NOT_FOUND)]
+    assert rig.calls().count(f"GET /domain/{B}") == 1
+
+
+# Before anything is issued
+
+
+def test_check_listed(rig: Rig) -> None:
+    """Access is tried in any case; listed domains are checked once the names are known."""
+    rig.qiniu.add_domain(A)
+    rig.qiniu.add_domain("example.net")
+    for names, listed in (SANS, None), ((), [B]), (SANS, [A]):
+        check_listed(rig.context, names, listed)
+    assert rig.calls() == [LIST]
+    with pytest.raises(errors.UsageError, match=r"^b\.example\.com is no .*; example\.net is not"):
+        check_listed(rig.context, SANS, [A, B, "example.net"])
+
+
+def test_check_listed_new(rig: Rig) -> None:
+    """A domain that was added a moment ago is not taken for a mistake."""
+    rig.account.domains()
+    rig.qiniu.add_domain(A)
+    check_listed(rig.context, SANS, [A])
+
+
+def test_check_listed_without_access(rig: Rig) -> None:
+    """An account that refuses us is an error before anything else."""
+    rig.refuse("/domain", 401000)
+    with pytest.raises(errors.Refused):
+        check_listed(rig.context, (), None)
+
+
+# Baselines
+
+
+def test_baselines(rig: Rig, certificate: Certificate) -> None:
+    """What a domain served before the first touch is written down, once and for all."""
+    rig.qiniu.add_domain(A)
+    bought = rig.upload(certificate, "bought")
+    rig.qiniu.add_domain(B, protocol="https", cert_id=bought, force_https=True)
+    rig.qiniu.add_domain(C, protocol="https", cert_id=uploaded(rig, certificate), http2=True)
+    assert remember_baselines(rig.context, [A, B, C, "gone.example.com"], LINEAGE) == {}
+    expected = {A: Binding("http"), B: Binding("https", "", bought, True, False),
+                C: Binding("https", certificate.fingerprint, "", False, True)}
+    later = Store(rig.store.folder)
+    later.load()
+    assert {name: record.baseline for name, record in later.memory.domains.items()} == expected
+    assert {record.lineage for record in later.memory.domains.values()} == {LINEAGE}
+    rig.calls()
+    rig.wait(1)
+    rig.qiniu.change_domain(A, protocol="https", cert_id=bought)
+    assert remember_baselines(rig.context, [A, B, C], LINEAGE) == {}
+    assert rig.calls() == []
+    assert rig.memory.domains[A].baseline == Binding("http")
+
+
+def test_baseline_unreadable(rig: Rig) -> None:
+    """A domain that cannot be read has no baseline, is told, and the others have theirs."""
+    rig.qiniu.add_domain(A)
+    rig.qiniu.add_domain(B)
+    rig.refuse(f"/domain/{A}")
+    assert list(remember_baselines(rig.context, [A, B], LINEAGE)) == [A]
+    assert A not in rig.memory.domains
+    assert rig.memory.domains[B].baseline == Binding("http")
+
+
+def test_baseline_not_written(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A baseline that cannot be written is an error: the domain must not be touched then."""
+    rig.qiniu.add_domain(A)
+
+    def refuse() -> None:
+        raise errors.StateError("no room")
+
+    monkeypatch.setattr(rig.store, "write_memory", refuse)
+    with pytest.raises(errors.StateError):
+        remember_baselines(rig.context, [A], LINEAGE)
+
+
+def test_record_of_a_stranger(rig: Rig) -> None:
+    """Reading a domain does not make us manage it."""
+    rig.qiniu.add_domain(A)
+    choose_domains(rig.context, [A], None, LINEAGE)
+    remembered = rig.memory.domains[A]
+    assert remembered == Record(seen=remembered.seen, seen_at=rig.now)
+
+
+# A dry run
+
+
+SETTINGS = Settings(credentials="/etc/qiniu.ini", domains=None, http2=None, keep_certificates=1,
+                    publish_timeout=900, nginx_test_cmd="nginx -t", nginx_reload_cmd=None,
+                    skip_nginx=True)
+
+
+def test_rehearse(rig: Rig, certificate: Certificate) -> None:
+    """Each domain that a renewal would change, or leave out, has a line; nothing is changed."""
+    rig.qiniu.add_domain("example.com")
+    rig.qiniu.add_domain(A)
+    rig.qiniu.add_domain(B, protocol="https", state="processing")
+    rig.qiniu.add_domain(C, state="frozen", freeze_type="ICP")
+    assert [f"  {B}: bind the new certificate, once its present change is published",
+            "  example.com: switch to HTTPS with the new certificate",
+            f"  {C}: left out, it is frozen at Qiniu (ICP)",
+            f"  {A}: left as it is (http only, covered by a wildcard alone; list it in "
+            "--qiniu-domains to switch it to HTTPS)"] == rehearse(rig.context, SANS, SETTINGS)
+    assert {"GET"} == {call.split()[0] for call in rig.calls()}
+
+
+def test_rehearse_knows_its_lineage(rig: Rig, certificate: Certificate) -> None:
+    """The lineage with just these names is the one that would be renewed."""
+    rig.qiniu.add_domain(A, protocol="https")
+    manage(rig, A)
+    assert [f"  {A}: bind the new certificate"] == rehearse(rig.context, SANS, SETTINGS)
+    rig.renew("other", A)
+    with pytest.raises(errors.UsageError, match="is to be served by a certificate for"):
+        rehearse(rig.context, [A], SETTINGS)
+
+
+@pytest.mark.parametrize(("domains", "words"), [
+    (None, "No domain in this Qiniu account"), (("gone.example.com",), "is no domain of this"),
+], ids=["nothing matches", "listed and gone"])
+def test_rehearse_what_would_fail(rig: Rig, domains: tuple[str, ...] | None, words: str) -> None:
+    """What the real run would fail at, the dry run fails at."""
+    with pytest.raises(errors.UsageError, match=words):
+        rehearse(rig.context, SANS, replace(SETTINGS, domains=domains))
+
+
+@pytest.mark.parametrize("code", [403001, 500001])
+def test_check_listed_unseen(rig: Rig, code: int) -> None:
+    """A domain of which nobody can say whether it exists is not said to be missing."""
+    rig.refuse(f"/domain/{A}", code)
+    with pytest.raises(errors.UsageError, match=f"{A} is in no list .* as far as it can be seen"):
+        check_listed(rig.context, SANS, [A])
+
+
+def test_check_listed_forgets_listings(rig: Rig) -> None:
+    """Who runs certbot by hand may just have added a domain: no old list will do."""
+    rig.memory.listings["key"] = Listing(rig.now, {}, {})
+    check_listed(rig.context, (), None)
+    assert {} == rig.memory.listings

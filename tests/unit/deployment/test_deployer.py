@@ -1,0 +1,650 @@
+"""A lineage's desired state: which domains it has, when it changes, and what is written of it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from certbot_qiniu import errors
+from certbot_qiniu.deployment import deployer as deployer_module
+from certbot_qiniu.deployment.context import Context
+from certbot_qiniu.deployment.deployer import Deployer, NoCheckpoints, open_deployer
+from certbot_qiniu.deployment.reconcile import Options, Outcome
+from certbot_qiniu.deployment.state import Managed, Record, State
+from certbot_qiniu.deployment.store import Store
+from certbot_qiniu.model import Binding, Certificate, Domain
+from certbot_qiniu.options import Settings
+from certbot_qiniu.qiniu.account import Account
+from tests.unit.deployment.account import LINEAGE, SANS, A, B, C
+from tests.unit.rig import Rig
+
+# The official package asks the clock in a way that newer Pythons deprecate.
+pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
+
+KEYS = "/etc/qiniu.ini"
+SETTINGS = Settings(credentials=KEYS, domains=None, http2=None, keep_certificates=1,
+                    publish_timeout=900, nginx_test_cmd="nginx -t", nginx_reload_cmd=None,
+                    skip_nginx=True)
+
+
+class Accounts:
+    """The accounts of a process, of which one path leads to none.
+
+    :ivar asked: path and services of each account that was asked for.
+    """
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self.asked: list[tuple[str | None, set[str]]] = []
+
+    def get(self, credentials: str | None, services: Collection[str] = ()) -> Account:
+        self.asked.append((credentials, set(services)))
+        if credentials in (None, "", "/broken.ini"):
+            raise errors.UsageError(f"bad credentials: {credentials}")
+        return self._account
+
+
+class Checkpoints:
+    """Notes what is kept, as it is at that moment, and which checkpoints are ended."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[str, str]] = []
+        self.ended: list[str] = []
+
+    def add_to_checkpoint(self, save_files: set[str], save_notes: str) -> None:
+        [path] = save_files
+        self.kept.append((Path(path).read_text("utf-8"), save_notes))
+
+    def finalize_checkpoint(self, title: str) -> None:
+        self.ended.append(title)
+
+
+@pytest.fixture
+def accounts(rig: Rig) -> Accounts:
+    """One account, whatever the path."""
+    return Accounts(rig.account)
+
+
+@pytest.fixture
+def checkpoints() -> Checkpoints:
+    """What certbot's reverter is asked."""
+    return Checkpoints()
+
+
+@pytest.fixture
+def deployer(rig: Rig, accounts: Accounts, checkpoints: Checkpoints,
+             monkeypatch: pytest.MonkeyPatch) -> Deployer:
+    """A deployer in the time of the rig, with a state that was written."""
+    def context(*arguments: Any) -> Context:
+        return Context(*arguments, clock=rig.clock, sleep=rig.wait)
+
+    monkeypatch.setattr(deployer_module, "Context", context)
+    rig.store.write_state({})
+    return Deployer(rig.store, rig.context.lineages, accounts,  # type: ignore[arg-type]
+                    checkpoints, rig.context.backups, rig.said.append)
+
+
+def entry(name: str, certificate: Certificate | None = None, *, service: str = "cdn",
+          lineage: str = LINEAGE, **settings: Any) -> Managed:
+    """One line of the desired state."""
+    fingerprint = certificate.fingerprint if certificate else "ab" * 32
+    return Managed(name, service, lineage, Binding("https", fingerprint, **settings))
+
+
+def state(*entries: Managed) -> State:
+    """A desired state."""
+    return {item.name: item for item in entries}
+
+
+def manage(rig: Rig, *entries: Managed) -> None:
+    """Let domains be managed already, with a baseline."""
+    rig.store.write_state(state(*entries))
+    for item in entries:
+        rig.memory.update(item.name, service=item.service, lineage=item.lineage,
+                          baseline=Binding("http"))
+
+
+def none_of(names: tuple[str, ...]) -> Iterable[str]:
+    """Switch no domain to HTTPS."""
+    return ()
+
+
+def deploy(deployer: Deployer, certificate: Certificate, settings: Settings = SETTINGS,
+           redirect: bool | None = None, sans: Iterable[str] = SANS) -> State:
+    """Deploy without switching anything to HTTPS."""
+    return deployer.deploy(certificate, sans, settings, redirect, none_of)
+
+
+# Accounts
+
+
+@pytest.mark.parametrize(("services", "expected"), [
+    ((), {"cdn", "kodo", "pili"}), (("cdn",), {"cdn"}), (("cdn", "pili"), {"cdn", "pili"}),
+], ids=["usual and used", "chosen", "more"])
+def test_services(rig: Rig, deployer: Deployer, accounts: Accounts, services: Collection[str],
+                  expected: set[str]) -> None:
+    """Where nobody chooses, the usual services matter, and those in which we have domains."""
+    manage(rig, entry(A, service="pili"))
+    deployer.context(KEYS, services)
+    assert [(KEYS, expected)] == accounts.asked
+
+
+def test_services_to_restore(rig: Rig, deployer: Deployer, accounts: Accounts) -> None:
+    """A domain that a rollback has given up is in use until it is restored."""
+    rig.memory.update(A, service="pili", lineage=LINEAGE, baseline=Binding("http"))
+    rig.memory.update(B, service="another", lineage=LINEAGE)
+    deployer.context(KEYS)
+    assert [(KEYS, {"cdn", "kodo", "pili"})] == accounts.asked
+
+
+def test_services_of_a_lineage(rig: Rig, deployer: Deployer, accounts: Accounts) -> None:
+    """Settling one lineage asks for its services, and for no other's."""
+    manage(rig, entry(A, service="pili"), entry(B, service="other", lineage="other"))
+    rig.account.services["pili"] = rig.account.services["cdn"]
+    deployer.settle(LINEAGE, replace(SETTINGS, services=("cdn",)), Options())
+    assert [(KEYS, {"cdn", "pili"})] == accounts.asked
+
+
+def test_notes(rig: Rig, deployer: Deployer) -> None:
+    """What the services note of an account ends up in our memory."""
+    context = deployer.context(KEYS)
+    context.account.notes.told["name"] = "kodo"
+    assert {"name": "kodo"} == rig.memory.told
+    assert context.account.notes.listings is rig.memory.listings
+    assert rig.now == context.account.notes.clock()
+
+
+@pytest.mark.parametrize(("told", "remembered", "expected"), [
+    (KEYS, "/old.ini", KEYS), (None, "/old.ini", "/old.ini"), (KEYS, "", KEYS), (None, "", ""),
+], ids=["told and remembered", "remembered", "told", "neither"])
+def test_credentials(rig: Rig, deployer: Deployer, told: str | None, remembered: str,
+                     expected: str) -> None:
+    """A run's own credentials come before those that a rollback without flags remembers."""
+    rig.memory.lineage(LINEAGE).credentials = remembered
+    settings = replace(SETTINGS, credentials=told)
+    assert expected == deployer.credentials_of(LINEAGE, settings)
+
+
+def test_credentials_are_remembered(rig: Rig, deployer: Deployer, certificate: Certificate,
+                                    monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A path is remembered whole: a rollback starts elsewhere, and as a timer without a home."""
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.chdir(tmp_path)
+    rig.qiniu.add_domain(A, protocol="https")
+    for told, expected in (("~/qiniu.ini", "/home/me/qiniu.ini"),
+                           ("qiniu.ini", f"{tmp_path}/qiniu.ini"), (KEYS, KEYS)):
+        deploy(deployer, certificate, replace(SETTINGS, credentials=told))
+        assert expected == rig.memory.lineage(LINEAGE).credentials
+
+
+def test_other_installer_is_remembered(rig: Rig, deployer: Deployer,
+                                       certificate: Certificate) -> None:
+    """The other installer is that of the last run, also where it is none any more."""
+    rig.qiniu.add_domain(A, protocol="https")
+    for name, options in (("nginx", "--nginx-ctl /x"), (None, "")):
+        deploy(deployer, certificate, replace(
+            SETTINGS, other_installer=name, other_installer_options=options))
+        memory = rig.memory.lineage(LINEAGE)
+        assert (name or "", options) == (
+            memory.other_installer, memory.other_installer_options)
+
+
+# Deploying
+
+
+def test_deploy(rig: Rig, deployer: Deployer, certificate: Certificate,
+                checkpoints: Checkpoints) -> None:
+    """The desired state gets the domains of the certificate; nothing of it is written yet."""
+    rig.qiniu.add_domain(A, protocol="https")
+    rig.qiniu.add_domain("other.example.net", protocol="https")
+    others = entry("x.example.org", lineage="other")
+    manage(rig, others)
+    before = rig.store.state_path.read_bytes()
+    expected = state(others, entry(A, certificate))
+    assert expected == deploy(deployer, certificate)
+    assert (before, [], []) == (
+        rig.store.state_path.read_bytes(), checkpoints.kept, checkpoints.ended)
+    assert (LINEAGE, Binding("https", "", "", False, False)) == (
+        rig.memory.domains[A].lineage, rig.memory.domains[A].baseline)
+
+
+@pytest.mark.parametrize(("redirect", "former", "expected"), [
+    (None, None, None), (True, None, True), (False, None, False),
+    (None, True, True), (False, True, False), (True, False, True),
+], ids=str)
+def test_redirect_option(rig: Rig, deployer: Deployer, certificate: Certificate,
+                         redirect: bool | None, former: bool | None,
+                         expected: bool | None) -> None:
+    """A redirect is as asked for, and as it was where nobody asks; HSTS stays as it was."""
+    rig.qiniu.add_domain(A, protocol="https")
+    manage(rig, entry(A, force_https=former, hsts=True))
+    settings = replace(SETTINGS, http2=False)
+    assert state(entry(A, certificate, force_https=expected, http2=False, hsts=True)) == deploy(
+        deployer, certificate, settings, redirect)
+
+
+def test_deploy_asks(rig: Rig, deployer: Deployer, certificate: Certificate) -> None:
+    """Which domains are switched to HTTPS, the user decides; the others are named."""
+    for name in (A, B):
+        rig.qiniu.add_domain(name)
+    asked: list[tuple[str, ...]] = []
+    found = deployer.deploy(certificate, SANS, SETTINGS, None,
+                            lambda names: (asked.append(names), [A])[1])
+    assert ([(A, B)], [A]) == (asked, list(found))
+    [told] = rig.said
+    assert told.startswith(f"{B}: http only")
+
+
+def test_deploy_drops(rig: Rig, deployer: Deployer, certificate: Certificate) -> None:
+    """A domain that the user does not list any more leaves the desired state."""
+    for name in (A, B):
+        rig.qiniu.add_domain(name, protocol="https")
+    manage(rig, entry(A), entry(B))
+    found = deploy(deployer, certificate, replace(SETTINGS, domains=(B,)))
+    assert state(entry(B, certificate)) == found
+
+
+def test_deploy_service(rig: Rig, deployer: Deployer, certificate: Certificate) -> None:
+    """A domain is managed in the service in which it was read."""
+    rig.qiniu.add_domain(A, protocol="https")
+    manage(rig, entry(A, service="kodo"))
+    assert "kodo" == deploy(deployer, certificate)[A].service
+
+
+@pytest.mark.parametrize(("domains", "words"), [
+    (("gone.example.com",), "gone.example.com is no domain of this Qiniu account"),
+    ((A, "www.example.org"), "www.example.org is not covered"),
+    (None, "No domain in this Qiniu account is to be served"),
+], ids=["gone", "not covered", "nothing matches"])
+def test_deploy_refused(rig: Rig, deployer: Deployer, certificate: Certificate,
+                        domains: tuple[str, ...] | None, words: str) -> None:
+    """What cannot be served is an error before anything changes, with all there is to know."""
+    rig.qiniu.add_domain("www.example.org")
+    rig.qiniu.add_domain(A)
+    with pytest.raises(errors.UsageError, match=words):
+        deploy(deployer, certificate, replace(SETTINGS, domains=domains))
+    assert {} == rig.store.state
+
+
+def test_deploy_without_a_baseline(rig: Rig, deployer: Deployer,
+                                   certificate: Certificate) -> None:
+    """What a domain serves now must be known, or no rollback could bring it back."""
+    rig.qiniu.add_domain(A, protocol="https")
+    manage(rig, entry(A))
+    rig.memory.update(A, baseline=None)
+    rig.refuse(f"/domain/{A}", 403001)
+    with pytest.raises(errors.Refused, match=A):
+        deploy(deployer, certificate)
+
+
+@pytest.mark.parametrize(("services", "is_error"), [
+    (("cdn", "kodo"), False), (("kodo",), True), (("cdn", "pili"), False)],
+    ids=["default", "chosen", "another one fails"])
+def test_service_that_cannot_be_listed(rig: Rig, deployer: Deployer, certificate: Certificate,
+                                       services: tuple[str, ...], *, is_error: bool) -> None:
+    """A service that fails is an error for who chose it; the default is a try."""
+    class Broken:
+        name, publishes = "kodo", False
+
+        def list(self) -> list[Domain]:
+            raise errors.Refused("list the buckets", "no")
+
+    rig.qiniu.add_domain(A, protocol="https")
+    rig.account.services["kodo"] = Broken()  # type: ignore[assignment]
+    rig.account.optional = {"kodo"}
+    settings = replace(SETTINGS, services=services)
+    if is_error:
+        with pytest.raises(errors.UsageError, match="list the buckets"):
+            deploy(deployer, certificate, settings)
+    else:
+        assert [A] == list(deploy(deployer, certificate, settings))
+
+
+# Renewing
+
+
+def test_converge(rig: Rig, deployer: Deployer, certificate: Certificate,
+                  checkpoints: Checkpoints) -> None:
+    """A renewal brings its domains to the new certificate, and new ones too, in a checkpoint."""
+    rig.qiniu.add_domain(A, protocol="https")
+    rig.qiniu.add_domain(B, protocol="https")
+    manage(rig, entry(A, force_https=True))
+    assert [] == deployer.converge(LINEAGE, SETTINGS)
+    assert state(entry(A, certificate, force_https=True), entry(B, certificate)) == rig.store.state
+    assert [f"Deployed renewed certificate {LINEAGE}"] == checkpoints.ended
+    assert [] == deployer.converge(LINEAGE, SETTINGS)
+    assert 1 == len(checkpoints.ended), "a renewal that changes nothing needs no checkpoint"
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["newest", "older"])
+def test_converge_on_hold(rig: Rig, deployer: Deployer, certificate: Certificate,
+                          checkpoints: Checkpoints, *, held: bool) -> None:
+    """What a rollback took back is not deployed by itself; a newer certificate ends that."""
+    rig.qiniu.add_domain(A, protocol="https")
+    manage(rig, entry(A))
+    rig.memory.lineage(LINEAGE).hold = certificate.fingerprint if held else "cd" * 32
+    assert [] == deployer.converge(LINEAGE, SETTINGS)
+    assert held == (state(entry(A)) == rig.store.state)
+    assert held == bool(rig.memory.lineage(LINEAGE).hold)
+    assert held == ([] == rig.calls())
+
+
+@pytest.mark.parametrize(("managed", "changes", "words"), [
+    (entry("www.example.org"), {}, "www.example.org is no longer covered"),
+    (entry(B, service="pili"), {}, f"{B} belongs to the service pili"),
+    (entry(B), {"domains": (A,)}, ""),
+], ids=["not covered", "service left out", "not listed"])
+def test_converge_lets_go(rig: Rig, deployer: Deployer, certificate: Certificate,
+                          managed: Managed, changes: dict[str, Any], words: str,
+                          caplog: pytest.LogCaptureFixture) -> None:
+    """A domain that the lineage is not for any more keeps what it serves, and that is said."""
+    rig.qiniu.add_domain(A, protocol="https")
+    manage(rig, entry(A), managed)
+    with caplog.at_level(logging.WARNING):
+        assert [] == deployer.converge(LINEAGE, replace(SETTINGS, **changes))
+    assert state(entry(A, certificate)) == rig.store.state
+    assert words in caplog.text
+    assert ("", None) == (rig.memory.domains[managed.name].lineage,
+                          rig.memory.domains[managed.name].baseline)
+
+
+@pytest.mark.parametrize("broken", ["list", "credentials", "domain"])
+def test_converge_without_an_account(rig: Rig, deployer: Deployer, certificate: Certificate,
+                                     broken: str) -> None:
+    """Domains that we have get the new certificate in any case; what went wrong is told."""
+    rig.qiniu.add_domain(A, protocol="https")
+    manage(rig, entry(A))
+    settings = SETTINGS
+    if broken == "list":
+        rig.refuse("/domain", 403001)
+    elif broken == "credentials":
+        settings = replace(SETTINGS, credentials="/broken.ini")
+    else:
+        rig.qiniu.add_domain(B, protocol="https")
+        rig.refuse(f"/domain/{B}", 403001, times=9)
+    problems = deployer.converge(LINEAGE, settings)
+    assert problems
+    assert state(entry(A, certificate)) == rig.store.state
+
+
+def test_converge_nothing(rig: Rig, deployer: Deployer, certificate: Certificate,
+                          checkpoints: Checkpoints) -> None:
+    """A renewal for which there is no domain says so: somebody expects it to serve one."""
+    [problem] = deployer.converge(LINEAGE, SETTINGS)
+    assert "No domain in this Qiniu account" in problem
+    assert [] == checkpoints.ended
+
+
+def test_converge_without_a_certificate(rig: Rig, deployer: Deployer) -> None:
+    """A lineage that cannot be read is an error, and forgets nothing."""
+    manage(rig, entry(A))
+    with pytest.raises(errors.UsageError, match="Could not read the certificate"):
+        deployer.converge(LINEAGE, SETTINGS)
+    assert state(entry(A)) == rig.store.state
+
+
+def test_deleted_lineages(rig: Rig, deployer: Deployer, certificate: Certificate,
+                          checkpoints: Checkpoints, caplog: pytest.LogCaptureFixture) -> None:
+    """Domains of a lineage that certbot deleted are let go, in a checkpoint, and named."""
+    rig.qiniu.add_domain(A, protocol="https")
+    manage(rig, entry(A, certificate), entry(B, lineage="gone"), entry(C, lineage="gone"))
+    with caplog.at_level(logging.WARNING):
+        deployer.converge(LINEAGE, SETTINGS)
+    assert state(entry(A, certificate)) == rig.store.state
+    assert ["Stopped managing gone"] == checkpoints.ended
+    assert f"The certificate gone was deleted from certbot: {B}, {C} no longer" in caplog.text
+
+
+# Enhancements
+
+
+def enhanced(deployer: Deployer, how: str, desired: State, san: str) -> set[str]:
+    """The domains whose bindings an enhancement changes."""
+    found = getattr(deployer, how)(desired, LINEAGE, san)
+    return {name for name in desired if found[name] != desired[name]}
+
+
+@pytest.mark.parametrize("how", ["redirect", "hsts"])
+@pytest.mark.parametrize(("san", "expected"), [
+    ("*.example.com", {A, ".example.com"}), ("*.EXAMPLE.com", {A, ".example.com"}), (A, {A}),
+    ("example.com", {"example.com"}), ("example.org", set()),
+])
+def test_enhancements(deployer: Deployer, how: str, san: str, expected: set[str]) -> None:
+    """An enhancement is for what the SAN covers and the lineage serves, and nothing else."""
+    desired = state(entry(A), entry(".example.com"), entry("example.com"),
+                    entry(B, lineage="other"))
+    assert expected == enhanced(deployer, how, desired, san)
+
+
+def test_redirect(deployer: Deployer) -> None:
+    """A redirect forces HTTPS, and nothing else about the binding."""
+    assert state(entry(A, force_https=True, http2=False)) == deployer.redirect(
+        state(entry(A, http2=False)), LINEAGE, A)
+
+
+def test_hsts(rig: Rig, deployer: Deployer) -> None:
+    """HSTS that was refused before is asked for again; what is ours stays ours."""
+    rig.memory.update(A, hsts="refused")
+    rig.memory.update(B, hsts="refused")
+    assert state(entry(A, hsts=True), entry(B)) == deployer.hsts(
+        state(entry(A), entry(B)), LINEAGE, A)
+    assert ("", "refused") == (rig.memory.domains[A].hsts, rig.memory.domains[B].hsts)
+
+
+def test_hsts_elsewhere(rig: Rig, deployer: Deployer) -> None:
+    """Who asks for HSTS where Qiniu has none is told, once."""
+    once = deployer.hsts(state(entry(A, service="kodo"), entry(B)), LINEAGE, "*.example.com")
+    deployer.hsts(once, LINEAGE, "*.example.com")
+    assert [f"{A}: Qiniu has HSTS for CDN domains alone; left without"] == rig.said
+
+
+# Holds
+
+
+def test_hold(rig: Rig, deployer: Deployer) -> None:
+    """A hold is on the disk at once; lifting it tells what was held."""
+    deployer.hold(LINEAGE, "ab")
+    later = Store(rig.store.folder)
+    later.load()
+    assert "ab" == later.memory.lineage(LINEAGE).hold
+    assert ["ab", ""] == [deployer.lift_hold(LINEAGE) for _ in range(2)]
+    assert "" == rig.memory.lineage(LINEAGE).hold
+
+
+@pytest.mark.parametrize(("after", "held"), [
+    ([], True), ([entry(A)], True), ([entry(A, lineage="x")], True), (None, False),
+], ids=["given up", "older certificate", "given to another", "the same"])
+def test_hold_rolled_back(rig: Rig, deployer: Deployer, certificate: Certificate,
+                          after: list[Managed] | None, *, held: bool) -> None:
+    """What a rollback took back is held; what it left as it was is not."""
+    before = state(entry(A, certificate), entry(B, lineage="deleted"))
+    rig.store.write_state(before if after is None else state(*after))
+    deployer.hold_rolled_back(before)
+    assert (certificate.fingerprint if held else "") == rig.memory.lineage(LINEAGE).hold
+    assert "" == rig.memory.lineage("deleted").hold
+
+
+def test_settings_alone_are_not_held(rig: Rig, deployer: Deployer,
+                                     certificate: Certificate) -> None:
+    """A rollback of a redirect takes no certificate back, and so holds none."""
+    rig.store.write_state(state(entry(A, certificate)))
+    deployer.hold_rolled_back(state(entry(A, certificate, force_https=True)))
+    assert "" == rig.memory.lineage(LINEAGE).hold
+
+
+# Writing
+
+
+def test_commit(rig: Rig, deployer: Deployer, checkpoints: Checkpoints) -> None:
+    """A checkpoint has the old file, and notes which domains change; no change needs none."""
+    first, second = state(entry(A), entry(C)), state(entry(A), entry(B))
+    deployer.commit(first, "first")
+    written = rig.store.state_path.read_text("utf-8")
+    deployer.commit(first, "the same")
+    deployer.commit(second, "second")
+    assert ["first", "second"] == checkpoints.ended
+    assert (written, f"Qiniu: {B}, {C}\n") == checkpoints.kept[1]
+    assert second == Store.read_state(rig.store.state_path)
+
+
+@pytest.mark.parametrize(("desired", "changed"), [(state(entry(A)), False), (state(), True)])
+def test_write(rig: Rig, deployer: Deployer, checkpoints: Checkpoints, desired: State, *,
+               changed: bool) -> None:
+    """Writing alone leaves the checkpoint in progress, for others to put their files in."""
+    rig.store.write_state(state(entry(A)))
+    assert changed == deployer.write(desired)
+    assert (changed, []) == (bool(checkpoints.kept), checkpoints.ended)
+
+
+def test_checkpoint_that_fails(rig: Rig, deployer: Deployer,
+                               monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the old file in a checkpoint the new one is not written."""
+    def refuse(*_: object) -> None:
+        raise errors.StateError("no room")
+
+    monkeypatch.setattr(deployer.checkpoints, "add_to_checkpoint", refuse)
+    with pytest.raises(errors.StateError):
+        deployer.write(state(entry(A)))
+    assert {} == Store.read_state(rig.store.state_path)
+
+
+def test_given_up_on_purpose(rig: Rig, deployer: Deployer) -> None:
+    """What leaves the desired state keeps what it serves: nothing of it is restored later."""
+    manage(rig, entry(A), entry(B))
+    deployer.write(state(entry(A)))
+    assert Record() == rig.memory.domains[B]
+    assert (LINEAGE, Binding("http")) == (
+        rig.memory.domains[A].lineage, rig.memory.domains[A].baseline)
+    assert [LINEAGE] == deployer.all_lineages()
+
+
+def test_changes_hands(rig: Rig, deployer: Deployer) -> None:
+    """A domain that another lineage takes is that one's to restore, to its first baseline."""
+    manage(rig, entry(A, lineage="other"))
+    deployer.write(state(entry(A)))
+    assert (LINEAGE, Binding("http")) == (
+        rig.memory.domains[A].lineage, rig.memory.domains[A].baseline)
+
+
+@pytest.mark.parametrize(("former", "seen", "expected"), [
+    (None, False, False), (None, True, True), (False, True, None), (True, False, None),
+    (None, None, None)], ids=str)
+def test_before_a_redirect(rig: Rig, deployer: Deployer, former: bool | None,
+                           seen: bool | None, expected: bool | None) -> None:
+    """What a domain had before the first redirect is remembered, for a rollback to "as it is"."""
+    manage(rig, entry(A, force_https=former))
+    if seen is not None:
+        rig.memory.update(A, seen=Domain(A, force_https=seen))
+    deployer.write(state(entry(A, force_https=True)))
+    assert expected == rig.memory.domains[A].former_force
+
+
+# Settling
+
+
+def test_settle(rig: Rig, deployer: Deployer, certificate: Certificate) -> None:
+    """A lineage is settled with the credentials that are remembered, and told as it goes."""
+    rig.qiniu.add_domain(A)
+    manage(rig, entry(A, certificate))
+    rig.memory.lineage(LINEAGE).credentials = "/old.ini"
+    outcome = deployer.settle(LINEAGE, replace(SETTINGS, credentials=None), Options(wait=True))
+    assert Outcome(changed=[A]) == outcome
+    assert f"{A}: published" in rig.said
+    assert certificate.fingerprint == rig.qiniu.serving(A).fingerprint
+
+
+def test_settle_all(rig: Rig, deployer: Deployer, certificate: Certificate) -> None:
+    """A lineage whose account cannot be used stops none of the others, before or after it."""
+    for name in (A, B, C):
+        rig.qiniu.add_domain(name)
+    last = rig.renew("z", C)
+    manage(rig, entry(A, certificate), entry(B, lineage="middle"), entry(C, last, lineage="z"))
+    for lineage, path in ((LINEAGE, KEYS), ("middle", "/broken.ini"), ("z", KEYS)):
+        rig.memory.lineage(lineage).credentials = path
+    outcome = deployer.settle_all(replace(SETTINGS, credentials=None), Options())
+    assert Outcome(["bad credentials: /broken.ini"], [A, C], [A, C]) == outcome
+
+
+def test_settle_all_of_nothing(deployer: Deployer) -> None:
+    """Who has nothing at Qiniu has no problem there."""
+    assert Outcome() == deployer.settle_all(SETTINGS, Options())
+
+
+@pytest.mark.parametrize(("path", "is_error"), [
+    (KEYS, False), ("/broken.ini", True), ("", True)], ids=["good", "bad", "unknown"])
+def test_check_accounts(rig: Rig, deployer: Deployer, path: str, *, is_error: bool) -> None:
+    """A rollback that could not reach one of the accounts is refused before it begins."""
+    manage(rig, entry(A), entry(B, lineage="other"))
+    rig.memory.lineage(LINEAGE).credentials = KEYS
+    rig.memory.lineage("other").credentials = path
+    expectation = (pytest.raises(errors.UsageError, match="bad credentials") if is_error
+                   else contextlib.nullcontext())
+    with expectation:
+        deployer.check_accounts(replace(SETTINGS, credentials=None))
+
+
+def test_check_accounts_asks_qiniu(rig: Rig, deployer: Deployer) -> None:
+    """That the file with the keys can be read is not enough."""
+    manage(rig, entry(A))
+    rig.refuse("/domain", 401001)
+    with pytest.raises(errors.Refused):
+        deployer.check_accounts(SETTINGS)
+
+
+def test_fingerprints(rig: Rig, deployer: Deployer, certificate: Certificate) -> None:
+    """What a lineage should serve is told with its name: others may have the same certificate."""
+    manage(rig, entry(A, certificate), entry(B), entry(C, lineage="other"))
+    assert {(LINEAGE, certificate.fingerprint), (LINEAGE, "ab" * 32)} == deployer.fingerprints(
+        LINEAGE)
+    assert set() == deployer.fingerprints("none")
+
+
+def test_all_lineages(rig: Rig, deployer: Deployer) -> None:
+    """A lineage counts while it manages a domain, or has one to restore."""
+    manage(rig, entry(A, lineage="b"))
+    rig.memory.update(B, lineage="a", baseline=Binding("http"))
+    rig.memory.update(C, lineage="c")
+    assert ["a", "b"] == deployer.all_lineages()
+
+
+# Opening
+
+
+def config(folder: Path) -> Any:
+    """certbot's configuration, as far as it is needed here."""
+    return SimpleNamespace(config_dir=str(folder / "etc"), backup_dir=str(folder / "backups"))
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_open_deployer(tmp_path: Path, *, read_only: bool) -> None:
+    """An open deployer has its files, and keeps nothing on the disk where it only looks."""
+    deployer = open_deployer(config(tmp_path), print, read_only=read_only)
+    assert ({}, tmp_path / "backups") == (deployer.store.state, deployer.backups)
+    assert tmp_path / "etc" / "live" == deployer.lineages.live
+    deployer.commit(state(entry(A)), "title")
+    later = Store(tmp_path / "etc" / "qiniu")
+    later.load()
+    assert read_only == (later.state == {})
+
+
+def test_open_damaged(tmp_path: Path) -> None:
+    """Damaged files are an error at once, and not when something is to be written."""
+    folder = tmp_path / "etc" / "qiniu"
+    folder.mkdir(parents=True)
+    (folder / "state.json").write_text("damaged")
+    with pytest.raises(errors.StateError):
+        open_deployer(config(tmp_path), print, read_only=True)
+
+
+def test_no_checkpoints(tmp_path: Path) -> None:
+    """Where no reverter is at hand nothing is kept, and nothing fails."""
+    NoCheckpoints().add_to_checkpoint({str(tmp_path / "missing")}, "notes")
+    NoCheckpoints().finalize_checkpoint("title")
+    assert [] == list(tmp_path.iterdir())

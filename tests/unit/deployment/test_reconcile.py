@@ -1,0 +1,696 @@
+"""One reconcile: its rounds, what is waited for, what is sent again, what a refusal means."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from certbot_qiniu import errors
+from certbot_qiniu.deployment.planning.decision import Reason, Verb
+from certbot_qiniu.deployment.reconcile import (
+    FIRST_PAUSE_SECONDS,
+    Options,
+    Outcome,
+    observe_and_plan,
+    reconcile,
+)
+from certbot_qiniu.deployment.state import Managed, Upload
+from certbot_qiniu.deployment.store import Store
+from certbot_qiniu.model import DAY, Binding, Certificate, Domain, RemoteCertificate
+from tests.sandbox.wire import Fault
+from tests.unit.deployment.account import LINEAGE, LIST, SANS, A, B, C
+from tests.unit.rig import PUBLISH_SECONDS, Rig
+
+# The official package asks the clock in a way that newer Pythons deprecate.
+pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
+
+WAIT, LEAVE = Options(wait=True), Options()
+UPLOAD = "POST /sslcert"
+
+
+def manage(rig: Rig, certificate: Certificate, *names: str, baseline: Binding | None = None,
+           **settings: Any) -> None:
+    """Let the lineage manage domains, as a deployment writes it down."""
+    binding = Binding("https", certificate.fingerprint, **settings)
+    rig.store.write_state({**rig.store.state, **{
+        name: Managed(name, "cdn", certificate.lineage, binding) for name in names}})
+    for name in names:
+        rig.memory.update(name, lineage=certificate.lineage,
+                          baseline=baseline or Binding("http"))
+    rig.store.write_memory()
+
+
+def go(rig: Rig, options: Options = WAIT, scope: Collection[str] = (LINEAGE,)) -> Outcome:
+    """Reconcile, as a process does that has no lists yet."""
+    rig.account.domains(refresh=True)
+    rig.account.certificates(refresh=True)
+    rig.calls()
+    return reconcile(rig.context, scope, options)
+
+
+def served(rig: Rig, certificate: Certificate, *names: str) -> list[bool]:
+    """Whether each domain serves a certificate."""
+    return [rig.qiniu.serving(name).fingerprint == certificate.fingerprint for name in names]
+
+
+def changes(rig: Rig) -> list[str]:
+    """What was sent to domains since the last time."""
+    return [call for call in rig.calls() if call.startswith("PUT")]
+
+
+def remembered(rig: Rig) -> Store:
+    """The files, as a process finds them that comes after a crash."""
+    later = Store(rig.store.folder)
+    later.load()
+    return later
+
+
+# Nothing to do, and all of it
+
+
+def test_nothing_managed(rig: Rig, certificate: Certificate) -> None:
+    """A lineage without domains costs no call, whatever others have."""
+    rig.qiniu.add_domain(A)
+    manage(rig, certificate, A)
+    assert Outcome() == reconcile(rig.context, ["another"], WAIT)
+    assert [] == rig.calls()
+
+
+def test_as_wanted(rig: Rig, certificate: Certificate) -> None:
+    """Where all is as wanted nothing is sent, said or waited for."""
+    rig.qiniu.add_domain(A)
+    manage(rig, certificate, A)
+    go(rig)
+    rig.said.clear()
+    now = rig.now
+    assert Outcome() == go(rig)
+    assert ([], []) == (changes(rig), rig.said)
+    assert rig.now - now < FIRST_PAUSE_SECONDS
+
+
+def test_waits_until_published(rig: Rig, certificate: Certificate) -> None:
+    """A run that waits ends when all domains serve the certificate, uploaded once, and says so."""
+    rig.qiniu.add_domain(A)
+    rig.qiniu.add_domain(B, protocol="https")
+    manage(rig, certificate, A, B)
+    begun = rig.now
+    outcome = go(rig)
+    assert Outcome(changed=[A, B]) == outcome
+    assert [True, True] == served(rig, certificate, A, B)
+    assert PUBLISH_SECONDS <= rig.now - begun <= PUBLISH_SECONDS + 15
+    assert 1 == rig.calls().count(UPLOAD)
+    assert [f"{A}: certificate {certificate.remote_name} sent to Qiniu, HTTPS switched on",
+            f"{B}: certificate {certificate.remote_name} sent to Qiniu",
+            f"{A}: published", f"{B}: published"] == rig.said
+    record = remembered(rig).memory.domains[A]
+    assert record.sent is None
+    assert record.confirmed is not None
+    assert certificate.fingerprint == record.confirmed.binding.fingerprint
+
+
+def test_leaves_publishing_to_the_next_run(rig: Rig, certificate: Certificate) -> None:
+    """A renewal does not stay; the next ones see it publishing, and then confirm it."""
+    rig.qiniu.add_domain(A)
+    manage(rig, certificate, A)
+    now = rig.now
+    assert Outcome(pending=[A], changed=[A]) == go(rig, LEAVE)
+    assert rig.now - now < FIRST_PAUSE_SECONDS
+    assert Outcome(pending=[A]) == go(rig, LEAVE)
+    rig.wait(PUBLISH_SECONDS)
+    assert [] == changes(rig)
+    assert Outcome() == go(rig, LEAVE)
+    assert remembered(rig).memory.domains[A].confirmed is not None
+
+
+def test_patience_ends(rig: Rig, certificate: Certificate) -> None:
+    """What is still publishing when the time is over is pending, and no error."""
+    rig.qiniu.add_domain(A)
+    manage(rig, certificate, A)
+    begun = rig.now
+    outcome = go(rig, Options(wait=True, publish_timeout=100.0))
+    assert Outcome(pending=[A], changed=[A]) == outcome
+    assert 100.0 == rig.now - begun
+    assert remembered(rig).memory.domains[A].sent is not None
+
+
+def test_pauses_grow(rig: Rig, certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is quick is seen at once, what takes minutes is asked for every twelve seconds."""
+    slept: list[float] = []
+    rig.context = replace(rig.context, sleep=lambda seconds: (
+        slept.append(seconds), rig.wait(seconds))[1])
+    rig.qiniu.add_domain(A)
+    manage(rig, certificate, A)
+    go(rig)
+    assert 0.5 == slept[0]
+    assert slept == sorted(slept)
+    assert 12.0 == slept[-1]
+
+
+def test_other_lineages_are_left_alone(rig: Rig, certificate: Certificate) -> None:
+    """Only the domains of the lineages in question are touched, or restored."""
+    for name in (A, B, C):
+        rig.qiniu.add_domain(name)
+    manage(rig, certificate, A)
+    manage(rig, rig.renew("other", B), B)
+    rig.memory.update(C, lineage="third", baseline=Binding("http"))
+    assert Outcome(changed=[A]) == go(rig)
+    assert ["https", "http", "http"] == [rig.qiniu.serving(name).protocol for name in (A, B, C)]
+
+
+# Busy domains
+
+
+@pytest.mark.parametrize("options", [WAIT, LEAVE], ids=["run", "renewal"])
+def test_busy(rig: Rig, certificate: Certificate, options: Options) -> None:
+    """A domain that is busy with somebody's change gets ours when that has ended, at once."""
+    rig.qiniu.add_domain(A, protocol="https")
+    rig.qiniu.change_domain(A, processing=100.0, operation="modify_cache")
+    manage(rig, certificate, A)
+    begun = rig.now
+    outcome = go(rig, options)
+    assert ([], [A]) == (outcome.problems, outcome.changed)
+    rig.wait(PUBLISH_SECONDS)
+    assert [True] == served(rig, certificate, A)
+    assert 100.0 <= rig.now - begun
+
+
+def test_busy_for_too_long(rig: Rig, certificate: Certificate) -> None:
+    """One that stays busy with another change is a problem, and not pending."""
+    rig.qiniu.add_domain(A, protocol="https")
+    rig.qiniu.change_domain(A, processing=10 * DAY, operation="modify_cache")
+    manage(rig, certificate, A)
+    outcome = go(rig)
+    assert ([], []) == (outcome.pending, outcome.changed)
+    [problem] = outcome.problems
+    assert f"{A} is busy at Qiniu with another change (modify_cache)" in problem
+
+
+def test_busy_and_free(rig: Rig, certificate: Certificate) -> None:
+    """A busy domain holds up none that is free."""
+    rig.qiniu.add_domain(A, protocol="https")
+    rig.qiniu.change_domain(A, processing=10 * DAY, operation="modify_cache")
+    rig.qiniu.add_domain(B)
+    manage(rig, certificate, A, B)
+    outcome = go(rig)
+    assert ([B], 1) == (outcome.changed, len(outcome.problems))
+    assert [True] == served(rig, certificate, B)
+
+
+@pytest.mark.parametrize("code", [400030, 400999])
+def test_refused_as_busy(rig: Rig, certificate: Certificate, code: int) -> None:
+    """A refusal tells that a domain is busy before the list does: it is sent later."""
+    rig.qiniu.add_domain(A, protocol="https")
+    manage(rig, certificate, A)
+    rig.refuse("/httpsconf", code, times=2)
+    outcome = go(rig)
+    assert Outcome(changed=[A]) == outcome
+    assert [True] == served(rig, certificate, A)
+
+
+def test_refused_as_busy_for_ever(rig: Rig, certificate: Certificate) -> None:
+    """Who refuses as busy again and again is given up after three tries."""
+    rig.qiniu.add_domain(A, protocol="https")
+    manage(rig, certificate, A)
+    rig.refuse("/httpsconf", 400030, times=100)
+    outcome = go(rig)
+    assert (1, []) == (len(outcome.problems), outcome.changed)
+    assert 3 == len(changes(rig))
+
+
+# Refusals
+
+
+def test_refused(rig: Rig, certificate: Certificate) -> None:
+    """A refusal is that domain's problem alone, and is not on record as sent."""
+    for name in (A, B):
+        rig.qiniu.add_domain(name)
+    manage(rig, certificate, A, B)
+    rig.refuse(f"/domain/{A}/sslize", 400322)
+    outcome = go(rig)
+    [problem] = outcome.problems
+    assert (f"to {A}: the reason" in problem, [B]) == (True, outcome.changed)
+    assert remembered(rig).memory.domains[A].sent is None
+    assert Outcome(changed=[A]) == go(rig)
+
+
+@pytest.mark.parametrize("code", [400910, 400013])
+@pytest.mark.parametrize("times", [1, 2])
+def test_refused_as_unchanged(rig: Rig, certificate: Certificate, code: int, times: int) -> None:
+    """"No change" is looked into once: where the domain shows another one, it is sent again."""
+    rig.qiniu.add_domain(A, protocol="https")
+    manage(rig, certificate, A)
+    rig.refuse("/httpsconf", code, times=times)
+    outcome = go(rig)
+    assert (times == 2) == bool(outcome.problems)
+    assert [times == 1] == served(rig, certificate, A)
+
+
+def test_unchanged_is_as_wanted(rig: Rig, certificate: Certificate) -> None:
+    """Somebody was faster than us with just that: nothing is wrong."""
+    rig.qiniu.add_domain(A, protocol="https", http2=True)
+    manage(rig, certificate, A)
+    go(rig)
+    cert_id = rig.qiniu.serving(A).cert_id
+    rig.qiniu.change_domain(A, cert_id="")
+
+    def be_faster(_: object) -> None:
+        rig.wait(1)
+        rig.qiniu.change_domain(A, cert_id=cert_id)
+
+    rig.board.arm(Fault("hook", hook=be_faster), match="/httpsconf")
+    assert Outcome() == go(rig)
+
+
+def test_certificate_that_is_gone(rig: Rig, certificate: Certificate) -> None:
+    """One that somebody deleted at Qiniu is uploaded again, and bound by its new id."""
+    rig.qiniu.add_domain(A, protocol="https")
+    manage(rig, certificate, A)
+    rig.memory.uploads["5a950896f2c5932aaf00142c"] = Upload(certificate.fingerprint, LINEAGE)
+    assert Outcome(changed=[A]) == go(rig)
+    assert [True] == served(rig, certificate, A)
+    assert [rig.qiniu.serving(A).cert_id] == list(rig.memory.uploads)
+
+
+def test_upload_refused(rig: Rig, certificate: Certificate) -> None:
+    """A certificate that Qiniu does not take is tried once, and is one problem for all domains."""
+    for name in (A, B):
+        rig.qiniu.add_domain(name)
+    manage(rig, certificate, A, B)
+    rig.refuse(UPLOAD.replace(" ", " fusion.qiniuapi.com"), 400323, times=9)
+    outcome = go(rig)
+    assert (1, [], []) == (len(outcome.problems), outcome.changed, outcome.pending)
+    assert 1 == rig.calls().count(UPLOAD)
+
+
+def test_certificates_cannot_be_listed(rig: Rig, certificate: Certificate) -> None:
+    """Who cannot see whether a certificate is there uploads none; others are bound."""
+    for name in (A, B):
+        rig.qiniu.add_domain(name)
+    manage(rig, certificate, A)
+    other = rig.renew("other", B)
+    rig.memory.uploads[rig.upload(other)] = Upload(other.fingerprint, "other")
+    manage(rig, other, B)
+    rig.account.domains()
+    rig.refuse("GET fusion", 403001, times=9)
+    outcome = reconcile(rig.context, [LINEAGE, "other"], WAIT)
+    assert ([B], 1) == (outcome.changed, len(outcome.problems))
+    assert "list the certificates" in outcome.problems[0]
+
+
+def test_unreadable_domain(rig: Rig, certificate: Certificate) -> None:
+    """A domain that cannot be read is a problem, and holds up no other one."""
+    for name in (A, B):
+        rig.qiniu.add_domain(name)
+    manage(rig, certificate, A, B)
+    rig.refuse(f"GET api.qiniu.com/domain/{A}", 403001)
+    outcome = go(rig)
+    assert ([B], 1) == (outcome.changed, len(outcome.problems))
+    assert A in outcome.problems[0]
+
+
+def test_unreadable_list(rig: Rig, certificate: Certificate) -> None:
+    """Without the list nothing is known of any domain: each is a problem, and none is forgotten."""
+    manage(rig, certificate, A, B)
+    rig.refuse("/domain", 403001)
+    outcome = reconcile(rig.context, [LINEAGE], WAIT)
+    assert (2, [], []) == (len(outcome.problems), outcome.changed, outcome.pending)
+    assert {A, B} == set(remembered(rig).state)
+    assert [LIST] == [call for call in rig.calls() if "domain" in call]
+
+
+def test_strangers_cannot_be_told(rig: Rig, certificate: Certificate) -> None:
+    """Who cannot see whose certificate a domain serves does not replace it."""
+    rig.memory.uploads[rig.upload(certificate)] = Upload(certificate.fingerprint, LINEAGE)
+    rig.qiniu.add_domain(A, protocol="https", cert_id=rig.upload(rig.renew("theirs", A)))
+    manage(rig, certificate, A)
+    rig.refuse("GET fusion", 403001, times=9)
+    with pytest.raises(errors.Refused):
+        reconcile(rig.context, [LINEAGE], WAIT)
+    assert [] == changes(rig)
+
+
+# Changes without an answer, or without an effect
+
+
+def test_lost_answer(rig: Rig, certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What may have arrived stays on record: the next run confirms it, and sends nothing."""
+    rig.qiniu.add_domain(A, protocol="https")
+    manage(rig, certificate, A)
+    bind = rig.client.bind_certificate
+
+    def lose(*args: Any, **kwargs: Any) -> None:
+        bind(*args, **kwargs)
+        raise errors.Unreachable("bind it", "no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.client, "bind_certificate", lose)
+        outcome = go(rig)
+    assert (["Could not bind it: no answer"], []) == (outcome.problems, outcome.changed)
+    assert remembered(rig).memory.domains[A].sent is not None
+    assert Outcome() == go(rig)
+    assert [] == changes(rig)
+    assert [True] == served(rig, certificate, A)
+
+
+def test_no_effect(rig: Rig, certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Qiniu accepts and never shows is sent three times, and then told."""
+    rig.qiniu.add_domain(A, protocol="https")
+    manage(rig, certificate, A)
+    sent: list[str] = []
+    monkeypatch.setattr(rig.client, "bind_certificate",
+                        lambda name, *_, **__: sent.append(name))
+    outcome = go(rig)
+    assert [A] * 3 == sent
+    assert f"{A} does not take the change" in outcome.problems[0]
+
+
+def test_publication_failed_once(rig: Rig, certificate: Certificate) -> None:
+    """A failed publication is sent once more, and is a problem of this run all the same."""
+    rig.qiniu.add_domain(A)
+    rig.qiniu.add_domain(B, protocol="https")
+    manage(rig, certificate, B)
+    rig.qiniu.fail_next_publication(B, reason="line trouble")
+    assert Outcome(pending=[B], changed=[B]) == go(rig, LEAVE)
+    rig.wait(PUBLISH_SECONDS)
+    outcome = go(rig, LEAVE)
+    [problem] = outcome.problems
+    assert f"could not publish the change of {B}: line trouble. It was sent again" in problem
+    rig.wait(PUBLISH_SECONDS)
+    assert Outcome() == go(rig, LEAVE)
+    assert [True] == served(rig, certificate, B)
+
+
+def test_publication_fails_while_waiting(rig: Rig, certificate: Certificate) -> None:
+    """What fails in the run that sent it is left to the next one: Qiniu needs a rest."""
+    rig.qiniu.add_domain(A, protocol="https")
+    manage(rig, certificate, A)
+    rig.qiniu.fail_next_publication(A, reason="line trouble")
+    outcome = go(rig)
+    [problem] = outcome.problems
+    assert f"could not publish the change of {A}: line trouble." in problem
+    assert "sent again" not in problem
+    assert 1 == len(changes(rig))
+    assert [] == go(rig).pending
+    assert [True] == served(rig, certificate, A)
+
+
+# A run that dies
+
+
+class Died(BaseException):
+    """The end of the process."""
+
+
+def dying(rig: Rig, when: str) -> Callable[..., Any]:
+    """What runs calls side by side, and dies before or after it has."""
+    def run(function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
+        if function.__name__ != "send":
+            return [function(item) for item in items]
+        for item in items if when == "after" else ():
+            function(item)
+        raise Died
+
+    return run
+
+
+@pytest.mark.parametrize(("when", "sent_again"), [("before", 1), ("after", 0)])
+def test_dies_while_sending(rig: Rig, certificate: Certificate, when: str,
+                            sent_again: int) -> None:
+    """What was about to be sent is on the disk before; the next run sees whether it arrived."""
+    rig.qiniu.add_domain(A, protocol="https")
+    manage(rig, certificate, A)
+    usual = rig.context
+    rig.context = replace(usual, parallel=dying(rig, when))
+    with pytest.raises(Died):
+        go(rig)
+    later = remembered(rig).memory.domains[A].sent
+    assert later is not None
+    assert certificate.fingerprint == later.binding.fingerprint
+    rig.store.load()
+    rig.context = usual
+    assert [A] * sent_again == go(rig).changed
+    assert sent_again == len(changes(rig))
+    assert [True] == served(rig, certificate, A)
+
+
+def test_dies_while_waiting(rig: Rig, certificate: Certificate) -> None:
+    """Ctrl-C while Qiniu publishes loses nothing of what was learnt."""
+    def stop(_: float) -> None:
+        raise KeyboardInterrupt
+
+    rig.qiniu.add_domain(A)
+    manage(rig, certificate, A)
+    rig.context = replace(rig.context, sleep=stop)
+    with pytest.raises(KeyboardInterrupt):
+        go(rig)
+    record = remembered(rig).memory.domains[A]
+    assert record.sent is not None
+    assert rig.now == record.processing_since
+
+
+def test_memory_cannot_be_written(rig: Rig, certificate: Certificate,
+                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is sent of which nobody would know afterwards."""
+    def refuse() -> None:
+        raise errors.StateError("no room")
+
+    rig.qiniu.add_domain(A, protocol="https")
+    manage(rig, certificate, A)
+    rig.memory.uploads[rig.upload(certificate)] = Upload(certificate.fingerprint, LINEAGE)
+    monkeypatch.setattr(rig.store, "write_memory", refuse)
+    with pytest.raises(errors.StateError):
+        go(rig)
+    assert [] == changes(rig)
+
+
+# HSTS
+
+
+def test_hsts(rig: Rig, certificate: Certificate) -> None:
+    """HSTS comes after the certificate is published, is ours, and is not sent again."""
+    rig.qiniu.add_domain(A)
+    manage(rig, certificate, A, hsts=True)
+    assert Outcome(changed=[A, A]) == go(rig)
+    assert "ours" == rig.memory.domains[A].hsts
+    assert f"{A}: HSTS switched on" in rig.said
+    assert Outcome() == go(rig)
+
+
+def test_hsts_given_up(rig: Rig, certificate: Certificate) -> None:
+    """What we switched on is switched off where nobody wants it any more, and then forgotten."""
+    rig.qiniu.add_domain(A)
+    manage(rig, certificate, A, hsts=True)
+    go(rig)
+    manage(rig, certificate, A)
+    assert Outcome(changed=[A]) == go(rig)
+    seen = rig.client.get_domain(A)
+    assert seen is not None
+    assert (False, "") == (seen.hsts, rig.memory.domains[A].hsts)
+
+
+def test_hsts_refused(rig: Rig, certificate: Certificate,
+                      caplog: pytest.LogCaptureFixture) -> None:
+    """A refused header is a warning, once: the certificate is bound, and nothing is wrong."""
+    rig.qiniu.switches.respheader_hsts = "400"
+    rig.qiniu.add_domain(A)
+    manage(rig, certificate, A, hsts=True)
+    with caplog.at_level(logging.WARNING):
+        assert Outcome(changed=[A]) == go(rig)
+    assert f"{A} keeps the headers that it has" in caplog.text
+    assert "refused" == remembered(rig).memory.domains[A].hsts
+    assert Outcome() == go(rig)
+    assert [] == changes(rig)
+
+
+# Going back
+
+
+def test_restored(rig: Rig, certificate: Certificate) -> None:
+    """Domains that are given up serve what they did before, and are ours no more."""
+    bought = rig.upload(rig.renew("bought", B), "bought")
+    rig.qiniu.add_domain(A)
+    rig.qiniu.add_domain(B, protocol="https")
+    manage(rig, certificate, A)
+    manage(rig, certificate, B, baseline=Binding("https", "", bought, True, False))
+    go(rig)
+    rig.said.clear()
+    rig.store.write_state({})
+    assert [A, B] == sorted(go(rig).changed)
+    assert ("http", bought, True) == (rig.qiniu.serving(A).protocol, rig.qiniu.serving(B).cert_id,
+                                      rig.qiniu.serving(B).force_https)
+    for name in (A, B):
+        assert f"{name}: back to what it was before certbot managed it" in rig.said
+        record = remembered(rig).memory.domains[name]
+        assert ("", None, None) == (record.lineage, record.baseline, record.confirmed)
+
+
+def test_unbind_refused(rig: Rig, certificate: Certificate) -> None:
+    """Where Qiniu keeps HTTPS that is told once; the domain is not managed any more."""
+    rig.qiniu.switches.unsslize_valid = "refuse"
+    rig.qiniu.add_domain(A)
+    manage(rig, certificate, A)
+    go(rig)
+    rig.store.write_state({})
+    [problem] = go(rig).problems
+    assert f"{A} served http before certbot managed it" in problem
+    assert [True] == served(rig, certificate, A)
+    assert Outcome() == go(rig)
+
+
+def test_redirect_taken_back(rig: Rig, certificate: Certificate) -> None:
+    """A redirect that a rollback takes back is undone once, and is then the user's to change."""
+    rig.qiniu.add_domain(A, protocol="https")
+    manage(rig, certificate, A)
+    go(rig)
+    manage(rig, certificate, A, force_https=True)
+    go(rig)
+    assert rig.qiniu.serving(A).force_https
+    manage(rig, certificate, A)
+    rig.memory.update(A, former_force=False)
+    assert [A] == go(rig).changed
+    assert not rig.qiniu.serving(A).force_https
+    rig.wait(1)
+    rig.qiniu.change_domain(A, force_https=True)
+    assert Outcome() == go(rig)
+    assert rig.qiniu.serving(A).force_https
+
+
+# Domains that cannot be served
+
+
+@pytest.mark.parametrize("listed", [(), (A,)], ids=["found", "listed"])
+def test_gone(rig: Rig, certificate: Certificate, listed: Collection[str]) -> None:
+    """A domain that is gone is no longer managed, unless the user has named it."""
+    manage(rig, certificate, A)
+    outcome = go(rig, replace(WAIT, listed=listed))
+    assert bool(listed) == bool(outcome.problems)
+    assert bool(listed) == (A in remembered(rig).state)
+    assert bool(listed) == (remembered(rig).memory.domains[A].baseline is not None)
+    assert (not listed) == any("no longer managed" in line for line in rig.said)
+
+
+@pytest.mark.parametrize("listed", [(), (A,)], ids=["found", "listed"])
+def test_dead(rig: Rig, certificate: Certificate, listed: Collection[str],
+              caplog: pytest.LogCaptureFixture) -> None:
+    """A frozen domain is a warning, and a problem for who named it; it stays managed."""
+    rig.qiniu.add_domain(A, state="frozen", freeze_type="ICP")
+    manage(rig, certificate, A)
+    with caplog.at_level(logging.WARNING):
+        outcome = go(rig, replace(WAIT, listed=listed))
+    assert bool(listed) == bool(outcome.problems)
+    assert (not listed) == ("it is left out" in caplog.text)
+    assert [A] == list(remembered(rig).state)
+
+
+@pytest.mark.parametrize("take_over", [False, True])
+def test_another_installation(rig: Rig, certificate: Certificate, *, take_over: bool) -> None:
+    """A newer certificate of another installation stays, unless the user takes the domain over."""
+    rig.wait(DAY)
+    newer = rig.renew("theirs", *SANS)
+    rig.qiniu.add_domain(A, protocol="https", cert_id=rig.upload(newer))
+    manage(rig, certificate, A)
+    outcome = go(rig, replace(WAIT, take_over=take_over))
+    assert take_over != bool(outcome.problems)
+    assert [take_over] == served(rig, certificate, A)
+
+
+# What takes no time to be published
+
+
+class Shelf:
+    """A service whose changes are seen at once."""
+
+    name, publishes = "kodo", False
+
+    def __init__(self, name: str) -> None:
+        self.domain = Domain(name, service="kodo", detailed=True)
+
+    def list(self) -> list[Domain]:
+        return [self.domain]
+
+    def observe(self, domain: str) -> Domain | None:
+        return self.domain if domain == self.domain.name else None
+
+    def bind(self, domain: Domain, certificate: RemoteCertificate, binding: Binding) -> None:
+        self.domain = replace(self.domain, protocol="https", cert_id=certificate.cert_id)
+
+    def unbind(self, domain: Domain) -> None:
+        raise AssertionError("nothing is given up here")
+
+    def set_hsts(self, domain: Domain, *, on: bool) -> None:
+        raise AssertionError("there are no headers here")
+
+    def users(self, certificate: RemoteCertificate) -> set[str] | None:
+        return set()
+
+
+@pytest.mark.parametrize("options", [WAIT, LEAVE], ids=["run", "renewal"])
+def test_published_at_once(rig: Rig, certificate: Certificate, options: Options) -> None:
+    """A change that takes no time is read back by the run itself, a renewal included."""
+    rig.account.services["kodo"] = Shelf(A)
+    manage(rig, certificate, A)
+    rig.memory.update(A, service="kodo")
+    outcome = go(rig, options)
+    assert Outcome(changed=[A]) == outcome
+    assert remembered(rig).memory.domains[A].confirmed is not None
+    assert 0 == remembered(rig).memory.domains[A].processing_since
+
+
+# Cleaning up
+
+
+@pytest.mark.parametrize(("options", "left"), [
+    (WAIT, 2), (replace(WAIT, keep_certificates=0), 1), (LEAVE, 3), (replace(WAIT, clean=False), 3),
+], ids=["one is kept", "none is kept", "not published yet", "not asked for"])
+def test_clean(rig: Rig, options: Options, left: int) -> None:
+    """Superseded certificates go once the new one is seen, but what a rollback may need."""
+    versions = [rig.renew(LINEAGE, *SANS) for _ in range(3)]
+    rig.qiniu.add_domain(A)
+    for version in versions[:2]:
+        manage(rig, version, A)
+        folder = rig.context.backups / str(rig.now)
+        folder.mkdir(parents=True)
+        (folder / "FILEPATHS").write_text(str(rig.store.state_path))
+        (folder / "state.json_0").write_bytes(rig.store.state_path.read_bytes())
+        go(rig, replace(WAIT, clean=False))
+    manage(rig, versions[2], A)
+    go(rig, options)
+    assert left == len(rig.qiniu.certificates())
+
+
+def test_no_clean_with_a_problem(rig: Rig, certificate: Certificate) -> None:
+    """While one domain is not as wanted, nothing is deleted."""
+    older = certificate
+    rig.qiniu.add_domain(A)
+    manage(rig, older, A)
+    go(rig)
+    newer = rig.renew(LINEAGE, *SANS)
+    rig.qiniu.add_domain(B)
+    manage(rig, newer, A, B)
+    rig.refuse(f"/domain/{B}/sslize", 400322)
+    assert go(rig, replace(WAIT, keep_certificates=0)).problems
+    assert 2 == len(rig.qiniu.certificates())
+
+
+# Looking only
+
+
+def test_observe_and_plan(rig: Rig, certificate: Certificate) -> None:
+    """A plan has an action for each domain, and why others have none; nothing is changed."""
+    for name in (A, C):
+        rig.qiniu.add_domain(name)
+    manage(rig, certificate, A, B, C)
+    rig.refuse(f"/domain/{C}", 403001)
+    planned = observe_and_plan(rig.context, [LINEAGE], WAIT)
+    assert [(A, Verb.BIND, Reason.NOT_BOUND), (B, Verb.FORGET, Reason.NOT_FOUND)] == [
+        (action.name, action.verb, action.reason) for action in planned.actions]
+    assert ([A], [C], {}) == (list(planned.observed), list(planned.domain_failures),
+                              planned.certificate_failures)
+    calls = rig.calls()
+    assert LIST in calls
+    assert {"GET"} == {call.split()[0] for call in calls}
+    assert [A, B, C] == sorted(remembered(rig).state)

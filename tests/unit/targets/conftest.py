@@ -1,0 +1,17 @@
+"""Each test has a process of its own, as far as the targets remember anything of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from certbot_qiniu.targets.other_installer import find_installer
+from certbot_qiniu.targets.qiniu import QiniuTarget
+from certbot_qiniu.targets.run import Run
+
+
+@pytest.fixture(autouse=True)
+def new_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the accounts, what was settled, and which installers were found."""
+    monkeypatch.setattr(Run, "_accounts", None)
+    monkeypatch.setattr(QiniuTarget, "_settled", set())
+    find_installer.cache_clear()
