@@ -1,0 +1,530 @@
+"""certbot's verbs, handed to every target: checkpoints, failures, and what certbot hears."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from certbot import errors as certbot_errors
+from certbot.display import util as display
+from certbot.reverter import Reverter
+
+from certbot_qiniu import errors
+from certbot_qiniu.installer import Installer
+from certbot_qiniu.options import OPTIONS
+from certbot_qiniu.targets import registry
+from certbot_qiniu.targets.run import Run
+from certbot_qiniu.targets.target import Target
+from tests.unit.rig import renew
+from tests.unit.targets.plugin import LINEAGE, config, renewed
+
+KEYS = "/etc/qiniu.ini"
+
+
+class Place(Target):
+    """A target that notes what it is asked, answers what it is told to, and fails at will.
+
+    :ivar work: what it does when it is asked something, by method.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.asked: list[tuple[Any, ...]] = []
+        self.answers: dict[str, Any] = {"describe": f"the {name} place", "names": (),
+                                        "enhancements": (), "enhance": True}
+        self.work: dict[str, Callable[..., object]] = {}
+
+    def __getattribute__(self, name: str) -> Any:
+        if name.startswith("_") or name not in vars(Target):
+            return super().__getattribute__(name)
+
+        def method(*arguments: Any) -> Any:
+            self.asked.append((name, *arguments))
+            if name in self.work:
+                self.work[name](*arguments)
+            return self.answers.get(name)
+
+        return method
+
+    def fail(self, method: str, error: BaseException) -> None:
+        """Let *method* fail."""
+        def fail(*_: object) -> None:
+            raise error
+
+        self.work[method] = fail
+
+    @property
+    def verbs(self) -> list[str]:
+        """The methods that were asked."""
+        return [verb for verb, *_ in self.asked]
+
+
+class Seat:
+    """An installer with two places to reach, on folders of its own."""
+
+    def __init__(self, folder: Path, verb: str = "run", **values: Any) -> None:
+        self.folder = folder
+        self.config = config(folder, verb, **{"qiniu_credentials": KEYS, **values})
+        Path(self.config.backup_dir).mkdir(parents=True, exist_ok=True)
+        self.places = [Place("first"), Place("second")]
+        self.file = folder / "site.conf"
+        self.file.write_text("old")
+
+    def installer(self) -> Installer:
+        """What certbot makes for a lineage, as the process has it."""
+        return Installer(self.config, "qiniu")
+
+    def change(self, installer: Installer, text: str = "new") -> None:
+        """Let the first place write a file, when it saves, renews or updates."""
+        def write(*_: object) -> None:
+            installer.add_to_checkpoint({str(self.file)}, "notes\n")
+            self.file.write_text(text)
+
+        for method in ("save", "renew", "update"):
+            self.places[0].work[method] = write
+
+    @property
+    def checkpoints(self) -> int:
+        """The checkpoints that were ended."""
+        return len(list(Path(self.config.backup_dir).iterdir()))
+
+    @property
+    def in_progress(self) -> bool:
+        """Whether a checkpoint is in progress."""
+        return Path(self.config.in_progress_dir).exists()
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Seat]:
+    """Make a seat, as ``make("renew")``."""
+    def seat(verb: str = "run", **values: Any) -> Seat:
+        made = Seat(tmp_path, verb, **values)
+        monkeypatch.setattr(registry, "targets_of", lambda _: made.places)
+        return made
+
+    monkeypatch.setattr(Run, "_accounts", None)
+    return seat
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the user sees."""
+    seen: list[str] = []
+    monkeypatch.setattr(display, "notify", seen.append)
+    return seen
+
+
+# What certbot asks before
+
+
+def test_options() -> None:
+    """certbot gets each of our options, and no other."""
+    added: list[str] = []
+    Installer.add_parser_arguments(lambda name, **_: added.append(name))
+    assert list(OPTIONS) == added
+
+
+def test_more_info(make: Callable[..., Seat]) -> None:
+    """``certbot plugins`` shows each place that has something to say."""
+    seat = make()
+    seat.places[0].answers["describe"] = ""
+    assert ["Brings certificates to these places, with every certbot renew anew:",
+            "the second place"] == seat.installer().more_info().split("\n")
+
+
+def test_names_and_enhancements(make: Callable[..., Seat]) -> None:
+    """What any place has is offered, each once and in order."""
+    seat = make()
+    for place, found in zip(seat.places, (("b", "a"), ("c", "b")), strict=True):
+        place.answers |= {"names": found, "enhancements": found}
+    assert ["a", "b", "c"] == seat.installer().get_all_names()
+    assert ["a", "b", "c"] == seat.installer().supported_enhancements()
+
+
+@pytest.mark.parametrize(("verb", "values", "asked"), [
+    ("run", {}, ["check"]), ("certonly", {"dry_run": True}, ["rehearse"]),
+    ("renew", {}, []), ("renew", {"dry_run": True}, ["rehearse"]),
+    ("reconfigure", {}, ["rehearse"]), ("rollback", {}, ["check"]),
+    ("run", {"installer": None, "configurator": "qiniu"}, ["check"]),
+    ("plugins", {"installer": None}, []),
+], ids=["run", "dry run", "renew", "dry renew", "reconfigure", "rollback", "configurator",
+        "not chosen"])
+def test_prepare(make: Callable[..., Seat], verb: str, values: dict[str, Any],
+                 asked: list[str]) -> None:
+    """Bad input is refused before anything happens; a timer's renewal asks nothing."""
+    seat = make(verb, **values)
+    seat.installer().prepare()
+    assert [asked, asked] == [place.verbs for place in seat.places]
+
+
+def test_prepare_unused(make: Callable[..., Seat]) -> None:
+    """Who has neither chosen us nor set us up is not offered us."""
+    with pytest.raises(certbot_errors.NoInstallationError):
+        make(installer="nginx", qiniu_credentials=None).installer().prepare()
+
+
+@pytest.mark.parametrize("values", [{}, {"dry_run": True}], ids=["real", "dry run"])
+def test_prepare_fails(make: Callable[..., Seat], values: dict[str, Any]) -> None:
+    """What cannot work is an error that certbot does not swallow, as it does a PluginError."""
+    seat = make("run", **values)
+    for place in seat.places:
+        for method in ("check", "rehearse"):
+            place.fail(method, errors.UsageError(f"{place.name} cannot"))
+    with pytest.raises(certbot_errors.Error, match="first cannot; second cannot") as caught:
+        seat.installer().prepare()
+    assert not isinstance(caught.value, certbot_errors.PluginError)
+
+
+def test_prepare_of_damaged_files(make: Callable[..., Seat],
+                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same where it cannot be told which places there are."""
+    def refuse(_: object) -> None:
+        raise errors.StateError("damaged")
+
+    seat = make("rollback")
+    monkeypatch.setattr(registry, "targets_of", refuse)
+    with pytest.raises(certbot_errors.Error, match="cannot work: damaged") as caught:
+        seat.installer().prepare()
+    assert not isinstance(caught.value, certbot_errors.PluginError)
+
+
+# Every place is reached
+
+
+@pytest.mark.parametrize(("verb", "arguments", "method"), [
+    ("more_info", (), "describe"), ("get_all_names", (), "names"), ("config_test", (), "test"),
+    ("supported_enhancements", (), "enhancements"), ("enhance", ("san", "redirect"), "enhance"),
+    ("save", ("title",), "save"), ("restart", (), "settle"), ("recovery_routine", (), "recover"),
+])
+@pytest.mark.parametrize("error", [errors.UsageError("told to"), OSError(28, "told to")],
+                         ids=["ours", "anything"])
+def test_one_fails(make: Callable[..., Seat], verb: str, arguments: tuple[str, ...],
+                   method: str, error: Exception) -> None:
+    """A place that fails keeps no other from being reached, and certbot hears of it."""
+    seat = make()
+    seat.places[0].fail(method, error)
+    with pytest.raises(certbot_errors.PluginError, match="told to"):
+        getattr(seat.installer(), verb)(*arguments)
+    assert [[method], [method]] == [place.verbs for place in seat.places]
+
+
+def test_deploy_cert(make: Callable[..., Seat]) -> None:
+    """Each place gets the certificate, the SAN as certbot has it, and all four paths."""
+    seat = make()
+    leaf = renew(seat.folder, LINEAGE)
+    live = seat.folder / "live" / LINEAGE
+    paths = tuple(str(live / f"{name}.pem") for name in ("cert", "privkey", "chain", "fullchain"))
+    seat.installer().deploy_cert("*.Example.com", *paths)
+    for place in seat.places:
+        [(verb, certificate, san, given)] = place.asked
+        assert ("deploy", leaf.fingerprint, "*.Example.com", paths) == (
+            verb, certificate.fingerprint, san, given)
+
+
+def test_deploy_foreign(make: Callable[..., Seat]) -> None:
+    """A certificate that certbot does not manage reaches nobody."""
+    seat = make()
+    with pytest.raises(errors.UsageError, match="does not belong to a certificate"):
+        seat.installer().deploy_cert("san", "/x/cert.pem", "/x/key.pem", "/x/chain.pem", "")
+    assert [[], []] == [place.verbs for place in seat.places]
+
+
+@pytest.mark.parametrize(("offers", "is_error"), [
+    ((False, True), False), ((True, True), False), ((False, False), True)])
+def test_enhance(make: Callable[..., Seat], offers: tuple[bool, bool], *,
+                 is_error: bool) -> None:
+    """An enhancement is each place's that offers it, and an error where none does."""
+    seat = make()
+    for place, offer in zip(seat.places, offers, strict=True):
+        place.answers["enhance"] = offer
+    if is_error:
+        with pytest.raises(errors.UsageError, match="No target offers the enhancement uir"):
+            seat.installer().enhance("san", "uir", "x")
+    else:
+        seat.installer().enhance("san", "uir", "x")
+    assert [[("enhance", "san", "uir", "x")]] * 2 == [place.asked for place in seat.places]
+
+
+# Checkpoints
+
+
+def test_save(make: Callable[..., Seat]) -> None:
+    """What all places write is one checkpoint, which ends with the title."""
+    seat = make()
+    installer = seat.installer()
+    seat.change(installer)
+    installer.save(None)
+    assert (0, True) == (seat.checkpoints, seat.in_progress)
+    installer.save("title")
+    assert (1, False, "new") == (seat.checkpoints, seat.in_progress, seat.file.read_text())
+    [folder] = Path(seat.config.backup_dir).iterdir()
+    assert "title" in (folder / "CHANGES_SINCE").read_text()
+
+
+def test_save_without_a_change(make: Callable[..., Seat]) -> None:
+    """A file that was kept and is as before would use up the user's next rollback."""
+    seat = make()
+    installer = seat.installer()
+    seat.change(installer, "old")
+    installer.save("title")
+    assert (0, False, "old") == (seat.checkpoints, seat.in_progress, seat.file.read_text())
+
+
+def test_save_new_file(make: Callable[..., Seat]) -> None:
+    """A file that a place has made is a change, as undoing it would remove it."""
+    seat = make()
+    installer = seat.installer()
+    new = seat.folder / "new.conf"
+
+    def write(*_: object) -> None:
+        Reverter(seat.config).register_file_creation(False, str(new))
+        new.write_text("new")
+
+    seat.places[0].work["save"] = write
+    installer.save("title")
+    assert 1 == seat.checkpoints
+
+
+def test_save_of_a_file_that_is_gone(make: Callable[..., Seat]) -> None:
+    """A file that was kept and cannot be compared is taken for a change."""
+    seat = make()
+    installer = seat.installer()
+    seat.change(installer)
+    installer.save(None)
+    seat.file.unlink()
+    seat.places[0].work.clear()
+    installer.save("title")
+    assert 1 == seat.checkpoints
+
+
+@pytest.mark.parametrize("title", ["title", None])
+def test_save_temporarily(make: Callable[..., Seat], title: str | None) -> None:
+    """Nothing here is temporary: such a save is for a challenge, which is not ours."""
+    seat = make()
+    seat.installer().save(title, temporary=True)
+    assert [[], []] == [place.verbs for place in seat.places]
+
+
+def test_failed_save(make: Callable[..., Seat]) -> None:
+    """Where one place could not write, the checkpoint stays for certbot to recover from."""
+    seat = make()
+    installer = seat.installer()
+    seat.change(installer)
+    seat.places[1].fail("save", errors.StateError("no room"))
+    with pytest.raises(errors.StateError):
+        installer.save("title")
+    assert (0, True) == (seat.checkpoints, seat.in_progress)
+    installer.recovery_routine()
+    assert ("old", False) == (seat.file.read_text(), seat.in_progress)
+    assert [["save", "recover"]] * 2 == [place.verbs for place in seat.places]
+
+
+# Going back
+
+
+def test_going_back_after_a_failure(make: Callable[..., Seat]) -> None:
+    """certbot goes back after any failing restart: only what this process ended is undone."""
+    seat = make()
+    earlier = seat.installer()
+    seat.change(earlier, "of an earlier run")
+    earlier.save("title")
+    later = seat.installer()
+    later.rollback_checkpoints(1)
+    assert ("of an earlier run", 1) == (seat.file.read_text(), seat.checkpoints)
+    seat.change(later, "of this run")
+    later.save("title")
+    later.rollback_checkpoints(1)
+    assert ("of an earlier run", 1) == (seat.file.read_text(), seat.checkpoints)
+    assert [("roll_back", 1)] * 2 == [call for call in seat.places[1].asked
+                                      if call[0] == "roll_back"]
+
+
+@pytest.mark.parametrize("count", [1, "2"], ids=repr)
+def test_rollback(make: Callable[..., Seat], count: int | str) -> None:
+    """``certbot rollback`` undoes what earlier runs did, as many checkpoints as it says."""
+    seat = make("rollback")
+    for number in range(3):
+        earlier = seat.installer()
+        seat.change(earlier, f"version {number}")
+        earlier.save("title")
+    seat.installer().rollback_checkpoints(count)  # type: ignore[arg-type]
+    assert f"version {2 - int(count)}" == seat.file.read_text()
+    assert ("roll_back", count) == seat.places[0].asked[-1]
+
+
+def test_rollback_of_nothing(make: Callable[..., Seat]) -> None:
+    """Where there is no checkpoint a rollback changes nothing."""
+    seat = make("rollback")
+    seat.installer().rollback_checkpoints(1)
+    assert "old" == seat.file.read_text()
+
+
+def test_rollback_that_a_place_fails(make: Callable[..., Seat]) -> None:
+    """certbot would skip the restart: so it is restart that tells what went wrong before."""
+    seat = make("rollback")
+    installer = seat.installer()
+    seat.places[0].fail("roll_back", errors.StateError("damaged"))
+    seat.places[1].fail("settle", errors.DeployError("not back"))
+    installer.rollback_checkpoints(1)
+    with pytest.raises(errors.DeployError, match="damaged; not back"):
+        installer.restart()
+    assert [["roll_back", "settle"]] * 2 == [place.verbs for place in seat.places]
+
+
+def test_told_once(make: Callable[..., Seat]) -> None:
+    """A second restart does not tell again what the first one told."""
+    seat = make("rollback")
+    installer = seat.installer()
+    seat.places[0].fail("roll_back", errors.StateError("damaged"))
+    installer.rollback_checkpoints(1)
+    with pytest.raises(errors.DeployError):
+        installer.restart()
+    installer.restart()
+
+
+# Renewing
+
+
+def test_renew_deploy(make: Callable[..., Seat]) -> None:
+    """A renewal's files are one checkpoint of its own: certbot calls no save for it."""
+    seat = make("renew")
+    installer = seat.installer()
+    seat.change(installer)
+    installer.renew_deploy(renewed())
+    assert 1 == seat.checkpoints
+    [folder] = Path(seat.config.backup_dir).iterdir()
+    assert f"Renewed {LINEAGE}" in (folder / "CHANGES_SINCE").read_text()
+    installer.restart()
+    assert [["renew", "settle"]] * 2 == [place.verbs for place in seat.places]
+
+
+def test_renew_deploy_never_raises(make: Callable[..., Seat]) -> None:
+    """certbot would skip the restart: what went wrong is told by it, with what it means."""
+    seat = make("renew")
+    installer = seat.installer()
+    seat.places[0].fail("renew", OSError(28, "no room"))
+    installer.renew_deploy(renewed("b"))
+    installer.renew_deploy(renewed("a"))
+    with pytest.raises(errors.DeployError) as caught:
+        installer.restart()
+    text = str(caught.value)
+    assert text.startswith("The certificate of a, b is valid and on this machine, but")
+    assert "no room" in text
+    assert text.endswith("The next certbot renew tries again")
+    assert 1 == text.count("no room")
+
+
+def test_generic_updates(make: Callable[..., Seat]) -> None:
+    """What failed or drifted is put right with every renew, in a checkpoint if it changes files."""
+    seat = make("renew")
+    installer = seat.installer()
+    installer.generic_updates(renewed())
+    assert 0 == seat.checkpoints
+    seat.change(installer)
+    installer.generic_updates(renewed())
+    assert 1 == seat.checkpoints
+    assert [["update", "settle"] * 2] * 2 == [place.verbs for place in seat.places]
+
+
+def test_generic_updates_fail(make: Callable[..., Seat]) -> None:
+    """A place that fails to update is settled all the same, as are the others."""
+    seat = make("renew")
+    seat.places[0].fail("update", errors.DeployError("one"))
+    seat.places[1].fail("settle", errors.DeployError("two"))
+    with pytest.raises(errors.DeployError, match=rf"of {LINEAGE} .*: one; two\. The next"):
+        seat.installer().generic_updates(renewed())
+    assert [["update", "settle"]] * 2 == [place.verbs for place in seat.places]
+
+
+@pytest.mark.parametrize("verb", ["renew_deploy", "generic_updates"])
+def test_damaged_files(make: Callable[..., Seat], verb: str) -> None:
+    """Damaged files of ours leave no web server behind, and are told."""
+    seat = make("renew")
+    (seat.folder / "qiniu").mkdir()
+    (seat.folder / "qiniu" / "state.json").write_text("damaged")
+    installer = seat.installer()
+
+    def renew_and_restart() -> None:
+        getattr(installer, verb)(renewed())
+        installer.restart()
+
+    with pytest.raises(errors.DeployError, match=r"state\.json is corrupt"):
+        renew_and_restart()
+    assert [True, True] == ["settle" in place.verbs for place in seat.places]
+
+
+def test_what_a_crash_left(make: Callable[..., Seat]) -> None:
+    """A renewal undoes an unfinished checkpoint first: its changes are not this run's."""
+    seat = make("renew")
+    crashed = seat.installer()
+    seat.change(crashed, "half")
+    crashed.save(None)
+    seat.places[0].work.clear()
+    seat.installer().generic_updates(renewed("other"))
+    assert ("old", 0, False) == (seat.file.read_text(), seat.checkpoints, seat.in_progress)
+
+
+# How renewals reach us
+
+
+@pytest.mark.parametrize(("verb", "conf", "told"), [
+    ("install", "installer = nginx", True), ("install", "installer = qiniu", False),
+    ("install", None, True), ("run", "installer = nginx", False),
+], ids=["another installer", "ours already", "no conf", "run stores it"])
+def test_how_to_renew(make: Callable[..., Seat], shown: list[str], verb: str,
+                      conf: str | None, told: bool) -> None:
+    """``certbot install`` stores nothing: the command that does is shown, once."""
+    seat = make(verb, qiniu_with="nginx")
+    renew(seat.folder, LINEAGE)
+    if conf:
+        folder = Path(seat.config.renewal_configs_dir)
+        folder.mkdir()
+        (folder / f"{LINEAGE}.conf").write_text(f"[renewalparams]\n{conf}\n")
+    installer = seat.installer()
+    installer.deploy_cert("san", "", "", "", str(
+        seat.folder / "live" / LINEAGE / "fullchain.pem"))
+    for _ in range(2):
+        installer.restart()
+    command = (f"certbot reconfigure --cert-name {LINEAGE} -i qiniu --qiniu-credentials {KEYS} "
+               "--qiniu-with nginx")
+    assert [f"This deployed {LINEAGE} once: certbot install does not make renewals do it. For that "
+            f"run: {command}"] * told == shown
+
+
+def test_not_told_after_a_failure(make: Callable[..., Seat], shown: list[str]) -> None:
+    """Who has to put something right first is not told of renewals."""
+    seat = make("install")
+    seat.places[0].fail("settle", errors.DeployError("no"))
+    with pytest.raises(errors.DeployError):
+        seat.installer().restart()
+    assert [] == shown
+
+
+# What ends the program
+
+
+@pytest.mark.parametrize("end", [certbot_errors.SignalExit(), KeyboardInterrupt()],
+                         ids=lambda end: type(end).__name__)
+@pytest.mark.parametrize(("verb", "method"), [("restart", "settle"), ("config_test", "test")])
+def test_the_end_passes(make: Callable[..., Seat], verb: str, method: str,
+                        end: BaseException) -> None:
+    """A signal or Ctrl-C ends the work at once."""
+    seat = make()
+    seat.places[0].fail(method, end)
+    with pytest.raises(type(end)):
+        getattr(seat.installer(), verb)()
+    assert [] == seat.places[1].verbs
+
+
+def test_opened_once(make: Callable[..., Seat], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The places are made when first needed, and are the same to the end of the run."""
+    seat = make()
+    opened: list[object] = []
+    monkeypatch.setattr(registry, "targets_of", lambda run: (opened.append(run), seat.places)[1])
+    installer = seat.installer()
+    assert [] == opened
+    installer.config_test()
+    installer.restart()
+    assert 1 == len(opened)
