@@ -57,6 +57,6 @@ class Failures:
 
 def _text(error: Exception) -> str:
     """What *error* says; one that is not meant for users says its kind, too."""
-    if isinstance(error, certbot_errors.Error):
-        return str(error)
-    return f"{type(error).__name__}: {error}"
+    kind, text = type(error).__name__, str(error).strip()
+    return text if text and isinstance(error, certbot_errors.Error) else (
+        f"{kind}: {text}" if text else kind)

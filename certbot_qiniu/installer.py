@@ -137,6 +137,8 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
             return
         self._on_each(lambda target: target.save(title))
         if title:
+            # Not before all were saved: certbot undoes the checkpoint and nothing else.
+            self._on_each(lambda target: target.commit())
             self._end_checkpoint(title)
 
     def restart(self) -> None:
@@ -244,6 +246,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
             count = min(count, self._finalized)
         if count or self.config.verb == "rollback":
             super().rollback_checkpoints(count)
+        self._lineages.clear()
         for target in targets:
             self._failures.attempt(target.roll_back, rollback)
 
@@ -253,6 +256,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         :raises certbot.errors.PluginError: when that is not possible.
         """
         super().recovery_routine()
+        self._lineages.clear()
         self._on_each(lambda target: target.recover())
 
     # The targets --------------------------------------------------------------------------------

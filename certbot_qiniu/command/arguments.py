@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -97,14 +98,13 @@ def folder_options(arguments: argparse.Namespace) -> list[str]:
 
 def certbot_config(arguments: argparse.Namespace,
                    renewal: Renewal | None = None) -> NamespaceConfig:
-    """certbot's configuration, as ``certbot renew`` has it when it comes to a lineage.
-
-    :raises errors.UsageError: when the installer that takes part is not there.
-    """
+    """certbot's configuration, as ``certbot renew`` has it when it comes to a lineage."""
     options = {f"{INSTALLER}_{name.replace('-', '_')}": value
                for name, value in (renewal.options if renewal else {}).items()}
     if renewal and renewal.settings.other_installer:
-        options |= _defaults(renewal.settings.other_installer)
+        # One that is not there is told of by itself, and keeps no other target from being reached.
+        with contextlib.suppress(errors.UsageError):
+            options |= _defaults(renewal.settings.other_installer)
     return NamespaceConfig(argparse.Namespace(
         config_dir=str(arguments.config_dir), work_dir=str(arguments.work_dir),
         logs_dir=str(arguments.logs_dir), strict_permissions=False, http01_port=80,

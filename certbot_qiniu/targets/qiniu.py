@@ -1,7 +1,7 @@
 """Qiniu, as if it were a server with one configuration file.
 
-``deploy`` and ``enhance`` change the desired state in memory, ``save`` puts the old one into
-certbot's checkpoint and writes the new one, ``settle`` makes Qiniu equal to it.
+``deploy``, ``enhance`` and ``save`` change the desired state in memory, ``commit`` puts the old one
+into certbot's checkpoint and writes the new one, ``settle`` makes Qiniu equal to it.
 """
 
 from __future__ import annotations
@@ -126,24 +126,12 @@ class QiniuTarget(Target):
         return True
 
     def save(self, title: str | None) -> None:
-        """Choose the domains of a certificate that is new here, and write the desired state.
+        """Choose the domains of a certificate that is new here.
 
-        :raises errors.QiniuError: when the domains cannot be chosen or the state not be written.
+        :raises errors.QiniuError: when they cannot be chosen.
         """
-        if not title:
-            return
-        deployer = self.run.deployer
-        self._decide()
-        if self._desired is not None:
-            if self._desired != deployer.store.state:
-                for lineage in self.lineages:
-                    self._settled.difference_update(deployer.fingerprints(lineage))
-            deployer.write(self._desired)
-            self._desired = None
-
-    def _decide(self) -> None:
         certificate = self._certificate
-        if certificate is None or certificate.lineage in self._decided:
+        if not title or certificate is None or certificate.lineage in self._decided:
             return
         run, deployer, lineage = self.run, self.run.deployer, certificate.lineage
         self._desired = deployer.deploy(certificate, self._sans, run.settings, run.config.redirect,
@@ -152,6 +140,19 @@ class QiniuTarget(Target):
             self._lifted_holds[lineage] = held
         self._decided.add(lineage)
         self.lineages.add(lineage)
+
+    def commit(self) -> None:
+        """Write the desired state, and what is remembered of it.
+
+        :raises errors.StateError: when it cannot be written.
+        """
+        deployer = self.run.deployer
+        if self._desired is not None:
+            if self._desired != deployer.store.state:
+                for lineage in self.lineages:
+                    self._settled.difference_update(deployer.fingerprints(lineage))
+            deployer.write(self._desired)
+            self._desired = None
 
     def renew(self, lineage: interfaces.RenewableCert) -> None:
         """Bring the desired state to a lineage's newest certificate and today's domains.

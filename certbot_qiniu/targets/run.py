@@ -35,6 +35,8 @@ class Run:
     def __init__(self, plugin: common.Installer, undo_unfinished: Callable[[], None]) -> None:
         self._plugin = plugin
         self._undo_unfinished = undo_unfinished
+        self._is_undone = False
+        self._certificates: dict[Path, Certificate] = {}
         self._settings: Settings | None = None
         self._deployer: Deployer | None = None
         self.config = plugin.config
@@ -81,7 +83,9 @@ class Run:
             raise errors.UsageError(
                 f"{path} does not belong to a certificate that certbot manages, so it "
                 "could be neither renewed nor rolled back. Use certbot install --cert-name")
-        return self.lineages.current(folder.name)
+        if folder not in self._certificates:  # certbot asks for every SAN
+            self._certificates[folder] = self.lineages.current(folder.name)
+        return self._certificates[folder]
 
     def say(self, text: str) -> None:
         """Show a line; in a renewal, which a timer runs, only the log gets it."""
@@ -110,7 +114,8 @@ class Run:
 
         :raises errors.StateError: when they cannot be read or are in use.
         """
-        if not self.is_rehearsal:
+        if not (self.is_rehearsal or self._is_undone):
+            self._is_undone = True  # what is in progress later is this run's own
             self._undo_unfinished()
         if Run._accounts is None:
             Run._accounts = Accounts()

@@ -68,10 +68,13 @@ class Target:
         return False
 
     def save(self, title: str | None) -> None:
-        """Write the configuration into the checkpoint in progress, which the installer ends.
+        """Settle what is to be written, and write what certbot's checkpoint in progress undoes.
 
         :param title: None while more is to come.
         """
+
+    def commit(self) -> None:
+        """Write what no checkpoint undoes; it comes once :meth:`save` was done everywhere."""
 
     def renew(self, lineage: interfaces.RenewableCert) -> None:
         """Take a certificate that was just renewed."""

@@ -69,7 +69,8 @@ def _not_after(der: bytes) -> int:
 
     try:
         return int(validity(x509.load_der_x509_certificate(der))[1].timestamp())
-    except ValueError as error:  # it is served all the same, and is not the one looked for
+    except (ValueError, x509.InvalidVersion) as error:
+        # It is served all the same, and is not the one that is looked for.
         logger.debug("The certificate cannot be read: %s", error)
         return 0
 

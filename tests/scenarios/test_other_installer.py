@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.metadata
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,8 @@ from certbot.plugins import common
 
 from tests.sandbox.pki import Authority
 from tests.sandbox.stack import ACCOUNT, Sandbox
-from tests.sandbox.wire import Fault, Response
+from tests.sandbox.wire import Fault, Response, json_response
+from tests.scenarios.command import APEX, WILD, seat
 from tests.scenarios.machine import Cloud, Machine, Run
 
 WWW, IMG = "www.example.com", "img.example.com"
@@ -225,6 +227,24 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[type[Apar
     """Make a user of an installer; nothing of it fails at first."""
     monkeypatch.setattr(Apart, "fails", set())
     return lambda kind: User(tmp_path, kind)
+
+
+class Changing(Sharing, interfaces.RenewDeployer):
+    """One that changes its file with each renewal."""
+
+    def renew_deploy(self, lineage: interfaces.RenewableCert, *args: Any, **kwargs: Any) -> None:
+        """Write the file."""
+        self._note("renew_deploy", lineage.lineagename)
+        self.add_to_checkpoint({str(self.site)}, "changed the site\n")
+        self.site.write_text("renewed")
+        self.finalize_checkpoint("Renewed")
+
+
+def memory(user: User) -> dict[str, Any]:
+    """What the plugin remembers."""
+    found: dict[str, Any] = json.loads(
+        (user.machine.config_dir / "qiniu" / "memory.json").read_text())
+    return found
 
 
 def test_calls_of_a_run(make: Callable[[type[Apart]], User]) -> None:
@@ -692,3 +712,84 @@ def test_nginx_or_qiniu_failing_alone(site: Site) -> None:
     site.box.board.disarm()
     site.box.certbot("renew")
     assert {site.leaf} == site.at_qiniu()
+
+
+# What a failing installer must not cost ----------------------------------------------------------
+
+
+def test_failed_save_costs_no_baseline(make: Callable[[type[Apart]], User],
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the other installer cannot save, no domain is let go, and a rollback returns all."""
+    user = make(Apart)
+    run = user.certbot("run", "-a", "standalone", *user.machine.installer, *NAMES,
+                       "--qiniu-domains", f"{WWW},{IMG}")
+    assert 0 == run.status, run.output
+    user.at_qiniu()
+    before = memory(user)["domains"]
+    monkeypatch.setattr(Apart, "served", ["www.example.org"])
+    run = user.certbot("install", "--cert-name", "example.com", *user.machine.installer,
+                       "--qiniu-with", "fake", "--qiniu-domains", WWW)
+    assert 1 == run.status
+    assert "serves none of" in run.output
+    after = memory(user)
+    for name in (WWW, IMG):
+        assert before[name]["baseline"] == after["domains"][name]["baseline"]
+        assert before[name]["lineage"] == after["domains"][name]["lineage"]
+    assert not after["lineages"]["example.com"].get("other_installer")
+    assert 0 == user.certbot("rollback", "-i", "qiniu").status
+    assert {user.old} == user.at_qiniu()
+
+
+def test_failed_save_changes_no_setting(make: Callable[[type[Apart]], User],
+                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    """A redirect that could not be saved leaves no trace that a later run would act on."""
+    user = make(Apart)
+    assert 0 == user.issue().status
+    user.at_qiniu()
+    before = memory(user)["domains"]
+    monkeypatch.setattr(Apart, "fails", {"save"})
+    run = user.certbot("enhance", "--cert-name", "example.com", *user.machine.installer,
+                       "--qiniu-with", "fake", "--redirect")
+    assert 1 == run.status
+    assert [before[name].get("former_force") for name in (WWW, IMG)] == [
+        memory(user)["domains"][name].get("former_force") for name in (WWW, IMG)]
+
+
+def test_install_taken_back_is_not_told_as_deployed(make: Callable[[type[Apart]], User]) -> None:
+    """What certbot takes back was not deployed, and is not said to be."""
+    user = make(Apart)
+    assert 0 == user.certbot("certonly", "-a", "standalone", *NAMES).status
+    user.cloud.board.arm(Fault("reply", json_response(403, {"code": 403000, "error": "no"})),
+                         match="/httpsconf", times=2)
+    run = user.certbot("install", "--cert-name", "example.com", *user.machine.installer)
+    assert 1 == run.status
+    assert "successfully restored" in run.output
+    assert "This deployed" not in run.output
+    assert {user.old} == user.at_qiniu()
+
+
+def test_unreadable_files_undo_nothing_of_others(make: Callable[[type[Apart]], User]) -> None:
+    """Where our own files are damaged, what the other installer writes at a renewal stays."""
+    user = make(Changing)
+    assert 0 == user.issue().status
+    (user.machine.config_dir / "qiniu" / "memory.json").write_text("{damaged")
+    run = user.renew("--force-renewal")
+    assert 1 == run.status
+    assert "memory.json is corrupt" in run.output
+    assert "renewed" == user.site.read_text()
+
+
+def test_apply_reaches_qiniu_without_the_other_installer(tmp_path: Path) -> None:
+    """Where the other installer is not there any more, ``apply`` says so, and serves Qiniu."""
+    machine = seat(tmp_path)
+    Apart.log = tmp_path / "log"
+    run = machine.issue(APEX, f"*{WILD}", arguments=("--qiniu-with", "fake"),
+                        around=functools.partial(installed, Apart))
+    assert 0 == run.status, run.output
+    machine.cloud.clock.sleep(600)
+    machine.cloud.qiniu.change_domain(WWW, cert_id=machine.cloud.stranger("*.example.com"))
+    machine.cloud.clock.sleep(86_400)
+    run = machine.run("apply")
+    assert 1 == run.status
+    assert "certbot has no plugin of that name" in run.output
+    assert [f"PUT api.qiniu.com/domain/{WWW}/httpsconf"] == run.labels("PUT ")

@@ -38,7 +38,8 @@ FLOWS: dict[str, Callable[[Seat], Run]] = {
 }
 
 CASES = [
-    ("run", ("check",)), ("run", ("deploy",)), ("run", ("save",)), ("run", ("settle",)),
+    ("run", ("check",)), ("run", ("deploy",)), ("run", ("save",)), ("run", ("commit",)),
+    ("run", ("settle",)),
     ("run", ("enhancements",)), ("run", ("enhance",)), ("run", ("settle", "roll_back")),
     ("run", ("deploy", "recover")), ("renew", ("renew",)), ("renew", ("settle",)),
     ("renew", ("renew", "settle")), ("renew", ("update",)),
@@ -105,7 +106,7 @@ def seat(tmp_path: Path) -> Seat:
 def test_methods_are_known() -> None:
     """The fakes stand for the whole contract."""
     assert {"describe", "names", "check", "rehearse", "test", "deploy", "enhance", "enhancements",
-            "save", "renew", "update", "settle", "roll_back", "recover"} == set(METHODS)
+            "save", "commit", "renew", "update", "settle", "roll_back", "recover"} == set(METHODS)
 
 
 @pytest.mark.parametrize("flow", FLOWS)
@@ -135,7 +136,7 @@ def test_one_fails(seat: Seat, tmp_path: Path, flow: str, fails: tuple[str, ...]
     first, second, third = asked(log).values()
     assert first == second == third
     assert set(fails) <= set(first)
-    if not {"check", "deploy", "save", "rehearse"} & set(fails):
+    if not {"check", "deploy", "save", "commit", "rehearse"} & set(fails):
         assert "settle" in first
     conf = (seat.config_dir / "renewal" / "example.com.conf").read_text()
     assert "installer = qiniu" in conf

@@ -42,6 +42,7 @@ def test_one_stays_what_it_is(error: Exception) -> None:
     (OSError(28, "No space left on device", "/x"), "OSError: [Errno 28] No space left on device"),
     (ValueError("odd"), "ValueError: odd"),
     (certbot_errors.ReverterError("no checkpoint"), "^no checkpoint"),
+    (certbot_errors.Error(), "^Error"), (ValueError(), "^ValueError"),
 ], ids=lambda value: type(value).__name__)
 def test_others_become_certbots(error: Exception, text: str) -> None:
     """Any other error, which certbot would not expect of a plugin, becomes one that it does."""

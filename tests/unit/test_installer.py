@@ -321,6 +321,31 @@ def test_failed_save(make: Callable[..., Seat]) -> None:
     assert [["save", "recover"]] * 2 == [place.verbs for place in seat.places]
 
 
+def test_commit_comes_last(make: Callable[..., Seat]) -> None:
+    """What no checkpoint undoes is written once every place was saved, and not without a title."""
+    seat = make()
+    installer = seat.installer()
+    order: list[str] = []
+    for place in seat.places:
+        place.work["save"] = lambda _, name=place.name: order.append(f"save {name}")
+        place.work["commit"] = lambda name=place.name: order.append(f"commit {name}")
+    installer.save(None)
+    installer.save("title")
+    assert ["save first", "save second"] * 2 + ["commit first", "commit second"] == order
+
+
+@pytest.mark.parametrize("back", ["rollback_checkpoints", "recovery_routine"])
+def test_install_that_was_taken_back(make: Callable[..., Seat], shown: list[str],
+                                     back: str) -> None:
+    """Where certbot takes an installation back, nobody is told that it was deployed."""
+    seat = make("install")
+    installer = seat.installer()
+    installer._lineages.add("example.com")
+    getattr(installer, back)()
+    installer.restart()
+    assert [] == shown
+
+
 # Going back
 
 

@@ -116,10 +116,16 @@ def certificate_of(desk: Desk, lineage: str = LINEAGE) -> Certificate:
     return desk.lineages.current(lineage)
 
 
+def save(target: QiniuTarget, title: str) -> None:
+    """Save and commit, as the installer does where nobody fails."""
+    target.save(title)
+    target.commit()
+
+
 def deployed(desk: Desk, target: QiniuTarget, lineage: str = LINEAGE) -> None:
     """Deploy and save, as ``run`` does."""
     target.deploy(certificate_of(desk, lineage), "*.example.com", PATHS)
-    target.save("Deployed ACME Certificate")
+    save(target, "Deployed ACME Certificate")
 
 
 def manage(desk: Desk, name: str = A, lineage: str = LINEAGE, fingerprint: str = "ab" * 32,
@@ -184,18 +190,18 @@ def test_save(desk: Desk) -> None:
         target.deploy(certificate_of(desk), san, PATHS)
     target.save(None)
     assert [] == desk.asked
-    target.save("title")
+    save(target, "title")
     assert [("deploy", "*.example.com,example.com"), ("checkpoint", "")] == desk.asked
     assert [A] == list(written(desk))
     assert {LINEAGE} == target.lineages
-    target.save("Add enhancement redirect")
+    save(target, "Add enhancement redirect")
     assert 2 == len(desk.asked), "chosen once, written once"
 
 
 def test_save_nothing(desk: Desk) -> None:
     """A run that deploys nothing here changes nothing, and has nothing to settle."""
     target = target_of(desk)
-    target.save("title")
+    save(target, "title")
     target.settle()
     assert ([], {}) == (desk.asked, written(desk))
 
@@ -214,7 +220,7 @@ def test_enhance(desk: Desk, enhancement: str, options: str | None, asked_for: b
     with caplog.at_level(logging.ERROR):
         assert target.enhance("*.example.com", enhancement, options)
     assert {A: before} == written(desk), "not before it is saved"
-    target.save("Add enhancement")
+    save(target, "Add enhancement")
     binding = Binding("https", "ab" * 32, **(expected or {}))  # type: ignore[arg-type]
     assert binding == written(desk)[A].binding
     assert ({LINEAGE} if expected else set()) == target.lineages
@@ -239,10 +245,10 @@ def test_enhancements_add_up(desk: Desk) -> None:
     """Each enhancement starts from what the one before has changed, and from the deployment."""
     target = target_of(desk, redirect=True)
     target.deploy(certificate_of(desk), A, PATHS)
-    target.save("Deployed")
+    save(target, "Deployed")
     target.enhance(A, "redirect", None)
     target.enhance(A, "ensure-http-header", "Strict-Transport-Security")
-    target.save("Enhanced")
+    save(target, "Enhanced")
     binding = written(desk)[A].binding
     assert (True, True) == (binding.force_https, binding.hsts)
 
@@ -323,7 +329,7 @@ def test_settled_once(desk: Desk) -> None:
 
     def enhance() -> None:
         target.enhance(A, "ensure-http-header", "Strict-Transport-Security")
-        target.save("Enhanced")
+        save(target, "Enhanced")
         target.settle()
 
     deployed(desk, target)
@@ -442,7 +448,7 @@ def test_what_was_wanted_is_forgotten(desk: Desk, how: str) -> None:
         target.roll_back(1)
     else:
         target.recover()
-    target.save("title")
+    save(target, "title")
     assert {A: before} == written(desk)
 
 

@@ -121,6 +121,17 @@ def test_files_are_opened_once(tmp_path: Path) -> None:
     assert run.deployer.checkpoints is plugin
 
 
+def test_what_a_crash_left_is_undone_once(tmp_path: Path) -> None:
+    """Where our files cannot be opened, a second try undoes nothing of what the run has begun."""
+    run, plugin = started(tmp_path)
+    (tmp_path / "qiniu").mkdir()
+    (tmp_path / "qiniu" / "state.json").write_text("damaged")
+    for _ in range(2):
+        with pytest.raises(errors.StateError):
+            run.open()
+    assert 1 == plugin.undone
+
+
 def test_what_a_crash_left_is_undone_first(tmp_path: Path) -> None:
     """The state is read as it is after the unfinished checkpoint is gone, not before."""
     run, plugin = started(tmp_path)
