@@ -52,15 +52,15 @@ def config(*, timer: bool = False) -> NamespaceConfig:
 
 def test_credentials(user: Display) -> None:
     """The path that was entered is taken as it is, and completed while it is typed."""
-    user.answer = (display.OK, "/etc/qiniu.ini")
-    assert "/etc/qiniu.ini" == prompts.credentials_path(config())
+    user.answer = (display.OK, "/srv/qiniu.ini")
+    assert "/srv/qiniu.ini" == prompts.credentials_path(config())
     [(message, options)] = user.asked
     assert "Qiniu credentials INI file" in message
     assert {"force_interactive": True} == options
 
 
 @pytest.mark.parametrize("answer", [
-    (display.CANCEL, "/etc/qiniu.ini"), (display.CANCEL, ""), (display.OK, "")],
+    (display.CANCEL, "/srv/qiniu.ini"), (display.CANCEL, ""), (display.OK, "")],
     ids=["gives up late", "gives up", "enters nothing"])
 def test_no_credentials(user: Display, answer: tuple[str, str]) -> None:
     """Without a path nothing can be done, and the error says what is needed and how to name it."""
@@ -73,7 +73,7 @@ def test_no_credentials(user: Display, answer: tuple[str, str]) -> None:
 
 def test_a_timer_is_not_asked_for_credentials(user: Display) -> None:
     """It gets the error at once: nobody is there to answer."""
-    user.answer = (display.OK, "/etc/qiniu.ini")
+    user.answer = (display.OK, "/srv/qiniu.ini")
     with pytest.raises(errors.UsageError, match="--qiniu-credentials PATH"):
         prompts.credentials_path(config(timer=True))
     assert [] == user.asked

@@ -16,6 +16,7 @@ from certbot._internal.plugins.disco import PluginsRegistry
 from certbot_qiniu.command import adopt, cli
 from certbot_qiniu.command.old_setups import Setup, read_setups
 from certbot_qiniu.credentials import Credentials
+from certbot_qiniu.model import Certificate
 from tests.unit.command.homes import (
     ALIYUN_SECRET,
     DOMAIN,
@@ -387,3 +388,59 @@ def test_the_end_of_the_old_certificate(tmp_path: Path) -> None:
     assert "ended on" in "\n".join(adopt.describe(adoption, tmp_path / "etc", ends))
     (home / "example.com_ecc" / "fullchain.cer").unlink()
     assert "could not be read" in "\n".join(adopt.describe(adoption, tmp_path / "etc"))
+
+
+@pytest.mark.parametrize(("installer", "verbs"), [
+    ("qiniu", []), ("nginx", ["reconfigure", "renew"])])
+def test_a_lineage_that_is_there(tmp_path: Path, installer: str, verbs: list[str]) -> None:
+    """One that certbot has is deployed without a new certificate, and one that is ours already."""
+    renew(tmp_path / "etc", "example.com", "example.com", "*.example.com")
+    path = tmp_path / "etc" / "renewal" / "example.com.conf"
+    path.parent.mkdir()
+    path.write_text(f"[renewalparams]\nauthenticator = webroot\ninstaller = {installer}\n")
+    adoption = planned(tmp_path, acme_home(tmp_path))
+    assert verbs == [words[1] for words in adoption.commands]
+    said = "\n".join(adopt.describe(adoption, tmp_path / "etc"))
+    assert (not verbs) == ("deploys this certificate to Qiniu already" in said)
+
+
+@pytest.mark.parametrize(("seconds", "words"), [
+    (86_400, "(1 days)"), (86_399, "(0 days)"), (0, "(0 days)"), (-1, "ended on")])
+def test_the_last_day(tmp_path: Path, seconds: int, words: str) -> None:
+    """A certificate is valid until its very end."""
+    adoption = planned(tmp_path, home := acme_home(tmp_path))
+    chain = home / "example.com_ecc" / "fullchain.cer"
+    ends = Certificate.load("", chain, chain).not_after.timestamp()
+    said = "\n".join(adopt.describe(adoption, tmp_path / "etc", ends - seconds))
+    assert words in said
+
+
+def setup(name: str = "a.example.com", authenticator: str = "standalone",
+          notes: tuple[str, ...] = (), **keys: str) -> Setup:
+    """A setup that is known by heart."""
+    return Setup("acme.sh", Path("conf"), (name,), name, authenticator, keys=keys, notes=notes)
+
+
+KEYS = {"qiniu_access_key": "1", "qiniu_secret_key": "2"}
+
+
+@pytest.mark.parametrize(("found", "expected"), [
+    (setup(**KEYS), True), (setup(authenticator="", **KEYS), False),
+    (setup(notes=("mind",), **KEYS), False), (setup(qiniu_access_key="1"), False),
+    (setup(authenticator="dns-aliyun", **KEYS), False)],
+    ids=["all", "no authenticator", "a note", "no secret", "no keys of the DNS"])
+def test_what_is_complete(tmp_path: Path, found: Setup, *, expected: bool) -> None:
+    """Nothing is left to be entered, chosen or decided."""
+    [adoption] = adopt.plan([found], tmp_path)
+    assert expected is adoption.is_complete
+
+
+def test_one_key_in_common_is_not_enough(tmp_path: Path) -> None:
+    """A file is shared only where every key agrees, and is written once for all."""
+    adoptions = adopt.plan([
+        setup("a", qiniu_access_key="1", qiniu_secret_key="2"),
+        setup("b", qiniu_access_key="1", qiniu_secret_key="3"),
+        setup("c", qiniu_access_key="1", qiniu_secret_key="2")], tmp_path)
+    assert ["qiniu.ini", "qiniu-b.ini", "qiniu.ini"] == [
+        adoption.credentials.name for adoption in adoptions]
+    assert [tmp_path / "qiniu.ini", tmp_path / "qiniu-b.ini"] == adopt.write_credentials(adoptions)

@@ -230,3 +230,33 @@ def test_damaged_memory_of_alerts(tmp_path: Path, channel: Channel, text: str) -
     with pytest.raises(errors.QiniuError, match=alerts.FILE_NAME):
         alert(tmp_path, ["json://a"], report((WWW, "Outdated")))
     assert [] == channel.messages
+
+
+def test_an_outage_that_ends_is_forgotten(tmp_path: Path, channel: Channel) -> None:
+    """Days without an outage between two do not count as one of them."""
+    for found in (report(unknown=True, at=1e9), report(at=1e9 + 60),
+                  report(unknown=True, at=1e9 + 2 * DAY)):
+        alert(tmp_path, ["json://a"], found)
+    assert [] == channel.messages
+
+
+def test_what_was_told_outlasts_an_outage(tmp_path: Path, channel: Channel) -> None:
+    """What could not be observed meanwhile is not told as new afterwards."""
+    for found in (report((WWW, "Outdated")), report(unknown=True), report((WWW, "Outdated"))):
+        alert(tmp_path, ["json://a"], found)
+    assert ["1 needs attention"] == channel.take()
+
+
+def test_folder_of_the_memory(tmp_path: Path, channel: Channel) -> None:
+    """It is made for us alone."""
+    alert(tmp_path / "new", ["json://a"], report())
+    assert 0o700 == (tmp_path / "new").stat().st_mode & 0o777
+    assert [] == channel.messages
+
+
+def test_receivers_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file may be named as a shell names it."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "notify").touch(0o600)
+    (tmp_path / "notify").write_text("json://a\n")
+    assert ["json://a"] == alerts.receivers(["@~/notify"])

@@ -148,3 +148,20 @@ def test_foreign_ones_stay(desk: Desk, capsys: pytest.CaptureFixture[str]) -> No
     assert "superseded" not in said.out
     assert {"bought", "a copy"} == {
         item.name for item in desk.qiniu.certificates() if item.cert_id != used}
+
+
+@pytest.mark.parametrize(("everybodys", "names"), [(False, 3), (True, 4)], ids=["ours", "all"])
+def test_whose_are_shown(desk: Desk, capsys: pytest.CaptureFixture[str], names: int, *,
+                         everybodys: bool) -> None:
+    """Everybody's are shown with --all alone."""
+    desk.upload(desk.renew("example.org"), "bought")
+    run(desk, all=everybodys)
+    assert names == len(json.loads(capsys.readouterr().out)["certificates"])
+
+
+def test_one_deletion(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """One is told of as one."""
+    oldest = min(item.cert_id for item in desk.qiniu.certificates())
+    desk.client.delete_certificate(oldest)
+    run(desk, prune=True)
+    assert "1 superseded certificate deleted" in capsys.readouterr().err

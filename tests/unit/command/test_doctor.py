@@ -222,7 +222,8 @@ def test_nginx_once_for_each_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "Nginx", Nginx)
     own = {"nginx-test-cmd": "broken -t", "nginx-reload-cmd": "broken -s reload"}
     checks = list(doctor.check_nginx([
-        renewal("a"), renewal("b"), renewal("c", **own), renewal("d", **{"skip-nginx": True})]))
+        renewal("a"), renewal("b"), renewal("c", **own),
+        renewal("d", **{"skip-nginx": True, "nginx-test-cmd": "other -t"})]))
     assert [("nginx -t", None), ("broken -t", "broken -s reload")] == tested
     assert [("ok", "its configuration is sound (nginx -t)"), ("attention", "unknown directive")
             ] == [(check.level.value, check.text) for check in checks]

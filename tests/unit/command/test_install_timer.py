@@ -69,6 +69,7 @@ def test_urls_are_kept_in_a_private_file(tmp_path: Path, folders: list[str]) -> 
     kept = tmp_path / "config" / "qiniu" / "notify"
     assert kept.read_text() == f"{SECRET}\n"
     assert kept.stat().st_mode & 0o777 == 0o600
+    assert kept.parent.stat().st_mode & 0o777 == 0o700
     for unit in tmp_path.glob("certbot-qiniu.*"):
         assert unit.stat().st_mode & 0o777 == 0o644
         assert "s3cret" not in unit.read_text()

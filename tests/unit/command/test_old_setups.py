@@ -178,3 +178,82 @@ def test_a_setup_does_not_show_its_keys(tmp_path: Path) -> None:
     for path in (acme_home(tmp_path), config_json(tmp_path)):
         [setup], _ = read_setups(path)
         assert [] == [secret for secret in setup.keys.values() if secret in repr(setup)]
+
+
+@pytest.mark.parametrize(("changed", "expected"), [
+    ({"Le_Webroot": "no"}, ("standalone", ())),
+    ({"Le_Webroot": "/srv/a"}, ("webroot", ("/srv/a", "/srv/a"))),
+    ({"Le_Webroot": "/srv/a,/srv/b"}, ("webroot", ("/srv/a", "/srv/b"))),
+    ({"Le_Webroot": "dns_ali,dns_ali"}, ("dns-aliyun", ())),
+    ({"Le_Webroot": "dns_ali,dns_dp"}, ("", ())), ({"Le_Webroot": "dns_ali,/srv/a"}, ("", ())),
+    ({"Le_Webroot": "dns_tencent"}, ("dns-tencent", ())),
+], ids=["standalone", "webroot", "webroots", "the same twice", "two kinds", "with a webroot",
+        "Tencent"])
+def test_proofs(tmp_path: Path, changed: dict[str, str],
+                expected: tuple[str, tuple[str, ...]]) -> None:
+    """certbot's plugin that proves the same way, with a folder for each name, or none."""
+    [setup], _ = read_setups(acme_home(tmp_path, {**DOMAIN, **changed}))
+    assert expected == (setup.authenticator, setup.webroots)
+
+
+@pytest.mark.parametrize(("names", "expected"), [
+    (["*.example.com", "example.com"], "example.com"), (["Example.COM"], "example.com")])
+def test_name_of_the_certificate(tmp_path: Path, names: list[str], expected: str) -> None:
+    """It is certbot's for the first name: without a star, in small letters."""
+    [setup], _ = read_setups(config_json(tmp_path, certbot={"domains": names}))
+    assert expected == setup.cert_name
+
+
+@pytest.mark.parametrize("name", ["example.com/x", "example.com -rf", "example.com\n"], ids=repr)
+def test_a_name_with_something_behind_it(tmp_path: Path, name: str) -> None:
+    """The whole of a name must be one; only blanks around it do not count."""
+    path = config_json(tmp_path, certbot={"domains": [name]})
+    if name.strip() == "example.com":
+        assert ("example.com",) == read_setups(path)[0][0].names
+    else:
+        with pytest.raises(errors.UsageError, match="is no name of a domain"):
+            read_setups(path)
+
+
+@pytest.mark.parametrize(("paths", "served"), [
+    (("/etc/ssl/a.cer", "/etc/ssl/a.key"), ("/etc/ssl/a.cer", "/etc/ssl/a.key")),
+    (("no", "no"), ("", "")), (("", ""), ("", ""))], ids=["paths", "no", "nothing"])
+def test_what_nginx_was_given(tmp_path: Path, paths: tuple[str, str],
+                              served: tuple[str, str]) -> None:
+    """acme.sh writes "no" where it has installed nothing."""
+    [setup], _ = read_setups(acme_home(tmp_path, {
+        **DOMAIN, "Le_RealFullChainPath": paths[0], "Le_RealKeyPath": paths[1]}))
+    assert served == setup.served
+
+
+@pytest.mark.parametrize(("flags", "options"), [
+    ([True, True], ("--redirect",)), ([False, False], ("--no-redirect",)), ([True, False], ()),
+    ([None, None], ("--redirect",)), ([None, False], ())],
+    ids=["on", "off", "differ", "not said", "said once"])
+def test_what_all_domains_share(tmp_path: Path, flags: list[bool | None],
+                                options: tuple[str, ...]) -> None:
+    """An option speaks for all domains or is left out; the script's own default is on."""
+    domains = [{"name": f"{number}.example.com", **({} if flag is None else {"force_https": flag})}
+               for number, flag in enumerate(flags)]
+    [setup], _ = read_setups(config_json(tmp_path, qiniu={
+        "access_key": "AK", "secret_key": "SK", "domains": domains}))
+    assert options == tuple(word for word in setup.issuing if word.endswith("redirect"))
+
+
+@pytest.mark.parametrize(("nginx", "skipped"), [
+    ({}, True), ({"enabled": False, "test_command": ["nginx", "-t"]}, True),
+    ({"enabled": True}, False)], ids=["not said", "off", "on"])
+def test_nginx_of_a_config_json(tmp_path: Path, nginx: dict[str, object], *,
+                                skipped: bool) -> None:
+    """Where the script left nginx alone, its commands are no matter."""
+    [setup], _ = read_setups(config_json(tmp_path, nginx=nginx))
+    assert skipped == ("--qiniu-skip-nginx" in setup.deploying)
+    assert "--qiniu-nginx-test-cmd" not in setup.deploying
+
+
+def test_unprintable_commands(tmp_path: Path) -> None:
+    """What might speak to a terminal reaches no command that is shown."""
+    path = config_json(tmp_path, nginx={"enabled": True, "test_command": ["nginx", "\x1b[2J"]})
+    [setup], _ = read_setups(path)
+    assert "--qiniu-nginx-test-cmd" not in setup.deploying
+    assert 1 == len(setup.notes)

@@ -138,3 +138,33 @@ def test_command_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     answer = json.loads(capsys.readouterr().out)
     assert (1, "attention") == (answer["exit_status"], answer["level"])
     assert WWW in answer["findings"][0]["text"]
+
+
+def test_words_of_a_hold() -> None:
+    """What a rollback holds is said to be as it left it, and not as wanted."""
+    held, free = (steps(seen(KEEP, facts={"held": held}))[0].text for held in (True, False))
+    assert "as the rollback left it" in held
+    assert "rollback" not in free
+
+
+def test_each_lineage_has_its_own_table() -> None:
+    """The steps of one are not among another's."""
+    facts = seen(KEEP)
+    facts = replace(facts, lineages=(*facts.lineages, replace(
+        facts.lineages[0], name="example.org", actions=(
+            Action(Verb.KEEP, "example.org", Reason.IN_SYNC),))))
+    tables = [part for part in plan.table(facts, steps(facts), []) if isinstance(
+        part, output.Table)]
+    assert [[WWW], ["example.org"]] == [[row[1] for _, row in table.rows] for table in tables]
+
+
+def test_command_for_one_lineage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                 capsys: pytest.CaptureFixture[str]) -> None:
+    """The other ones are left out."""
+    desk = Desk(tmp_path, monkeypatch)
+    for name in ("a.example.com", "b.example.com"):
+        desk.qiniu.add_domain(name, protocol="https", cert_id=desk.upload(desk.deploy(name)))
+    assert 0 == plan.run(argparse.Namespace(
+        **vars(desk.arguments), cert_name="b.example.com", json=True))
+    answer = json.loads(capsys.readouterr().out)
+    assert {"b.example.com"} == {step["lineage"] for step in answer["steps"]}

@@ -238,3 +238,29 @@ def test_a_copy_of_somebody_elses_is_not_cleaned_up(desk: Desk) -> None:
         desk.deploy("example.com", WWW, qiniu_keep_certificates=0)))
     found = survey(desk.config)
     assert [old] == [item.cert_id for item in found.superseded(found.lineages[0])]
+
+
+def test_nothing_is_uploaded_twice(desk: Desk) -> None:
+    """A certificate that is at Qiniu already is bound without an upload."""
+    desk.qiniu.add_domain(WWW, protocol="https", cert_id=desk.upload(
+        desk.renew("other", WWW), "bought"))
+    desk.now += 3600
+    desk.upload(desk.deploy("example.com", WWW))
+    [lineage] = survey(desk.config).lineages
+    assert ([Verb.BIND], ()) == ([action.verb for action in lineage.actions], lineage.uploads)
+
+
+def test_domain_on_its_way_to_https(desk: Desk) -> None:
+    """While a change is published, the list may still say http: such a domain is read, too."""
+    desk.upload(desk.deploy("example.com", WWW))
+    desk.qiniu.add_domain("dl.example.org")
+    desk.qiniu.change_domain("dl.example.org", state="processing")
+    survey(desk.config)
+    assert "GET /domain/dl.example.org" in desk.calls()
+
+
+def test_problems_of_choosing(desk: Desk) -> None:
+    """What is in the way of a lineage's domains is a finding under its name."""
+    desk.upload(desk.deploy("example.com", WWW, qiniu_domains="cdn.example.net"))
+    desk.qiniu.add_domain("cdn.example.net")
+    assert ("attention", "example.com", "Domains") in reasons(survey(desk.config))
