@@ -248,7 +248,7 @@ def memory(user: User) -> dict[str, Any]:
 
 
 def test_calls_of_a_run(make: Callable[[type[Apart]], User]) -> None:
-    """The partner is called as certbot would call it, for the names that it serves."""
+    """The other installer is called as certbot would call it, for the names that it serves."""
     user = make(Apart)
     run = user.issue("-d", WWW, "--staple-ocsp", "--no-redirect")
     assert 0 == run.status, run.output
@@ -280,7 +280,7 @@ def test_enhancements(make: Callable[[type[Apart]], User]) -> None:
 
 
 def test_names_of_both_are_offered(make: Callable[[type[Apart]], User]) -> None:
-    """What certbot offers for a certificate are the domains at Qiniu and the partner's names."""
+    """certbot offers the domains at Qiniu and the other installer's names for a certificate."""
     user = make(Apart)
     seen = user.machine.directory / "names"
 
@@ -316,7 +316,7 @@ def test_names_of_both_are_offered(make: Callable[[type[Apart]], User]) -> None:
 ])
 def test_bad_input(make: Callable[[type[Apart]], User], arguments: tuple[str, ...],
                    says: str) -> None:
-    """A partner that cannot be is one clear error before anything is issued or changed."""
+    """Another installer that cannot be is one clear error before anything is issued or changed."""
     user = make(Apart)
     run = user.certbot("run", "-a", "standalone", *user.machine.installer, *NAMES, *arguments)
     assert run.status in (1, 2)
@@ -334,7 +334,7 @@ def test_bad_input(make: Callable[[type[Apart]], User], arguments: tuple[str, ..
                                    RuntimeError("out of order")], ids=["certbot's", "a bug"])
 def test_failing_run(make: Callable[[type[Apart]], User], monkeypatch: pytest.MonkeyPatch,
                      verb: str, undone: list[str], error: Exception) -> None:
-    """Where the partner fails, the run says so, and nothing is left half done anywhere."""
+    """Where the other installer fails, the run says so, and nothing is left half done anywhere."""
     user = make(Apart)
     monkeypatch.setattr(Apart, "fails", {verb})
     monkeypatch.setattr(Apart, "error", error)
@@ -364,7 +364,7 @@ def test_both_fail(make: Callable[[type[Apart]], User], monkeypatch: pytest.Monk
 
 def test_failing_renewal_is_healed(make: Callable[[type[Apart]], User],
                                    monkeypatch: pytest.MonkeyPatch) -> None:
-    """Qiniu gets the certificate, the run fails, and later ones restart the partner until done."""
+    """Qiniu gets the certificate, the run fails, and later ones restart the other one until done."""
     user = make(Apart)
     user.issue()
     user.calls()
@@ -382,7 +382,7 @@ def test_failing_renewal_is_healed(make: Callable[[type[Apart]], User],
 
 
 def test_renewals_are_passed_on(make: Callable[[type[Apart]], User]) -> None:
-    """A partner that wants to know of renewals is told, and one that fails does not stop Qiniu."""
+    """One that wants to know of renewals is told, and one that fails does not stop Qiniu."""
     user = make(Updating)
     user.issue()
     user.calls()
@@ -406,7 +406,7 @@ def test_renewals_are_passed_on(make: Callable[[type[Apart]], User]) -> None:
     ("back\\slash $HOME %s", "8"), ("中文", "5"), ("-x", "1")])
 def test_options_hold_for_renewals(make: Callable[[type[Apart]], User], text: str,
                                    number: str) -> None:
-    """The partner's own options are stored under our name, and reach it in every renewal."""
+    """Its own options are stored under our name, and reach it in every renewal."""
     user = make(Apart)
     given = (f"--fake-text={text}", f"--fake-number={number}", "--fake-switch")
     assert 0 == user.issue(*given).status
@@ -421,7 +421,7 @@ def test_options_hold_for_renewals(make: Callable[[type[Apart]], User], text: st
     assert [f"prepare another {number} True"] == user.calls("prepare")
 
 
-def test_reconfigure_takes_a_partner_on(make: Callable[[type[Apart]], User]) -> None:
+def test_reconfigure_takes_another_installer_on(make: Callable[[type[Apart]], User]) -> None:
     """With its options, which it can change; from then on renewals restart it."""
     user = make(Apart)
     user.machine.issue("example.com", "*.example.com")
@@ -439,7 +439,7 @@ def test_reconfigure_takes_a_partner_on(make: Callable[[type[Apart]], User]) -> 
 
 def test_serving_none_of_the_names(make: Callable[[type[Apart]], User],
                                    monkeypatch: pytest.MonkeyPatch) -> None:
-    """A partner with other names alone is an error; one that tells no names gets every SAN."""
+    """One with other names alone is an error; one that tells no names gets every SAN."""
     monkeypatch.setattr(Apart, "served", ["example.net"])
     user = make(Apart)
     run = user.issue()
@@ -471,9 +471,9 @@ def test_one_checkpoint_for_both(make: Callable[[type[Apart]], User]) -> None:
     assert ["restart"] == user.calls("restart")
 
 
-def test_checkpoint_of_the_partner_alone(make: Callable[[type[Apart]], User],
+def test_checkpoint_of_the_other_installer_alone(make: Callable[[type[Apart]], User],
                                          monkeypatch: pytest.MonkeyPatch) -> None:
-    """A repeated install leaves a checkpoint only if it changes the partner's file."""
+    """A repeated install leaves a checkpoint only if it changes the other installer's file."""
     user = make(Sharing)
     user.issue()
     user.calls()
@@ -489,9 +489,9 @@ def test_checkpoint_of_the_partner_alone(make: Callable[[type[Apart]], User],
     assert {user.leaf} == user.at_qiniu()
 
 
-def test_failed_run_returns_the_partner(make: Callable[[type[Apart]], User],
+def test_failed_run_returns_the_other_installer(make: Callable[[type[Apart]], User],
                                         monkeypatch: pytest.MonkeyPatch) -> None:
-    """When Qiniu or the partner fails at the end of a run, its file is as it was before."""
+    """When Qiniu or the other one fails at the end of a run, its file is as it was before."""
     user = make(Sharing)
     user.cloud.qiniu.fail_next_publication(WWW)
     run = user.issue()
@@ -511,7 +511,7 @@ def test_failed_run_returns_the_partner(make: Callable[[type[Apart]], User],
 
 
 def test_killed_run(make: Callable[[type[Apart]], User]) -> None:
-    """What a run had written for the partner when it was killed is undone by the next one."""
+    """What a killed run had written for the other installer is undone by the next one."""
     user = make(Sharing)
     run = user.machine.issue("example.com", "*.example.com", arguments=("--qiniu-with", "fake"),
                              around=functools.partial(installed, Sharing),
@@ -525,7 +525,7 @@ def test_killed_run(make: Callable[[type[Apart]], User]) -> None:
 
 def test_rollback_of_checkpoints_apart(make: Callable[[type[Apart]], User],
                                        monkeypatch: pytest.MonkeyPatch) -> None:
-    """A partner with its own checkpoints goes back as far; its failing does not stop Qiniu."""
+    """One with its own checkpoints goes back as far; its failing does not stop Qiniu."""
     user = make(Apart)
     user.issue()
     user.renew("--force-renewal")
@@ -538,8 +538,8 @@ def test_rollback_of_checkpoints_apart(make: Callable[[type[Apart]], User],
     assert {user.old} == user.at_qiniu()
 
 
-def test_rollback_without_the_partner(make: Callable[[type[Apart]], User]) -> None:
-    """A partner that is no longer installed is named, and Qiniu goes back all the same."""
+def test_rollback_without_the_other_installer(make: Callable[[type[Apart]], User]) -> None:
+    """Another installer that is no longer installed is named, and Qiniu goes back all the same."""
     user = make(Apart)
     user.issue()
     run = user.machine.certbot("rollback", "-i", "qiniu")
