@@ -364,7 +364,7 @@ def test_both_fail(make: Callable[[type[Apart]], User], monkeypatch: pytest.Monk
 
 def test_failing_renewal_is_healed(make: Callable[[type[Apart]], User],
                                    monkeypatch: pytest.MonkeyPatch) -> None:
-    """Qiniu gets the certificate, the run fails, and later ones restart the other one until done."""
+    """Qiniu gets the certificate, the run fails, and later ones restart the other one till done."""
     user = make(Apart)
     user.issue()
     user.calls()
