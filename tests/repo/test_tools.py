@@ -28,7 +28,8 @@ def test_help() -> None:
     """``make help`` names every target, and how long those take that take long."""
     text = (ROOT / "Makefile").read_text("utf-8")
     targets = re.findall(r"^([a-z-]+):", text, re.MULTILINE)
-    done = subprocess.run(["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True,
+                          text=True, check=True)
     shown = dict(line.split(None, 1) for line in done.stdout.splitlines())
     assert set(targets) == set(shown)
     assert {"help", "clean"} == {
