@@ -323,6 +323,18 @@ def test_converge(rig: Rig, deployer: Deployer, certificate: Certificate,
     assert 1 == len(checkpoints.ended), "a renewal that changes nothing needs no checkpoint"
 
 
+def test_converge_tells_and_remembers(rig: Rig, deployer: Deployer,
+                                      certificate: Certificate) -> None:
+    """What a renewal leaves out is named, and what it was told is there for a rollback."""
+    rig.qiniu.add_domain(A, protocol="https")
+    rig.qiniu.add_domain(B)
+    deployer.converge(LINEAGE, replace(SETTINGS, other_installer="nginx"))
+    [told] = rig.said
+    assert told.startswith(f"{B}: http only")
+    memory = rig.memory.lineage(LINEAGE)
+    assert (KEYS, "nginx") == (memory.credentials, memory.other_installer)
+
+
 @pytest.mark.parametrize("held", [True, False], ids=["newest", "older"])
 def test_converge_on_hold(rig: Rig, deployer: Deployer, certificate: Certificate,
                           checkpoints: Checkpoints, *, held: bool) -> None:

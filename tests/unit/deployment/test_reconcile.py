@@ -119,6 +119,7 @@ def test_leaves_publishing_to_the_next_run(rig: Rig, certificate: Certificate) -
     now = rig.now
     assert Outcome(pending=[A], changed=[A]) == go(rig, LEAVE)
     assert rig.now - now < FIRST_PAUSE_SECONDS
+    assert rig.now == remembered(rig).memory.domains[A].processing_since
     assert Outcome(pending=[A]) == go(rig, LEAVE)
     rig.wait(PUBLISH_SECONDS)
     assert [] == changes(rig)
@@ -440,6 +441,7 @@ def test_dies_while_sending(rig: Rig, certificate: Certificate, when: str,
 def test_dies_while_waiting(rig: Rig, certificate: Certificate) -> None:
     """Ctrl-C while Qiniu publishes loses nothing of what was learnt."""
     def stop(_: float) -> None:
+        assert rig.now == remembered(rig).memory.domains[A].processing_since, "a kill loses it"
         raise KeyboardInterrupt
 
     rig.qiniu.add_domain(A)
@@ -547,10 +549,10 @@ def test_redirect_taken_back(rig: Rig, certificate: Certificate) -> None:
     manage(rig, certificate, A)
     go(rig)
     manage(rig, certificate, A, force_https=True)
+    rig.memory.update(A, former_force=False)
     go(rig)
     assert rig.qiniu.serving(A).force_https
     manage(rig, certificate, A)
-    rig.memory.update(A, former_force=False)
     assert [A] == go(rig).changed
     assert not rig.qiniu.serving(A).force_https
     rig.wait(1)
