@@ -127,6 +127,19 @@ def test_leaves_publishing_to_the_next_run(rig: Rig, certificate: Certificate) -
     assert remembered(rig).memory.domains[A].confirmed is not None
 
 
+def test_noted_for_the_next_lineage(rig: Rig, certificate: Certificate) -> None:
+    """The list that this process has shows what was sent: no other lineage sends into it."""
+    for name, protocol in ((A, "http"), (B, "https"), (C, "https")):
+        rig.qiniu.add_domain(name, protocol=protocol)
+    manage(rig, certificate, A, B)
+    rig.memory.update(C, lineage=LINEAGE, baseline=Binding("http"))
+    go(rig, LEAVE)
+    assert {A: ("processing", "sslize"), B: ("processing", "modify_https_conf"),
+            C: ("processing", "unsslize")} == {
+        name: (domain.state, domain.operation)
+        for name, domain in rig.account.domains().items()}
+
+
 def test_patience_ends(rig: Rig, certificate: Certificate) -> None:
     """What is still publishing when the time is over is pending, and no error."""
     rig.qiniu.add_domain(A)
@@ -210,6 +223,29 @@ def test_refused_as_busy(rig: Rig, certificate: Certificate, code: int) -> None:
     outcome = go(rig)
     assert Outcome(changed=[A]) == outcome
     assert [True] == served(rig, certificate, A)
+
+
+def test_refused_as_busy_without_patience(rig: Rig, certificate: Certificate) -> None:
+    """Where there is no time to try again, Qiniu's refusal is what is told."""
+    rig.qiniu.add_domain(A, protocol="https")
+    manage(rig, certificate, A)
+    rig.refuse("/httpsconf", 400030)
+    outcome = go(rig, Options(wait=True, publish_timeout=0))
+    assert ([], 1) == (outcome.pending, len(outcome.problems))
+    assert "the reason (code 400030" in outcome.problems[0]
+
+
+def test_read_again_after_a_refusal(rig: Rig, certificate: Certificate) -> None:
+    """A refusal shows that what is remembered of a domain is old: it is read before a retry."""
+    rig.qiniu.add_domain(A, protocol="https")
+    manage(rig, certificate, A)
+    go(rig)
+    manage(rig, rig.renew(LINEAGE, *SANS), A)
+    rig.refuse("/httpsconf", 400030)
+    go(rig)
+    labels = [exchange.request.label for exchange in rig.board.calls(f"/domain/{A}")]
+    put, get = f"PUT api.qiniu.com/domain/{A}/httpsconf", f"GET api.qiniu.com/domain/{A}"
+    assert [put, get, put, get] == labels
 
 
 def test_refused_as_busy_for_ever(rig: Rig, certificate: Certificate) -> None:
