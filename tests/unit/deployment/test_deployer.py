@@ -175,10 +175,10 @@ def test_credentials(rig: Rig, deployer: Deployer, told: str | None, remembered:
 def test_credentials_are_remembered(rig: Rig, deployer: Deployer, certificate: Certificate,
                                     monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A path is remembered whole: a rollback starts elsewhere, and as a timer without a home."""
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", "/users/me")
     monkeypatch.chdir(tmp_path)
     rig.qiniu.add_domain(A, protocol="https")
-    for told, expected in (("~/qiniu.ini", "/home/me/qiniu.ini"),
+    for told, expected in (("~/qiniu.ini", "/users/me/qiniu.ini"),
                            ("qiniu.ini", f"{tmp_path}/qiniu.ini"), (KEYS, KEYS)):
         deploy(deployer, certificate, replace(SETTINGS, credentials=told))
         assert expected == rig.memory.lineage(LINEAGE).credentials
