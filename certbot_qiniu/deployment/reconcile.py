@@ -72,8 +72,8 @@ class Outcome:
 def reconcile(context: Context, scope: Collection[str], options: Options) -> Outcome:
     """Bring the domains of the lineages in *scope*, all of one account, to the desired state.
 
-    :raises errors.QiniuError: when not even the account's lists can be read, or the memory
-        cannot be written; whatever else goes wrong is in the outcome.
+    :raises errors.QiniuError: when the memory cannot be written, or it cannot be told whose an
+        unknown certificate is; whatever else goes wrong is in the outcome.
     """
     return _Reconciler(context, scope, options).go()
 
@@ -97,7 +97,7 @@ class Planned:
 def observe_and_plan(context: Context, scope: Collection[str], options: Options) -> Planned:
     """Observe and plan as :func:`reconcile` begins with; nothing is changed at Qiniu.
 
-    :raises errors.QiniuError: when the account's lists cannot be read.
+    :raises errors.QiniuError: when it cannot be told whose an unknown certificate is.
     """
     reconciler = _Reconciler(context, scope, options)
     names = [*reconciler.wanted, *reconciler.restore]

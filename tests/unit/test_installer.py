@@ -272,17 +272,20 @@ def test_save_without_a_change(make: Callable[..., Seat]) -> None:
     assert (0, False, "old") == (seat.checkpoints, seat.in_progress, seat.file.read_text())
 
 
-def test_save_new_file(make: Callable[..., Seat]) -> None:
-    """A file that a place has made is a change, as undoing it would remove it."""
+@pytest.mark.parametrize("what", ["file", "command"])
+def test_save_what_is_new(make: Callable[..., Seat], what: str) -> None:
+    """A file that a place has made, or a command to undo something, is a change by itself."""
     seat = make()
     installer = seat.installer()
-    new = seat.folder / "new.conf"
+    seat.change(installer, "old")
 
     def write(*_: object) -> None:
-        Reverter(seat.config).register_file_creation(False, str(new))
-        new.write_text("new")
+        if what == "file":
+            Reverter(seat.config).register_file_creation(False, str(seat.folder / "new.conf"))
+        else:
+            Reverter(seat.config).register_undo_command(False, ["true"])
 
-    seat.places[0].work["save"] = write
+    seat.places[1].work["save"] = write
     installer.save("title")
     assert 1 == seat.checkpoints
 

@@ -175,10 +175,10 @@ def test_credentials(rig: Rig, deployer: Deployer, told: str | None, remembered:
 def test_credentials_are_remembered(rig: Rig, deployer: Deployer, certificate: Certificate,
                                     monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A path is remembered whole: a rollback starts elsewhere, and as a timer without a home."""
-    monkeypatch.setenv("HOME", "/me")
+    monkeypatch.setenv("HOME", "/users/me")
     monkeypatch.chdir(tmp_path)
     rig.qiniu.add_domain(A, protocol="https")
-    for told, expected in (("~/qiniu.ini", "/me/qiniu.ini"),
+    for told, expected in (("~/qiniu.ini", "/users/me/qiniu.ini"),
                            ("qiniu.ini", f"{tmp_path}/qiniu.ini"), (KEYS, KEYS)):
         deploy(deployer, certificate, replace(SETTINGS, credentials=told))
         assert expected == rig.memory.lineage(LINEAGE).credentials
@@ -321,6 +321,18 @@ def test_converge(rig: Rig, deployer: Deployer, certificate: Certificate,
     assert [f"Deployed renewed certificate {LINEAGE}"] == checkpoints.ended
     assert [] == deployer.converge(LINEAGE, SETTINGS)
     assert 1 == len(checkpoints.ended), "a renewal that changes nothing needs no checkpoint"
+
+
+def test_converge_tells_and_remembers(rig: Rig, deployer: Deployer,
+                                      certificate: Certificate) -> None:
+    """What a renewal leaves out is named, and what it was told is there for a rollback."""
+    rig.qiniu.add_domain(A, protocol="https")
+    rig.qiniu.add_domain(B)
+    deployer.converge(LINEAGE, replace(SETTINGS, other_installer="nginx"))
+    [told] = rig.said
+    assert told.startswith(f"{B}: http only")
+    memory = rig.memory.lineage(LINEAGE)
+    assert (KEYS, "nginx") == (memory.credentials, memory.other_installer)
 
 
 @pytest.mark.parametrize("held", [True, False], ids=["newest", "older"])

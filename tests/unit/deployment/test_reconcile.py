@@ -119,11 +119,25 @@ def test_leaves_publishing_to_the_next_run(rig: Rig, certificate: Certificate) -
     now = rig.now
     assert Outcome(pending=[A], changed=[A]) == go(rig, LEAVE)
     assert rig.now - now < FIRST_PAUSE_SECONDS
+    assert rig.now == remembered(rig).memory.domains[A].processing_since
     assert Outcome(pending=[A]) == go(rig, LEAVE)
     rig.wait(PUBLISH_SECONDS)
     assert [] == changes(rig)
     assert Outcome() == go(rig, LEAVE)
     assert remembered(rig).memory.domains[A].confirmed is not None
+
+
+def test_noted_for_the_next_lineage(rig: Rig, certificate: Certificate) -> None:
+    """The list that this process has shows what was sent: no other lineage sends into it."""
+    for name, protocol in ((A, "http"), (B, "https"), (C, "https")):
+        rig.qiniu.add_domain(name, protocol=protocol)
+    manage(rig, certificate, A, B)
+    rig.memory.update(C, lineage=LINEAGE, baseline=Binding("http"))
+    go(rig, LEAVE)
+    assert {A: ("processing", "sslize"), B: ("processing", "modify_https_conf"),
+            C: ("processing", "unsslize")} == {
+        name: (domain.state, domain.operation)
+        for name, domain in rig.account.domains().items()}
 
 
 def test_patience_ends(rig: Rig, certificate: Certificate) -> None:
@@ -209,6 +223,29 @@ def test_refused_as_busy(rig: Rig, certificate: Certificate, code: int) -> None:
     outcome = go(rig)
     assert Outcome(changed=[A]) == outcome
     assert [True] == served(rig, certificate, A)
+
+
+def test_refused_as_busy_without_patience(rig: Rig, certificate: Certificate) -> None:
+    """Where there is no time to try again, Qiniu's refusal is what is told."""
+    rig.qiniu.add_domain(A, protocol="https")
+    manage(rig, certificate, A)
+    rig.refuse("/httpsconf", 400030)
+    outcome = go(rig, Options(wait=True, publish_timeout=0))
+    assert ([], 1) == (outcome.pending, len(outcome.problems))
+    assert "the reason (code 400030" in outcome.problems[0]
+
+
+def test_read_again_after_a_refusal(rig: Rig, certificate: Certificate) -> None:
+    """A refusal shows that what is remembered of a domain is old: it is read before a retry."""
+    rig.qiniu.add_domain(A, protocol="https")
+    manage(rig, certificate, A)
+    go(rig)
+    manage(rig, rig.renew(LINEAGE, *SANS), A)
+    rig.refuse("/httpsconf", 400030)
+    go(rig)
+    labels = [exchange.request.label for exchange in rig.board.calls(f"/domain/{A}")]
+    put, get = f"PUT api.qiniu.com/domain/{A}/httpsconf", f"GET api.qiniu.com/domain/{A}"
+    assert [put, get, put, get] == labels
 
 
 def test_refused_as_busy_for_ever(rig: Rig, certificate: Certificate) -> None:
@@ -440,6 +477,7 @@ def test_dies_while_sending(rig: Rig, certificate: Certificate, when: str,
 def test_dies_while_waiting(rig: Rig, certificate: Certificate) -> None:
     """Ctrl-C while Qiniu publishes loses nothing of what was learnt."""
     def stop(_: float) -> None:
+        assert rig.now == remembered(rig).memory.domains[A].processing_since, "a kill loses it"
         raise KeyboardInterrupt
 
     rig.qiniu.add_domain(A)
@@ -547,10 +585,10 @@ def test_redirect_taken_back(rig: Rig, certificate: Certificate) -> None:
     manage(rig, certificate, A)
     go(rig)
     manage(rig, certificate, A, force_https=True)
+    rig.memory.update(A, former_force=False)
     go(rig)
     assert rig.qiniu.serving(A).force_https
     manage(rig, certificate, A)
-    rig.memory.update(A, former_force=False)
     assert [A] == go(rig).changed
     assert not rig.qiniu.serving(A).force_https
     rig.wait(1)

@@ -73,6 +73,17 @@ def test_list_is_remembered(rig: Rig, seconds: float, calls: list[str]) -> None:
     assert calls == rig.calls()
 
 
+def test_list_again(rig: Rig, kodo: Kodo) -> None:
+    """Who lists again wants to know what is served now, though the domains are remembered."""
+    kodo.list()
+    rig.qiniu.add_source_domain(SOURCE, "pictures")
+    rig.calls()
+    kodo.list()
+    seen = kodo.observe(SOURCE)
+    assert seen is not None
+    assert ("http", [BINDINGS]) == (seen.protocol, rig.calls())
+
+
 def test_list_of_another_account(rig: Rig, kodo: Kodo) -> None:
     """What is remembered of one account is not another's."""
     kodo._notes.listings["another"] = Listing(rig.now, {"other.example.com": ""}, {})

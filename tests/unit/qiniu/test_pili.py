@@ -101,6 +101,16 @@ def test_an_id_in_place_of_a_name(rig: Rig, pili: Pili) -> None:
     assert 1 == rig.calls().count(CERTIFICATES), "a known id is no reason to ask again"
 
 
+def test_a_name_that_is_switched_off(rig: Rig, pili: Pili,
+                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    """A domain that is back on http serves no certificate, though it shows the name of one."""
+    monkeypatch.setattr(rig.client, "list_live_domains",
+                        lambda _: [(Domain(LIVE, service="pili"), "console")])
+    seen = pili.observe(LIVE)
+    assert seen is not None
+    assert ("http", "") == (seen.protocol, seen.cert_id)
+
+
 def test_a_name_that_is_new(rig: Rig, pili: Pili) -> None:
     """A name that the list does not have yet is looked for in a new one."""
     rig.account.certificates()

@@ -112,6 +112,16 @@ def test_outcomes(tmp_path: Path, nginx: type[FakeNginx], shown: list[str], outc
     assert (1 if is_remembered else 2) == len(nginx.asked)
 
 
+def test_asked_once(tmp_path: Path, nginx: type[FakeNginx]) -> None:
+    """The second restart of a run has nothing left to do, also where there is no nginx."""
+    renew(tmp_path, LINEAGE)
+    nginx.outcomes[LINEAGE] = "absent"
+    target = target_of(tmp_path, LINEAGE)
+    target.settle()
+    target.settle()
+    assert 1 == len(nginx.asked)
+
+
 def test_newer_certificate(tmp_path: Path, nginx: type[FakeNginx]) -> None:
     """A renewed certificate is reloaded for, whatever was before."""
     renew(tmp_path, LINEAGE)

@@ -381,11 +381,11 @@ def test_enhanced_already(tmp_path: Path, stub: type[Stub]) -> None:
 def test_renewals(tmp_path: Path, stub: type[Stub], name: str, expected: list[str]) -> None:
     """Only one that wants to know of renewals is told, and only then it is prepared."""
     target = target_of(tmp_path, name)
-    target.renew(renewed())
-    target.update(renewed())
+    target.renew(renewed("renewed"))
+    target.update(renewed("updated"))
     assert expected == verbs(stub)
     assert bool(expected) == bool(stub.asked)
-    assert {LINEAGE} == target.lineages
+    assert {"renewed", "updated"} == target.lineages
 
 
 @pytest.mark.parametrize(("how", "restarts"), [("renew", 1), ("update", 0), ("deploy", 1)])

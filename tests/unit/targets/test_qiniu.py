@@ -320,7 +320,7 @@ def test_how(desk: Desk, verb: str, values: dict[str, Any], expected: Options) -
     target = target_of(desk, verb, **values)
     target.lineages.add(LINEAGE)
     target.settle()
-    assert [expected] == desk.options
+    assert ([expected], set()) == (desk.options, target.lineages)
 
 
 def test_settled_once(desk: Desk) -> None:
@@ -436,6 +436,19 @@ def test_hold_comes_back(desk: Desk, how: str) -> None:
     else:
         target.recover()
     assert "ab" == desk.store.memory.lineage(LINEAGE).hold
+    assert set() == target.lineages
+    desk.lift_hold(LINEAGE)
+    desk.store.write_memory()
+    target.recover()
+    assert "" == desk.store.memory.lineage(LINEAGE).hold, "it comes back once"
+
+
+def test_recover_reads_again(desk: Desk) -> None:
+    """What certbot has put back is what this run goes on with."""
+    manage(desk)
+    desk.store.state_path.write_text('{"version": 1, "domains": {}}')
+    target_of(desk).recover()
+    assert {} == desk.store.state
 
 
 @pytest.mark.parametrize("how", ["roll_back", "recover"])
