@@ -23,7 +23,8 @@ pytestmark = [pytest.mark.programs, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 FOLDER = ROOT / "contrib" / "ansible"
 WEB = ("web1", "web2")
-SOURCES = ("certbot_qiniu", "setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in")
+SOURCES = ("certbot_qiniu", "docs", "setup.py", "pyproject.toml", "README.md", "LICENSE",
+           "MANIFEST.in")
 
 
 def run(*arguments: str | Path, cwd: Path | None = None) -> None:

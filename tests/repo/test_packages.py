@@ -143,6 +143,24 @@ def test_installation(tmp_path: Path, tree: Path, kind: str) -> None:
     assert str(tmp_path) in run(programs / "python", "-c", script, cwd=tmp_path)
 
 
+def test_containerfile(tmp_path: Path) -> None:
+    """What the Containerfile copies is enough to build the package from."""
+    copies = re.findall(r"^COPY (?!--)(.+) /source/(.*)$", (ROOT / "Containerfile").read_text(),
+                        re.MULTILINE)
+    assert len(copies) > 1
+    for sources, target in copies:
+        for name in sources.split():
+            place = tmp_path / "source" / target
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, place, dirs_exist_ok=True)
+            else:
+                place.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, place)
+    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", tmp_path / "wheels",
+        tmp_path / "source")
+    assert 1 == len(list((tmp_path / "wheels").glob("certbot_qiniu-*.whl")))
+
+
 def test_licences() -> None:
     """Every package that an installation brings along stands in the list of licences."""
     text = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
