@@ -102,7 +102,7 @@ class Run:
 
         :raises errors.StateError: when they cannot be read or are in use.
         """
-        return self._deployer or self.open()
+        return self.open()
 
     @property
     def is_open(self) -> bool:
@@ -110,18 +110,19 @@ class Run:
         return self._deployer is not None
 
     def open(self) -> Deployer:
-        """Open our files; what a crash has left is undone first.
+        """Open our files, unless they are open; what a crash has left is undone first.
 
         :raises errors.StateError: when they cannot be read or are in use.
         """
-        if not (self.is_rehearsal or self._is_undone):
-            self._is_undone = True  # what is in progress later is this run's own
-            self._undo_unfinished()
-        if Run._accounts is None:
-            Run._accounts = Accounts()
-        self._deployer = open_deployer(
-            self.config, self.say, accounts=Run._accounts, checkpoints=self._plugin,
-            read_only=self.is_rehearsal)
+        if self._deployer is None:
+            if not (self.is_rehearsal or self._is_undone):
+                self._is_undone = True  # what is in progress later is this run's own
+                self._undo_unfinished()
+            if Run._accounts is None:
+                Run._accounts = Accounts()
+            self._deployer = open_deployer(
+                self.config, self.say, accounts=Run._accounts, checkpoints=self._plugin,
+                read_only=self.is_rehearsal)
         return self._deployer
 
     def reloaded_for(self, lineage: str) -> str:

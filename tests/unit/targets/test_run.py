@@ -114,7 +114,7 @@ def test_files_are_opened_once(tmp_path: Path) -> None:
     run, plugin = started(tmp_path)
     assert not run.is_open
     assert not (tmp_path / "qiniu").exists()
-    assert run.deployer is run.deployer
+    assert run.deployer is run.deployer is run.open()
     assert run.is_open
     assert (tmp_path / "qiniu" / "state.json").exists()
     assert 1 == plugin.undone
