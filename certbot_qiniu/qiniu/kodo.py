@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from certbot_qiniu import errors
 from certbot_qiniu.model import Binding, Domain, RemoteCertificate
+from certbot_qiniu.qiniu.client import WRONG_WAY
 from certbot_qiniu.qiniu.service import Listing, Notes
 
 if TYPE_CHECKING:
@@ -21,12 +22,16 @@ if TYPE_CHECKING:
 LISTING_SECONDS = 86_400.0
 NO_SUCH_BUCKET = 631
 
-ADVICE = {
-    401: "Qiniu refuses this to the keys of sub-users (IAM-…): use a key of the main account, or "
-         "leave source domains out with --qiniu-services cdn",
-    403: "Qiniu binds nothing but source domains (自定义源站域名) this way. If it has become a CDN "
-         "domain, the next certbot renew finds it as one",
-}
+SUB_USER_ADVICE = (
+    "Qiniu refuses this to the keys of sub-users (IAM-…): use a key of the main account, or leave "
+    "source domains out with --qiniu-services cdn")
+UNDOCUMENTED_ADVICE = (
+    "Qiniu documents no such call, and refused both ways in which it is known to work: bind the "
+    "certificates of source domains in Qiniu's console, and leave source domains out with "
+    "--qiniu-services cdn")
+NO_SOURCE_DOMAIN_ADVICE = (
+    "Qiniu binds nothing but source domains (自定义源站域名) this way. If it has become a CDN "
+    "domain, the next certbot renew finds it as one")
 
 
 class Kodo:
@@ -69,8 +74,9 @@ class Kodo:
         """Bind a certificate; there are no settings here."""
         self._bindings = None
         try:
-            with _advising():
-                self._client.bind_source_domain(domain.name, certificate.cert_id)
+            with self._advising():
+                self._notes.bind_methods[self._key] = self._client.bind_source_domain(
+                    domain.name, certificate.cert_id, self._notes.bind_methods.get(self._key, ""))
         except errors.Refused:
             # Perhaps it is no source domain any more: the next run looks.
             self._notes.listings.pop(self._key, None)
@@ -79,8 +85,9 @@ class Kodo:
     def unbind(self, domain: Domain) -> None:
         """Take the certificate off again."""
         self._bindings = None
-        with _advising():
-            self._client.unbind_source_domain(domain.name, domain.cert_id)
+        with self._advising():
+            self._client.unbind_source_domain(
+                domain.name, domain.cert_id, self._notes.bind_methods.get(self._key, ""))
 
     def set_hsts(self, domain: Domain, *, on: bool) -> None:
         """Refuse: there are no response headers here."""
@@ -121,20 +128,24 @@ class Kodo:
 
     def _bound(self) -> dict[str, str]:
         if self._bindings is None:
-            with _advising():
+            with self._advising():
                 self._bindings = self._client.list_bindings()
         return self._bindings
 
-
-@contextlib.contextmanager
-def _advising() -> Iterator[None]:
-    """Give a refusal the advice that fits this service."""
-    try:
-        yield
-    except errors.Refused as refusal:
-        raise errors.Refused(
-            refusal.action, refusal.text, status=refusal.status, code=refusal.code,
-            reqid=refusal.reqid, advice=ADVICE.get(refusal.status, refusal.advice)) from refusal
+    @contextlib.contextmanager
+    def _advising(self) -> Iterator[None]:
+        """Give a refusal the advice that fits this service."""
+        try:
+            yield
+        except errors.Refused as refusal:
+            advice = refusal.advice
+            if refusal.status in WRONG_WAY:
+                advice = SUB_USER_ADVICE if self._client.is_sub_user else UNDOCUMENTED_ADVICE
+            elif refusal.status == 403:
+                advice = NO_SOURCE_DOMAIN_ADVICE
+            raise errors.Refused(
+                refusal.action, refusal.text, status=refusal.status, code=refusal.code,
+                reqid=refusal.reqid, advice=advice) from refusal
 
 
 def _domain(listing: Listing, name: str, bound: dict[str, str], *,

@@ -32,11 +32,13 @@ class Notes:
 
     :ivar listings: account -> the last list of a service whose list takes many calls.
     :ivar told: what was said before and is not said again, by its subject.
+    :ivar bind_methods: account -> the method by which a source domain last took a certificate.
     :ivar clock: seconds since the epoch.
     """
 
     listings: dict[str, Listing] = field(default_factory=dict)
     told: dict[str, str] = field(default_factory=dict)
+    bind_methods: dict[str, str] = field(default_factory=dict)
     clock: Callable[[], float] = time.time
 
 

@@ -20,6 +20,7 @@ import requests
 import tenacity
 import urllib3
 from qiniu.auth import Auth, QiniuMacAuth, QiniuMacRequestsAuth, RequestsAuth
+from requests.auth import AuthBase
 
 from certbot_qiniu import errors
 from certbot_qiniu.text import printable
@@ -30,6 +31,12 @@ API = "api.qiniu.com"
 FUSION = "fusion.qiniuapi.com"
 UC = "uc.qiniuapi.com"
 PILI = "pili.qiniuapi.com"
+
+QBOX, QINIU = "QBox", "Qiniu"
+"""Qiniu's two signatures: of the path alone, and of nearly all of the request."""
+
+SCHEMES = {API: QINIU, FUSION: QBOX, UC: QINIU, PILI: QINIU}
+"""The signature that each host documents."""
 
 CALLS_PER_SECOND = {API: 9.0, FUSION: 4.5, UC: 8.0, PILI: 8.0}
 """A little below what Qiniu allows an account (10 on api, 5 on fusion)."""
@@ -176,10 +183,10 @@ class Transport:
                  sleep: Callable[[float], None], clock: Callable[[], float]) -> None:
         # An empty policy: cookies would be state shared between threads, and serve nothing.
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        qiniu = QiniuMacRequestsAuth(
-            QiniuMacAuth(access_key, secret_key, disable_qiniu_timestamp_signature=False))
-        self._auths = dict.fromkeys((API, UC, PILI), qiniu) | {
-            FUSION: RequestsAuth(Auth(access_key, secret_key))}
+        self._auths = {
+            QBOX: RequestsAuth(Auth(access_key, secret_key)),
+            QINIU: QiniuMacRequestsAuth(QiniuMacAuth(
+                access_key, secret_key, disable_qiniu_timestamp_signature=False))}
         self._session = session
         self._sleep = sleep
         self._clock = clock
@@ -193,10 +200,12 @@ class Transport:
 
     def request(self, host: str, method: str, path: str, *, action: str,
                 query: Mapping[str, str] | None = None, body: Any = None,
-                needs_json: bool = True, settled: Callable[[], Any] | None = None) -> Any:
+                scheme: str = "", needs_json: bool = True,
+                settled: Callable[[], Any] | None = None) -> Any:
         """Call Qiniu and answer the JSON value of a success ({} for an empty body).
 
         :param action: what is tried, in words, for the errors.
+        :param scheme: :data:`QBOX` or :data:`QINIU`; by default what the host documents.
         :param settled: asked once an attempt may have taken effect although its answer was lost,
             before the call is repeated and when the repeat is refused, and where a success came
             without a word. What it answers, unless None, is the answer of the call. Left out
@@ -211,6 +220,7 @@ class Transport:
                 action, f"not tried: {host} did not answer the calls before", advice=_LATER_ADVICE)
         target = f"{path}?{urlencode(query)}" if query else path
         content = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        auth = self._auths[scheme or SCHEMES[host]]
         doubtful = False
 
         def attempt() -> Any:
@@ -218,7 +228,7 @@ class Transport:
             if doubtful and settled and (seen := settled()) is not None:
                 return seen
             try:
-                answer = self._send(host, method, target, content, action)
+                answer = self._send(host, method, target, content, auth, action)
                 value = _judge(answer, action, needs_json=needs_json)
                 if answer.is_empty and (settled or method == "GET"):
                     # Older documents know such a success; a broken gateway answers so, too.
@@ -251,7 +261,7 @@ class Transport:
         return answer
 
     def _send(self, host: str, method: str, target: str, content: bytes | None,
-              action: str) -> _Answer:
+              auth: AuthBase, action: str) -> _Answer:
         """Send one request, signed now."""
         if pause := self._throttles[host].reserve():
             self._sleep(pause)
@@ -262,7 +272,7 @@ class Transport:
         try:
             # The auth object signs what is sent, and keeps requests from looking into ~/.netrc.
             with self._session.request(
-                    method, f"https://{host}{target}", data=content, auth=self._auths[host],
+                    method, f"https://{host}{target}", data=content, auth=auth,
                     headers={"Content-Type": "application/json"}, allow_redirects=False,
                     stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as response:
                 status = response.status_code

@@ -178,7 +178,7 @@ def test_deleted_bucket(machine: Machine) -> None:
 
 @pytest.mark.parametrize(("status", "text", "advice"), [
     (403, "domaintype is not allowed", "Qiniu binds nothing but source domains"),
-    (401, "bad token", "use a key of the main account"),
+    (401, "bad token", "refused both ways in which it is known to work"),
     (400, "invalid domain", "(code 400"),
     (500, "the server is down", "try again later"),
 ], ids=str)
