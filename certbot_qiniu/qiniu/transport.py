@@ -79,8 +79,8 @@ _ADVICE = {code: advice for codes, advice in (
      "console"),
     ((401000,), "Qiniu wants the account's real-name verification first; see its console"),
     ((400020,), "The domain has no ICP filing; nothing can be changed before it has one"),
-    ((400030, 400999), "Qiniu is still publishing an earlier change of this domain, which takes "
-     "5 to 10 minutes; try again later"),
+    ((400030, 400999), "Qiniu is still publishing an earlier change of this domain, which "
+     "usually takes 8 to 15 minutes, overseas longer; try again later"),
     ((400066,), "The domain's last change failed; see Qiniu's console"),
     ((400320,), "The domain is offline; bring it online in Qiniu's console"),
     ((500923, 500924), "The domain is frozen; see Qiniu's console for the reason"),

@@ -296,7 +296,7 @@ class TestErrors:
         (json_response(403, {"error": "request time too skewed"}), "clock"),
         (json_response(401, {"error": "expired token"}), "clock"),
         (refusal(400020), "ICP"), (refusal(400320), "offline"), (refusal(500923, 500), "frozen"),
-        (refusal(400030), "5 to 10 minutes"), (refusal(612, 612), "Kodo"),
+        (refusal(400030), "8 to 15 minutes"), (refusal(612, 612), "Kodo"),
         (Response(404), "Kodo"), (refusal(400722), "support"), (Response(301), "HTTPS_PROXY"),
     ], ids=lambda value: value if isinstance(value, str) else "")
     def test_advice(self, rig: Scripted, reply: Response, words: str) -> None:
