@@ -194,7 +194,9 @@ class QiniuClient:
 
     def bind_certificate(self, name: str, cert_id: str, *, force_https: bool, http2: bool,
                          enable: bool) -> None:
-        """Bind a certificate to a CDN domain; Qiniu then publishes for 5 to 10 minutes.
+        """Bind a certificate to a CDN domain; Qiniu then publishes.
+
+        That usually takes 8 to 15 minutes, overseas longer.
 
         :param enable: whether this switches the domain from HTTP to HTTPS.
 

@@ -52,6 +52,8 @@ TEXT_LIMIT = 300
 _QPS_EXCEEDED = 403024
 _THROTTLED_STATUSES = {429, 573}
 _TRANSIENT_STATUSES = {502, 503, 504, 599}
+# What Qiniu's console is told when somebody clicks too fast; with which code is not known.
+_TOO_OFTEN_WORDS = ("too frequent", "频繁")
 # Other 500xxx (a frozen domain is 500923) are final. A 500 without Qiniu's code has that of HTTP.
 _TRANSIENT_CODES = {500, 500000, 500215, 500219}
 
@@ -70,8 +72,14 @@ _ADVICE = {code: advice for codes, advice in (
      "and so every short-lived one; renew this one first"),
     ((400321,), "The certificate is not valid yet; check this machine's clock"),
     ((400329,), "The certificate has expired; renew it first"),
-    ((400319, 400327, 400328, 400514), "If the key is ECDSA, this domain's line may not support "
-     "it; renew with --key-type rsa"),
+    ((400319, 400514), "If the key is ECDSA, this domain's line may not support it; renew with "
+     "--key-type rsa"),
+    ((400324,), "The private key is not the one of the certificate: see that privkey.pem and "
+     "fullchain.pem of the lineage belong together, or renew with --force-renewal"),
+    ((400327, 400328), "Qiniu cannot use this private key, or finds that it is not the one of the "
+     "certificate; if it is ECDSA, renew with --key-type rsa"),
+    ((400348,), "Qiniu wants a common name in the certificate, which ACME profiles such as "
+     "tlsserver and shortlived leave out: renew with --required-profile classic"),
     ((400323, 400338), "Qiniu needs the full chain up to a public root: a test or private CA "
      "cannot be used"),
     ((400326,), "The certificate's names do not cover this domain"),
@@ -79,16 +87,18 @@ _ADVICE = {code: advice for codes, advice in (
      "console"),
     ((401000,), "Qiniu wants the account's real-name verification first; see its console"),
     ((400020,), "The domain has no ICP filing; nothing can be changed before it has one"),
-    ((400030, 400999), "Qiniu is still publishing an earlier change of this domain, which takes "
-     "5 to 10 minutes; try again later"),
+    ((400030, 400999), "Qiniu is still publishing an earlier change of this domain, which "
+     "usually takes 8 to 15 minutes, overseas longer; try again later"),
     ((400066,), "The domain's last change failed; see Qiniu's console"),
     ((400320,), "The domain is offline; bring it online in Qiniu's console"),
     ((500923, 500924), "The domain is frozen; see Qiniu's console for the reason"),
-    ((404, 404001, 612), "Check the name, and that it is a CDN domain of this account: a storage "
-     "(Kodo) source domain is none"),
     ((400407, 400722, 404905, 404910), "Qiniu lets this account change nothing here; ask Qiniu's "
      "support"),
 ) for code in codes}
+
+_NO_DOMAIN_CODES = {404, 404001, 612}
+_NO_DOMAIN_ADVICE = ("Check the name, and that it is a CDN domain of this account: a storage "
+                     "(Kodo) source domain is none")
 
 
 class Throttle:
@@ -229,7 +239,8 @@ class Transport:
                 return seen
             try:
                 answer = self._send(host, method, target, content, auth, action)
-                value = _judge(answer, action, needs_json=needs_json)
+                value = _judge(answer, action, needs_json=needs_json,
+                               is_cdn_domain=path.startswith("/domain/"))
                 if answer.is_empty and (settled or method == "GET"):
                     # Older documents know such a success; a broken gateway answers so, too.
                     value = settled() if settled else None
@@ -276,6 +287,12 @@ class Transport:
                     headers={"Content-Type": "application/json"}, allow_redirects=False,
                     stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as response:
                 status = response.status_code
+                if status < 200:
+                    # http.client skips a 100 alone. The final answer is still to come on this
+                    # connection, and would be taken for that of the next call. An answer that is
+                    # left unread closes it.
+                    raise requests.ConnectionError(
+                        f"HTTP {status}, which announces an answer, and is none")
                 answer = _take_apart(response, self._read(response, begun + ANSWER_SECONDS))
             outcome = f"HTTP {answer.status}, code {answer.code}, X-Reqid {answer.reqid or '-'}"
             return answer
@@ -336,7 +353,7 @@ def _take_apart(response: requests.Response, content: bytes) -> _Answer:
         not content.strip())
 
 
-def _judge(answer: _Answer, action: str, *, needs_json: bool) -> Any:
+def _judge(answer: _Answer, action: str, *, needs_json: bool, is_cdn_domain: bool) -> Any:
     """Answer the value of a success, or raise what the failure is.
 
     ``Response.ok`` is no help: it takes Qiniu's status 612, "no such domain", for a success.
@@ -345,14 +362,18 @@ def _judge(answer: _Answer, action: str, *, needs_json: bool) -> Any:
         if answer.is_json or not needs_json:
             return answer.value if answer.is_json else {}
         _fail(errors.Unreachable, answer, action, _LATER_ADVICE, text="an answer that is no JSON")
-    if answer.status in _THROTTLED_STATUSES or answer.code == _QPS_EXCEEDED:
+    words = answer.text.lower()
+    if (answer.status in _THROTTLED_STATUSES or answer.code == _QPS_EXCEEDED
+            or (answer.status == 400 and any(hint in words for hint in _TOO_OFTEN_WORDS))):
         _fail(errors.Throttled, answer, action, _THROTTLED_ADVICE)
     if answer.status in _TRANSIENT_STATUSES or answer.code in _TRANSIENT_CODES:
         _fail(errors.Unreachable, answer, action, _LATER_ADVICE)
     if 300 <= answer.status < 400:
         advice = _REDIRECT_ADVICE
-    elif any(hint in answer.text.lower() for hint in ("skewed", "expired token", "out of date")):
+    elif any(hint in words for hint in ("skewed", "expired token", "out of date")):
         advice = _CLOCK_ADVICE
+    elif is_cdn_domain and answer.code in _NO_DOMAIN_CODES:
+        advice = _NO_DOMAIN_ADVICE
     else:
         advice = _ADVICE.get(answer.code, _KEYS_ADVICE if answer.status == 401 else "")
     raise errors.Refused(action, answer.text, status=answer.status, code=answer.code,

@@ -232,7 +232,7 @@ def test_record_of_a_stranger(rig: Rig) -> None:
 
 
 SETTINGS = Settings(credentials="/etc/qiniu.ini", domains=None, http2=None, keep_certificates=1,
-                    publish_timeout=900, nginx_test_cmd="nginx -t", nginx_reload_cmd=None,
+                    publish_timeout=1800, nginx_test_cmd="nginx -t", nginx_reload_cmd=None,
                     skip_nginx=True)
 
 

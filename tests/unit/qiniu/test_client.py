@@ -387,9 +387,10 @@ class TestDomains:
         sent = [json.loads(call.request.body) for call in rig.board.history[1:]]
         assert sent == ([] if after is None else [{"responseHeaderControls": after}])
 
-    def test_unclear_response_headers(self, rig: Scripted) -> None:
+    @pytest.mark.parametrize("lost", [Drop("timeout"), Response(103)], ids=["silence", "interim"])
+    def test_unclear_response_headers(self, rig: Scripted, lost: Reply) -> None:
         """A lost answer to a change of headers is looked up first."""
-        rig.answers(Drop("timeout"), ok(domain_json(responseHeaderControls=CONTROLS)))
+        rig.answers(lost, ok(domain_json(responseHeaderControls=CONTROLS)))
         rig.client.set_response_headers(NAME, CONTROLS)
         assert [line.split()[0] for line in rig.sent] == ["PUT", "GET", "GET"]
 
