@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import requests
@@ -156,19 +156,29 @@ class QiniuClient:
 
     # CDN domains
 
-    def list_domains(self, cert_id: str = "") -> list[Domain]:
+    def list_domains(self, cert_id: str = "", among: Collection[str] = ()) -> list[Domain]:
         """List the account's CDN domains, or those that use a certificate.
 
         The list lags behind changes by some seconds and shows no certificates.
+
+        :param among: names for which the list is read; it is left once it has shown them all.
+            While hundreds of domains are being published, a list of those that use their
+            certificate grows as fast as it is read, and would have no end.
 
         https://developer.qiniu.com/fusion/13363
         """
         query = {"limit": str(DOMAINS_PER_PAGE)}
         if cert_id:
             query["certId"] = _checked_id(cert_id)
-        found = (read_domain(entry) for entry in self._pages(
-            API, "/domain", "domains", "list the CDN domains", query))
-        return list({d.name: d for d in found if d}.values())
+        found: dict[str, Domain] = {}
+        missing = set(among)
+        for entry in self._pages(API, "/domain", "domains", "list the CDN domains", query):
+            if domain := read_domain(entry):
+                found[domain.name] = domain
+                missing.discard(domain.name)
+                if among and not missing:
+                    break
+        return list(found.values())
 
     def get_domain(self, name: str) -> Domain | None:
         """Read a CDN domain in detail; None when the account has none of this name.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from certbot_qiniu import errors
@@ -97,7 +97,8 @@ class Kodo:
         """Refuse: there are no response headers here."""
         raise errors.UsageError(f"{domain.name} has no response headers that could be set")
 
-    def users(self, certificate: RemoteCertificate) -> set[str] | None:
+    def users(self, certificate: RemoteCertificate,
+              among: Collection[str] = ()) -> set[str] | None:
         """The source domains that serve *certificate*."""
         with self._lock:
             try:
