@@ -50,7 +50,7 @@ class Kodo:
         self._notes = notes
         self._key = client.account
         self._lock = threading.Lock()
-        self._bindings: dict[str, str] | None = None
+        self._bindings: dict[str, str] | errors.Refused | None = None
         self._is_listed_here = False
 
     def list(self) -> Iterable[Domain]:
@@ -63,12 +63,16 @@ class Kodo:
     def observe(self, domain: str) -> Domain | None:
         """One source domain in detail; None when it does not exist."""
         with self._lock:
-            listing = self._remembered() or self._list_anew()
-            if domain not in listing.domains and not self._is_listed_here:
-                listing = self._list_anew()  # it may be newer than what is remembered
-            if domain not in listing.domains:
-                return None
-            return _domain(listing, domain, self._bound(), detailed=True)
+            try:
+                listing = self._remembered() or self._list_anew()
+                if domain not in listing.domains and not self._is_listed_here:
+                    listing = self._list_anew()  # it may be newer than what is remembered
+                if domain not in listing.domains:
+                    return None
+                return _domain(listing, domain, self._bound(), detailed=True)
+            except errors.Refused as refusal:
+                raise _reworded(refusal, f"{refusal.action}, for {domain}",
+                                refusal.advice) from refusal
 
     def bind(self, domain: Domain, certificate: RemoteCertificate, binding: Binding) -> None:
         """Bind a certificate; there are no settings here."""
@@ -111,7 +115,8 @@ class Kodo:
 
     def _list_anew(self) -> Listing:
         # First, as a key that may not see the bindings need not look into every bucket.
-        self._bindings = None
+        if not isinstance(self._bindings, errors.Refused):
+            self._bindings = None
         bound = self._bound()
         found: dict[str, str] = {}
         for bucket in self._client.list_buckets():
@@ -129,8 +134,13 @@ class Kodo:
 
     def _bound(self) -> dict[str, str]:
         if self._bindings is None:
-            with self._advising():
-                self._bindings = self._client.list_bindings()
+            try:
+                with self._advising():
+                    self._bindings = self._client.list_bindings()
+            except errors.Refused as refusal:
+                self._bindings = refusal  # no other domain's question has another answer
+        if isinstance(self._bindings, errors.Refused):
+            raise self._bindings
         return self._bindings
 
     @contextlib.contextmanager
@@ -144,9 +154,12 @@ class Kodo:
                 advice = SUB_USER_ADVICE if self._client.is_sub_user else UNDOCUMENTED_ADVICE
             elif refusal.status == 403:
                 advice = NO_SOURCE_DOMAIN_ADVICE
-            raise errors.Refused(
-                refusal.action, refusal.text, status=refusal.status, code=refusal.code,
-                reqid=refusal.reqid, advice=advice) from refusal
+            raise _reworded(refusal, refusal.action, advice) from refusal
+
+
+def _reworded(refusal: errors.Refused, action: str, advice: str) -> errors.Refused:
+    return errors.Refused(action, refusal.text, status=refusal.status, code=refusal.code,
+                          reqid=refusal.reqid, advice=advice)
 
 
 def _domain(listing: Listing, name: str, bound: dict[str, str], *,

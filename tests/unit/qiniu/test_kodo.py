@@ -114,6 +114,31 @@ def test_bucket_that_fails(rig: Rig, kodo: Kodo, status: int, *, is_error: bool)
 # One domain
 
 
+@pytest.mark.parametrize("part", ["/cert/bindings", "/buckets", "uc.qiniuapi.com/domain"])
+def test_refused_to_observe(rig: Rig, kodo: Kodo, part: str) -> None:
+    """A refusal names the domain that it is about."""
+    rig.refuse(part)
+    with pytest.raises(errors.Refused, match=f"^Could not list .*, for {SOURCE}: the reason"):
+        kodo.observe(SOURCE)
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_refused_once(rig: Rig, *, is_listed: bool) -> None:
+    """Bindings that are refused are not asked for again, until they are listed anew."""
+    notes = Notes(clock=rig.clock)
+    if is_listed:
+        Kodo(rig.client, notes).list()
+    kodo = Kodo(rig.client, notes)
+    rig.calls()
+    rig.refuse("/cert/bindings", 401000, times=2)
+    for name in (SOURCE, PLAIN):
+        with pytest.raises(errors.Refused, match=f"for {name}: the reason as GET with QBox"):
+            kodo.observe(name)
+    assert [BINDINGS] * 2 == rig.calls()
+    kodo.list()
+    assert kodo.observe(SOURCE)
+
+
 def test_observe(rig: Rig, kodo: Kodo) -> None:
     """What domains serve is one call more for all of them, and made once."""
     kodo.list()
