@@ -45,6 +45,8 @@ API = "api.qiniu.com"
 UC = "uc.qiniuapi.com"
 PILI = "pili.qiniuapi.com"
 
+TOO_FREQUENT = "operation too frequent"
+
 _KINDS = {"normal", "wildcard", "pan", "test"}
 _SOURCE_TYPES = {"domain", "ip", "qiniuBucket", "advanced"}
 _DOMAIN_LIMIT = 1000
@@ -146,8 +148,7 @@ class Qiniu(Store):
             if host == UC and refusal.status == 401:
                 body["error_code"] = "BadToken"
         headers = {}
-        throttled = refusal.code in (403024, 429, 573)
-        if throttled and self.switches.retry_after is not None:
+        if refusal.text == TOO_FREQUENT and self.switches.retry_after is not None:
             headers["Retry-After"] = str(self.switches.retry_after)
         return json_response(refusal.status, body, **headers)
 
@@ -191,7 +192,7 @@ class Qiniu(Store):
         while recent and recent[0] <= now - 1:
             recent.popleft()
         if len(recent) >= rate:
-            raise Refusal(int(self.switches.rate_limit_answer), "too many requests")
+            raise Refusal(int(self.switches.rate_limit_answer), TOO_FREQUENT)
         recent.append(now)
 
     # Certificates

@@ -82,8 +82,11 @@ class Switches:
     """Row 3: requests per second and account at ``api``."""
     fusion_rate: int = 5
     """Row 3: requests per second and account at ``fusion`` (documented as 5 to 10)."""
-    rate_limit_answer: Literal["403024", "429", "573"] = "403024"
-    """Row 3: how a request above the rate is refused."""
+    rate_limit_answer: Literal["403024", "429", "573", "400"] = "403024"
+    """Row 3: how a request above the rate is refused.
+
+    Of the 400 that the console gets no source has the code, so it has none but the status.
+    """
     retry_after: int | None = None
     """Row 3: seconds in ``Retry-After`` of such an answer; None leaves the header out."""
     list_page_default: int = 100

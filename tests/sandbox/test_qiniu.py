@@ -382,7 +382,7 @@ def test_every_answer_has_its_own_reqid(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(("answer", "expected"), [
-    ("403024", (403, 403024)), ("429", (429, 429)), ("573", (573, 573))])
+    ("403024", (403, 403024)), ("429", (429, 429)), ("573", (573, 573)), ("400", (400, 400))])
 @pytest.mark.parametrize(("host", "target", "rate"), [(API, "/domain", 10),
                                                       (FUSION, "/sslcert", 5)])
 def test_requests_above_the_rate_are_refused(bench: Bench, host: str, target: str, rate: int,
