@@ -74,6 +74,11 @@ class Nginx:
             self._test = _swap(self._reload, ["-s", "reload"], ["-t"]) or self._test
         self._absent = self._test == _DEFAULT_TEST and not _installed("nginx")
 
+    @property
+    def is_absent(self) -> bool:
+        """Whether there is no nginx on this machine, and no command for one elsewhere."""
+        return self._absent and self._reload is None
+
     def test(self) -> None:
         """Test the configuration; without an nginx here there is nothing to test.
 
@@ -93,7 +98,7 @@ class Nginx:
         :raises errors.NginxError: when the test or the reload failed, or a server block with
             files of this lineage still serves another leaf.
         """
-        if self._absent and self._reload is None:
+        if self.is_absent:
             return Outcome("absent", "there is no nginx on this machine")
         self.test()
         reload = self._run(self._reload or self._automatic_reload(), RELOAD_OPTION)
