@@ -51,7 +51,8 @@ def apply(arguments: argparse.Namespace, renewals: Iterable[Renewal]) -> list[st
         for error in failures.errors:
             reason = error.reason if isinstance(error, errors.DeployError) else str(failures)
             problems.setdefault(reason, []).append(renewal.lineage)
-    return [f"{', '.join(names)}: {reason}" for reason, names in problems.items()]
+    return [f"{', '.join(names)}: {reason.rstrip('.')}. The next certbot renew tries again"
+            for reason, names in problems.items()]
 
 
 def _update(arguments: argparse.Namespace, renewal: Renewal) -> None:

@@ -211,7 +211,7 @@ def write(path: Path, text: str, option: str, *, mode: int = 0o600,
         if not _write_into(path, text):
             write_file(path.resolve(), text, mode=mode)  # where a link leads to
     except OSError as error:
-        reason = ("nobody reads from this pipe" if error.errno == errno.ENXIO
+        reason = ("nobody reads from it" if error.errno == errno.ENXIO
                   else error.strerror)
         raise errors.UsageError(f"Could not write {path}: {reason}. Run this as root, or "
                                 f"name another {option}") from error

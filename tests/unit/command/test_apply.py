@@ -76,7 +76,8 @@ def test_one_that_fails_stops_no_other(run: Callable[..., int],
     Installer.failing = {"a.example.com": errors.UsageError("no such domain")}
     assert 1 == run()
     assert ["a.example.com", "b.example.com"] == [lineage for _, lineage, _ in Installer.updated]
-    assert ("", "certbot-qiniu: a.example.com: no such domain\n") == tuple(capsys.readouterr())
+    assert ("", "certbot-qiniu: a.example.com: no such domain. The next "
+            "certbot renew tries again\n") == tuple(capsys.readouterr())
 
 
 def test_all_that_fail_are_told(run: Callable[..., int],
@@ -85,8 +86,8 @@ def test_all_that_fail_are_told(run: Callable[..., int],
     Installer.failing = {name: errors.UsageError(f"not {name[0]}")
                          for name in ("a.example.com", "b.example.com")}
     assert 1 == run()
-    assert ["certbot-qiniu: a.example.com: not a", "certbot-qiniu: b.example.com: not b"] == (
-        capsys.readouterr().err.splitlines())
+    assert [f"certbot-qiniu: {name}.example.com: not {name}. The next certbot renew tries again"
+            for name in "ab"] == capsys.readouterr().err.splitlines()
 
 
 def test_one_cause_is_told_once(run: Callable[..., int],
@@ -96,8 +97,8 @@ def test_one_cause_is_told_once(run: Callable[..., int],
         name: errors.DeployError(f"The certificate of {name} is valid, but: no answer", "no answer")
         for name in ("a.example.com", "b.example.com")}
     assert 1 == run()
-    assert ["certbot-qiniu: a.example.com, b.example.com: no answer"] == (
-        capsys.readouterr().err.splitlines())
+    assert ["certbot-qiniu: a.example.com, b.example.com: no answer. The next certbot renew tries "
+            "again"] == capsys.readouterr().err.splitlines()
 
 
 def test_interruption_ends_it(run: Callable[..., int]) -> None:

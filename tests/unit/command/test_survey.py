@@ -9,10 +9,12 @@ import pytest
 
 from certbot_qiniu import errors
 from certbot_qiniu.command.health import Finding, Level
-from certbot_qiniu.command.survey import AccountFacts, LineageFacts, Survey, survey
+from certbot_qiniu.command.survey import AccountFacts, LineageFacts, Survey, _Observations, survey
+from certbot_qiniu.deployment.deployer import open_deployer
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.model import Domain
+from certbot_qiniu.webserver import nginx
 from tests.sandbox.wire import Fault, json_response
 from tests.unit.command.desk import Desk
 from tests.unit.command.facts import BIND, CLEAN_UPS, KEEP, NOW, WWW, seen, superseding
@@ -267,3 +269,22 @@ def test_problems_of_choosing(desk: Desk) -> None:
     desk.upload(desk.deploy("example.com", WWW, qiniu_domains="cdn.example.net"))
     desk.qiniu.add_domain("cdn.example.net")
     assert ("attention", "example.com", "Domains") in reasons(survey(desk.config))
+
+
+def test_machine_without_a_web_server(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no nginx none is to be reloaded, today or ever."""
+    desk.deploy("example.com", WWW, qiniu_skip_nginx=False)
+    desk.qiniu.add_domain(WWW)
+    monkeypatch.setattr(nginx, "_installed", lambda _: False)
+    assert "" == survey(desk.config).lineages[0].reload
+    monkeypatch.setattr(nginx, "_installed", lambda _: True)
+    assert "nginx" == survey(desk.config).lineages[0].reload
+
+
+def test_one_cause_of_many_domains(desk: Desk) -> None:
+    """What Qiniu does not answer for several domains is one sentence with all of them."""
+    found = _Observations(open_deployer(desk.config, print, read_only=True))
+    found.unread = {name: errors.Unreachable(f"read the CDN domain {name}", "no answer")
+                    for name in ("a", "b")}
+    [text] = set(found.survey([]).unread.values())
+    assert "Could not read the CDN domain a, b: no answer" == text
