@@ -217,7 +217,7 @@ class _Observations:
         wanted = {action.binding.fingerprint for action in planned.actions
                   if action.verb is Verb.BIND and action.binding} - {""}
         server = settings.other_installer or ("" if settings.skip_nginx or Nginx(
-            settings.nginx_test_cmd, settings.nginx_reload_cmd).is_absent else "nginx")
+            settings.nginx_test_cmd, settings.nginx_reload_cmd).is_idle else "nginx")
         versions = {one.fingerprint: one.remote_name for one in context.lineages.versions(name)}
         return LineageFacts(
             name, account, certificate, renewal.is_ours,

@@ -209,9 +209,11 @@ def test_lineage_that_is_gone(desk: Desk) -> None:
     ({"qiniu_skip_nginx": True}, ""), ({"qiniu_skip_nginx": False}, "nginx"),
     ({"qiniu_skip_nginx": True, "qiniu_with": "apache"}, "apache")],
     ids=["none", "nginx", "another installer"])
-def test_web_server_that_was_not_seen(desk: Desk, options: dict[str, object],
-                                      server: str) -> None:
+def test_web_server_that_was_not_seen(desk: Desk, monkeypatch: pytest.MonkeyPatch,
+                                      options: dict[str, object], server: str) -> None:
     """The one that the lineage has is named, until it was seen to serve the newest leaf."""
+    monkeypatch.setattr(nginx, "_installed", lambda _: True)
+    monkeypatch.setattr(nginx, "_runs", lambda: True)
     newest = desk.deploy("example.com", WWW, **options)
     desk.qiniu.add_domain(WWW)
     [lineage] = survey(desk.config).lineages
@@ -271,14 +273,19 @@ def test_problems_of_choosing(desk: Desk) -> None:
     assert ("attention", "example.com", "Domains") in reasons(survey(desk.config))
 
 
-def test_machine_without_a_web_server(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no nginx none is to be reloaded, today or ever."""
-    desk.deploy("example.com", WWW, qiniu_skip_nginx=False)
+@pytest.mark.parametrize(("installed", "runs", "reload", "server"), [
+    (False, False, "", ""), (True, False, "", ""), (True, True, "", "nginx"),
+    (False, False, "docker exec web nginx -s reload", "nginx")])
+def test_machine_without_a_web_server(
+        desk: Desk, monkeypatch: pytest.MonkeyPatch, reload: str, server: str, *,
+        installed: bool, runs: bool) -> None:
+    """Where no nginx is, or none runs, none is to be reloaded, today or ever."""
+    options = {"qiniu_nginx_reload_cmd": reload} if reload else {}
+    desk.deploy("example.com", WWW, qiniu_skip_nginx=False, **options)
     desk.qiniu.add_domain(WWW)
-    monkeypatch.setattr(nginx, "_installed", lambda _: False)
-    assert "" == survey(desk.config).lineages[0].reload
-    monkeypatch.setattr(nginx, "_installed", lambda _: True)
-    assert "nginx" == survey(desk.config).lineages[0].reload
+    monkeypatch.setattr(nginx, "_installed", lambda _: installed)
+    monkeypatch.setattr(nginx, "_runs", lambda: runs)
+    assert server == survey(desk.config).lineages[0].reload
 
 
 def test_one_cause_of_many_domains(desk: Desk) -> None:
