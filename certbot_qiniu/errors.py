@@ -43,16 +43,18 @@ class ApiError(QiniuError):
     :ivar int code: Qiniu's code from the body, else the HTTP status, 0 without an answer.
     :ivar str text: Qiniu's own words, or what the network said.
     :ivar str reqid: ``X-Reqid`` of the answer, for a support ticket; may be empty.
+    :ivar first: the call that failed before, where this one was not even tried for that.
     """
 
     def __init__(self, action: str, text: str, *, status: int = 0, code: int = 0,
-                 reqid: str = "", advice: str = "") -> None:
+                 reqid: str = "", advice: str = "", first: ApiError | None = None) -> None:
         self.action = action
         self.text = text
         self.status = status
         self.code = code
         self.reqid = reqid
         self.advice = advice
+        self.first = first
         super().__init__(f"Could not {action}: {self.cause}")
 
     @property
@@ -65,11 +67,6 @@ class ApiError(QiniuError):
             facts.append(f"X-Reqid {self.reqid}")
         return (self.text + (f" ({', '.join(facts)})" if facts else "")
                 + (f". {self.advice}" if self.advice else ""))
-
-    @property
-    def root(self) -> ApiError:
-        """The call that failed first, where this one was not even tried for that."""
-        return self.__cause__ if isinstance(self.__cause__, ApiError) else self
 
 
 class Unreachable(ApiError):

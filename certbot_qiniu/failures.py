@@ -78,7 +78,7 @@ def each_cause(problems: Mapping[K, Exception | str]) -> dict[K, str]:
         if isinstance(problem, errors.ApiError):
             cause = _cause(problem)
             first.setdefault(cause, f"Could not {_listed(list(actions[cause]))}: "
-                                    f"{problem.root.cause}")
+                                    f"{(problem.first or problem).cause}")
     return {key: first[_cause(problem)] if isinstance(problem, errors.ApiError)
             else _text(problem) if isinstance(problem, Exception) else problem
             for key, problem in problems.items()}
@@ -86,7 +86,7 @@ def each_cause(problems: Mapping[K, Exception | str]) -> dict[K, str]:
 
 def _cause(error: errors.ApiError) -> object:
     """What is equal for calls that failed for the same cause; each has its own ``X-Reqid``."""
-    root = error.root
+    root = error.first or error
     return root.text, root.status, root.code, root.advice
 
 

@@ -214,7 +214,7 @@ class Transport:
             raise errors.Unreachable(
                 action, f"not tried: {host} did not answer the calls before"
                 + (f" ({first.text})" if first else ""),
-                advice=first.advice if first else _LATER_ADVICE) from first
+                advice=first.advice if first else _LATER_ADVICE, first=first)
         target = f"{path}?{urlencode(query)}" if query else path
         content = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         doubtful = False

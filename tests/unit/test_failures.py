@@ -98,8 +98,8 @@ def test_calls_with_the_same_cause() -> None:
 
 def test_calls_that_were_not_tried() -> None:
     """What was not tried because another call failed has that call's cause."""
-    first, second = unreachable("a"), unreachable("b", "not tried")
-    second.__cause__ = first
+    first = unreachable("a")
+    second = errors.Unreachable("read the CDN domain b", "not tried", first=first)
     assert ["Could not read the CDN domain a, b: no answer. Wait"] == told_once([first, second])
     assert ["Could not read the CDN domain b: no answer. Wait"] == told_once([second])
 

@@ -402,7 +402,7 @@ class TestPace:
                 rig.client.list_domains()
         with pytest.raises(errors.Unreachable, match=r"not tried: api\.qiniu\.com") as caught:
             rig.client.list_domains()
-        assert first.value is caught.value.root
+        assert first.value is caught.value.first
         assert first.value.text in caught.value.text
         assert caught.value.advice.startswith(advice)
         assert len(rig.sent) == calls * 5
