@@ -43,27 +43,30 @@ class ApiError(QiniuError):
     :ivar int code: Qiniu's code from the body, else the HTTP status, 0 without an answer.
     :ivar str text: Qiniu's own words, or what the network said.
     :ivar str reqid: ``X-Reqid`` of the answer, for a support ticket; may be empty.
+    :ivar first: the call that failed before, where this one was not even tried for that.
     """
 
     def __init__(self, action: str, text: str, *, status: int = 0, code: int = 0,
-                 reqid: str = "", advice: str = "") -> None:
+                 reqid: str = "", advice: str = "", first: ApiError | None = None) -> None:
         self.action = action
         self.text = text
         self.status = status
         self.code = code
         self.reqid = reqid
         self.advice = advice
-        facts = [f"code {code}"] if code else []
-        if status and status != code:
-            facts.append(f"HTTP {status}")
-        if reqid:
-            facts.append(f"X-Reqid {reqid}")
-        message = f"Could not {action}: {text}"
-        if facts:
-            message += f" ({', '.join(facts)})"
-        if advice:
-            message += f". {advice}"
-        super().__init__(message)
+        self.first = first
+        super().__init__(f"Could not {action}: {self.cause}")
+
+    @property
+    def cause(self) -> str:
+        """Why, and what to do next."""
+        facts = [f"code {self.code}"] if self.code else []
+        if self.status and self.status != self.code:
+            facts.append(f"HTTP {self.status}")
+        if self.reqid:
+            facts.append(f"X-Reqid {self.reqid}")
+        return (self.text + (f" ({', '.join(facts)})" if facts else "")
+                + (f". {self.advice}" if self.advice else ""))
 
 
 class Unreachable(ApiError):
@@ -79,7 +82,14 @@ class Refused(ApiError):
 
 
 class DeployError(QiniuError):
-    """At the end of a run something is not as wanted; the text lists every domain concerned."""
+    """At the end of a run something is not as wanted; the text lists every domain concerned.
+
+    :ivar str reason: why, without the name of the lineage that it happened to.
+    """
+
+    def __init__(self, text: str, reason: str = "") -> None:
+        super().__init__(text)
+        self.reason = reason or text
 
 
 class NginxError(QiniuError, errors.MisconfigurationError):

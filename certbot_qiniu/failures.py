@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from certbot import errors as certbot_errors
@@ -13,19 +13,26 @@ from certbot_qiniu import errors
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+K = TypeVar("K")
+
+SHOWN = 20
+"""So many of the domains that a cause concerns are named."""
 
 
 class Failures:
-    """What went wrong so far in works of which none must keep another from being done."""
+    """What went wrong so far in works of which none must keep another from being done.
+
+    :ivar errors: all of it, in order.
+    """
 
     def __init__(self) -> None:
-        self._errors: list[Exception] = []
+        self.errors: list[Exception] = []
 
     def __bool__(self) -> bool:
-        return bool(self._errors)
+        return bool(self.errors)
 
     def __str__(self) -> str:
-        return "; ".join(dict.fromkeys(map(_text, self._errors)))
+        return "; ".join(told_once(self.errors))
 
     def attempt(self, work: Callable[..., T], *args: object, **kwargs: object) -> T | None:
         """The result of *work*, None where it failed.
@@ -39,7 +46,7 @@ class Failures:
             raise
         except Exception as error:
             logger.debug("Failed, and the rest goes on", exc_info=True)
-            self._errors.append(error)
+            self.errors.append(error)
             return None
 
     def raise_any(self) -> None:
@@ -47,12 +54,51 @@ class Failures:
 
         :raises certbot.errors.PluginError: the only failure, or one that tells of all of them.
         """
-        if not self._errors:
+        if not self.errors:
             return
-        first = self._errors[0]
-        if len(self._errors) == 1 and isinstance(first, certbot_errors.PluginError):
+        first = self.errors[0]
+        if len(self.errors) == 1 and isinstance(first, certbot_errors.PluginError):
             raise first
         raise errors.DeployError(str(self)) from first
+
+
+def told_once(problems: Iterable[Exception | str]) -> list[str]:
+    """What *problems* say, each cause once, with all that failed for it."""
+    return list(dict.fromkeys(each_cause(dict(enumerate(problems))).values()))
+
+
+def each_cause(problems: Mapping[K, Exception | str]) -> dict[K, str]:
+    """What *problems* say; those of calls that failed for the same cause tell of all of them."""
+    actions: dict[object, dict[str, None]] = {}
+    for problem in problems.values():
+        if isinstance(problem, errors.ApiError):
+            actions.setdefault(_cause(problem), {})[problem.action] = None
+    first: dict[object, str] = {}
+    for problem in problems.values():
+        if isinstance(problem, errors.ApiError):
+            cause = _cause(problem)
+            first.setdefault(cause, f"Could not {_listed(list(actions[cause]))}: "
+                                    f"{(problem.first or problem).cause}")
+    return {key: first[_cause(problem)] if isinstance(problem, errors.ApiError)
+            else _text(problem) if isinstance(problem, Exception) else problem
+            for key, problem in problems.items()}
+
+
+def _cause(error: errors.ApiError) -> object:
+    """What is equal for calls that failed for the same cause; each has its own ``X-Reqid``."""
+    root = error.first or error
+    return root.text, root.status, root.code, root.advice
+
+
+def _listed(actions: list[str]) -> str:
+    """*actions* in words, what several of them are done to after one verb; not too many."""
+    objects: dict[str, list[str]] = {}
+    for action in actions:
+        verb, _, thing = action.rpartition(" ")
+        objects.setdefault(verb, []).append(thing)
+    return "; ".join(f"{verb} {', '.join(things[:SHOWN])}"
+                     + (f" and {len(things) - SHOWN} more" if len(things) > SHOWN else "")
+                     for verb, things in objects.items())
 
 
 def _text(error: Exception) -> str:

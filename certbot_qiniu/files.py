@@ -13,11 +13,15 @@ from typing import Any
 from certbot_qiniu import errors
 
 VERSION = 1
+DOMAINS_LOST = ("the next certbot renew then finds the domains again, but a rollback no longer "
+                "knows what they served before")
+"""What happens without a file that is about domains."""
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, lost: str = DOMAINS_LOST) -> dict[str, Any]:
     """Read a file of ours.
 
+    :param lost: what happens without it, for whoever has to move a corrupt one away.
     :raises errors.StateError: when it is corrupt or from a newer version.
     """
     try:
@@ -25,9 +29,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise errors.StateError(f"Could not read {path}: {error.strerror}") from error
     except ValueError as error:
-        raise _corrupt(path, error) from error
+        raise _corrupt(path, error, lost) from error
     if not isinstance(raw, dict) or not isinstance(raw.get("version"), int):
-        raise _corrupt(path, "no version in it")
+        raise _corrupt(path, "no version in it", lost)
     if raw["version"] > VERSION:
         raise errors.StateError(
             f"{path} was written by a newer certbot-qiniu (version {raw['version']} of the file; "
@@ -36,22 +40,22 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def decoding(path: Path) -> Iterator[None]:
+def decoding(path: Path, lost: str = DOMAINS_LOST) -> Iterator[None]:
     """Take any failure to make sense of what :func:`read_json` read for a corrupt file.
 
+    :param lost: as there.
     :raises errors.StateError: in its place.
     """
     try:
         yield
     except (TypeError, KeyError, AttributeError, ValueError) as error:
-        raise _corrupt(path, error) from error
+        raise _corrupt(path, error, lost) from error
 
 
-def _corrupt(path: Path, cause: object) -> errors.StateError:
+def _corrupt(path: Path, cause: object, lost: str) -> errors.StateError:
     return errors.StateError(
         f"{path} is corrupt ({cause}); nothing was changed. Put it back from a backup, or move it "
-        "away: the next certbot renew then finds the domains again, but a rollback no longer "
-        "knows what they served before")
+        f"away: {lost}")
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

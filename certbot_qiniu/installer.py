@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from certbot import errors as certbot_errors
 from certbot import interfaces
-from certbot.display import util as display
 from certbot.plugins import common
 
 from certbot_qiniu import errors, options
@@ -157,17 +156,18 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
             failures.attempt(target.settle)
         if not failures:
             return
-        text = str(failures)
+        text = reason = str(failures)
         if self.config.verb == "renew":
             names = ", ".join(sorted(self._lineages))
             text = (f"The certificate of {names} is valid and on this machine, but it has not "
-                    f"reached everything that should serve it: {text}. The next certbot renew "
+                    f"reached everything that should serve it: {reason}. The next certbot renew "
                     "tries again")
-        raise errors.DeployError(text)
+        raise errors.DeployError(text, reason)
 
     def _tell_how_to_renew(self, lineage: str) -> None:
         """``certbot install`` stores nothing: say so, unless renewals reach us already."""
         from certbot_qiniu.lineages import read_renewal, reconfigure_command
+        from certbot_qiniu.prompts import tell
 
         try:
             if read_renewal(Path(self.config.renewal_configs_dir, f"{lineage}.conf")).is_ours:
@@ -177,8 +177,8 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         settings = self._run.settings
         beside = f" --qiniu-with {settings.other_installer}" if settings.other_installer else ""
         command = reconfigure_command(lineage, str(settings.credentials))
-        display.notify(f"This deployed {lineage} once: certbot install does not make renewals do "
-                       f"it. For that run: {command}{beside}")
+        tell(f"This deployed {lineage} once: certbot install does not make renewals do it. For "
+             f"that run: {command}{beside}")
         self._lineages.discard(lineage)
 
     # renew --------------------------------------------------------------------------------------

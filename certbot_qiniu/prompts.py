@@ -1,11 +1,25 @@
-"""What is asked of a user who sits before certbot; a timer is never asked."""
+"""What a user who sits before certbot is told and asked; a timer is never asked."""
 
 from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
 
 from certbot.configuration import NamespaceConfig
 from certbot.display import util as display
 
 from certbot_qiniu import errors
+
+
+def tell(text: str) -> None:
+    """Show *text*, with ``?`` for what the user's terminal has no characters for.
+
+    certbot's display would raise, and a certificate that was just issued not be deployed.
+    """
+    try:
+        display.notify(text)
+    except UnicodeEncodeError:
+        display.notify(text.encode("ascii", "replace").decode())
 
 
 def credentials_path(config: NamespaceConfig) -> str:
@@ -25,11 +39,34 @@ def credentials_path(config: NamespaceConfig) -> str:
 
 
 def to_switch(config: NamespaceConfig, names: tuple[str, ...]) -> list[str]:
-    """Ask which domains that speak http alone to switch to HTTPS, which costs money."""
+    """Ask which domains that speak http alone to switch to HTTPS, which costs money.
+
+    certbot's own checklist takes no answer for all of them, so it is not asked here.
+    """
     if not names or config.noninteractive_mode:
         return []
-    code, answer = display.checklist(
+    question = "\n".join([
         "These domains speak http only and are covered by a wildcard. Which of them shall be "
-        "switched to HTTPS (Qiniu bills HTTPS requests)?", list(names), default=[],
-        cli_flag="--qiniu-domains", force_interactive=True)
-    return answer if code == display.OK else []
+        "switched to HTTPS (Qiniu bills HTTPS requests)?",
+        *(f"{number}: {name}" for number, name in enumerate(names, 1)),
+        "Enter their numbers separated by commas or spaces, or all; leave it blank for none"])
+    with contextlib.suppress(EOFError):  # nobody is there after all
+        while True:
+            code, answer = display.input_text(question, cli_flag="--qiniu-domains",
+                                              force_interactive=True)
+            chosen = _chosen(answer, names) if code == display.OK else []
+            if chosen is not None:
+                return chosen
+            tell(f"{answer!r} does not say which.")
+    return []
+
+
+def _chosen(answer: str, names: Sequence[str]) -> list[str] | None:
+    """The names that *answer* is for, None where it cannot be understood."""
+    words = answer.replace(",", " ").lower().split()
+    if words == ["all"]:
+        return list(names)
+    numbers = {str(number): name for number, name in enumerate(names, 1)}
+    if not set(words) <= {*numbers, *names}:
+        return None
+    return [name for number, name in numbers.items() if {number, name} & set(words)]

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from certbot_qiniu import errors
 from certbot_qiniu.command import output, scheduled_jobs
@@ -28,6 +29,7 @@ from certbot_qiniu.command.arguments import (
 from certbot_qiniu.command.old_setups import DNS_KEYS, QINIU_KEYS, Setup, read_setups
 from certbot_qiniu.lineages import Lineages, read_renewals
 from certbot_qiniu.model import DAY, Certificate, covering_name
+from certbot_qiniu.text import printable
 
 CREDENTIALS_FILE = "qiniu.ini"
 CONFIG_JSON = Path("/etc/ssl-automation/config.json")
@@ -62,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     for path in written:
         print(f"Written: {path}")
     for problem in problems:
-        print(f"certbot-qiniu: {problem}", file=sys.stderr)
+        print(f"certbot-qiniu: {printable(problem)}", file=sys.stderr)
     if not adoptions:
         raise errors.UsageError("Nothing to move in from. Name a folder of acme.sh or lego, or a "
                                 "config.json: certbot-qiniu adopt PATH")
@@ -75,6 +77,7 @@ class Adoption:
 
     :ivar credentials: path of its credentials file.
     :ivar keys: what belongs into that file, as far as it is known.
+    :ivar present: what is in the file that is there.
     :ivar missing: what else belongs into it.
     :ivar commands: for certbot; none where it deploys this certificate already.
     """
@@ -84,6 +87,7 @@ class Adoption:
     keys: Mapping[str, str] = field(repr=False)
     missing: tuple[str, ...]
     commands: tuple[tuple[str, ...], ...]
+    present: tuple[str, ...] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -139,7 +143,8 @@ def _file_for(setup: Setup, files: Mapping[Path, Mapping[str, str]], first: Path
 def _adoption(setup: Setup, path: Path, keys: Mapping[str, str], config_dir: Path,
               folders: Sequence[str]) -> Adoption:
     needed = (*QINIU_KEYS, *DNS_KEYS.get(setup.authenticator, ()))
-    missing = tuple(name for name in needed if name not in keys)
+    present = tuple(name for name, value in (_read(path) or {}).items() if value)
+    missing = tuple(name for name in needed if name not in keys and name not in present)
     renewal = read_renewals(config_dir)[0].get(setup.cert_name)
     ours = ["-i", "qiniu", "--qiniu-credentials", str(path), *setup.deploying]
     if setup.domains:
@@ -153,7 +158,7 @@ def _adoption(setup: Setup, path: Path, keys: Mapping[str, str], config_dir: Pat
         commands = [["run", *_proof(setup, path), *ours, *setup.issuing,
                      "--cert-name", setup.cert_name, *_issued_names(setup)]]
     return Adoption(setup, path, keys, missing,
-                    tuple(("certbot", *command, *folders) for command in commands))
+                    tuple(("certbot", *command, *folders) for command in commands), present)
 
 
 def _names(config_dir: Path, lineage: str) -> set[str]:
@@ -202,20 +207,29 @@ def _is_there(adoption: Adoption) -> bool:
 
     :raises errors.UsageError: when it has something else.
     """
-    import configobj
-
     path = adoption.credentials
     if not path.exists():
         return False
-    try:
-        found = configobj.ConfigObj(str(path), file_error=True, interpolation=False)
-    except (OSError, configobj.ConfigObjError, UnicodeDecodeError):
-        raise errors.UsageError(f"{path} is there already, and cannot be read") from None
+    found = _read(path)
+    if found is None:
+        raise errors.UsageError(f"{path} is there already, and cannot be read")
     others = [name for name, value in adoption.keys.items() if found.get(name) != value]
     if others:
         raise errors.UsageError(f"{path} is there already, with another or no {', '.join(others)}; "
                                 "it was left alone. Name another --credentials, or edit it")
     return True
+
+
+def _read(path: Path) -> Mapping[str, Any] | None:
+    """What is in a credentials file, None where there is none that can be read."""
+    import configobj
+
+    try:
+        found: Mapping[str, Any] = configobj.ConfigObj(
+            str(path), encoding="utf-8", file_error=True, interpolation=False)
+    except (OSError, configobj.ConfigObjError, UnicodeDecodeError):
+        return None
+    return found
 
 
 def _ini(adoption: Adoption) -> str:
@@ -237,7 +251,7 @@ def jobs(setup: Setup, config_dir: Path) -> Iterator[str]:
         return
     for hook in scheduled_jobs.command_files(config_dir / "renewal-hooks" / "deploy"):
         if hook.matching("|".join(traces)):
-            yield shlex.join(["chmod", "a-x", str(hook.path)])
+            yield shlex.join(["chmod", "a-x", printable(str(hook.path))])
     if setup.kind == "config.json":
         traces.append(scheduled_jobs.CERTBOT_RENEW)
     for job in scheduled_jobs.scheduled_jobs(scheduled_jobs.UNIT_FOLDERS, scheduled_jobs.CRONTABS):
@@ -248,7 +262,8 @@ def jobs(setup: Setup, config_dir: Path) -> Iterator[str]:
             yield shlex.join(["systemctl", "disable", "--now", job.timer])
         elif not job.timer:
             # The line itself may hold keys.
-            yield from (f"# remove line {number} of {job.path}" for number in numbers)
+            yield from (f"# remove line {number} of {printable(str(job.path))}"
+                        for number in numbers)
 
 
 # In words ---------------------------------------------------------------------------------------
@@ -304,8 +319,9 @@ def _credentials_step(adoption: Adoption) -> list[str]:
     else:
         first = (f"Write the credentials file {path}, mode 0600, or let certbot-qiniu adopt "
                  "--write do it.")
-    known = ", ".join(adoption.keys)
-    return [first, *[f"   Known from the old setup: {known}"] * bool(known),
+    known, present = ", ".join(adoption.keys), ", ".join(map(printable, adoption.present))
+    return [first, *[f"   In it: {present}"] * bool(present),
+            *[f"   Known from the old setup: {known}"] * bool(known),
             *[f"   To be entered by you: {', '.join(adoption.missing)}"] * bool(adoption.missing)]
 
 

@@ -2,6 +2,9 @@
 
 What each receiver was told last is in ``<config_dir>/qiniu/alerts.json``, so that a change is told
 once. The receivers' URLs hold tokens and passwords: they are neither written there nor ever shown.
+
+A heartbeat is the opposite: an address that is called while all is well, and whose owner is alarmed
+when that stops, whatever the reason.
 """
 
 from __future__ import annotations
@@ -16,13 +19,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from certbot_qiniu import errors
-from certbot_qiniu.command.health import Finding, Level
+from certbot_qiniu.command.health import Finding, Level, with_all_concerned
 from certbot_qiniu.files import decoding, read_json, write_json
 from certbot_qiniu.model import DAY
 
 FILE_NAME = "alerts.json"
 UNKNOWN_SECONDS = DAY
 """One run that could not tell is no reason for an alert; a day of them is."""
+
+REMINDER_DAYS = (0, 1, 3, 7, 14)
+"""So many days before its end a certificate that was told of already is told of again."""
+
+LOST = "every receiver is then told once more what needs attention"
+"""What happens without ``alerts.json``."""
+
+HEARTBEAT_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -58,20 +69,24 @@ def receivers(values: Iterable[str]) -> list[str]:
 
 def compose(before: Mapping[str, str], now: Mapping[str, str], host: str) -> Message | None:
     """What to say about a change from *before* to *now*, both key -> text; None without one."""
-    fresh = [text for key, text in now.items() if key not in before]
-    solved = [key for key in before if key not in now]
+    fresh = dict.fromkeys(text for key, text in now.items() if key not in before)
+    # What needs attention for another reason now has changed, and is not right again.
+    solved = _subjects(before) - _subjects(now)
     if not fresh and not solved:
         return None
     lines = [*fresh]
     if solved:
-        subjects = sorted({key.partition(" ")[2] for key in solved})
-        lines += ["", f"Right again: {', '.join(subjects)}"]
+        lines += ["", f"Right again: {', '.join(sorted(solved))}"]
     if not now:
         return Message(f"certbot-qiniu on {host}: all is well again", "\n".join(lines).strip(),
                        good_news=True)
     lines += ["", f"{len(now)} in all; see: certbot-qiniu status"]
     return Message(f"certbot-qiniu on {host}: {len(now)} need{'s' * (len(now) == 1)} attention",
                    "\n".join(lines).strip(), good_news=False)
+
+
+def _subjects(keys: Iterable[str]) -> set[str]:
+    return {key.partition(" ")[2] for key in keys}
 
 
 def alert(folder: Path, urls: Iterable[str], concerns: Sequence[Finding],
@@ -84,8 +99,8 @@ def alert(folder: Path, urls: Iterable[str], concerns: Sequence[Finding],
     :raises errors.QiniuError: when apprise is missing or ``alerts.json`` cannot be used.
     """
     path = folder / FILE_NAME
-    memory = read_json(path) if path.exists() else {}
-    with decoding(path):
+    memory = read_json(path, LOST) if path.exists() else {}
+    with decoding(path, LOST):
         told = {digits: dict(known) for digits, known in memory.get("told", {}).items()}
         unknown_since = float(memory.get("unknown_since", 0))
     doubt = any(item.level is Level.UNKNOWN for item in concerns)
@@ -114,7 +129,14 @@ def _attention(concerns: Iterable[Finding], unknown_seconds: float) -> dict[str,
     if unknown_seconds >= UNKNOWN_SECONDS:
         found.append(Finding(Level.ATTENTION, "status", "Unknown",
                              "the status could not be told for more than a day"))
-    return {f"{item.reason} {item.subject}": item.text for item in found}
+    return {_key(item): item.text for item in with_all_concerned(found)}
+
+
+def _key(item: Finding) -> str:
+    """What stays the same until the receivers are told of *item* again."""
+    left = item.days_left
+    stage = next((f"@{days}" for days in REMINDER_DAYS if left is not None and left <= days), "")
+    return f"{item.reason}{stage} {item.subject}"
 
 
 def send(url: str, message: Message) -> bool:
@@ -131,7 +153,43 @@ def send(url: str, message: Message) -> bool:
         channel = apprise.Apprise(asset=apprise.AppriseAsset(app_id="certbot-qiniu"))
         kind = apprise.NotifyType.SUCCESS if message.good_news else apprise.NotifyType.WARNING
         return bool(channel.add(url)
-                    and channel.notify(title=message.title, body=message.body, notify_type=kind))
+                    # Qiniu's words are in it: a mail is HTML, where they must stay words.
+                    and channel.notify(title=message.title, body=message.body, notify_type=kind,
+                                       body_format=apprise.NotifyFormat.TEXT))
+
+
+def check_heartbeats(urls: Iterable[str]) -> None:
+    """See that heartbeats go where nobody can read them on the way.
+
+    :raises errors.UsageError: when one does not.
+    """
+    for url in urls:
+        if not url.startswith("https://"):
+            raise errors.UsageError(f"--heartbeat takes addresses that begin with https://, not "
+                                    f"{redacted(url)}")
+
+
+def heartbeat(urls: Iterable[str]) -> list[str]:
+    """Call each address once.
+
+    :returns: what went wrong, without any secret.
+    """
+    import requests
+
+    problems = []
+    for url in urls:
+        try:
+            with _silence(), requests.get(
+                    url, timeout=HEARTBEAT_SECONDS, allow_redirects=False, stream=True,
+                    # Keeps requests from looking into ~/.netrc.
+                    auth=lambda request: request) as answer:
+                status = answer.status_code
+                failure = "" if 200 <= status < 300 else f"HTTP {status}"
+        except (OSError, ValueError) as error:  # requests' own are both; their text has the URL
+            failure = type(error).__name__
+        if failure:
+            problems.append(f"the heartbeat to {redacted(url)} failed: {failure}")
+    return problems
 
 
 def redacted(url: str) -> str:

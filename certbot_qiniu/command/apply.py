@@ -44,13 +44,15 @@ def apply(arguments: argparse.Namespace, renewals: Iterable[Renewal]) -> list[st
     """
     for folder in (arguments.config_dir, arguments.work_dir, arguments.logs_dir):
         _lock(folder)
-    problems = []
+    problems: dict[str, list[str]] = {}
     for renewal in renewals:
         failures = Failures()
         failures.attempt(_update, arguments, renewal)
-        if failures:
-            problems.append(str(failures))
-    return problems
+        for error in failures.errors:
+            reason = error.reason if isinstance(error, errors.DeployError) else str(failures)
+            problems.setdefault(reason, []).append(renewal.lineage)
+    return [f"{', '.join(names)}: {reason.rstrip('.')}. The next certbot renew tries again"
+            for reason, names in problems.items()]
 
 
 def _update(arguments: argparse.Namespace, renewal: Renewal) -> None:

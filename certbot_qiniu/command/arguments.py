@@ -69,8 +69,16 @@ def add_notify(parser: argparse.ArgumentParser) -> None:
     """Add ``--notify``."""
     parser.add_argument("--notify", action="append", default=[], metavar="URL",
                         help="tell this apprise URL when something begins to need attention and "
-                             "when it is right again, once each (repeatable); @FILE reads URLs "
-                             "from a file, which keeps their secrets out of the list of processes")
+                             "when it is right again, once each, and before a certificate ends "
+                             "(repeatable); @FILE reads URLs from a file, which keeps their "
+                             "secrets out of the list of processes")
+
+
+def add_heartbeat(parser: argparse.ArgumentParser) -> None:
+    """Add ``--heartbeat``."""
+    parser.add_argument("--heartbeat", action="append", default=[], metavar="URL",
+                        help="call this https URL whenever all is well, for a service that "
+                             "raises an alarm when the calls stop (repeatable; @FILE as above)")
 
 
 def completed_by(kind: Mapping[str, str], argument: argparse.Action) -> None:

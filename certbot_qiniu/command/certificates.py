@@ -25,8 +25,8 @@ class Remote:
     """One certificate at Qiniu.
 
     :ivar lineage: None where it is not ours.
-    :ivar verdict: ``in use``, ``kept`` (for a rollback, or as the newest), ``superseded``
-        (the next clean-up deletes it), or ``foreign``.
+    :ivar verdict: ``in use``, ``being published``, ``kept`` (for a rollback, or as the newest),
+        ``superseded`` (the next clean-up deletes it), or ``foreign``.
     """
 
     account: str
@@ -90,6 +90,7 @@ def certificates(facts: Survey, *, everybodys: bool = False) -> list[Remote]:
     """Our certificates at Qiniu and what becomes of them; everybody's if asked."""
     superseded = {item.cert_id for lineage in facts.lineages for item in facts.superseded(lineage)}
     found = []
+    published = facts.being_published()
     for account in facts.accounts:
         for item in account.certificates.values():
             lineage = facts.uploads.get(item.cert_id, (None, ""))[0]
@@ -97,6 +98,7 @@ def certificates(facts: Survey, *, everybodys: bool = False) -> list[Remote]:
                 continue
             users = account.users(item.cert_id)
             verdict = ("foreign" if lineage is None else "in use" if users
+                       else "being published" if item.cert_id in published
                        else "superseded" if item.cert_id in superseded else "kept")
             found.append(Remote(
                 account.name, item.cert_id, item.name, lineage, item.not_after or None,
@@ -112,7 +114,7 @@ def table(rows: Sequence[Remote]) -> list[output.Part]:
     return [output.Table(["Certificate", "Id", "Days", "Used by", "Verdict"], [
         (styles.get(row.verdict, ""), [row.name, row.cert_id, output.number(row.days_left),
                                        ", ".join(row.used_by) or "-", row.verdict])
-        for row in rows], ["Used by"])]
+        for row in rows], ["Certificate", "Used by"])]
 
 
 COMMAND = Command("certificates", "our certificates at Qiniu and who uses them", add_arguments,

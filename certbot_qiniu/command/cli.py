@@ -16,7 +16,16 @@ from collections.abc import Iterator, Sequence
 
 from certbot import errors as certbot_errors
 
-from certbot_qiniu.command import adopt, apply, certificates, doctor, install_timer, plan, status
+from certbot_qiniu.command import (
+    adopt,
+    apply,
+    certificates,
+    doctor,
+    install_timer,
+    output,
+    plan,
+    status,
+)
 from certbot_qiniu.command.arguments import Command, add_common
 
 COMMANDS: tuple[Command, ...] = (
@@ -29,7 +38,10 @@ EXIT_STATUS = ("exit status: 0 fine, 1 something needs attention, 2 it could not
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and answer its exit status."""
+    output.accept_any_text()
     arguments = parser().parse_args(argv)
+    for_programs = getattr(arguments, "json", False) or getattr(arguments, "prometheus", None)
+    output.accept_any_text(utf8=bool(for_programs))
     with _logging(arguments):
         try:
             exit_status: int = arguments.run(arguments)

@@ -7,8 +7,8 @@ Each finding has one, with a stable word for the reason and a sentence for human
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from certbot_qiniu.model import DAY
@@ -24,12 +24,31 @@ class Level(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about a subject: a lineage, a credentials file, the renewal as a whole."""
+    """Something about a subject: a lineage, a credentials file, the renewal as a whole.
+
+    :ivar days_left: whole days until the end that this is about; None where it is about none.
+    """
 
     level: Level
     subject: str
     reason: str
     text: str
+    days_left: int | None = None
+
+
+def with_all_concerned(findings: Collection[Finding]) -> list[Finding]:
+    """*findings*, where those of one text name all that it concerns, and so can be told once."""
+    concerned: dict[str, dict[str, None]] = {}
+    for item in findings:
+        concerned.setdefault(item.text, {})[item.subject] = None
+    return [replace(item, text=_concerning(item.text, concerned[item.text])) for item in findings]
+
+
+def _concerning(text: str, subjects: Collection[str]) -> str:
+    unnamed = [subject for subject in subjects if subject not in text]
+    if len(subjects) < 2 or not unnamed:
+        return text
+    return f"{text.rstrip('.')} (concerns {', '.join(unnamed)})"
 
 
 def worst(levels: Iterable[Level]) -> Level:

@@ -14,10 +14,12 @@ from pathlib import Path
 
 from certbot_qiniu import errors
 from certbot_qiniu.command import output
+from certbot_qiniu.command.alerts import check_heartbeats
 from certbot_qiniu.command.arguments import (
     A_FILE,
     A_FOLDER,
     Command,
+    add_heartbeat,
     add_notify,
     completed_by,
     folder_options,
@@ -29,7 +31,7 @@ SYSTEMD_RUNS = Path("/run/systemd/system")
 """There exactly where systemd is the init (``sd_booted(3)``)."""
 CRON_FILE = Path("/etc/cron.d") / OWN_NAME
 SECONDS = 60
-NOTIFY_FILE = "notify"
+NOTIFY_FILE, HEARTBEAT_FILE = "notify", "heartbeat"
 
 _TIMER = """\
 [Unit]
@@ -100,6 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--on-failure", default="", metavar="UNIT",
                         help="a systemd unit to start when the renewal fails (OnFailure=)")
     add_notify(parser)
+    add_heartbeat(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -108,21 +111,25 @@ def run(arguments: argparse.Namespace) -> int:
     :raises errors.UsageError: when that is not possible.
     """
     renewals = read_renewals(arguments.config_dir)[0].values()
-    kept = arguments.config_dir / "qiniu" / NOTIFY_FILE
+    check_heartbeats(url for url in arguments.heartbeat if not url.startswith("@"))
+    folder = arguments.config_dir / "qiniu"
+    kept = {folder / NOTIFY_FILE: arguments.notify, folder / HEARTBEAT_FILE: arguments.heartbeat}
+    notify, heartbeat = (_public(values, path) for path, values in kept.items())
     job = Job(
         (arguments.config_dir, arguments.work_dir, arguments.logs_dir), folder_options(arguments),
-        _public_receivers(arguments.notify, kept),
+        notify,
         [*dict.fromkeys(path for renewal in renewals for path in renewal.webroots),
-         *arguments.writable], arguments.on_failure)
+         *arguments.writable], arguments.on_failure, heartbeat)
     by_cron = arguments.cron or not (arguments.directory or SYSTEMD_RUNS.exists())
     if arguments.print_only:
         files = {str(CRON_FILE): cron(job)} if by_cron else units(job)
         print("\n".join(f"# {name}\n{text}" for name, text in files.items()), end="")
         return 0
-    secrets = [value for value in arguments.notify if not value.startswith("@")]
-    if secrets:
-        output.write(kept, "".join(f"{url}\n" for url in secrets), "--config-dir",
-                     folder_mode=0o700)
+    for path, values in kept.items():
+        secrets = [value for value in values if not value.startswith("@")]
+        if secrets:
+            output.write(path, "".join(f"{url}\n" for url in secrets), "--config-dir",
+                         folder_mode=0o700)
     if by_cron:
         written = [write_cron(job)]
     else:
@@ -133,8 +140,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _public_receivers(values: Iterable[str], kept: Path) -> list[str]:
-    """The values of ``--notify`` for a public file: URLs, which hold secrets, go into *kept*."""
+def _public(values: Iterable[str], kept: Path) -> list[str]:
+    """The values of an option for a public file: URLs, which hold secrets, go into *kept*."""
     found = [f"@{Path(value[1:]).expanduser().absolute()}" if value.startswith("@") else f"@{kept}"
              for value in values]
     return list(dict.fromkeys(found))
@@ -148,6 +155,7 @@ class Job:
     :ivar notify: the values of ``--notify``; no secrets, as units and cron files are public.
     :ivar writable: what else a renewal writes to, such as a webroot.
     :ivar on_failure: a unit to start when the run fails, "" for none.
+    :ivar heartbeat: the values of ``--heartbeat``, likewise without secrets.
     """
 
     folders: Sequence[Path]
@@ -155,6 +163,7 @@ class Job:
     notify: Sequence[str] = ()
     writable: Sequence[str] = ()
     on_failure: str = ""
+    heartbeat: Sequence[str] = ()
 
     @property
     def renew(self) -> list[str]:
@@ -166,7 +175,8 @@ class Job:
     def status(self) -> list[str]:
         """What is run after it, up to the option that gets its result."""
         return [program("certbot-qiniu"), "status", "--quiet", *self.options,
-                *(f"--notify={value}" for value in self.notify)]
+                *(f"--notify={value}" for value in self.notify),
+                *(f"--heartbeat={value}" for value in self.heartbeat)]
 
 
 def units(job: Job) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """What renewed certificates here before: acme.sh, lego, or a script with a config.json.
 
 Everything is parsed and nothing is run, acme.sh's shell fragments included. The files are another
-program's, so each value is checked before it may become part of a command.
+program's, and may be another user's, so each value is checked before it may become part of a
+command, or of what is shown.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import os
 import re
 import shlex
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -48,7 +51,13 @@ _BASE64 = re.compile(r"__ACME_BASE64__START_(.*)__ACME_BASE64__END_")
 _NAME = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]*[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _EMAIL = re.compile(r"[\w.+-]+@[\w.-]+", re.ASCII)
 _URL = re.compile(r"https://[\w.:/-]+", re.ASCII)
-_SHELL = frozenset(";&|<>$`")
+_NGINX = "(nginx|openresty|tengine|angie)"
+_NGINX_COMMAND = re.compile(
+    rf"((docker|podman)( compose)? exec( -[a-zA-Z]+)* [\w.-]+ )?([\w./-]*/)?{_NGINX}"
+    r"( -[cp] [\w./-]+)* -(t|s reload)"
+    rf"|systemctl (reload|restart|try-reload-or-restart|reload-or-restart) {_NGINX}(\.service)?"
+    rf"|(service |/etc/init\.d/){_NGINX} (force-)?(reload|restart)", re.ASCII)
+"""What tests or reloads nginx; any other command that mentions it may do anything."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,7 @@ def read_setups(path: Path) -> tuple[list[Setup], list[str]]:
     :raises errors.UsageError: when there is nothing of the kind, or it cannot be read at all.
     """
     if path.is_file():
-        return [_read_config(path)], []
+        return [_checked(_read_config(path))], []
     confs = [conf for conf in sorted(path.glob("*/*.conf"))
              if conf.stem in (conf.parent.name, conf.parent.name.removesuffix("_ecc"))]
     if confs or (path / "account.conf").exists():
@@ -107,10 +116,40 @@ def _collect(paths: Iterable[Path], read: Any) -> tuple[list[Setup], list[str]]:
     setups, problems = [], []
     for path in paths:
         try:
-            setups.append(read(path))
+            setups.append(_checked(read(path)))
         except (errors.UsageError, OptionError) as error:
             problems.append(f"{path}: {error}")
     return setups, problems
+
+
+def _checked(setup: Setup) -> Setup:
+    """*setup*, unless something in it would reach beyond its line, or steer a terminal.
+
+    :raises errors.UsageError: then.
+    """
+    def is_printable(value: object) -> bool:
+        if isinstance(value, tuple):
+            return all(map(is_printable, value))
+        return value is None or str(value).isprintable()
+
+    for name, value in vars(setup).items():
+        if name != "keys" and not is_printable(value):
+            raise errors.UsageError(f"unprintable characters in its {name}")
+    return setup
+
+
+def _is_others(program: Path) -> bool:
+    """Whether somebody else than root and this user may change a program, or put another there."""
+    for path in (program, *program.absolute().parents):
+        try:
+            found = path.stat()
+        except OSError:
+            continue  # what is not there runs nothing
+        is_open = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        is_open = is_open and not found.st_mode & stat.S_ISVTX  # as /tmp
+        if is_open or found.st_uid not in (0, os.geteuid()):
+            return True
+    return False
 
 
 def _text(path: Path) -> str:
@@ -152,13 +191,11 @@ def _usable_keys(keys: Mapping[str, str]) -> dict[str, str]:
 
 
 def _nginx_command(text: str) -> bool:
-    """Whether a command is for nginx, and needs no shell."""
-    try:
-        shlex.split(text)
-    except ValueError:
+    """Whether a command tests or reloads nginx, and runs no program of another user's."""
+    if not _NGINX_COMMAND.fullmatch(text):
         return False
-    return bool(re.search("nginx|openresty|tengine|angie", text)) and text.isprintable() and not (
-        _SHELL & set(text))
+    program = Path(text.split()[0])
+    return not (program.is_absolute() and _is_others(program))
 
 
 def _server(url: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -263,6 +300,12 @@ def _acme_setup(home: Path, conf: Path, account: Mapping[str, str]) -> Setup:
     went_to_qiniu = "qiniu" in own.get("Le_DeployHook", "").split(",") or keys[QINIU_KEYS[0]]
     domains = setting("QINIU_CDN_DOMAIN") or (names[0] if went_to_qiniu else "")
 
+    retire = (program, "--home", str(home), "--remove", "-d", names[0], *["--ecc"] * is_ecc)
+    is_others = _is_others(home / "acme.sh")
+    if is_others:
+        notes.append(f"{program} can be changed by another user, so it is not for you to run: "
+                     f"whoever it belongs to ends it with acme.sh {shlex.join(retire[3:])}")
+
     server, said = _server(own.get("Le_API", ""))
     issuing = [*_account(account.get("ACCOUNT_EMAIL", "")), *server]
     length = own.get("Le_Keylength", "")
@@ -279,7 +322,7 @@ def _acme_setup(home: Path, conf: Path, account: Mapping[str, str]) -> Setup:
         _usable_keys(keys), _domains(domains), tuple(issuing), tuple(deploying),
         (_path(own.get("Le_RealFullChainPath", "")), _path(own.get("Le_RealKeyPath", ""))),
         conf.with_name("fullchain.cer"),
-        ((program, "--home", str(home), "--remove", "-d", names[0], *["--ecc"] * is_ecc),),
+        () if is_others else (retire,),
         ("acme.sh",), (*notes, *said))
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
+import io
 import json
+import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from certbot_qiniu import errors
-from certbot_qiniu.command.health import Finding, Level, exit_status, utc
+from certbot_qiniu.command.health import Finding, Level, exit_status, utc, with_all_concerned
 from certbot_qiniu.files import write_file
 
 if TYPE_CHECKING:
@@ -29,7 +33,7 @@ VERSION = 1
 class Table:
     """Rows of text below headings, each with the style of one of its cells.
 
-    :ivar wraps: the columns that may be wrapped on a narrow terminal; others are cut off there.
+    :ivar wraps: the columns that may be wrapped on a narrow terminal; nothing is ever cut off.
     :ivar styled: which cell has the style.
     """
 
@@ -48,6 +52,21 @@ BLANK = ("", "")
 
 # Terminal and pipe ------------------------------------------------------------------------------
 
+NARROWEST = 12
+"""Columns that are wrapped keep so many characters."""
+
+
+def accept_any_text(*, utf8: bool = False) -> None:
+    """Let stdout and stderr take every text, with ``?`` for characters that they do not have.
+
+    :param utf8: stdout is for a program, whatever a terminal here would want.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+            if utf8 and stream is sys.stdout:
+                stream.reconfigure(encoding="utf-8", errors="replace")
+
 
 def console(*, stderr: bool = False) -> Console:
     """The terminal, or whatever is in its place; rich honours ``NO_COLOR``."""
@@ -60,31 +79,49 @@ def show(parts: Iterable[Part], out: Console | None = None) -> None:
     """Print *parts*, to the terminal unless told otherwise."""
     out = out or console()
     if out.is_terminal:
-        out.print(rendered(parts))
+        out.print(rendered(parts, out.width))
         return
     for part in parts:
         for line in plain(part) if isinstance(part, Table) else [part[0]]:
             sys.stdout.write(f"{line}\n")
 
 
-def rendered(parts: Iterable[Part]) -> RenderableType:
-    """*parts* for a terminal."""
+def rendered(parts: Iterable[Part], width: int) -> RenderableType:
+    """*parts* for a terminal of this width; what is too wide for it goes on in the next line."""
     from rich.console import Group
     from rich.text import Text
 
-    return Group(*(_rich_table(part) if isinstance(part, Table) else Text(part[0], part[1])
-                   for part in parts))
+    found: list[RenderableType] = []
+    for part in parts:
+        if not isinstance(part, Table):
+            found.append(Text(part[0], part[1]))
+        elif sum(narrowest(part)) + 2 * len(part.columns) - 2 <= width:
+            found.append(_rich_table(part))
+        else:
+            found += [Text(line, overflow="fold") for line in plain(part)]
+    return Group(*found)
+
+
+def narrowest(table: Table) -> list[int]:
+    """The least width of each column, without the space between."""
+    widths = _widths(table)
+    return [min(width, NARROWEST) if name in table.wraps else width
+            for name, width in zip(table.columns, widths, strict=True)]
 
 
 def plain(table: Table) -> list[str]:
     """A table as lines: columns of equal width, nothing cut off, no decoration."""
-    lines = [table.columns, *(cells for _, cells in table.rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines, widths = [table.columns, *(cells for _, cells in table.rows)], _widths(table)
     title = [table.title] if table.title else []
     return title + ["  ".join(
         cell.rjust(width) if name in NUMBERS else cell.ljust(width)
         for cell, width, name in zip(cells, widths, table.columns, strict=True)).rstrip()
         for cells in lines]
+
+
+def _widths(table: Table) -> list[int]:
+    lines = [table.columns, *(cells for _, cells in table.rows)]
+    return [max(map(len, column)) for column in zip(*lines, strict=True)]
 
 
 def _rich_table(table: Table) -> RenderableType:
@@ -93,10 +130,9 @@ def _rich_table(table: Table) -> RenderableType:
 
     found = RichTable(box=None, padding=(0, 2, 0, 0), pad_edge=False, title=table.title or None,
                       title_justify="left", title_style="bold", header_style="bold dim")
-    for name in table.columns:
-        wraps = name in table.wraps
-        found.add_column(name, justify="right" if name in NUMBERS else "left",
-                         no_wrap=not wraps, overflow="fold" if wraps else "ellipsis")
+    for name, width in zip(table.columns, narrowest(table), strict=True):
+        found.add_column(name, justify="right" if name in NUMBERS else "left", min_width=width,
+                         no_wrap=name not in table.wraps, overflow="fold")
     for style, cells in table.rows:
         row = [Text(cell) for cell in cells]
         row[table.styled].stylize(style)
@@ -116,8 +152,10 @@ def progress(text: str) -> Iterator[None]:
 
 
 def finding_parts(findings: Iterable[Finding]) -> list[Part]:
-    """Findings, one in a line."""
-    return [(f"{_capital(item.text).rstrip('.')}.", STYLES[item.level]) for item in findings]
+    """Findings, one in a line; those of one text in one line together."""
+    lines: list[Part] = [(f"{_capital(item.text).rstrip('.')}.", STYLES[item.level])
+                         for item in with_all_concerned(list(findings))]
+    return list(dict.fromkeys(lines))
 
 
 def number(value: int | None) -> str:
@@ -161,6 +199,8 @@ def write(path: Path, text: str, option: str, *, mode: int = 0o600,
           folder_mode: int | None = None) -> Path:
     """Write a file that the user asked for, all of it or nothing.
 
+    What is no plain file (a link, a pipe, a device) is written to, and not replaced by one.
+
     :param option: names the option that chooses another place.
     :param folder_mode: makes the folder where there is none, with this mode.
     :raises errors.UsageError: when that is not possible.
@@ -168,8 +208,40 @@ def write(path: Path, text: str, option: str, *, mode: int = 0o600,
     try:
         if folder_mode is not None:
             path.parent.mkdir(mode=folder_mode, parents=True, exist_ok=True)
-        write_file(path, text, mode=mode)
+        if not _write_into(path, text):
+            write_file(path.resolve(), text, mode=mode)  # where a link leads to
     except OSError as error:
-        raise errors.UsageError(f"Could not write {path}: {error.strerror}. Run this as root, or "
+        reason = ("nobody reads from it" if error.errno == errno.ENXIO
+                  else error.strerror)
+        raise errors.UsageError(f"Could not write {path}: {reason}. Run this as root, or "
                                 f"name another {option}") from error
     return path
+
+
+def _write_into(path: Path, text: str) -> bool:
+    """Write into what is there and is no plain file; false where there is nothing of the kind.
+
+    :raises OSError: when that is not possible.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return False
+    if _is_stdout(found):  # /dev/stdout, also where that leads to a file
+        sys.stdout.write(text)
+        return True
+    if stat.S_ISREG(found.st_mode):
+        return False
+    # To open a pipe that nobody reads from would take for ever.
+    handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    os.set_blocking(handle, True)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    return True
+
+
+def _is_stdout(found: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(found, os.fstat(sys.stdout.fileno()))
+    except (OSError, ValueError):  # no file at all, as in a test
+        return False

@@ -85,7 +85,7 @@ def table(facts: Survey, planned: Sequence[Step], failed: Sequence[Finding]) -> 
             ("" if step.verb in UNCHANGED else "bold",
              [step.verb, step.subject, step.reason, step.text])
             for step in planned if step.lineage == lineage.name],
-            ["Why"], styled=0, title=title), output.BLANK]
+            ["Subject", "Why"], styled=0, title=title), output.BLANK]
     parts += [(note, "") for note in facts.notes]
     parts += output.finding_parts(failed)
     changes = sum(step.verb not in UNCHANGED for step in planned)

@@ -18,6 +18,7 @@ from certbot_qiniu.command import alerts, output
 from certbot_qiniu.command.arguments import (
     A_FILE,
     Command,
+    add_heartbeat,
     add_json,
     add_notify,
     certbot_config,
@@ -73,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="attention where a certificate ends in less than N days (default: "
                              "%(default)s)")
     add_notify(parser)
+    add_heartbeat(parser)
     parser.add_argument("--renewal", default="", metavar="RESULT",
                         help="how certbot renew ended before this, from a timer: $SERVICE_RESULT "
                              "of systemd, or the exit status")
@@ -92,6 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.watch:
         return _watch(arguments)
     urls = alerts.receivers(arguments.notify)
+    heartbeats = alerts.receivers(arguments.heartbeat)
+    alerts.check_heartbeats(heartbeats)
     with output.progress("Asking Qiniu …"):
         report = _report(arguments)
     if arguments.prometheus not in (None, "-"):
@@ -103,7 +107,11 @@ def run(arguments: argparse.Namespace) -> int:
         print(document(report))
     elif not arguments.quiet or report.level is not Level.OK:
         output.show(table(report))
-    return max(exit_status(report.level), _alert(arguments, urls, report))
+    ended = max(exit_status(report.level), _alert(arguments, urls, report))
+    # How the renewal before this has ended is in the report, too.
+    for problem in alerts.heartbeat(heartbeats) if ended == 0 else []:
+        print(f"certbot-qiniu: {problem}", file=sys.stderr)
+    return ended
 
 
 def _report(arguments: argparse.Namespace) -> Report:
@@ -150,7 +158,7 @@ def _watch(arguments: argparse.Namespace) -> int:
             level = report.level
             parts = [*table(report), (f"as of {utc(report.checked_at)}", "dim")]
             if live:
-                live.update(output.rendered(parts), refresh=True)
+                live.update(output.rendered(parts, out.width), refresh=True)
             else:
                 output.show(parts, out)
                 sys.stdout.flush()
@@ -208,7 +216,8 @@ class Report:
 
     def concerns(self) -> list[Finding]:
         """All that is not ok: domains first."""
-        rows = [Finding(row.level, row.domain, row.reason, row.text) for row in self.rows]
+        rows = [Finding(row.level, row.domain, row.reason, row.text,
+                        row.days_left if row.reason == "Expiring" else None) for row in self.rows]
         return [item for item in (*rows, *self.findings) if item.level is not Level.OK]
 
 
@@ -280,8 +289,14 @@ SENTENCES = {
     "lineage": {
         "Expired": "certbot's newest certificate {name} has expired",
         "Expiring": "certbot's newest certificate {name} ends in {days}",
+        "Held": "a rollback keeps certbot's newest certificate {name} from being deployed, until "
+                "certbot has a newer one. To deploy it now, run: {remedy}",
         "NotRenewed": "the renewal conf of {name} does not say installer = qiniu: renewals will "
                       "not reach Qiniu. Run: {remedy}",
+        "NotSeen": "{server} was not yet seen to serve certbot's newest certificate {name}. To "
+                   "reload it and see why, run: {remedy}",
+        "NothingManaged": "renewals of {name} deploy to Qiniu, but it serves no domain there. To "
+                          "see why, run: {remedy}",
     },
     "renewal": {
         "RenewalFailed": "certbot renew failed ({result}); see letsencrypt.log in {logs}",
@@ -346,16 +361,28 @@ def _judge_end(subject: str, name: str, left: int) -> Verdict:
 
 
 def _judge_lineage(lineage: LineageFacts, now: float, warn_days: int) -> list[Finding]:
-    verdicts = []
+    def judge(reason: str, remedy: str) -> Verdict:
+        return _verdict(Level.ATTENTION, "lineage", reason, name=lineage.name, remedy=remedy,
+                        server=lineage.reload)
+
+    verdicts, left = [], None
+    of_it = f"--cert-name {lineage.name}"
     if not lineage.renews:
-        verdicts.append(_verdict(
-            Level.ATTENTION, "lineage", "NotRenewed", name=lineage.name,
-            remedy=reconfigure_command(lineage.name, lineage.account or "PATH")))
+        verdicts.append(judge("NotRenewed", reconfigure_command(lineage.name,
+                                                                lineage.account or "PATH")))
+    elif lineage.reload:
+        verdicts.append(judge("NotSeen", f"certbot-qiniu apply {of_it}"))
+    if lineage.held:
+        verdicts.append(judge("Held", f"certbot install {of_it} -i qiniu --qiniu-credentials "
+                                      f"{lineage.account}"))
+    elif lineage.renews and not lineage.actions:
+        verdicts.append(judge("NothingManaged", f"certbot-qiniu plan {of_it}"))
     if lineage.certificate:
         left = days_left(lineage.certificate.not_after.timestamp(), now)
         if left < warn_days:
             verdicts.append(_judge_end("lineage", lineage.name, left))
-    return [Finding(level, lineage.name, reason, text) for level, reason, text in verdicts]
+    return [Finding(level, lineage.name, reason, text, left if reason == "Expiring" else None)
+            for level, reason, text in verdicts]
 
 
 def _judge_renewal(result: str, logs: Path) -> list[Finding]:
@@ -384,6 +411,7 @@ def table(report: Report) -> list[output.Part]:
             ["Domain", "Serves", "Lineage", "Certificate", "Days", "State", "Changed",
              *(["Edge"] if probed else []), "In sync"],
             [(output.STYLES[row.level], _cells(row, probed)) for row in rows],
+            ["Domain", "Lineage", "Certificate"],
             title=account if len(accounts) > 1 else ""))
     if parts:
         parts.append(output.BLANK)

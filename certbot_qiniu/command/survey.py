@@ -22,8 +22,10 @@ from certbot_qiniu.deployment.observe import read_details
 from certbot_qiniu.deployment.planning.decision import Action, Verb
 from certbot_qiniu.deployment.reconcile import Options, observe_and_plan
 from certbot_qiniu.deployment.state import Record
+from certbot_qiniu.failures import each_cause
 from certbot_qiniu.lineages import Renewal, read_renewals, reconfigure_command
 from certbot_qiniu.model import Certificate, Domain, RemoteCertificate, certificate_name
+from certbot_qiniu.webserver.nginx import Nginx
 from certbot_qiniu.webserver.tls import Leaf
 
 
@@ -100,6 +102,12 @@ class Survey:
         """The lineage that manages a domain, also where it could not be read."""
         return self.records.get(domain, Record()).lineage or None
 
+    def being_published(self) -> set[str]:
+        """The ids of the certificates that domains are about to serve."""
+        return {record.sent.binding.cert_id for account in self.accounts
+                for domain in account.domains.values() if domain.state == "processing"
+                if (record := self.records.get(domain.name)) and record.sent}
+
     def superseded(self, lineage: LineageFacts) -> list[RemoteCertificate]:
         """The certificates of a lineage that the next clean-up deletes."""
         account = next((one for one in self.accounts if one.name == lineage.account), None)
@@ -145,8 +153,15 @@ def survey(config: Any, only: str = "") -> Survey:
                                 f"{', '.join(sorted(known)) or 'none'}")
     for name in sorted(known):
         # The domains of a deleted lineage are forgotten, with a warning, by the others' turn.
-        if only in ("", name) and name in renewals and deployer.lineages.exists(name):
+        if only not in ("", name) or name not in renewals:
+            continue
+        if deployer.lineages.exists(name):
             collected.observe_lineage(name, renewals[name])
+        elif renewals[name].is_ours:
+            collected.findings.append(Finding(
+                Level.ATTENTION, name, "Unusable", f"the renewal conf of {name} is there, but no "
+                f"certificate is in {deployer.lineages.live / name}. Restore it from a backup, or "
+                f"give it up with: certbot delete --cert-name {name}"))
     return collected.survey(notes)
 
 
@@ -157,7 +172,7 @@ class _Observations:
         self.deployer = deployer
         self.memory = deployer.store.memory
         self.findings: list[Finding] = []
-        self.unread: dict[str, str] = {}
+        self.unread: dict[str, errors.QiniuError] = {}
         self.lineages: list[LineageFacts] = []
         self.accounts: dict[str, AccountFacts | None] = {}  # None where it is out of reach
         self.clock: Callable[[], float] | None = None
@@ -198,11 +213,11 @@ class _Observations:
         planned = observe_and_plan(context, [name], Options(listed=settings.domains or ()))
         for error in planned.certificate_failures.values():
             self.problem(name, error)
-        self.unread.update(
-            {domain: str(error) for domain, error in planned.domain_failures.items()})
+        self.unread.update(planned.domain_failures)
         wanted = {action.binding.fingerprint for action in planned.actions
                   if action.verb is Verb.BIND and action.binding} - {""}
-        server = settings.other_installer or ("" if settings.skip_nginx else "nginx")
+        server = settings.other_installer or ("" if settings.skip_nginx or Nginx(
+            settings.nginx_test_cmd, settings.nginx_reload_cmd).is_idle else "nginx")
         versions = {one.fingerprint: one.remote_name for one in context.lineages.versions(name)}
         return LineageFacts(
             name, account, certificate, renewal.is_ours,
@@ -233,7 +248,7 @@ class _Observations:
         names = [name for name, domain in listed.items()
                  if domain.protocol == "https" or domain.state == "processing"]
         details, failures = read_details(context, names, listed)
-        self.unread.update({name: str(error) for name, error in failures.items()})
+        self.unread.update(failures)
         listed.update({name: domain for name, domain in details.items() if domain})
         return AccountFacts(credentials, listed, dict(context.account.certificates()))
 
@@ -254,7 +269,7 @@ class _Observations:
                    for cert_id, upload in self.memory.uploads.items()}
         return Survey(
             (self.clock or time.time)(), tuple(filter(None, self.accounts.values())),
-            tuple(self.lineages), dict(self.memory.domains), uploads, self.unread,
+            tuple(self.lineages), dict(self.memory.domains), uploads, each_cause(self.unread),
             tuple(self.findings), tuple(dict.fromkeys(notes)))
 
 

@@ -19,6 +19,7 @@ from certbot_qiniu.deployment.planning.selection import (
     select,
 )
 from certbot_qiniu.deployment.state import Record
+from certbot_qiniu.failures import each_cause
 from certbot_qiniu.model import Domain
 from certbot_qiniu.options import Settings
 
@@ -55,8 +56,8 @@ def choose_domains(context: Context, names: Collection[str], listed: Sequence[st
         lineage=lineage, state=state, bought=bought,
         other_installations=() if take_over else other_installations(context, unknown),
         alive=set(context.lineages.names()), take_over=take_over)
-    unread = [NotChosen(name, Obstacle.UNREADABLE, detail=str(error))
-              for name, error in failures.items()]
+    unread = [NotChosen(name, Obstacle.UNREADABLE, detail=text)
+              for name, text in each_cause(failures).items()]
     return replace(selection, problems=(*selection.problems, *unread))
 
 

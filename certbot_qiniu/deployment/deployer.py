@@ -23,7 +23,7 @@ from certbot_qiniu.deployment.planning.selection import Selection
 from certbot_qiniu.deployment.reconcile import Options, Outcome, reconcile
 from certbot_qiniu.deployment.state import Managed, Record, State
 from certbot_qiniu.deployment.store import Store
-from certbot_qiniu.failures import Failures
+from certbot_qiniu.failures import Failures, told_once
 from certbot_qiniu.lineages import Lineages
 from certbot_qiniu.model import Binding, Certificate, covering_name
 from certbot_qiniu.options import DEFAULT_SERVICES, Settings
@@ -152,7 +152,7 @@ class Deployer:
             selection = choose_domains(context, certificate.names, settings.domains, lineage)
             unread = remember_baselines(context, selection.chosen, lineage)
             chosen |= set(selection.chosen) - set(unread)
-            problems += [*wording.problems(selection), *map(str, unread.values()),
+            problems += [*wording.problems(selection), *told_once(unread.values()),
                          *_unread_services(context, settings)]
             self._tell_left_out(selection, chosen)
             if not chosen and not problems:
@@ -284,15 +284,14 @@ class Deployer:
 
     def settle_all(self, settings: Settings, options: Options) -> Outcome:
         """Reconcile every lineage that has anything at Qiniu; one that fails stops no other."""
-        whole = Outcome()
+        whole, failures = Outcome(), Failures()
         for lineage in self.all_lineages():
-            failures = Failures()
             if outcome := failures.attempt(self.settle, lineage, settings, options):
                 whole.problems += outcome.problems
                 whole.pending += outcome.pending
                 whole.changed += outcome.changed
-            elif failures:
-                whole.problems.append(str(failures))
+        if failures:
+            whole.problems.append(str(failures))
         return whole
 
     def check_accounts(self, settings: Settings) -> None:

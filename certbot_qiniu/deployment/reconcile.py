@@ -24,6 +24,7 @@ from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.observe import observe
 from certbot_qiniu.deployment.planning.decision import Action, Knowledge, Reason, Verb, plan
 from certbot_qiniu.deployment.state import Managed, Record, Sent
+from certbot_qiniu.failures import told_once
 from certbot_qiniu.model import Binding, Domain, RemoteCertificate
 
 logger = logging.getLogger(__name__)
@@ -131,8 +132,8 @@ class _Reconciler:
                         and name not in self.store.state}
         self.outcome = Outcome()
         self.sends: dict[str, int] = {}
-        self.failed: dict[str, str] = {}
-        self.upload_errors: dict[str, str] = {}
+        self.failed: dict[str, str | errors.QiniuError] = {}
+        self.upload_errors: dict[str, errors.QiniuError] = {}
         self.busy: dict[str, str] = {}
         self.forgotten: list[str] = []
 
@@ -171,7 +172,7 @@ class _Reconciler:
         if self.forgotten:
             self.store.write_state({name: entry for name, entry in self.store.state.items()
                                     if name not in self.forgotten})
-        self.outcome.problems += [*self.upload_errors.values(), *self.failed.values()]
+        self.outcome.problems += told_once([*self.upload_errors.values(), *self.failed.values()])
         if self.options.clean and not self.outcome.problems and not self.outcome.pending:
             clean(self.context, self.scope, self.options.keep_certificates)
         return self.outcome
@@ -183,8 +184,7 @@ class _Reconciler:
         """
         planned = self.observe_and_plan(names, refresh=refresh)
         actions, observed = planned.actions, planned.observed
-        self.failed.update(
-            {name: str(error) for name, error in planned.domain_failures.items()})
+        self.failed.update(planned.domain_failures)
         waiting = [action.name for action in actions if action.verb is Verb.WAIT]
         self.busy = {action.name: wording.sentence(action)
                      for action in actions if action.verb is Verb.QUEUE}
@@ -202,8 +202,7 @@ class _Reconciler:
             elif action.verb in (Verb.BIND, Verb.UNBIND, Verb.HSTS):
                 fingerprint = action.binding.fingerprint if action.binding else ""
                 if fingerprint in planned.certificate_failures:
-                    self.upload_errors[fingerprint] = str(
-                        planned.certificate_failures[fingerprint])
+                    self.upload_errors[fingerprint] = planned.certificate_failures[fingerprint]
                 elif self.may_send(action):
                     changes.append(action)
         sent, again = self.apply(changes, observed)
@@ -301,7 +300,7 @@ class _Reconciler:
                         self.context, binding, self.lineage_of(action.name),
                         keep_certificates=self.options.keep_certificates)
                 except errors.QiniuError as error:
-                    self.upload_errors[binding.fingerprint] = str(error)
+                    self.upload_errors[binding.fingerprint] = error
                     continue
                 binding = replace(binding, cert_id=certificate.cert_id)
             jobs.append(_Job(action, observed[action.name],
@@ -336,7 +335,7 @@ class _Reconciler:
                     again.append(job.name)
             else:
                 # It may have taken effect: what was sent stays on record for a later run.
-                self.failed[job.name] = str(result)
+                self.failed[job.name] = result
         return sent, again
 
     def note_sent(self, job: _Job) -> None:
@@ -381,7 +380,7 @@ class _Reconciler:
         if job.action.verb is Verb.UNBIND:
             self.forget_refused(name, error)
         else:
-            self.failed[name] = str(error)
+            self.failed[name] = error
         return False
 
     def forget_refused(self, name: str, error: errors.Refused) -> None:

@@ -7,7 +7,7 @@ messages quotes them.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.deployment.planning.selection import NotChosen, Obstacle, Selection
@@ -150,9 +150,6 @@ def https_kept(name: str, refusal: str) -> str:
 # Domains that are not chosen ---------------------------------------------------------------------
 
 _OBSTACLES: Mapping[Obstacle, str] = {
-    Obstacle.NOT_FOUND:
-        "is no domain of this Qiniu account in the services that --qiniu-services names. "
-        "{near}The account has: {domains}",
     Obstacle.NOT_COVERED: "is not covered by the certificate, which is for {names}",
     Obstacle.TEST_DOMAIN: "is a test domain of Qiniu's, which takes no certificate",
     Obstacle.DCDN: "is a DCDN domain (全站加速), which this plugin does not change",
@@ -162,7 +159,8 @@ _OBSTACLES: Mapping[Obstacle, str] = {
     Obstacle.OTHER_INSTALLATION: "is managed by another certbot-qiniu installation",
     Obstacle.BOUGHT: "serves a valid certificate that was bought through Qiniu",
 }
-"""What comes after the domain's name. What cannot be read has an error's own sentence."""
+"""What comes after the domain's name. What cannot be read has an error's own sentence, and what
+does not exist one for all such domains together."""
 
 SHOWN_DOMAINS = 20
 """So many domains of an account are shown to somebody who may have mistyped one."""
@@ -172,13 +170,14 @@ def why(found: NotChosen) -> str:
     """Say why a domain is not chosen, as what comes after its name."""
     return _OBSTACLES[found.obstacle].format(
         state=STATES.get(found.state, ""), cause=_in_brackets(found.detail),
-        lineage=found.lineage, names=", ".join(found.names), near=_near(found),
-        domains=_shown(found.names))
+        lineage=found.lineage, names=", ".join(found.names))
 
 
 def problems(selection: Selection) -> list[str]:
     """Say in a sentence each what is wrong with domains that the user listed."""
-    return [_problem(found) for found in selection.problems]
+    missing = [found for found in selection.problems if found.obstacle is Obstacle.NOT_FOUND]
+    others = [_problem(found) for found in selection.problems if found not in missing]
+    return [*([_not_found(missing)] if missing else []), *dict.fromkeys(others)]
 
 
 def _problem(found: NotChosen) -> str:
@@ -189,11 +188,20 @@ def _problem(found: NotChosen) -> str:
     return f"{found.name} {why(found)}{remedy}"
 
 
-def _near(found: NotChosen) -> str:
-    if found.obstacle is not Obstacle.NOT_FOUND:
-        return ""
+def _not_found(missing: Sequence[NotChosen]) -> str:
+    """Say which domains the account does not have, and once what it has."""
+    several = len(missing) > 1
+    near = "".join(_near(found, several=several) for found in missing)
+    what = "are no domains of this Qiniu account" if several else (
+        "is no domain of this Qiniu account")
+    return (f"{', '.join(found.name for found in missing)} {what} in the services that "
+            f"--qiniu-services names. {near}The account has: {_shown(missing[0].names)}")
+
+
+def _near(found: NotChosen, *, several: bool) -> str:
     near = difflib.get_close_matches(found.name, found.names, n=3, cutoff=0.75)
-    return f"Did you mean {' or '.join(near)}? " if near else ""
+    asked = f"For {found.name}, did" if several else "Did"
+    return f"{asked} you mean {' or '.join(near)}? " if near else ""
 
 
 def _shown(domains: tuple[str, ...]) -> str:

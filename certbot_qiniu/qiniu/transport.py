@@ -131,6 +131,7 @@ class Breaker:
         self._lock = threading.Lock()
         self._failures = 0
         self._failed_at = 0.0
+        self.cause: errors.Unreachable | None = None
 
     @property
     def is_open(self) -> bool:
@@ -139,15 +140,17 @@ class Breaker:
             return (self._failures >= BREAKER_FAILURES
                     and self._clock() - self._failed_at < BREAKER_SECONDS)
 
-    def record(self, *, answered: bool, status: int = 0) -> None:
+    def record(self, failure: errors.Unreachable | None = None) -> None:
         """Note how a call, all its repeats included, ended.
 
-        :param status: of the last failure. An error may be that one call's alone; silence is not.
+        :param failure: None where it was answered. An error may be that one call's alone; silence
+            is not.
         """
         with self._lock:
-            weight = 1 if status else BREAKER_FAILURES
-            self._failures = 0 if answered else self._failures + weight
+            weight = 1 if failure and failure.status else BREAKER_FAILURES
+            self._failures = self._failures + weight if failure else 0
             self._failed_at = self._clock()
+            self.cause = failure
 
 
 # One per host, account and clock (tests bring their own): Qiniu counts calls per account, however
@@ -226,8 +229,11 @@ class Transport:
         # What Qiniu does not document shares a host with the CDN, and must not hold it up.
         breaker = self._breakers[host, path.startswith("/cert/")]
         if breaker.is_open:
+            first = breaker.cause
             raise errors.Unreachable(
-                action, f"not tried: {host} did not answer the calls before", advice=_LATER_ADVICE)
+                action, f"not tried: {host} did not answer the calls before"
+                + (f" ({first.text})" if first else ""),
+                advice=first.advice if first else _LATER_ADVICE, first=first)
         target = f"{path}?{urlencode(query)}" if query else path
         content = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         auth = self._auths[scheme or SCHEMES[host]]
@@ -263,12 +269,12 @@ class Transport:
         try:
             answer = repeated(attempt)
         except _TransientError as failure:
-            breaker.record(answered=False, status=failure.error.status)
+            breaker.record(failure.error)
             raise failure.error from failure.__cause__
         except errors.Refused:
-            breaker.record(answered=True)
+            breaker.record()
             raise
-        breaker.record(answered=True)
+        breaker.record()
         return answer
 
     def _send(self, host: str, method: str, target: str, content: bytes | None,

@@ -11,7 +11,6 @@ from functools import partial
 from typing import ClassVar
 
 from certbot import interfaces
-from certbot.display import util as display
 
 from certbot_qiniu import errors, prompts
 from certbot_qiniu.deployment.choose import check_listed, rehearse
@@ -84,7 +83,7 @@ class QiniuTarget(Target):
         run, settings = self.run, self.run.settings
         context = run.deployer.context(settings.credentials, settings.services)
         lines = rehearse(context, run.names(), settings)
-        display.notify("\n".join(["", "What certbot renew would do at Qiniu:", *lines, ""]))
+        prompts.tell("\n".join(["", "What certbot renew would do at Qiniu:", *lines, ""]))
 
     # The desired state --------------------------------------------------------------------------
 

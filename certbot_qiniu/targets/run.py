@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import ClassVar
 
-from certbot.display import util as display
 from certbot.plugins import common
 
-from certbot_qiniu import errors
+from certbot_qiniu import errors, prompts
 from certbot_qiniu.deployment.deployer import Deployer, open_deployer
 from certbot_qiniu.failures import Failures
 from certbot_qiniu.lineages import Lineages
@@ -92,7 +91,7 @@ class Run:
         if self.is_renewal:
             logger.info("%s", text)
         else:
-            display.notify(text)
+            prompts.tell(text)
 
     # Our files ----------------------------------------------------------------------------------
 

@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 TEST_OPTION = "--qiniu-nginx-test-cmd"
 RELOAD_OPTION = "--qiniu-nginx-reload-cmd"
 
+PROCESSES = Path("/proc")
+
 _DEFAULT_TEST = ["nginx", "-t"]
 _OUTPUT_LIMIT = 2000  # characters: the end of what nginx said, where the reason is
 _ANSWER_SECONDS = 3.0
@@ -74,6 +76,17 @@ class Nginx:
             self._test = _swap(self._reload, ["-s", "reload"], ["-t"]) or self._test
         self._absent = self._test == _DEFAULT_TEST and not _installed("nginx")
 
+    @property
+    def is_absent(self) -> bool:
+        """Whether there is no nginx on this machine, and no command for one elsewhere."""
+        return self._absent and self._reload is None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to reload: no nginx on this machine, or none that runs."""
+        return self.is_absent or (self._reload is None and self._test == _DEFAULT_TEST
+                                  and not _runs())
+
     def test(self) -> None:
         """Test the configuration; without an nginx here there is nothing to test.
 
@@ -93,7 +106,7 @@ class Nginx:
         :raises errors.NginxError: when the test or the reload failed, or a server block with
             files of this lineage still serves another leaf.
         """
-        if self._absent and self._reload is None:
+        if self.is_absent:
             return Outcome("absent", "there is no nginx on this machine")
         self.test()
         reload = self._run(self._reload or self._automatic_reload(), RELOAD_OPTION)
@@ -237,6 +250,17 @@ def _listed(questions: list[nginx_config.Question]) -> str:
 
 def _installed(program: str) -> bool:
     return shutil.which(program, path=_search_path()) is not None
+
+
+def _runs() -> bool:
+    """Whether a process of this machine has a name of nginx's, or that cannot be seen."""
+    names = []
+    for path in PROCESSES.glob("[0-9]*/comm"):
+        try:
+            names.append(path.read_text(encoding="utf-8", errors="replace").strip())
+        except OSError:
+            continue  # it has ended meanwhile
+    return not names or any(map(_NGINX_PROGRAM.fullmatch, names))
 
 
 def _search_path() -> str:

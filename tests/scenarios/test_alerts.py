@@ -112,3 +112,32 @@ def test_outage_sends_nothing(tmp_path: Path, receiver: Receiver) -> None:
     machine.cloud.board.arm(Fault("refuse"), times=10**6)
     assert machine.run("status", "--notify", receiver.url).status == 2
     assert receiver.take() == []
+
+
+def test_words_of_qiniu_stay_words(tmp_path: Path, receiver: Receiver) -> None:
+    """Where a receiver shows HTML, as a mail does, no markup of others becomes part of it."""
+    machine = issued(tmp_path)
+    machine.run("status", "--renewal=<a href=x>", "--notify", f"{receiver.url}?format=html")
+    [message] = receiver.messages
+    assert "&lt;a" in message["message"]
+    assert "<a" not in message["message"]
+
+
+@pytest.mark.parametrize(("renewal", "calls"), [("success", 1), ("0", 1), ("exit-code", 0)])
+def test_heartbeat(tmp_path: Path, renewal: str, calls: int) -> None:
+    """It is called where the renewal succeeded and all is well, and its failure is a warning."""
+    machine = issued(tmp_path)
+    machine.cloud.clock.sleep(400)
+    path = tmp_path / "heartbeat"
+    path.touch(0o600)
+    path.write_text(f"https://127.0.0.1:1/{SECRET}\n")
+    run = machine.run("status", "--heartbeat", f"@{path}", "--renewal", renewal)
+    assert run.output.count("the heartbeat to https://… failed: ConnectionError") == calls
+    assert run.status == 1 - calls
+    assert SECRET not in run.output
+
+
+def test_heartbeat_in_the_open(tmp_path: Path) -> None:
+    """An address that is not https is refused, and not shown."""
+    run = issued(tmp_path).run("status", "--heartbeat", f"http://{SECRET}/")
+    assert (run.status, SECRET in run.output) == (2, False)

@@ -8,7 +8,7 @@ import pytest
 from certbot import errors as certbot_errors
 
 from certbot_qiniu import errors
-from certbot_qiniu.failures import Failures
+from certbot_qiniu.failures import Failures, each_cause, told_once
 
 
 def fail(error: BaseException) -> None:
@@ -78,3 +78,40 @@ def test_the_end_passes_at_once(error: BaseException) -> None:
     with pytest.raises(type(error)):
         failures.attempt(fail, error)
     assert not failures
+
+
+# Each cause once
+
+
+def unreachable(name: str, text: str = "no answer", reqid: str = "") -> errors.Unreachable:
+    return errors.Unreachable(f"read the CDN domain {name}", text, reqid=reqid, advice="Wait")
+
+
+def test_calls_with_the_same_cause() -> None:
+    """They are one sentence with all that was tried; another cause is another one."""
+    lists = errors.Unreachable("list the domains", "no answer", advice="Wait")
+    assert ["Could not read the CDN domain a, b; list the domains: no answer (X-Reqid 1). Wait",
+            "Could not read the CDN domain c: refused. Wait", "other"] == told_once([
+                unreachable("a", reqid="1"), unreachable("b", reqid="2"), lists,
+                unreachable("c", "refused"), unreachable("a", reqid="3"), "other", "other"])
+
+
+def test_calls_that_were_not_tried() -> None:
+    """What was not tried because another call failed has that call's cause."""
+    first = unreachable("a")
+    second = errors.Unreachable("read the CDN domain b", "not tried", first=first)
+    assert ["Could not read the CDN domain a, b: no answer. Wait"] == told_once([first, second])
+    assert ["Could not read the CDN domain b: no answer. Wait"] == told_once([second])
+
+
+def test_many_calls() -> None:
+    """A sentence does not grow with an account."""
+    [text] = told_once([unreachable(str(number)) for number in range(500)])
+    assert text.endswith(" 18, 19 and 480 more: no answer. Wait")
+
+
+def test_each_has_the_common_sentence() -> None:
+    """Whoever is asked about one of them hears the same."""
+    assert {"x": "Could not read the CDN domain a, b: no answer. Wait",
+            "y": "Could not read the CDN domain a, b: no answer. Wait", "z": "odd"} == each_cause({
+                "x": unreachable("a"), "y": unreachable("b"), "z": errors.UsageError("odd")})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,18 +21,21 @@ class Display:
     """In place of certbot's: answers, and remembers what it was asked."""
 
     answer: tuple[str, Any] = (display.OK, "")
+    answers: list[tuple[str, str]] = field(default_factory=list)
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
 
     def directory_select(self, message: str, **options: Any) -> tuple[str, Any]:
         """As certbot's."""
         self.asked.append((message, options))
         return self.answer
 
-    def checklist(self, message: str, tags: list[str], **options: Any) -> tuple[str, Any]:
-        """As certbot's, which wants a list."""
-        assert isinstance(tags, list)
-        self.asked.append((message, {"tags": tags, **options}))
-        return self.answer
+    def input_text(self, message: str, **options: Any) -> tuple[str, str]:
+        """As certbot's, at the end of a closed input, too."""
+        self.asked.append((message, options))
+        if not self.answers:
+            raise EOFError
+        return self.answers.pop(0)
 
 
 @pytest.fixture
@@ -39,7 +43,8 @@ def user(monkeypatch: pytest.MonkeyPatch) -> Display:
     """A user who sits before certbot."""
     found = Display()
     monkeypatch.setattr(display, "directory_select", found.directory_select)
-    monkeypatch.setattr(display, "checklist", found.checklist)
+    monkeypatch.setattr(display, "input_text", found.input_text)
+    monkeypatch.setattr(display, "notify", found.told.append)
     return found
 
 
@@ -80,23 +85,38 @@ def test_a_timer_is_not_asked_for_credentials(user: Display) -> None:
 
 
 @pytest.mark.parametrize(("answer", "expected"), [
-    ((display.OK, ["b.example.com"]), ["b.example.com"]), ((display.OK, []), []),
-    ((display.CANCEL, ["b.example.com"]), []), ((display.CANCEL, []), [])],
-    ids=["one", "none", "gives up late", "gives up"])
-def test_domains_to_switch(user: Display, answer: tuple[str, list[str]],
-                           expected: list[str]) -> None:
-    """Only what is chosen is switched: it costs money, so giving up means none."""
-    user.answer = answer
+    ("2", ["b.example.com"]), ("1, 2", list(NAMES)), ("2 1", list(NAMES)), (" ALL ", list(NAMES)),
+    ("a.example.com", ["a.example.com"]), ("", []), ("  ", []), (",", [])])
+def test_domains_to_switch(user: Display, answer: str, expected: list[str]) -> None:
+    """Only what is named is switched, as it costs money: a blank answer means none."""
+    user.answers = [(display.OK, answer)]
     assert expected == prompts.to_switch(config(), NAMES)
 
 
-def test_nothing_is_chosen_beforehand(user: Display) -> None:
-    """All of them are offered, none is preselected, and it is said that HTTPS is billed."""
+def test_giving_up_switches_nothing(user: Display) -> None:
+    """Neither does somebody who cancels, or is not there at all."""
+    user.answers = [(display.CANCEL, "-1")]
+    assert [] == prompts.to_switch(config(), NAMES)
+    user.answers = []
+    assert [] == prompts.to_switch(config(), NAMES)
+
+
+@pytest.mark.parametrize("answer", ["3", "0", "1-2", "1, x", "all 1", "yes"])
+def test_an_answer_that_is_not_understood(user: Display, answer: str) -> None:
+    """It is asked again, and nothing is guessed."""
+    user.answers = [(display.OK, answer), (display.OK, "1")]
+    assert ["a.example.com"] == prompts.to_switch(config(), NAMES)
+    assert [f"{answer!r} does not say which."] == user.told
+
+
+def test_question_which_to_switch(user: Display) -> None:
+    """All of them are offered, and it is said that HTTPS is billed and how to take none."""
+    user.answers = [(display.OK, "")]
     prompts.to_switch(config(), NAMES)
     [(message, options)] = user.asked
-    assert "bills" in message
-    assert {"tags": list(NAMES), "default": [], "cli_flag": "--qiniu-domains",
-            "force_interactive": True} == options
+    for words in ("bills", "1: a.example.com\n2: b.example.com\n", "blank for none"):
+        assert words in message
+    assert {"cli_flag": "--qiniu-domains", "force_interactive": True} == options
 
 
 @pytest.mark.parametrize(("names", "timer"), [(NAMES, True), ((), False), ((), True)],
@@ -104,6 +124,19 @@ def test_nothing_is_chosen_beforehand(user: Display) -> None:
 def test_nobody_is_asked_which_to_switch(user: Display, names: tuple[str, ...], *,
                                          timer: bool) -> None:
     """Without a user, or without a question, nothing is switched."""
-    user.answer = (display.OK, list(NAMES))
+    user.answers = [(display.OK, "all")]
     assert [] == prompts.to_switch(config(timer=timer), names)
     assert [] == user.asked
+
+
+def test_text_that_a_terminal_cannot_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate that was issued is deployed all the same: characters are replaced."""
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="gbk", write_through=True)
+
+    def notify(text: str) -> None:
+        shown.write(text)
+
+    monkeypatch.setattr(display, "notify", notify)
+    for text in ("七牛", "ø 七牛"):
+        prompts.tell(text)
+    assert "七牛".encode("gbk") + b"? ??" == shown.buffer.getvalue()  # type: ignore[attr-defined]

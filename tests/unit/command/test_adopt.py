@@ -444,3 +444,27 @@ def test_one_key_in_common_is_not_enough(tmp_path: Path) -> None:
     assert ["qiniu.ini", "qiniu-b.ini", "qiniu.ini"] == [
         adoption.credentials.name for adoption in adoptions]
     assert [tmp_path / "qiniu.ini", tmp_path / "qiniu-b.ini"] == adopt.write_credentials(adoptions)
+
+
+def test_keys_that_are_in_the_file_already(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                           ) -> None:
+    """They are named, and nobody is asked to enter them again."""
+    home = acme_home(tmp_path, {name: value for name, value in DOMAIN.items()
+                                if not name.startswith("QINIU_") or name.endswith("DOMAIN")})
+    path = tmp_path / "q.ini"
+    path.write_text("qiniu_access_key = AKthere\nqiniu_secret_key =\n")
+    command(tmp_path, str(home), "--credentials", str(path))
+    said = capsys.readouterr().out
+    assert "In it: qiniu_access_key\n" in said
+    assert "To be entered by you: qiniu_secret_key\n" in said
+    assert "AKthere" not in said
+
+
+def test_problems_are_printable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The name of a folder of somebody else's steers no terminal and begins no line."""
+    evil = tmp_path / "x\n    rm -rf\x1b[2J"
+    evil.mkdir()
+    assert 2 == command(tmp_path, str(evil))
+    said = capsys.readouterr().err
+    assert 2 == len(said.splitlines())  # this, and that there is nothing else
+    assert "\x1b" not in said

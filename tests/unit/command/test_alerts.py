@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import requests
 
 from certbot_qiniu import errors
 from certbot_qiniu.command import alerts
@@ -73,6 +74,7 @@ def test_each_change_is_told_once(tmp_path: Path, channel: Channel) -> None:
     assert tell((WWW, "Expiring")) == []
     assert tell((WWW, "Expiring"), (IMG, "Outdated")) == ["2 need attention"]
     assert tell((WWW, "Expired"), (IMG, "Outdated")) == ["2 need attention"]
+    assert tell((WWW, "Expired"), (IMG, "Outdated")) == []
     assert tell((IMG, "Outdated")) == ["1 needs attention"]
     assert tell() == ["all is well again"]
     assert tell() == []
@@ -168,6 +170,7 @@ class Apprise:
     """In place of the package of that name: logs what it is given, as that does."""
 
     NotifyType = SimpleNamespace(SUCCESS="success", WARNING="warning")
+    NotifyFormat = SimpleNamespace(TEXT="text")
     knows, accepts = True, True
 
     def __init__(self, **_: object) -> None:
@@ -179,7 +182,8 @@ class Apprise:
         logging.getLogger("apprise").critical("Loaded %s", url)
         return self.knows
 
-    def notify(self, *, title: str, body: str, notify_type: str) -> bool:
+    def notify(self, *, title: str, body: str, notify_type: str, body_format: str) -> bool:
+        assert "text" == body_format  # a receiver for HTML has it escaped by apprise
         self.sent.append((title, body, notify_type))
         return self.accepts
 
@@ -260,3 +264,89 @@ def test_receivers_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "notify").touch(0o600)
     (tmp_path / "notify").write_text("json://a\n")
     assert ["json://a"] == alerts.receivers(["@~/notify"])
+
+
+def test_worse_is_not_right_again(tmp_path: Path, channel: Channel) -> None:
+    """What needs attention for another reason is told as that alone."""
+    for found in (report((WWW, "Expiring")), report((WWW, "Expired"))):
+        alert(tmp_path, ["json://a"], found)
+    assert f"{WWW}: Expired in 9 days\n\n1 in all; see: certbot-qiniu status" == (
+        channel.messages[-1][1].body)
+
+
+def test_reminders(tmp_path: Path, channel: Channel) -> None:
+    """A certificate that is about to end is told of again, the more often the sooner."""
+    told = []
+    for left in (20, 15, 14, 13, 8, 7, 6, 4, 3, 2, 1, 0):
+        ends = Finding(Level.ATTENTION, WWW, "Expiring", f"it ends in {left} days", left)
+        assert [] == alerts.alert(tmp_path, ["json://a"], [ends], 1e9)
+        told += [left] * bool(channel.take())
+    assert [20, 14, 7, 3, 1, 0] == told
+    alerts.alert(tmp_path, ["json://a"], [], 1e9)
+    assert ["all is well again"] == channel.take()
+
+
+def test_one_cause_is_told_once(tmp_path: Path, channel: Channel) -> None:
+    """A sentence that several lineages share stands there once, with all of them."""
+    same = [Finding(Level.ATTENTION, name, "Credentials", "/etc/qiniu.ini is missing")
+            for name in ("a", "b")]
+    alerts.alert(tmp_path, ["json://a"], same, 1e9)
+    [(_, message)] = channel.messages
+    assert message.body.startswith("/etc/qiniu.ini is missing (concerns a, b)\n\n2 in all")
+
+
+def test_words_of_a_damaged_memory(tmp_path: Path) -> None:
+    """What is lost without the file is said, and it is not what state.json would be."""
+    (tmp_path / alerts.FILE_NAME).write_text("{")
+    with pytest.raises(errors.StateError, match="away: every receiver is then told") as caught:
+        alert(tmp_path, [], report())
+    assert "rollback" not in str(caught.value)
+
+
+# Heartbeats
+
+
+class Answer:
+    """In place of requests' answers."""
+
+    def __init__(self, status: int) -> None:
+        self.status_code = status
+
+    def __enter__(self) -> Answer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+BEAT = f"https://hc.example.com/{SECRET}"
+
+
+@pytest.mark.parametrize(("answer", "problem"), [
+    (200, ""), (204, ""), (302, "HTTP 302"), (404, "HTTP 404"), (500, "HTTP 500"),
+    (requests.ConnectTimeout(BEAT), "ConnectTimeout"),
+    (requests.exceptions.InvalidURL(BEAT), "InvalidURL")], ids=str)
+def test_heartbeat(monkeypatch: pytest.MonkeyPatch, answer: int | Exception,
+                   problem: str) -> None:
+    """It is called once, without patience or redirects; a failure is told without its secret."""
+    calls = []
+
+    def get(url: str, **options: object) -> Answer:
+        calls.append((url, options["timeout"], options["allow_redirects"]))
+        if isinstance(answer, Exception):
+            raise answer
+        return Answer(answer)
+
+    monkeypatch.setattr(requests, "get", get)
+    expected = [f"the heartbeat to https://… failed: {problem}"] if problem else []
+    assert expected == alerts.heartbeat([BEAT])
+    assert [(BEAT, 10, False)] == calls
+
+
+@pytest.mark.parametrize("url", [f"http://hc.example.com/{SECRET}", f"HTTP://{SECRET}", SECRET])
+def test_heartbeat_that_anybody_could_read(url: str) -> None:
+    """Only https will do, and the refusal does not show the address."""
+    alerts.check_heartbeats([BEAT])
+    with pytest.raises(errors.UsageError, match="https://") as caught:
+        alerts.check_heartbeats([url])
+    assert SECRET not in str(caught.value)

@@ -76,17 +76,29 @@ def test_one_that_fails_stops_no_other(run: Callable[..., int],
     Installer.failing = {"a.example.com": errors.UsageError("no such domain")}
     assert 1 == run()
     assert ["a.example.com", "b.example.com"] == [lineage for _, lineage, _ in Installer.updated]
-    assert ("", "certbot-qiniu: no such domain\n") == tuple(capsys.readouterr())
+    assert ("", "certbot-qiniu: a.example.com: no such domain. The next "
+            "certbot renew tries again\n") == tuple(capsys.readouterr())
 
 
 def test_all_that_fail_are_told(run: Callable[..., int],
                                 capsys: pytest.CaptureFixture[str]) -> None:
-    """Each failure has its line."""
-    Installer.failing = {name: errors.UsageError(f"not {name}")
+    """Each failure has its line, with the lineage that it happened to."""
+    Installer.failing = {name: errors.UsageError(f"not {name[0]}")
                          for name in ("a.example.com", "b.example.com")}
     assert 1 == run()
-    assert ["certbot-qiniu: not a.example.com", "certbot-qiniu: not b.example.com"] == (
-        capsys.readouterr().err.splitlines())
+    assert [f"certbot-qiniu: {name}.example.com: not {name}. The next certbot renew tries again"
+            for name in "ab"] == capsys.readouterr().err.splitlines()
+
+
+def test_one_cause_is_told_once(run: Callable[..., int],
+                                capsys: pytest.CaptureFixture[str]) -> None:
+    """That Qiniu is down for several lineages is one sentence, with all that it concerns."""
+    Installer.failing = {
+        name: errors.DeployError(f"The certificate of {name} is valid, but: no answer", "no answer")
+        for name in ("a.example.com", "b.example.com")}
+    assert 1 == run()
+    assert ["certbot-qiniu: a.example.com, b.example.com: no answer. The next certbot renew tries "
+            "again"] == capsys.readouterr().err.splitlines()
 
 
 def test_interruption_ends_it(run: Callable[..., int]) -> None:

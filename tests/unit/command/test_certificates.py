@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from certbot_qiniu.command import certificates, output
 from certbot_qiniu.command.arguments import our_renewals
 from certbot_qiniu.command.certificates import Remote
 from certbot_qiniu.command.survey import AccountFacts, LineageFacts, Survey
-from certbot_qiniu.model import Domain, RemoteCertificate
+from certbot_qiniu.deployment.state import Record, Sent
+from certbot_qiniu.model import Binding, Domain, RemoteCertificate
 from tests.unit.command.desk import Desk
 from tests.unit.command.facts import DAY, NOW, WWW
 
@@ -165,3 +167,14 @@ def test_one_deletion(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     desk.client.delete_certificate(oldest)
     run(desk, prune=True)
     assert "1 superseded certificate deleted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("state", "verdict"), [
+    ("processing", "being published"), ("success", "kept")])
+def test_what_is_being_published(state: str, verdict: str) -> None:
+    """A certificate that was sent is nothing that is kept for later."""
+    domain = Domain(WWW, protocol="https", cert_id="old", state=state)
+    record = Record(lineage="example.com", sent=Sent(Binding("https", "f" * 64, "new"), NOW))
+    found = seen(bound="old", records={WWW: record})
+    found = replace(found, accounts=(replace(found.accounts[0], domains={WWW: domain}),))
+    assert verdict == verdicts(found)["new"]

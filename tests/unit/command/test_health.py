@@ -70,3 +70,16 @@ def test_utc(seconds: float, text: str, monkeypatch: pytest.MonkeyPatch) -> None
 def test_worst(levels: list[Level], expected: Level) -> None:
     """Nothing seen is fine; what is wrong is not hidden by what could not be told."""
     assert expected is health.worst(iter(levels))
+
+
+def test_all_that_a_text_concerns() -> None:
+    """Several of one text name all their subjects, unless it has them; one stays as it is."""
+    def told(*items: tuple[str, str]) -> list[str]:
+        return list(dict.fromkeys(item.text for item in health.with_all_concerned(
+            [health.Finding(health.Level.OK, subject, "Reason", text) for subject, text in items])))
+
+    assert ["it is so"] == told(("a", "it is so"))
+    assert ["it is so (concerns a, b)", "c is not"] == told(
+        ("a", "it is so."), ("c", "c is not"), ("b", "it is so."))
+    assert ["a, b are so"] == told(("a", "a, b are so"), ("b", "a, b are so"))
+    assert ["it is so"] == told(("a", "it is so"), ("a", "it is so"))

@@ -63,11 +63,15 @@ def test_default_folders_need_no_options(capsys: pytest.CaptureFixture[str]) -> 
     assert "OnFailure" not in text
 
 
-def test_urls_are_kept_in_a_private_file(tmp_path: Path, folders: list[str]) -> None:
+@pytest.mark.parametrize(("name", "secret"), [
+    ("notify", SECRET), ("heartbeat", "https://hc.example.com/s3cret")])
+def test_urls_are_kept_in_a_private_file(tmp_path: Path, folders: list[str], name: str,
+                                         secret: str) -> None:
     """Units can be read by everybody, so what is secret is not in them."""
-    assert install(*folders, "--directory", str(tmp_path), "--notify", SECRET) == 0
-    kept = tmp_path / "config" / "qiniu" / "notify"
-    assert kept.read_text() == f"{SECRET}\n"
+    assert install(*folders, "--directory", str(tmp_path), f"--{name}", secret) == 0
+    kept = tmp_path / "config" / "qiniu" / name
+    assert kept.read_text() == f"{secret}\n"
+    assert f"--{name}=@{kept} --renewal" in (tmp_path / "certbot-qiniu.service").read_text()
     assert kept.stat().st_mode & 0o777 == 0o600
     assert kept.parent.stat().st_mode & 0o777 == 0o700
     for unit in tmp_path.glob("certbot-qiniu.*"):
@@ -186,3 +190,11 @@ def test_same_receivers_once(tmp_path: Path, folders: list[str],
     assert 1 == said.count(f"--notify=@{tmp_path}/config/qiniu/notify ")
     assert 1 == said.count("--notify=@/a ")
     assert 2 == said.count("--notify")
+
+
+def test_heartbeat_that_anybody_could_read(tmp_path: Path, folders: list[str],
+                                           capsys: pytest.CaptureFixture[str]) -> None:
+    """It is refused before anything is written, rather than at every run."""
+    assert 2 == install(*folders, "--directory", str(tmp_path), "--heartbeat", "http://s3cret")
+    assert "https://" in capsys.readouterr().err
+    assert [] == list(tmp_path.glob("certbot-qiniu.*"))

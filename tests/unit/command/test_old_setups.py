@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -257,3 +258,83 @@ def test_unprintable_commands(tmp_path: Path) -> None:
     [setup], _ = read_setups(path)
     assert "--qiniu-nginx-test-cmd" not in setup.deploying
     assert 1 == len(setup.notes)
+
+
+# What another user may have written
+
+
+@pytest.mark.parametrize("command", [
+    "nginx -s reload", "/usr/sbin/nginx -s reload", "systemctl reload nginx",
+    "systemctl restart nginx.service", "service nginx force-reload", "/etc/init.d/nginx reload",
+    "docker exec web nginx -s reload", "docker exec -i web /usr/local/openresty/bin/openresty "
+    "-s reload", "docker compose exec -T web nginx -s reload",
+    "nginx -c /etc/nginx/nginx.conf -s reload"])
+def test_known_reloads(tmp_path: Path, command: str) -> None:
+    """They are taken over."""
+    [setup], _ = read_setups(acme_home(tmp_path, {**DOMAIN, "Le_ReloadCmd": packed(command)}))
+    assert setup.deploying == ("--qiniu-nginx-reload-cmd", command)
+
+
+@pytest.mark.parametrize("command", [
+    "chmod 4755 /usr/sbin/nginx", "sh /srv/nginx/reload.sh", "cp /bin/sh /srv/nginx",
+    "nginx -s reload --help x", "systemctl reload nginx evil", "systemctl link /srv/nginx.service",
+    "docker run --privileged web nginx -s reload", "python3 nginx", "nginx -s stop",
+    "nginx -g evil -s reload", "nginx -s reload\nreboot"])
+def test_other_commands_that_mention_nginx(tmp_path: Path, command: str) -> None:
+    """They may do anything, and are left to the user."""
+    [setup], _ = read_setups(acme_home(tmp_path, {**DOMAIN, "Le_ReloadCmd": packed(command)}))
+    assert setup.deploying == ()
+    assert any("Le_ReloadCmd" in note for note in setup.notes)
+
+
+def test_nginx_of_another_user(tmp_path: Path) -> None:
+    """A program that others may change is never one of our commands."""
+    program = tmp_path / "nginx"
+    program.touch(0o755)
+    settings = {**DOMAIN, "Le_ReloadCmd": packed(f"{program} -s reload")}
+    home = acme_home(tmp_path, settings)
+    assert read_setups(home)[0][0].deploying
+    program.chmod(0o775)
+    assert not read_setups(home)[0][0].deploying
+
+
+@pytest.mark.parametrize(("folder", "program", "is_run"), [
+    (0o755, 0o755, True), (0o1777, 0o755, True), (0o777, 0o755, False), (0o755, 0o757, False)])
+def test_acme_of_another_user(tmp_path: Path, folder: int, program: int, *, is_run: bool) -> None:
+    """What others may change is not for us to run: that is said instead."""
+    home = acme_home(tmp_path)
+    (home / "acme.sh").touch()
+    (home / "acme.sh").chmod(program)
+    home.chmod(folder)
+    [setup], _ = read_setups(home)
+    assert bool(setup.retire) is is_run
+    assert any("another user" in note for note in setup.notes) is not is_run
+
+
+def test_program_of_another_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whose it is decides, too."""
+    home = acme_home(tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: home.stat().st_uid + 1 or 1)
+    assert bool(read_setups(home)[0][0].retire) is (home.stat().st_uid == 0)
+
+
+@pytest.mark.parametrize("setting", [
+    "Le_Webroot", "Le_RealFullChainPath", "Le_RealKeyPath"])
+def test_a_line_of_somebody_elses(tmp_path: Path, setting: str) -> None:
+    """A value that would begin a line of its own is refused, and not shown."""
+    hostile = packed("/srv/www\n    rm -rf /\x1b[2J")
+    found, problems = read_setups(acme_home(tmp_path, {**DOMAIN, setting: hostile}))
+    assert found == []
+    assert "unprintable characters" in problems[0]
+    assert "rm -rf" not in problems[0]
+
+
+def test_a_folder_with_a_line_in_its_name(tmp_path: Path) -> None:
+    """Neither is the name of a folder shown as it is."""
+    home = acme_home(tmp_path)
+    evil = home / "evil\n    rm -rf x"
+    evil.mkdir()
+    (evil / f"{evil.name}.conf").write_text(conf(DOMAIN))
+    found, problems = read_setups(home)
+    assert ["example.com"] == [setup.cert_name for setup in found]
+    assert "unprintable characters" in problems[0]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from certbot_qiniu import errors
 from certbot_qiniu.command import output
+from certbot_qiniu.command.health import Finding, Level
 
 
 def test_table_on_a_narrow_terminal() -> None:
@@ -46,3 +49,83 @@ def test_file_that_cannot_be_written(tmp_path: Path, folder_mode: int | None) ->
     path = tmp_path / "file" / "below"
     with pytest.raises(errors.UsageError, match=f"Could not write {path}: .+name another --option"):
         output.write(path, "text", "--option", folder_mode=folder_mode)
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    """A named pipe."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    return path
+
+
+def test_pipe_is_written_to(pipe: Path) -> None:
+    """Whoever reads from it gets the text, and it stays a pipe."""
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        output.write(pipe, "text 七牛", "--option")
+        assert "text 七牛" == os.read(reader, 100).decode()
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+
+
+def test_pipe_that_nobody_reads_from(pipe: Path) -> None:
+    """It is an error at once, and not waited for."""
+    with pytest.raises(errors.UsageError, match=f"Could not write {pipe}: nobody reads from it"):
+        output.write(pipe, "text", "--option")
+    assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_link_is_followed(tmp_path: Path, *, is_there: bool) -> None:
+    """What it leads to is replaced, and the link stays."""
+    link, target = tmp_path / "link", tmp_path / "elsewhere" / "file"
+    target.parent.mkdir()
+    if is_there:
+        target.write_text("old and longer")
+    link.symlink_to(target)
+    output.write(link, "text", "--option", mode=0o644)
+    assert link.is_symlink()
+    assert ("text", 0o644) == (target.read_text(), target.stat().st_mode & 0o777)
+
+
+def test_device_is_written_to() -> None:
+    """It is never replaced."""
+    output.write(Path("/dev/null"), "text", "--option")
+    assert Path("/dev/null").is_char_device()
+
+
+def test_stdout_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was printed before stays, where stdout is a file, too."""
+    path = tmp_path / "redirected"
+    with path.open("w", encoding="utf-8") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        print("before")
+        output.write(Path(f"/proc/self/fd/{out.fileno()}"), "text\n", "--option")
+        print("after")
+    assert "before\ntext\nafter\n" == path.read_text()
+
+
+@pytest.mark.parametrize(("encoding", "utf8", "expected"), [
+    ("iso-8859-1", False, b"\xfc ??"), ("gbk", False, "? 七牛".encode("gbk")),
+    ("ascii", False, b"? ??"), ("ascii", True, "ø 七牛".encode()),
+    ("gbk", True, "ø 七牛".encode())])
+def test_text_that_stdout_has_no_characters_for(
+        monkeypatch: pytest.MonkeyPatch, encoding: str, expected: bytes, *, utf8: bool) -> None:
+    """It is replaced for a human, and always UTF-8 for a program."""
+    raw = io.BytesIO()
+    out = io.TextIOWrapper(raw, encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", out)
+    output.accept_any_text(utf8=utf8)
+    print("ü 七牛" if encoding == "iso-8859-1" else "ø 七牛", end="", flush=True)
+    assert expected == raw.getvalue()
+
+
+def test_findings_of_one_text() -> None:
+    """They are one line, with all that it concerns."""
+    def finding(subject: str) -> Finding:
+        return Finding(Level.ATTENTION, subject, "Credentials", "/etc/q.ini is missing")
+
+    assert [("/etc/q.ini is missing (concerns a, b).", "bold red")] == output.finding_parts(
+        [finding("a"), finding("b")])

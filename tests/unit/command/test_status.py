@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from certbot_qiniu.command import output
 from certbot_qiniu.command.health import Finding, Level
-from certbot_qiniu.command.status import Report, status
+from certbot_qiniu.command.status import Report, status, table
 from certbot_qiniu.command.survey import AccountFacts, Survey
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.deployment.state import Record, Sent
-from certbot_qiniu.model import Binding, Domain
+from certbot_qiniu.model import Binding, Domain, RemoteCertificate
 from certbot_qiniu.webserver.tls import Leaf
 from tests.unit.command.facts import BIND, DAY, KEEP, LATER, NEWEST, NOW, WAIT, WWW, seen
 
@@ -121,3 +124,44 @@ def test_report_knows_the_worst() -> None:
                                      Finding(Level.UNKNOWN, "a.ini", "Unreachable", "no answer")))
     assert found.level is Level.ATTENTION
     assert replace(found, findings=found.findings[1:]).level is Level.UNKNOWN
+
+
+@pytest.mark.parametrize(("facts", "reason", "remedy"), [
+    ({"held": True}, "Held",
+     "certbot install --cert-name example.com -i qiniu --qiniu-credentials a.ini"),
+    ({"reload": "nginx"}, "NotSeen", "certbot-qiniu apply --cert-name example.com"),
+    ({"actions": ()}, "NothingManaged", "certbot-qiniu plan --cert-name example.com"),
+    ({"actions": (), "held": True}, "Held", "certbot install"),
+    ({"renews": False, "reload": "nginx"}, "NotRenewed", "certbot reconfigure")], ids=str)
+def test_what_no_domain_shows(facts: dict[str, Any], reason: str, remedy: str) -> None:
+    """Every domain is in sync, and yet a human has something to do: the command is named."""
+    [finding] = status(seen(KEEP, facts=facts), 14).findings
+    assert (Level.ATTENTION, "example.com", reason) == (
+        finding.level, finding.subject, finding.reason)
+    assert remedy in finding.text
+
+
+def test_days_of_what_ends() -> None:
+    """Reminders go by the days that are left, of a domain and of a lineage alike."""
+    soon = replace(NEWEST, not_after=LATER - dt.timedelta(50))
+    found = status(seen(KEEP, ends_in=5 * DAY, facts={"certificate": soon}), 14).concerns()
+    assert [("Expiring", 5), ("Expiring", 10)] == [(item.reason, item.days_left) for item in found]
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_a_long_name_hides_nothing(width: int) -> None:
+    """However long a name and narrow a terminal, days and whether all is in sync are there."""
+    from rich.console import Console
+
+    name = f"{'q' * 54}.zzz.com"
+    domain = Domain(name, protocol="https", cert_id="id", modified="2026-11-23T00:00:00Z")
+    certificates = {"id": RemoteCertificate("id", "a name", not_after=int(NOW + 61 * DAY))}
+    report = status(seen(
+        replace(KEEP, name=name), accounts=(AccountFacts("a.ini", {name: domain}, certificates),),
+        records={name: Record(lineage="example.com")}), 14)
+    out = Console(width=width, force_terminal=True, record=True, file=io.StringIO())
+    output.show(table(report), out)
+    shown = out.export_text()
+    assert max(map(len, shown.splitlines())) <= width
+    assert (54, 3) == (shown.count("q"), shown.count("z"))
+    assert {"Days", "61", "yes", "success", "2026-11-23", "https"} <= set(shown.split())

@@ -9,10 +9,12 @@ import pytest
 
 from certbot_qiniu import errors
 from certbot_qiniu.command.health import Finding, Level
-from certbot_qiniu.command.survey import AccountFacts, LineageFacts, Survey, survey
+from certbot_qiniu.command.survey import AccountFacts, LineageFacts, Survey, _Observations, survey
+from certbot_qiniu.deployment.deployer import open_deployer
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.model import Domain
+from certbot_qiniu.webserver import nginx
 from tests.sandbox.wire import Fault, json_response
 from tests.unit.command.desk import Desk
 from tests.unit.command.facts import BIND, CLEAN_UPS, KEEP, NOW, WWW, seen, superseding
@@ -195,19 +197,24 @@ def test_damaged_files(desk: Desk) -> None:
 
 
 def test_lineage_that_is_gone(desk: Desk) -> None:
-    """A conf without its certificate is no lineage any more."""
+    """A conf that names us without its certificate is named: certbot cannot renew that."""
     desk.deploy("example.com", WWW)
     (desk.config_dir / "live" / "example.com" / "fullchain.pem").unlink()
-    assert ["NothingDeployed"] == [item.reason for item in survey(desk.config).findings]
+    [finding] = survey(desk.config).findings
+    assert (Level.ATTENTION, "example.com", "Unusable") == (
+        finding.level, finding.subject, finding.reason)
+    assert "certbot delete --cert-name example.com" in finding.text
 
 
 @pytest.mark.parametrize(("options", "server"), [
     ({"qiniu_skip_nginx": True}, ""), ({"qiniu_skip_nginx": False}, "nginx"),
     ({"qiniu_skip_nginx": True, "qiniu_with": "apache"}, "apache")],
     ids=["none", "nginx", "another installer"])
-def test_web_server_that_was_not_seen(desk: Desk, options: dict[str, object],
-                                      server: str) -> None:
+def test_web_server_that_was_not_seen(desk: Desk, monkeypatch: pytest.MonkeyPatch,
+                                      options: dict[str, object], server: str) -> None:
     """The one that the lineage has is named, until it was seen to serve the newest leaf."""
+    monkeypatch.setattr(nginx, "_installed", lambda _: True)
+    monkeypatch.setattr(nginx, "_runs", lambda: True)
     newest = desk.deploy("example.com", WWW, **options)
     desk.qiniu.add_domain(WWW)
     [lineage] = survey(desk.config).lineages
@@ -265,3 +272,27 @@ def test_problems_of_choosing(desk: Desk) -> None:
     desk.upload(desk.deploy("example.com", WWW, qiniu_domains="cdn.example.net"))
     desk.qiniu.add_domain("cdn.example.net")
     assert ("attention", "example.com", "Domains") in reasons(survey(desk.config))
+
+
+@pytest.mark.parametrize(("installed", "runs", "reload", "server"), [
+    (False, False, "", ""), (True, False, "", ""), (True, True, "", "nginx"),
+    (False, False, "docker exec web nginx -s reload", "nginx")])
+def test_machine_without_a_web_server(
+        desk: Desk, monkeypatch: pytest.MonkeyPatch, reload: str, server: str, *,
+        installed: bool, runs: bool) -> None:
+    """Where no nginx is, or none runs, none is to be reloaded, today or ever."""
+    options = {"qiniu_nginx_reload_cmd": reload} if reload else {}
+    desk.deploy("example.com", WWW, qiniu_skip_nginx=False, **options)
+    desk.qiniu.add_domain(WWW)
+    monkeypatch.setattr(nginx, "_installed", lambda _: installed)
+    monkeypatch.setattr(nginx, "_runs", lambda: runs)
+    assert server == survey(desk.config).lineages[0].reload
+
+
+def test_one_cause_of_many_domains(desk: Desk) -> None:
+    """What Qiniu does not answer for several domains is one sentence with all of them."""
+    found = _Observations(open_deployer(desk.config, print, read_only=True))
+    found.unread = {name: errors.Unreachable(f"read the CDN domain {name}", "no answer")
+                    for name in ("a", "b")}
+    [text] = set(found.survey([]).unread.values())
+    assert "Could not read the CDN domain a, b: no answer" == text

@@ -162,7 +162,7 @@ def test_sent(action: Action, expected: str) -> None:
 
 
 @pytest.mark.parametrize("obstacle", [
-    one for one in Obstacle if one is not Obstacle.UNREADABLE])
+    one for one in Obstacle if one not in (Obstacle.UNREADABLE, Obstacle.NOT_FOUND)])
 def test_every_obstacle_has_words(obstacle: Obstacle) -> None:
     """Whatever stands in the way of a domain can be told, after its name."""
     found = NotChosen(NAME, obstacle, "frozen", "why", "other", (NAME, "example.net"))
@@ -171,6 +171,31 @@ def test_every_obstacle_has_words(obstacle: Obstacle) -> None:
     assert not set("{}") & set(words)
     [problem] = wording.problems(Selection(problems=(found,)))
     assert problem.startswith(f"{NAME} {words}")
+
+
+def test_domains_that_do_not_exist() -> None:
+    """What the account has is told once, however many names were mistyped, and not all of it."""
+    names = ("cdn.example.com", *(f"{number}.example.net" for number in range(100, 140)))
+    one, other = (NotChosen(name, Obstacle.NOT_FOUND, names=names)
+                  for name in ("cnd.example.com", "nothing.like.it"))
+    [text] = wording.problems(Selection(problems=(one,)))
+    assert text.startswith(
+        "cnd.example.com is no domain of this Qiniu account in the services that --qiniu-services "
+        "names. Did you mean cdn.example.com? The account has: cdn.example.com, 100.example.net, ")
+    assert text.endswith(" and 21 more")
+    [text] = wording.problems(Selection(problems=(one, other)))
+    assert text.startswith(
+        "cnd.example.com, nothing.like.it are no domains of this Qiniu account in the services "
+        "that --qiniu-services names. For cnd.example.com, did you mean cdn.example.com? The "
+        "account has: cdn.example.com, ")
+    assert 1 == text.count("100.example.net")
+
+
+def test_one_cause_of_several_domains() -> None:
+    """Domains that cannot be read for the same cause are one problem."""
+    unread = tuple(NotChosen(name, Obstacle.UNREADABLE, detail="Could not read a, b: why")
+                   for name in "ab")
+    assert ["Could not read a, b: why"] == wording.problems(Selection(problems=unread))
 
 
 def test_unreadable() -> None:

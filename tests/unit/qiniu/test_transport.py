@@ -412,16 +412,21 @@ class TestPace:
         time.seconds = 60
         assert [throttle.reserve(), throttle.reserve()] == pytest.approx([0, 0.1])
 
-    @pytest.mark.parametrize(("fault", "calls"), [(Drop("reset"), 1), (Response(502), 2)],
-                             ids=["silence", "errors"])
-    def test_breaker(self, rig: Scripted, fault: Reply, calls: int) -> None:
-        """A host that is down is left alone, for a minute; other hosts are not."""
+    @pytest.mark.parametrize(("fault", "calls", "advice"), [
+        (Drop("reset"), 1, "Check this machine's network"),
+        (Response(502), 2, "Qiniu has a problem of its own")], ids=["silence", "errors"])
+    def test_breaker(self, rig: Scripted, fault: Reply, calls: int, advice: str) -> None:
+        """A host that is down is left alone for a minute, and the first cause told; others are not.
+        """
         rig.answers(fault)
         for _ in range(calls):
-            with pytest.raises(errors.Unreachable, match="after 5 attempts"):
+            with pytest.raises(errors.Unreachable, match="after 5 attempts") as first:
                 rig.client.list_domains()
-        with pytest.raises(errors.Unreachable, match=r"not tried: api\.qiniu\.com"):
+        with pytest.raises(errors.Unreachable, match=r"not tried: api\.qiniu\.com") as caught:
             rig.client.list_domains()
+        assert first.value is caught.value.first
+        assert first.value.text in caught.value.text
+        assert caught.value.advice.startswith(advice)
         assert len(rig.sent) == calls * 5
         rig.answers(ok({}))
         assert rig.client.list_certificates() == []

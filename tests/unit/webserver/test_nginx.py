@@ -539,3 +539,16 @@ def test_proxy_protocol(machine: Machine) -> None:
     machine.serves(NEW)
     assert "reloaded" == deploy(Nginx()).kind
     assert [True] == [asked[4] for asked in machine.asked]
+
+
+@pytest.mark.parametrize(("names", "expected"), [
+    (["bash", "nginx"], True), (["openresty"], True), (["bash", "nginx-exporter"], False),
+    ([], True)], ids=["runs", "by another name", "does not", "cannot be seen"])
+def test_whether_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str], *,
+                         expected: bool) -> None:
+    """The processes of this machine tell, without anything being started or changed."""
+    for number, name in enumerate(names, 1):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "comm").write_text(f"{name}\n")
+    monkeypatch.setattr(nginx, "PROCESSES", tmp_path)
+    assert nginx._runs() is expected
