@@ -19,4 +19,5 @@ def test_lost_memory(tmp_path: Path) -> None:
     run = machine.renew()
     assert run.status == 0, run.output
     assert [] == run.labels("PUT ") + run.labels("POST ")
-    assert "www.example.com" in (machine.config_dir / "qiniu" / "state.json").read_text("utf-8")
+    state = machine.config_dir / "qiniu" / "state" / "example.com.json"
+    assert "www.example.com" in state.read_text("utf-8")

@@ -243,7 +243,7 @@ class Changing(Sharing, interfaces.RenewDeployer):
 def memory(user: User) -> dict[str, Any]:
     """What the plugin remembers."""
     found: dict[str, Any] = json.loads(
-        (user.machine.config_dir / "qiniu" / "memory.json").read_text())
+        (user.machine.config_dir / "qiniu" / "memory" / "example.com.json").read_text())
     return found
 
 
