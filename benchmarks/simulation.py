@@ -38,8 +38,7 @@ from certbot_qiniu import errors
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.deployer import Deployer
 from certbot_qiniu.deployment.reconcile import Options
-from certbot_qiniu.deployment.state import LineageMemory, Memory, State
-from certbot_qiniu.deployment.store import Store
+from certbot_qiniu.deployment.store import VERSION, Store
 from certbot_qiniu.lineages import Lineages
 from certbot_qiniu.model import Certificate, Domain, RemoteCertificate, covering_name
 from certbot_qiniu.options import Settings
@@ -324,38 +323,30 @@ class Versions(Lineages):
 
 
 class Files(Store):
-    """The two files and their checkpoints, in memory; *load* goes back to what was written."""
+    """Our files, in memory; *load* goes back to what was written."""
 
     def __init__(self) -> None:
+        self._disk: dict[Path, dict[str, Any]] = {}
         super().__init__(Path("/"))
-        self._state_file: State = {}
-        self._memory_file = Memory()
-        self._checkpoints: list[State] = []
 
-    def load(self) -> None:
-        self.state, self.memory = dict(self._state_file), _copy(self._memory_file)
+    def _read(self, path: Path) -> dict[str, Any]:
+        return self._disk.get(path, {})
 
-    def write_state(self, state: State) -> None:
-        self.state, self._state_file = dict(state), dict(state)
+    def _write(self, path: Path, content: dict[str, Any]) -> None:
+        self._serial += 1
+        # As JSON would have it, which knows no tuples.
+        self._disk[path] = {"version": VERSION, "serial": self._serial, **{
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in content.items()}}
 
-    def write_memory(self) -> None:
-        self._memory_file = _copy(self.memory)
-
-    def checkpointed(self, backup_dir: Path) -> Iterator[State]:
-        return iter(self._checkpoints)
+    def _lineages_in(self, folder: str) -> list[tuple[str, Path]]:
+        return [(path.stem, path) for path in sorted(self._disk) if path.parent.name == folder]
 
     def add_to_checkpoint(self, save_files: set[str], save_notes: str) -> None:
-        # More than this many are never asked for: each lineage keeps one of its own.
-        self._checkpoints = [dict(self._state_file), *self._checkpoints[:99]]
+        """Keep nothing: nobody goes back here."""
 
     def finalize_checkpoint(self, title: str) -> None:
-        pass
-
-
-def _copy(memory: Memory) -> Memory:
-    return Memory(dict(memory.domains), dict(memory.uploads),
-                  {name: LineageMemory(entry.credentials, entry.hold, entry.nginx)
-                   for name, entry in memory.lineages.items()})
+        """End nothing."""
 
 
 def one_by_one(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
@@ -375,7 +366,7 @@ class _Deployer(Deployer):
     def __init__(self, qiniu: Qiniu, lineages: Versions, files: Files) -> None:
         super().__init__(files, lineages, Accounts(), files, Path("/"), lambda text: None)
         client: Any = qiniu
-        self._world = Context(files, lineages, Account(client, clock=qiniu.clock), self.backups,
+        self._world = Context(files, lineages, Account(client, clock=qiniu.clock),
                             self.say, qiniu.clock, qiniu.sleep, one_by_one)
 
     def context(self, credentials: str | None, services: Collection[str] = ()) -> Context:

@@ -5,7 +5,7 @@ Everything that may leave the plugin is a :class:`certbot.errors.PluginError`::
     certbot.errors.PluginError
     └── QiniuError              root of everything below
         ├── UsageError          the user's input: credentials, options, domains
-        ├── StateError          state.json or memory.json cannot be read or written
+        ├── StateError          a file of ours cannot be read or written
         ├── ApiError            a call to Qiniu failed
         │   ├── Unreachable     no answer, or one that cannot be read: safe to try again later
         │   │   └── Throttled   Qiniu asked for fewer calls, beyond our patience

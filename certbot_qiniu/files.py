@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+import types
+import typing
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from certbot_qiniu import errors
 
@@ -17,11 +21,14 @@ DOMAINS_LOST = ("the next certbot renew then finds the domains again, but a roll
                 "knows what they served before")
 """What happens without a file that is about domains."""
 
+T = TypeVar("T")
 
-def read_json(path: Path, lost: str = DOMAINS_LOST) -> dict[str, Any]:
+
+def read_json(path: Path, lost: str = DOMAINS_LOST, newest: int = VERSION) -> dict[str, Any]:
     """Read a file of ours.
 
     :param lost: what happens without it, for whoever has to move a corrupt one away.
+    :param newest: the newest version of it that is known.
     :raises errors.StateError: when it is corrupt or from a newer version.
     """
     try:
@@ -32,10 +39,10 @@ def read_json(path: Path, lost: str = DOMAINS_LOST) -> dict[str, Any]:
         raise _corrupt(path, error, lost) from error
     if not isinstance(raw, dict) or not isinstance(raw.get("version"), int):
         raise _corrupt(path, "no version in it", lost)
-    if raw["version"] > VERSION:
+    if raw["version"] > newest:
         raise errors.StateError(
             f"{path} was written by a newer certbot-qiniu (version {raw['version']} of the file; "
-            f"this one knows {VERSION}). Upgrade certbot-qiniu")
+            f"this one knows {newest}). Upgrade certbot-qiniu")
     return raw
 
 
@@ -58,12 +65,47 @@ def _corrupt(path: Path, cause: object, lost: str) -> errors.StateError:
         f"away: {lost}")
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def decode(kind: type[T], raw: object, **known: Any) -> T:
+    """Make a dataclass of what JSON has of it.
+
+    :param known: fields that are not in the JSON.
+    :raises TypeError: when a field is missing, unknown or of another type.
+    """
+    if not isinstance(raw, dict):
+        raise TypeError(f"{raw!r} is no {kind.__name__}")
+    hints = _hints(typing.cast("Any", kind))
+    return kind(**known, **{name: _value(hints.get(name), value, name)
+                            for name, value in raw.items()})
+
+
+_hints = functools.cache(typing.get_type_hints)
+
+
+def _value(hint: Any, value: object, name: str) -> Any:
+    """*value* as the type *hint* has it."""
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    for option in options:
+        kind = typing.get_origin(option) or option
+        inner = typing.get_args(option)
+        if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+            return decode(typing.cast("type[Any]", kind), value)
+        if kind is tuple and isinstance(value, list):
+            return tuple(_value(inner[0], item, name) for item in value)
+        if kind in (dict, Mapping) and isinstance(value, dict):
+            return {key: _value(inner[1], item, name) for key, item in value.items()}
+        if kind is float and type(value) in (int, float):
+            return value
+        if type(value) is kind:
+            return value
+    raise TypeError(f"{name} cannot be {value!r}")
+
+
+def write_json(path: Path, content: dict[str, Any], version: int = VERSION) -> None:
     """Replace a file of ours: atomically, 0600 from birth.
 
     :raises errors.StateError: when it cannot be written; the old one is intact then.
     """
-    text = json.dumps({"version": VERSION, **content}, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps({"version": version, **content}, indent=1, ensure_ascii=False) + "\n"
     try:
         write_file(path, text)
     except OSError as error:

@@ -45,6 +45,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         self._failures = Failures()
         self._lineages: set[str] = set()
         self._finalized = 0
+        self._is_renewing = False
 
     @classmethod
     def add_parser_arguments(cls, add: Callable[..., None]) -> None:
@@ -189,6 +190,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         Raises nothing: certbot would skip ``restart`` then. What goes wrong here, that reports.
         """
         self._lineages.add(lineage.lineagename)
+        self._is_renewing = True  # certbot itself is at work, and no other reads its checkpoints
         self._failures.attempt(self._run.open)
         for target in self._targets:
             self._failures.attempt(target.renew, lineage)
@@ -215,8 +217,15 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
 
         :raises certbot.errors.PluginError: when that is not possible.
         """
+        from certbot_qiniu.deployment.checkpoints import newest
+
+        is_made = Path(self.config.in_progress_dir).is_dir()
         super().finalize_checkpoint(title)
         self._finalized += 1
+        checkpoint = newest(Path(self.config.backup_dir)) if is_made else None
+        if checkpoint:
+            for target in self._targets:
+                target.checkpointed(checkpoint.name, may_prune=self._is_renewing)
 
     def _end_checkpoint(self, title: str) -> None:
         """End the checkpoint in progress, if undoing it would change anything.
@@ -230,7 +239,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         if _has_changes(in_progress):
             self.finalize_checkpoint(title)
         else:
-            super().recovery_routine()
+            self._undo_unfinished()
 
     def rollback_checkpoints(self, rollback: int = 1) -> None:
         """Return to an older configuration; ``restart`` then brings the targets there.
@@ -240,10 +249,15 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
 
         :raises certbot.errors.PluginError: when a checkpoint cannot be restored.
         """
+        from certbot_qiniu.deployment.checkpoints import finish_deletion, newest
+
         targets = self._targets
         count = int(rollback)
         if self.config.verb != "rollback":
             count = min(count, self._finalized)
+        unfinished = newest(Path(self.config.backup_dir))
+        if count and unfinished and finish_deletion(unfinished, self._folder):
+            count -= 1  # certbot had restored what is in it
         if count or self.config.verb == "rollback":
             super().rollback_checkpoints(count)
         self._lineages.clear()
@@ -255,9 +269,19 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
 
         :raises certbot.errors.PluginError: when that is not possible.
         """
-        super().recovery_routine()
+        self._undo_unfinished()
         self._lineages.clear()
         self._on_each(lambda target: target.recover())
+
+    def _undo_unfinished(self) -> None:
+        from certbot_qiniu.deployment.checkpoints import finish_deletion
+
+        finish_deletion(Path(self.config.in_progress_dir), self._folder)
+        super().recovery_routine()
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self.config.config_dir, "qiniu")
 
     # The targets --------------------------------------------------------------------------------
 
@@ -274,7 +298,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
             from certbot_qiniu.targets.registry import targets_of
             from certbot_qiniu.targets.run import Run
 
-            run = Run(self, super().recovery_routine)
+            run = Run(self, self._undo_unfinished)
             self._opened = run, targets_of(run)
         return self._opened
 

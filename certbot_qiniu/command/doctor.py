@@ -89,6 +89,8 @@ def check_all(config: Any) -> Iterator[Check]:
     except errors.StateError as error:
         yield Check(Level.ATTENTION, "state", str(error))
     else:
+        for damage in deployer.store.damaged.values():
+            yield Check(Level.ATTENTION, "state", str(damage))
         yield from check_renewals(renewals, damaged, deployer.all_lineages(),
                                   deployer.lineages.exists)
         yield from check_accounts(deployer, ours)
@@ -144,7 +146,7 @@ def _sees_plugin(certbot: str) -> bool:
 
 def check_files(folder: Path) -> Iterator[Check]:
     """Whether our own files can be read by nobody else."""
-    for path in sorted(folder.glob("[!.]*")):
+    for path in sorted(folder.rglob("[!.]*")):
         if path.stat().st_mode & 0o077:
             yield Check(Level.ATTENTION, "files", f"{path} can be read by other users",
                         f"chmod 600 {path}")

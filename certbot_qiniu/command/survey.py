@@ -100,7 +100,8 @@ class Survey:
 
     def lineage_of(self, domain: str) -> str | None:
         """The lineage that manages a domain, also where it could not be read."""
-        return self.records.get(domain, Record()).lineage or None
+        record = self.records.get(domain, Record())
+        return None if record.let_go else record.lineage or None
 
     def being_published(self) -> set[str]:
         """The ids of the certificates that domains are about to serve."""
@@ -146,6 +147,8 @@ def survey(config: Any, only: str = "") -> Survey:
     renewals, damaged = read_renewals(Path(config.config_dir))
     collected = _Observations(deployer)
     collected.findings += [Finding(Level.ATTENTION, "renewal", "Damaged", text) for text in damaged]
+    collected.findings += [Finding(Level.ATTENTION, lineage, "State", str(error))
+                           for lineage, error in sorted(deployer.store.damaged.items())]
     known = set(deployer.all_lineages()) | {
         name for name, renewal in renewals.items() if renewal.is_ours}
     if only and only not in known:
@@ -153,7 +156,8 @@ def survey(config: Any, only: str = "") -> Survey:
                                 f"{', '.join(sorted(known)) or 'none'}")
     for name in sorted(known):
         # The domains of a deleted lineage are forgotten, with a warning, by the others' turn.
-        if only not in ("", name) or name not in renewals:
+        if (only not in ("", name) or name not in renewals
+                or name in deployer.store.damaged):
             continue
         if deployer.lineages.exists(name):
             collected.observe_lineage(name, renewals[name])

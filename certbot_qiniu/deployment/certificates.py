@@ -7,13 +7,13 @@ lineage's archive here; either alone is not enough of a memory, and a name alone
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from certbot_qiniu import errors
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.observe import read_details
 from certbot_qiniu.deployment.planning.supersession import kept_fingerprints, superseded
-from certbot_qiniu.deployment.state import Managed, Upload
+from certbot_qiniu.deployment.state import Managed, Record
 from certbot_qiniu.model import (
     DAY,
     FINGERPRINT_DIGITS,
@@ -64,7 +64,8 @@ def remember_copies(context: Context, lineage: str) -> None:
     for item in context.account.certificates().values():
         for certificate in versions:
             if item.is_copy_of(certificate) or item.is_twin_of(certificate):
-                context.memory.uploads[item.cert_id] = Upload(certificate.fingerprint, lineage)
+                context.memory.note_upload(
+                    item.cert_id, certificate.fingerprint, lineage, context.clock())
 
 
 def other_installations(context: Context, cert_ids: Collection[str],
@@ -129,7 +130,8 @@ def _upload(context: Context, certificate: Certificate, keep_certificates: int) 
                 context, [certificate.lineage], keep_certificates):
             raise
         cert_id = client.upload_certificate(certificate)
-    context.memory.uploads[cert_id] = Upload(certificate.fingerprint, certificate.lineage)
+    context.memory.note_upload(
+        cert_id, certificate.fingerprint, certificate.lineage, context.clock())
     context.store.write_memory()
     context.account.note_upload(RemoteCertificate(
         cert_id, certificate.remote_name, certificate.names,
@@ -179,31 +181,30 @@ def unneeded(context: Context, lineage: str, keep_certificates: int) -> list[str
 
     :param keep_certificates: how many superseded certificates a rollback may need.
     """
-    memory = context.memory
-    if _publishes_unknown(context, lineage):
-        return []
-    ours = {cert_id: upload.fingerprint for cert_id, upload in sorted(memory.uploads.items())
-            if upload.lineage == lineage}
-    bound = bound_ids(context)
-    needed = {record.baseline.fingerprint for record in memory.domains.values()
-              if record.baseline}
-    needed |= kept_fingerprints(context.store.state, (), lineage, 0)
-    if not superseded(ours, needed, bound):
-        return []  # without reading years of checkpoints
-    needed |= kept_fingerprints(context.store.state, context.store.checkpointed(context.backups),
-                                lineage, keep_certificates)
-    return superseded(ours, needed, bound)
+    memory, managed = context.memory, context.store.managed(lineage)
+    former = memory.lineage(lineage).former
+    if (context.store.damaged or _publishes_unknown(context, managed)
+            or (managed and former is None)):
+        return []  # what is not known may be needed
+    ours = {cert_id: upload.fingerprint
+            for cert_id, upload in sorted(memory.uploads_by(lineage).items())}
+    needed = kept_fingerprints(managed, former or (), keep_certificates)
+    if not superseded(ours, needed, _bound(memory.domains_of(lineage))):
+        return []  # whatever the other lineages need
+    needed |= kept_fingerprints(context.store.state, (), 0)
+    needed |= {record.baseline.fingerprint for record in memory.domains.values()
+               if record.baseline}
+    return superseded(ours, needed, bound_ids(context))
 
 
-def _publishes_unknown(context: Context, lineage: str) -> bool:
-    """Whether a domain of *lineage* is in processing, and the memory has lost what it was sent.
+def _publishes_unknown(context: Context, names: Iterable[str]) -> bool:
+    """Whether one of these domains is in processing, and the memory has lost what it was sent.
 
     Qiniu tells what a domain serves only once that is published: any certificate may be the one.
     """
     records = context.memory.domains
-    return any(entry.lineage == lineage and name in records
-               and records[name].processing_since and not records[name].sent
-               for name, entry in context.store.state.items())
+    return any(name in records and records[name].processing_since and not records[name].sent
+               for name in names)
 
 
 def bound_ids(context: Context) -> set[str]:
@@ -212,9 +213,15 @@ def bound_ids(context: Context) -> set[str]:
     What other domains were once seen to serve may be long past: of them :func:`_used` asks Qiniu.
     """
     records = context.memory.domains
-    ours = [record for name, record in records.items()
-            if name in context.store.state or record.baseline]
-    return ({record.seen.cert_id for record in ours if record.seen}
+    ours = {name: record for name, record in records.items()
+            if name in context.store.state or record.is_ours}
+    return _bound(ours) | {record.sent.binding.cert_id for record in records.values()
+                           if record.sent}
+
+
+def _bound(records: Mapping[str, Record]) -> set[str]:
+    """The ids that domains were last seen to serve, or were sent."""
+    return ({record.seen.cert_id for record in records.values() if record.seen}
             | {record.sent.binding.cert_id for record in records.values() if record.sent})
 
 

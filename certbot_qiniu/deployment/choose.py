@@ -37,8 +37,7 @@ def choose_domains(context: Context, names: Collection[str], listed: Sequence[st
     """
     domains = dict(context.account.domains())
     unseen = _observe_missing(context, listed or (), domains)
-    state = context.store.state
-    managed = {name for name, entry in state.items() if entry.lineage == lineage}
+    state, managed = context.store.owners(), context.store.managed(lineage)
     fresh = [domain for domain in candidates(domains.values(), names, listed, managed)
              if domain.name not in managed]
     details, failures = read_details(context, [domain.name for domain in fresh], domains)
@@ -122,14 +121,18 @@ def remember_baselines(context: Context, names: Iterable[str], lineage: str,
     :raises errors.QiniuError: when the lists cannot be had or the memory not be written.
     """
     fresh = [name for name in names
-             if context.memory.domains.get(name, Record()).baseline is None]
+             if not context.memory.domains.get(name, Record()).is_ours]
     if not fresh:
         return {}
     details, failures = read_details(context, fresh, context.account.domains())
     uploads = {cert_id: upload.fingerprint for cert_id, upload in context.memory.uploads.items()}
     for name, domain in details.items():
         if domain:
-            context.memory.update(name, service=domain.service, lineage=lineage,
-                                baseline=binding_of(domain, uploads))
+            found = binding_of(domain, uploads)
+            record = context.memory.domains.get(name, Record())
+            # One that was let go, and still has our certificate, had something else before us.
+            kept = record.baseline if record.let_go and found.fingerprint else None
+            context.memory.update(name, service=domain.service, lineage=lineage, let_go=0.0,
+                                  baseline=kept or found)
     context.store.write_memory()
     return failures

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol, TypeVar
 
 from certbot_qiniu import errors
@@ -53,7 +52,6 @@ def in_parallel(function: Callable[[T], R], items: Sequence[T]) -> list[R | erro
 class Context:
     """Everything outside of the plan, all of it replaceable in a test.
 
-    :ivar backups: certbot's folder of finalized checkpoints.
     :ivar say: shows a line to the user.
     :ivar clock: seconds since the epoch.
     """
@@ -61,7 +59,6 @@ class Context:
     store: Store
     lineages: Lineages
     account: Account
-    backups: Path
     say: Callable[[str], None]
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep

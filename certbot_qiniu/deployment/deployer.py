@@ -8,18 +8,25 @@ on hold. The same steps serve ``certbot renew`` and the command line.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 from certbot.configuration import NamespaceConfig
 
 from certbot_qiniu import errors
 from certbot_qiniu.deployment import wording
+from certbot_qiniu.deployment.checkpoints import (
+    Checkpoints,
+    NoCheckpoints,
+    former_fingerprints,
+    prune,
+)
 from certbot_qiniu.deployment.choose import choose_domains, remember_baselines
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.planning.selection import Selection
+from certbot_qiniu.deployment.planning.supersession import KEPT_CHECKPOINTS, prunable
 from certbot_qiniu.deployment.reconcile import Options, Outcome, reconcile
 from certbot_qiniu.deployment.state import Managed, Record, State
 from certbot_qiniu.deployment.store import Store
@@ -31,15 +38,7 @@ from certbot_qiniu.qiniu.account import Accounts
 
 logger = logging.getLogger(__name__)
 
-
-class Checkpoints(Protocol):
-    """certbot's reverter, as far as it is needed here."""
-
-    def add_to_checkpoint(self, save_files: set[str], save_notes: str) -> None:
-        """Keep copies of files in the checkpoint in progress."""
-
-    def finalize_checkpoint(self, title: str) -> None:
-        """End the checkpoint in progress."""
+Changes = dict[str, Managed | None]
 
 
 @dataclass
@@ -48,6 +47,7 @@ class Deployer:
 
     :ivar backups: certbot's folder of finalized checkpoints.
     :ivar say: shows a line to the user.
+    :ivar _is_kept: the lineages that the checkpoint in progress is for, and whether it must stay.
     """
 
     store: Store
@@ -56,6 +56,7 @@ class Deployer:
     checkpoints: Checkpoints
     backups: Path
     say: Callable[[str], None]
+    _is_kept: dict[str, bool] = field(default_factory=dict)
 
     def context(self, credentials: str | None, services: Collection[str] = ()) -> Context:
         """What a reconcile of the account behind *credentials* works with.
@@ -65,7 +66,7 @@ class Deployer:
         """
         services = services or {*DEFAULT_SERVICES.split(","), *self._services_in_use()}
         account = self.accounts.get(credentials, services)
-        context = Context(self.store, self.lineages, account, self.backups, self.say)
+        context = Context(self.store, self.lineages, account, self.say)
         notes = account.notes
         memory = context.memory
         notes.listings, notes.told, notes.bind_methods, notes.clock = (
@@ -74,10 +75,11 @@ class Deployer:
 
     def _services_in_use(self, lineage: str = "") -> set[str]:
         """The services of the domains that a lineage manages or is to restore; "": any lineage."""
-        wanted = {entry.service for entry in self.store.state.values()
-                  if lineage in ("", entry.lineage)}
-        return wanted | {record.service for record in self.store.memory.domains.values()
-                         if record.baseline and lineage in ("", record.lineage)}
+        store, memory = self.store, self.store.memory
+        wanted = (store.managed(lineage) if lineage else store.state).values()
+        records = (memory.domains_of(lineage) if lineage else memory.domains).values()
+        return {entry.service for entry in wanted} | {
+            record.service for record in records if record.is_ours}
 
     def credentials_of(self, lineage: str, settings: Settings) -> str | None:
         """The lineage's credentials file: as this run was told, else as remembered."""
@@ -101,6 +103,7 @@ class Deployer:
         :raises errors.QiniuError: when the domains cannot be chosen.
         """
         lineage = certificate.lineage
+        self.store.check(lineage)
         self._remember(lineage, settings)
         context = self.context(settings.credentials, settings.services)
         selection = choose_domains(context, set(sans), settings.domains, lineage, take_over=True)
@@ -124,6 +127,7 @@ class Deployer:
         :returns: what went wrong with the others.
         :raises errors.QiniuError: when the files here cannot be read or written.
         """
+        self.store.check(lineage)
         certificate = self.lineages.current(lineage)
         memory = self.store.memory.lineage(lineage)
         self._forget_deleted_lineages()
@@ -133,7 +137,7 @@ class Deployer:
                         "renewal or certbot install", lineage)
             return []
         memory.hold = ""
-        managed = {entry.name for entry in self.store.state.values() if entry.lineage == lineage}
+        managed = set(self.store.managed(lineage))
         chosen = {name for name in managed if certificate.covers(name)}
         for name in sorted(managed - chosen):
             logger.warning("%s is no longer covered by the certificate %s; it keeps what it "
@@ -159,8 +163,8 @@ class Deployer:
                 problems.append(wording.nothing_matched(certificate, selection))
         except (errors.ApiError, errors.UsageError) as error:
             problems.append(str(error))
-        self.commit(self._with(chosen, certificate, settings, None),
-                    f"Deployed renewed certificate {lineage}")
+        self._commit(self._changes(chosen, certificate, settings, None),
+                     f"Deployed renewed certificate {lineage}")
         return problems
 
     def redirect(self, state: State, lineage: str, san: str) -> State:
@@ -194,26 +198,34 @@ class Deployer:
 
     def hold_rolled_back(self, before: State) -> None:
         """After a rollback from *before*: hold the lineages whose certificate it took back."""
-        for lineage in {entry.lineage for entry in before.values()}:
-            then, now = ({name: entry.binding.fingerprint for name, entry in state.items()
-                          if entry.lineage == lineage} for state in (before, self.store.state))
-            if then != now and self.lineages.exists(lineage):
+        then: dict[str, dict[str, str]] = {}
+        for name, entry in before.items():
+            then.setdefault(entry.lineage, {})[name] = entry.binding.fingerprint
+        for lineage, fingerprints in then.items():
+            now = {name: entry.binding.fingerprint
+                   for name, entry in self.store.managed(lineage).items()}
+            if (fingerprints != now and lineage not in self.store.damaged
+                    and self.lineages.exists(lineage)):
                 self.hold(lineage, self.lineages.current(lineage).fingerprint)
 
     def _with(self, chosen: Iterable[str], certificate: Certificate, settings: Settings,
               redirect: bool | None) -> State:
         """The desired state with *chosen*, and only them, on this certificate."""
-        chosen, lineage, base = set(chosen), certificate.lineage, self.store.state
-        state = {name: entry for name, entry in base.items()
-                 if entry.lineage != lineage or name in chosen}
-        for name in sorted(chosen):
-            known = base.get(name)
+        return _changed(self.store.state, self._changes(chosen, certificate, settings, redirect))
+
+    def _changes(self, chosen: Iterable[str], certificate: Certificate, settings: Settings,
+                 redirect: bool | None) -> Changes:
+        """What changes for that; None is for a domain that is let go."""
+        lineage = certificate.lineage
+        changes: Changes = dict.fromkeys(self.store.managed(lineage))
+        for name in sorted(set(chosen)):
+            known = self.store.state.get(name)
             force = known.binding.force_https if known and redirect is None else redirect
             service = self.store.memory.domains.get(name, Record()).service
-            state[name] = Managed(name, service, lineage, Binding(
+            changes[name] = Managed(name, service, lineage, Binding(
                 "https", certificate.fingerprint, "", force, settings.http2,
                 known.binding.hsts if known else None))
-        return state
+        return changes
 
     def commit(self, desired: State, title: str) -> None:
         """Write the desired state, in a checkpoint of its own if it differs from what is written.
@@ -221,7 +233,10 @@ class Deployer:
         :raises errors.StateError: when it cannot be written.
         :raises certbot.errors.Error: when the checkpoint cannot be made.
         """
-        if self.write(desired):
+        self._commit(_changes_between(self.store.state, desired), title)
+
+    def _commit(self, changes: Changes, title: str) -> None:
+        if self._write(changes):
             self.checkpoints.finalize_checkpoint(title)
 
     def write(self, desired: State) -> bool:
@@ -231,41 +246,90 @@ class Deployer:
         :raises errors.StateError: when it cannot be written.
         :raises certbot.errors.Error: when the old one cannot be kept.
         """
+        return self._write(_changes_between(self.store.state, desired))
+
+    def _write(self, changes: Changes) -> bool:
         store = self.store
-        for name in set(store.state) - set(desired):
-            # Given up on purpose: it keeps what it serves, and no rollback brings that up again.
-            store.memory.update(name, lineage="", baseline=None, sent=None)
-        for name, entry in desired.items():
+        for name, entry in changes.items():
             record, former = store.memory.domains.get(name, Record()), store.state.get(name)
-            if record.lineage != entry.lineage:
-                store.memory.update(name, lineage=entry.lineage)
+            if entry is None:
+                # On purpose: it keeps what it serves, and its baseline is kept for it.
+                store.memory.update(name, let_go=time.time(), sent=None)
+                continue
+            if (record.lineage, record.let_go) != (entry.lineage, 0):
+                store.memory.update(name, lineage=entry.lineage, let_go=0.0)
             if (former and former.binding.force_https is None and record.seen
                     and entry.binding.force_https is not None):
                 store.memory.update(name, former_force=record.seen.force_https)
-        store.write_memory()
-        if desired == store.state:
+        changes = {name: entry for name, entry in changes.items() if entry != store.state.get(name)}
+        lineages = store.concerned(changes)
+        for lineage in lineages:
+            store.check(lineage)
+            entries = _changed(store.managed(lineage), changes)
+            store.memory.lineage(lineage).supersede(store.fingerprints(lineage), {
+                entry.binding.fingerprint for entry in entries.values()
+                if entry.lineage == lineage})
+        store.write_memory()  # before the state: what a crash leaves must lead back to it
+        if not changes:
             return False
-        changed = sorted(name for name in {*store.state, *desired}
-                         if store.state.get(name) != desired.get(name))
-        self.checkpoints.add_to_checkpoint({str(store.state_path)},
-                                           f"Qiniu: {', '.join(changed)}\n")
-        store.write_state(desired)
+        # Both files of a domain that moves are in it before either is written.
+        self.checkpoints.add_to_checkpoint(store.to_keep(lineages),
+                                           f"Qiniu: {', '.join(sorted(changes))}\n")
+        is_kept = any(_is_kept(store.state.get(name), entry) for name, entry in changes.items())
+        for lineage in lineages:
+            self._is_kept[lineage] = is_kept or self._is_kept.get(lineage, False)
+        store.apply(changes)
         return True
+
+    def remember_checkpoint(self, name: str, *, may_prune: bool) -> None:
+        """Note that certbot has ended the checkpoint in progress, and how it is called.
+
+        :param may_prune: whether older ones of the same lineages may go: certbot is at work then,
+            and nothing else reads or writes its checkpoints.
+        """
+        for lineage, is_kept in self._is_kept.items():
+            memory = self.store.memory.lineage(lineage)
+            names = {**memory.checkpoints, name: is_kept}
+            gone = prunable(names, time.time()) if may_prune else []
+            last = sorted(names, key=float)[-KEPT_CHECKPOINTS:]
+            memory.checkpoints = {one: kept for one, kept in names.items()
+                                  if one not in gone and (one in last or not kept)}
+            prune(self.backups, gone, self.store.folder)
+        self.forget_checkpoint()
+
+    def forget_checkpoint(self) -> None:
+        """Note that certbot has undone the checkpoint in progress."""
+        self._is_kept = {}
+
+    def recall(self) -> None:
+        """Look through certbot's checkpoints for what a lost memory does not tell of older states.
+
+        That takes long, and happens once: after the memory was moved away, and where it is still
+        that of version 1.
+        """
+        memory, store = self.store.memory, self.store
+        lost = {lineage: store.fingerprints(lineage)
+                for lineage in {entry.lineage for entry in store.state.values()}
+                if memory.lineage(lineage).former is None}
+        if lost:
+            for lineage, former in former_fingerprints(self.backups, store.folder, lost).items():
+                memory.lineage(lineage).former = former
 
     def _forget_deleted_lineages(self) -> None:
         """A lineage that certbot deleted is no longer managed; its domains keep what they have."""
-        state = self.store.state
-        gone = {entry.lineage for entry in state.values()
-                if not self.lineages.exists(entry.lineage)}
-        for lineage in sorted(gone):
-            names = ", ".join(sorted(name for name, entry in state.items()
-                                     if entry.lineage == lineage))
+        store = self.store
+        if store.is_swept:
+            return
+        gone = sorted(lineage for lineage in {entry.lineage for entry in store.state.values()}
+                      if not self.lineages.exists(lineage))
+        for lineage in gone:
+            names = ", ".join(sorted(store.managed(lineage)))
             logger.warning("The certificate %s was deleted from certbot: %s no longer gets "
                            "renewed certificates and keeps what it serves now", lineage, names)
         if gone:
-            self.commit({name: entry for name, entry in state.items()
-                         if entry.lineage not in gone},
-                        f"Stopped managing {', '.join(sorted(gone))}")
+            self._commit({name: None for lineage in gone for name in store.managed(lineage)},
+                         f"Stopped managing {', '.join(gone)}")
+        store.is_swept = True
 
     def _tell_left_out(self, selection: Selection, chosen: set[str]) -> None:
         for line in wording.left_out(selection, chosen):
@@ -278,6 +342,7 @@ class Deployer:
 
         :raises errors.QiniuError: when not even a beginning can be made.
         """
+        self.store.check(lineage)
         context = self.context(self.credentials_of(lineage, settings),
                            {*settings.services, *self._services_in_use(lineage)})
         return reconcile(context, [lineage], options)
@@ -300,18 +365,35 @@ class Deployer:
         :raises errors.QiniuError: when one cannot.
         """
         for lineage in self.all_lineages():
-            self.context(self.credentials_of(lineage, settings)).account.domains()
+            if lineage not in self.store.damaged:  # what a rollback may well put right
+                self.context(self.credentials_of(lineage, settings)).account.domains()
 
     def fingerprints(self, lineage: str) -> set[tuple[str, str]]:
         """(lineage, fingerprint) of all that the desired state has for a lineage."""
-        return {(lineage, entry.binding.fingerprint) for entry in self.store.state.values()
-                if entry.lineage == lineage}
+        return {(lineage, fingerprint) for fingerprint in self.store.fingerprints(lineage)}
 
     def all_lineages(self) -> list[str]:
         """The lineages that have anything at Qiniu: in the desired state, or to be restored."""
         return sorted({entry.lineage for entry in self.store.state.values()}
                       | {record.lineage for record in self.store.memory.domains.values()
-                         if record.baseline})
+                         if record.is_ours} | set(self.store.damaged))
+
+
+def _changed(state: State, changes: Changes) -> State:
+    """*state* with *changes*."""
+    return {name: entry for name, entry in {**state, **changes}.items() if entry}
+
+
+def _changes_between(state: State, desired: State) -> Changes:
+    """What makes *desired* of *state*."""
+    return {name: desired.get(name) for name in {*state, *desired}
+            if state.get(name) != desired.get(name)}
+
+
+def _is_kept(before: Managed | None, after: Managed | None) -> bool:
+    """Whether a rollback beyond this change would have to say more than another certificate."""
+    return before is None or after is None or before.lineage != after.lineage or (
+        replace(before.binding, fingerprint="") != replace(after.binding, fingerprint=""))
 
 
 def _bound_as(state: State, lineage: str, san: str,
@@ -330,28 +412,24 @@ def _unread_services(context: Context, settings: Settings) -> list[str]:
             if name in settings.services]
 
 
-class NoCheckpoints:
-    """In place of certbot's reverter: what is not written needs no checkpoint."""
-
-    def add_to_checkpoint(self, save_files: set[str], save_notes: str) -> None:
-        """Keep nothing."""
-
-    def finalize_checkpoint(self, title: str) -> None:
-        """End nothing."""
-
-
 def open_deployer(config: NamespaceConfig, say: Callable[[str], None], *,
                   accounts: Accounts | None = None, checkpoints: Checkpoints | None = None,
-                  read_only: bool = False) -> Deployer:
+                  read_only: bool = False, stores: dict[Path, Store] | None = None) -> Deployer:
     """A deployer on a configuration of certbot's, with its files open.
 
     :param accounts: those of the process, where there are any.
+    :param stores: likewise the files that are open already, by their folder.
     :param checkpoints: certbot's; None where nothing is written that needs one.
     :param read_only: what would be written stays in memory.
     :raises errors.StateError: when the files cannot be read, or are in use.
     """
     folder = Path(config.config_dir)
-    store = Store(folder / "qiniu", read_only=read_only)
-    store.open()
-    return Deployer(store, Lineages(folder), accounts or Accounts(),
-                    checkpoints or NoCheckpoints(), Path(config.backup_dir), say)
+    stores = {} if stores is None else stores
+    store = stores.get(folder) or Store(folder / "qiniu", read_only=read_only)
+    deployer = Deployer(store, Lineages(folder), accounts or Accounts(),
+                        checkpoints or NoCheckpoints(), Path(config.backup_dir), say)
+    if folder not in stores:
+        store.open()
+        deployer.recall()
+        stores[folder] = store
+    return deployer

@@ -1,6 +1,6 @@
 """Make Qiniu equal to the desired state: observe, plan, apply.
 
-Everything done here repeats safely: what is sent is first written down (``memory.json``), so that
+Everything done here repeats safely: what is sent is first written down (the memory), so that
 a run that died can be told from somebody else's change, and a later run ends what an earlier one
 began.
 """
@@ -125,11 +125,11 @@ class _Reconciler:
     def __init__(self, context: Context, scope: Collection[str], options: Options) -> None:
         self.context, self.scope, self.options = context, scope, options
         self.store, self.memory, self.account = context.store, context.memory, context.account
-        self.wanted = {name: self.as_before_redirect(entry)
-                       for name, entry in self.store.state.items() if entry.lineage in self.scope}
-        self.restore = {name: record.baseline for name, record in self.memory.domains.items()
-                        if record.baseline and record.lineage in self.scope
-                        and name not in self.store.state}
+        self.wanted = {name: self.as_before_redirect(entry) for lineage in self.scope
+                       for name, entry in self.store.managed(lineage).items()}
+        self.restore = {name: record.baseline for lineage in self.scope
+                        for name, record in self.memory.domains_of(lineage).items()
+                        if record.baseline and record.is_ours and name not in self.store.state}
         self.outcome = Outcome()
         self.sends: dict[str, int] = {}
         self.failed: dict[str, str | errors.QiniuError] = {}
@@ -170,8 +170,9 @@ class _Reconciler:
             else:
                 self.outcome.pending.append(name)
         if self.forgotten:
-            self.store.write_state({name: entry for name, entry in self.store.state.items()
-                                    if name not in self.forgotten})
+            # Not in a checkpoint: nobody has asked for it, and a rollback that brings it back
+            # finds it gone again.
+            self.store.apply(dict.fromkeys(self.forgotten))
         self.outcome.problems += told_once([*self.upload_errors.values(), *self.failed.values()])
         if self.options.clean and not self.outcome.problems and not self.outcome.pending:
             clean(self.context, self.scope, self.options.keep_certificates)

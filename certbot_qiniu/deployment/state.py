@@ -1,23 +1,28 @@
-"""The two files in ``<config_dir>/qiniu``.
+"""What is in our files in ``<config_dir>/qiniu``.
 
-``state.json`` says what every managed domain should serve. certbot's reverter keeps checkpoints of
+The *state* says what every managed domain should serve. certbot's reverter keeps checkpoints of
 it, and ``certbot rollback`` puts an older one back.
 
-``memory.json`` holds what must survive a rollback, and so is in no checkpoint: what a domain
-served before we first touched it (its baseline), what we sent and saw, which certificates we
-uploaded, and which lineages are on hold.
+The *memory* holds what must survive a rollback, and so is in no checkpoint: what a domain served
+before we first touched it (its baseline), what we sent and saw, which certificates we uploaded,
+and which lineages are on hold.
 
-Neither ever holds a secret. Both are 0600 from birth and written atomically.
+Neither ever holds a secret. What a lineage has of both is found without looking at the others'.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
-from certbot_qiniu.model import Binding, Domain
+from certbot_qiniu.model import DAY, Binding, Domain
 from certbot_qiniu.qiniu.service import Listing
+
+YEAR = 365 * DAY
+FORMER_LIMIT = 100
+"""Nobody asks for more superseded certificates, and a lineage's file must not grow for ever."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,9 @@ class Managed:
     service: str
     lineage: str
     binding: Binding
+
+
+State = Mapping[str, Managed]
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,7 @@ class Record:
 
     :ivar lineage: the lineage that last managed it; "" if we only ever read it.
     :ivar baseline: its binding before we first touched it; None if we never did.
+    :ivar let_go: when it was let go on purpose, and keeps what it serves; 0 if it was not.
     :ivar sent: what we sent last, until it is confirmed or has failed.
     :ivar confirmed: what we last saw it serve of what we sent.
     :ivar seen: the last detailed read, taken at *seen_at*.
@@ -66,14 +75,24 @@ class Record:
     processing_since: float = 0.0
     hsts: str = ""
     former_force: bool | None = None
+    let_go: float = 0.0
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether we have touched it, and have not let it go."""
+        return self.baseline is not None and not self.let_go
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A certificate that we uploaded, or found again under our name."""
+    """A certificate that we uploaded, or found again under our name.
+
+    :ivar at: when, in seconds since the epoch.
+    """
 
     fingerprint: str
     lineage: str
+    at: float = 0.0
 
 
 @dataclass
@@ -85,29 +104,115 @@ class LineageMemory:
     :ivar nginx: fingerprint that nginx was last seen to serve, or was reloaded for.
     :ivar other_installer: name of the installer that takes part, for a rollback, too.
     :ivar other_installer_options: its own options.
+    :ivar former: the fingerprints that its older states had, newest first, "" for a state without
+        domains; None where that is not known.
+    :ivar checkpoints: certbot's names of the checkpoints that we ended for it, and whether each
+        must stay for ever. Only those that may be pruned, and the last few, are here.
+    :cvar is_changed: whether anything of it was set since it was last written.
     """
+
+    is_changed: ClassVar[bool] = False
 
     credentials: str = ""
     hold: str = ""
     nginx: str = ""
     other_installer: str = ""
     other_installer_options: str = ""
+    former: tuple[str, ...] | None = None
+    checkpoints: Mapping[str, bool] = field(default_factory=dict)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Note the change: who holds an entry may set it long after he asked for it."""
+        self.__dict__.update({name: value, "is_changed": True})
+
+    def supersede(self, old: Collection[str], new: Collection[str]) -> None:
+        """Note that the lineage's state has the fingerprints *new* from now on, and had *old*."""
+        old, new = old or [""], new or [""]
+        replaced = sorted(set(old) - set(new))
+        if replaced:
+            older = [one for one in self.former or () if one not in replaced and one not in new]
+            self.former = tuple([*replaced, *older][:FORMER_LIMIT])
+
+    def returned(self, now: Collection[str]) -> None:
+        """Drop what is not older any more, should the state have gone back to *now*."""
+        former, found = self.former or (), set(now or [""])
+        if found <= set(former):
+            self.former = former[1 + max(former.index(one) for one in found):]
+
+
+Fact = TypeVar("Fact", Managed, Record, Upload)
+
+
+class Facts(MutableMapping[str, Fact]):
+    """Facts by their name, which are also found by the value of some of their fields.
+
+    :param by: those fields.
+    :ivar touched: the lineages of which a fact was set or taken away.
+    """
+
+    def __init__(self, facts: Mapping[str, Fact], *by: str) -> None:
+        self._facts: dict[str, Fact] = {}
+        self._by: dict[str, dict[str, dict[str, Fact]]] = {name: {} for name in by}
+        self.touched: set[str] = set()
+        self.update(facts)
+
+    def where(self, name: str, value: str) -> dict[str, Fact]:
+        """The facts whose field *name* has this value."""
+        return dict(self._by[name].get(value, {}))
+
+    def __getitem__(self, key: str) -> Fact:
+        return self._facts[key]
+
+    def __setitem__(self, key: str, fact: Fact) -> None:
+        before = self._facts.get(key)
+        if before == fact:
+            return
+        if before:
+            self._leave_indexes(key, before)
+        self._facts[key] = fact
+        for name, index in self._by.items():
+            index.setdefault(getattr(fact, name), {})[key] = fact
+        self.touched.add(fact.lineage)
+
+    def __delitem__(self, key: str) -> None:
+        self._leave_indexes(key, self._facts.pop(key))
+
+    def _leave_indexes(self, key: str, fact: Fact) -> None:
+        for name, index in self._by.items():
+            del index[getattr(fact, name)][key]
+        self.touched.add(fact.lineage)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._facts)
+
+    def __len__(self) -> int:
+        return len(self._facts)
+
+    def __repr__(self) -> str:
+        return repr(self._facts)
 
 
 @dataclass
 class Memory:
-    """The contents of ``memory.json``.
+    """What we remember.
 
+    :ivar domains: by their names.
+    :ivar uploads: by Qiniu's ids.
+    :ivar listings: the last lists that took many calls, by account.
     :ivar told: what was said before and is not said again, by its subject.
     :ivar bind_methods: account -> the method by which a source domain last took a certificate.
     """
 
-    domains: dict[str, Record] = field(default_factory=dict)
-    uploads: dict[str, Upload] = field(default_factory=dict)
+    domains: MutableMapping[str, Record] = field(default_factory=dict)
+    uploads: MutableMapping[str, Upload] = field(default_factory=dict)
     lineages: dict[str, LineageMemory] = field(default_factory=dict)
     listings: dict[str, Listing] = field(default_factory=dict)
     told: dict[str, str] = field(default_factory=dict)
     bind_methods: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.domains = self._domains = Facts(self.domains, "lineage")
+        self.uploads = self._uploads = Facts(self.uploads, "lineage", "fingerprint")
 
     def lineage(self, name: str) -> LineageMemory:
         """The entry of a lineage, made on first use."""
@@ -119,10 +224,45 @@ class Memory:
         self.domains[name] = record
         return record
 
+    def domains_of(self, lineage: str) -> dict[str, Record]:
+        """The records of the domains that this lineage was the last to manage."""
+        return self._domains.where("lineage", lineage)
+
+    def uploads_by(self, lineage: str) -> dict[str, Upload]:
+        """The certificates of this lineage, by their ids at Qiniu."""
+        return self._uploads.where("lineage", lineage)
+
     def uploads_of(self, fingerprint: str) -> frozenset[str]:
         """The ids at Qiniu under which we know this certificate."""
-        return frozenset(cert_id for cert_id, upload in self.uploads.items()
-                         if upload.fingerprint == fingerprint)
+        return frozenset(self._uploads.where("fingerprint", fingerprint))
 
+    def note_upload(self, cert_id: str, fingerprint: str, lineage: str, at: float) -> None:
+        """Remember that a certificate is at Qiniu, unless that is known."""
+        known = self.uploads.get(cert_id)
+        if not known or (known.fingerprint, known.lineage) != (fingerprint, lineage):
+            self.uploads[cert_id] = Upload(fingerprint, lineage, at)
 
-State = dict[str, Managed]
+    def forget_old(self, managing: Collection[str], now: float) -> None:
+        """Drop what was of no use for a year: nobody leads to it any more.
+
+        :param managing: the lineages that manage domains.
+        """
+        for name, record in list(self.domains_of("").items()):
+            if record.baseline is None and 0 < record.seen_at < now - YEAR:
+                del self.domains[name]
+        for cert_id, upload in list(self.uploads.items()):
+            if upload.lineage not in managing and 0 < upload.at < now - YEAR:
+                del self.uploads[cert_id]
+
+    def changed(self) -> set[str]:
+        """The lineages of which anything may have changed since :meth:`written`."""
+        return self._domains.touched | self._uploads.touched | {
+            name for name, entry in self.lineages.items() if entry.is_changed}
+
+    def written(self, lineages: Iterable[str]) -> None:
+        """Note that what is known of these lineages is on the disk."""
+        for name in lineages:
+            for facts in (self._domains, self._uploads):
+                facts.touched.discard(name)
+            if name in self.lineages:
+                self.lineages[name].__dict__["is_changed"] = False

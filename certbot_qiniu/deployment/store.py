@@ -1,52 +1,97 @@
-"""The two files in ``<config_dir>/qiniu``: how they are read, written and locked.
+"""Our files in ``<config_dir>/qiniu``: how they are read, written and locked.
 
-``state.json`` says what every managed domain should serve. certbot's reverter keeps checkpoints of
-it, and ``certbot rollback`` puts an older one back. ``memory.json`` is in no checkpoint.
+Each lineage has two. ``state/<lineage>.json`` says what its domains should serve: certbot's
+reverter keeps checkpoints of it, and ``certbot rollback`` puts an older one back.
+``memory/<lineage>.json`` is in no checkpoint. ``memory.json`` has what belongs to no lineage.
+
+Every file bears a serial number, one more than the highest so far: where a crash, or a hand, has
+left a domain in two of them, it belongs to the one written last. Clocks are not asked for that,
+and times of files neither, which the reverter puts back.
+
+``state.json`` was all of the state in version 1. Now it tells an older certbot-qiniu that it is
+too old, and shows when a rollback has put a file of that version back.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from certbot_qiniu import errors
 from certbot_qiniu.deployment.state import (
+    Facts,
     LineageMemory,
     Managed,
     Memory,
     Record,
-    Sent,
     State,
     Upload,
 )
-from certbot_qiniu.files import decoding, read_json, write_json
+from certbot_qiniu.files import decode, decoding, read_json, write_json
 from certbot_qiniu.model import Binding, Domain
 from certbot_qiniu.qiniu.service import Listing
 
+VERSION = 2
+SHARED = ""
+"""In place of a lineage's name: what belongs to none."""
+
+TEXTS = ("told", "bind_methods")
+"""What the file of none has besides domains, uploads and listings: texts by their subject."""
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What a file of the memory holds."""
+
+    entry: LineageMemory = field(default_factory=LineageMemory)
+    domains: Mapping[str, Record] = field(default_factory=dict)
+    uploads: Mapping[str, Upload] = field(default_factory=dict)
+    listings: Mapping[str, Listing] = field(default_factory=dict)
+    told: Mapping[str, str] = field(default_factory=dict)
+    bind_methods: Mapping[str, str] = field(default_factory=dict)
+
 
 class Store:
-    """Loads and writes the two files.
+    """Loads and writes our files.
 
     :param folder: ``<config_dir>/qiniu``; made, mode 0700, when missing.
     :param read_only: changes stay in memory: no folder is made, no lock taken, no file written.
+    :ivar state: what every managed domain should serve; :meth:`apply` changes it.
+    :ivar damaged: lineages with a file that cannot be used, and why; the others go on.
+    :ivar is_swept: whether this process has looked for lineages that certbot has deleted.
     """
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         self.folder = folder
         self.read_only = read_only
-        self.state_path = folder / "state.json"
-        self.memory_path = folder / "memory.json"
-        self.state: State = {}
+        self.former_state_path = folder / "state.json"
+        self._clear()
+
+    def _clear(self) -> None:
+        self.state = Facts[Managed]({}, "lineage")
         self.memory = Memory()
-        self._written: Memory | None = None
+        self.damaged: dict[str, errors.StateError] = {}
+        self.is_swept = False
+        self._states: dict[str, State] = {}  # as they are on the disk
+        self._memories: dict[str, _Content] = {}
+        self._is_divided = True
+        self._serial = 0
+
+    def state_path(self, lineage: str) -> Path:
+        """The file with the desired state of a lineage."""
+        return self.folder / "state" / f"{lineage}.json"
+
+    def memory_path(self, lineage: str = SHARED) -> Path:
+        """The file with what is remembered of a lineage, or of none."""
+        return self.folder / ("memory" if lineage else "") / f"{lineage or 'memory'}.json"
 
     def open(self) -> None:
-        """Make the folder and an empty state, lock them against a second process, and load.
-
-        An empty state is written at once so that even the first checkpoint has a file to copy.
+        """Make the folders, lock them against a second process, and load.
 
         :raises errors.StateError: when that is not possible, or another process is at work.
         """
@@ -57,7 +102,7 @@ class Store:
             self.load()
             return
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.make_folders()
             util.lock_dir_until_exit(str(self.folder))
         except OSError as error:
             raise errors.StateError(
@@ -67,115 +112,321 @@ class Store:
             raise errors.StateError(
                 f"Another certbot or certbot-qiniu is at work with {self.folder}; try again when "
                 "it has ended") from error
-        if not self.state_path.exists():
-            self.write_state({})
         self.load()
+        if not self.former_state_path.exists():
+            self._mark()
+
+    def make_folders(self) -> None:
+        """Make the folders; the reverter puts files back into those that it finds, only.
+
+        :raises OSError: when that is not possible.
+        """
+        for path in (self.folder, self.folder / "state", self.folder / "memory"):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def check(self, lineage: str) -> None:
+        """See that the files of a lineage could be read.
+
+        :raises errors.StateError: when one could not.
+        """
+        if lineage in self.damaged:
+            raise self.damaged[lineage]
+
+    # Reading ------------------------------------------------------------------------------------
 
     def load(self) -> None:
-        """Read both files.
+        """Read all files; those of version 1 are divided among the lineages.
 
-        :raises errors.StateError: when one is corrupt or from a newer version.
+        :raises errors.StateError: when a file that is no lineage's own cannot be used, or one of
+            version 1 could not be divided.
         """
-        self.state = self.read_state(self.state_path) if self.state_path.exists() else {}
-        raw = read_json(self.memory_path) if self.memory_path.exists() else {}
-        with decoding(self.memory_path):
-            self.memory = Memory(
-                domains={name: _record(name, entry)
-                         for name, entry in raw.get("domains", {}).items()},
-                uploads={cert_id: Upload(**entry)
-                         for cert_id, entry in raw.get("uploads", {}).items()},
-                lineages={name: LineageMemory(**entry)
-                          for name, entry in raw.get("lineages", {}).items()},
-                listings={key: Listing(**entry)
-                          for key, entry in raw.get("listings", {}).items()},
-                told=dict(raw.get("told", {})),
-                bind_methods=dict(raw.get("bind_methods", {})))
-        self._written = _copy(self.memory) if raw else None
+        self._clear()
+        former = self._former_state()
+        self._read_states()
+        if former is not None:
+            for error in self.damaged.values():
+                raise error  # what is put back would replace it
+            self.state = Facts[Managed](former, "lineage")
+        self._read_memories()
+        for name in self.state:
+            if name in self.memory.domains and self.memory.domains[name].let_go:
+                self.memory.update(name, let_go=0.0)
+        for lineage, entry in self.memory.lineages.items():
+            if lineage not in self.damaged:
+                entry.returned(self.fingerprints(lineage))
+        self.memory.forget_old({entry.lineage for entry in self.state.values()}, time.time())
+        if not self.read_only:
+            self._divide(former)
 
-    @staticmethod
-    def read_state(path: Path) -> State:
-        """Read a state file: ours, or a copy in one of certbot's checkpoints.
+    def managed(self, lineage: str) -> dict[str, Managed]:
+        """What the domains of one lineage should serve."""
+        return self.state.where("lineage", lineage)
 
-        :raises errors.StateError: when it is corrupt or from a newer version.
-        """
-        raw = read_json(path)
-        with decoding(path):
-            return {name: Managed(name, entry["service"], entry["lineage"],
-                                  Binding(**entry["binding"]))
+    def fingerprints(self, lineage: str) -> set[str]:
+        """The fingerprints of the certificates that they should serve."""
+        return {entry.binding.fingerprint for entry in self.managed(lineage).values()}
+
+    def owners(self) -> State:
+        """The state, and what lineages with a damaged one are remembered to manage."""
+        return {**{name: Managed(name, record.service, lineage, Binding())
+                   for lineage in self.damaged
+                   for name, record in self.memory.domains_of(lineage).items() if record.is_ours},
+                **self.state}
+
+    def _read_states(self) -> None:
+        found: list[tuple[int, str, State]] = []
+        for lineage, path in self._lineages_in("state"):
+            try:
+                raw = self._read(path)
+                with decoding(path):
+                    entries = {name: decode(Managed, entry, name=name, lineage=lineage)
+                               for name, entry in raw.get("domains", {}).items()}
+                    found.append((self._serial_of(raw), lineage, entries))
+            except errors.StateError as error:
+                self.damaged[lineage] = error
+        for _, lineage, state in sorted(found, key=lambda item: item[:2]):
+            self._states[lineage] = state
+            self.state.update(state)  # the file written last wins
+
+    def _read_memories(self) -> None:
+        found: dict[str, tuple[int, _Content]] = {}
+        shared = self._read(self.memory_path())
+        with decoding(self.memory_path()):
+            if shared and shared["version"] == 1:
+                self._is_divided = False
+                self.memory = _memory_of_version_1(shared)
+                return
+            found[SHARED] = self._serial_of(shared), _content(SHARED, shared)
+        for lineage, path in self._lineages_in("memory"):
+            try:
+                raw = self._read(path)
+                with decoding(path):
+                    found[lineage] = self._serial_of(raw), _content(lineage, raw)
+            except errors.StateError as error:
+                self.damaged.setdefault(lineage, error)
+        domains: dict[str, Record] = {}
+        uploads: dict[str, Upload] = {}
+        for lineage, (_, content) in sorted(found.items(), key=lambda item: item[1][0]):
+            self._memories[lineage] = content
+            # The file written last wins, unless another is that of the lineage that manages it.
+            domains.update({
+                name: record for name, record in content.domains.items()
+                if name not in domains or self._manager(name) != domains[name].lineage})
+            uploads.update(content.uploads)
+        common = self._memories[SHARED]
+        self.memory = Memory(
+            domains, uploads, {lineage: dataclasses.replace(content.entry)
+                               for lineage, content in self._memories.items() if lineage},
+            dict(common.listings), dict(common.told), dict(common.bind_methods))
+        self.memory.written(lineage for lineage, content in self._memories.items()
+                            if content == self._remembered(lineage))
+
+    def _manager(self, name: str) -> str | None:
+        return self.state[name].lineage if name in self.state else None
+
+    def _former_state(self) -> State | None:
+        """The state of version 1, where there is one that was not divided yet."""
+        raw = self._read(self.former_state_path)
+        if raw.get("version") != 1:
+            return None
+        with decoding(self.former_state_path):
+            return {name: decode(Managed, entry, name=name)
                     for name, entry in raw.get("domains", {}).items()}
 
-    def write_state(self, state: State) -> None:
-        """Replace ``state.json``.
+    def _lineages_in(self, folder: str) -> list[tuple[str, Path]]:
+        path = self.folder / folder
+        try:
+            names = sorted(os.listdir(path))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise errors.StateError(f"Could not read {path}: {error.strerror}") from error
+        return [(name.removesuffix(".json"), path / name) for name in names
+                if name.endswith(".json") and not name.startswith(".")]
 
-        :raises errors.StateError: when it cannot be written; the old one is intact then.
+    def _read(self, path: Path) -> dict[str, Any]:
+        return read_json(path, newest=VERSION) if path.exists() else {}
+
+    def _serial_of(self, raw: Mapping[str, Any]) -> int:
+        serial = raw.get("serial", 0)
+        if type(serial) is not int:
+            raise TypeError(f"serial cannot be {serial!r}")
+        self._serial = max(self._serial, serial)
+        return serial
+
+    # Writing ------------------------------------------------------------------------------------
+
+    def concerned(self, changes: Mapping[str, Managed | None]) -> list[str]:
+        """The lineages whose files have these changes."""
+        entries = [*changes.values(), *map(self.state.get, changes)]
+        return sorted({entry.lineage for entry in entries if entry})
+
+    def to_keep(self, lineages: Iterable[str]) -> set[str]:
+        """The paths of these lineages' states; an empty one is written where there is none.
+
+        Even a lineage's first checkpoint needs a file to copy.
+
+        :raises errors.StateError: when it cannot be written.
         """
-        if not self.read_only:
-            write_json(self.state_path, {"domains": {
-                name: {"service": entry.service, "lineage": entry.lineage,
-                       "binding": _plain(entry.binding)}
-                for name, entry in sorted(state.items())}})
-        self.state = dict(state)
+        for lineage in lineages:
+            if lineage not in self._states and not self.read_only:
+                self._write_state(lineage, {})
+        return {str(self.state_path(lineage)) for lineage in lineages}
+
+    def apply(self, changes: Mapping[str, Managed | None]) -> None:
+        """Change what domains should serve, None for those that are not managed any more.
+
+        :raises errors.StateError: when a file cannot be written; it is intact then, and the state
+            here is what is on the disk.
+        """
+        wanted = {lineage: self.managed(lineage) for lineage in self.concerned(changes)}
+        for name in changes:
+            if name in self.state:
+                wanted[self.state[name].lineage].pop(name)
+        for name, entry in changes.items():
+            if entry:
+                wanted[entry.lineage][name] = entry
+        # A domain that moves is in its new file before it leaves the old one.
+        taking = {entry.lineage for entry in changes.values() if entry}
+        for lineage in sorted(wanted, key=lambda name: (name not in taking, name)):
+            entries = wanted[lineage]
+            if not self.read_only:
+                self.check(lineage)
+                self._write_state(lineage, entries)
+            for name in set(self.managed(lineage)) - set(entries):
+                del self.state[name]
+            self.state.update(entries)
+
+    def write_state(self, state: State) -> None:
+        """Make *state* the whole of it, as :meth:`apply` does.
+
+        :raises errors.StateError: likewise.
+        """
+        self.apply({name: state.get(name) for name in {*self.state, *state}
+                    if self.state.get(name) != state.get(name)})
 
     def write_memory(self) -> None:
-        """Replace ``memory.json`` by what is in :attr:`memory`, if that is not what it holds.
+        """Write what has changed in :attr:`memory`.
 
-        :raises errors.StateError: when it cannot be written; the old one is intact then.
+        :raises errors.StateError: when a file cannot be written; it is intact then.
         """
-        # A renew of hundreds of lineages comes here three times for each, mostly for nothing.
-        if self.read_only or self.memory == self._written:
+        if self.read_only:
             return
-        write_json(self.memory_path, {
-            "domains": {name: _plain(entry)
-                        for name, entry in sorted(self.memory.domains.items())},
-            "uploads": {cert_id: _plain(entry)
-                        for cert_id, entry in sorted(self.memory.uploads.items())},
-            "lineages": {name: _plain(entry)
-                         for name, entry in sorted(self.memory.lineages.items())},
-            "listings": {key: _plain(entry)
-                         for key, entry in sorted(self.memory.listings.items())},
-            "told": self.memory.told,
-            "bind_methods": self.memory.bind_methods})
-        self._written = _copy(self.memory)
+        lineages = {*self.memory.changed(), SHARED} - set(self.damaged)
+        changed = {lineage: content for lineage in sorted(lineages)
+                   if (content := self._remembered(lineage)) != self._memories.get(
+                       lineage, _Content()) or not (lineage or self._is_divided)}
+        # A record that moves is in its new file before it leaves the old one.
+        for lineage, content in changed.items():
+            before = self._memories.get(lineage, _Content()).domains
+            if self._is_divided and set(content.domains) - set(before):
+                leaving = {name: record for name, record in before.items()
+                           if name in self.memory.domains}
+                self._write_memory(lineage, dataclasses.replace(
+                    content, domains={**leaving, **content.domains}))
+        for lineage in sorted(changed, reverse=True):  # of version 1 the common one is the truth
+            if changed[lineage] != self._memories.get(lineage) or not self._is_divided:
+                self._write_memory(lineage, changed[lineage])
+        self._is_divided = True
+        self.memory.written(lineages)
 
-    def checkpointed(self, backup_dir: Path) -> Iterator[State]:
-        """The states that ``certbot rollback`` could return to, newest first, read one by one.
+    def _remembered(self, lineage: str) -> _Content:
+        """What the memory has for the file of a lineage, as it is now."""
+        memory = self.memory
+        facts = memory.domains_of(lineage), memory.uploads_by(lineage)
+        if lineage:
+            entry = memory.lineages.get(lineage, LineageMemory())
+            return _Content(dataclasses.replace(entry), *facts)
+        return _Content(LineageMemory(), *facts, dict(memory.listings), dict(memory.told),
+                        dict(memory.bind_methods))
 
-        :param backup_dir: certbot's folder of finalized checkpoints.
+    def _write_state(self, lineage: str, entries: State) -> None:
+        self._write(self.state_path(lineage), {"domains": {
+            name: _plain(entry, "name", "lineage") for name, entry in sorted(entries.items())}})
+        self._states[lineage] = dict(entries)
+
+    def _write_memory(self, lineage: str, content: _Content) -> None:
+        self._write(self.memory_path(lineage), {**_plain(content.entry), **{
+            name: {key: _plain(fact, "lineage") for key, fact in sorted(facts.items())}
+            for name, facts in (("domains", content.domains), ("uploads", content.uploads),
+                                ("listings", content.listings)) if facts},
+            **{name: texts for name in TEXTS if (texts := getattr(content, name))}})
+        self._memories[lineage] = content
+
+    def _write(self, path: Path, content: dict[str, Any]) -> None:
+        self._serial += 1
+        write_json(path, {"serial": self._serial, **content}, VERSION)
+
+    # Version 1 ----------------------------------------------------------------------------------
+
+    def _divide(self, former: State | None) -> None:
+        """Write a lineage's own files from those of version 1, the memory first.
+
+        A rollback may put a state of version 1 back at any time: it was the whole of it then.
         """
-        folders = sorted(backup_dir.iterdir(), reverse=True) if backup_dir.is_dir() else []
-        for folder in folders:
-            with contextlib.suppress(OSError, ValueError, errors.StateError):
-                saved = (folder / "FILEPATHS").read_text(encoding="utf-8").splitlines()
-                index = saved.index(str(self.state_path))  # ValueError: another plugin's
-                state = self.read_state(folder / f"{self.state_path.name}_{index}")
-                yield state
+        if former is not None or not self._is_divided:
+            self.write_memory()
+        if former is not None:
+            for lineage in sorted({entry.lineage for entry in former.values()} | {*self._states}):
+                if self._states.get(lineage) != self.managed(lineage):
+                    self._write_state(lineage, self.managed(lineage))
+            self._mark()
+
+    def _mark(self) -> None:
+        """Let ``state.json`` refuse an older certbot-qiniu, which would begin from nothing."""
+        write_json(self.former_state_path, {"domains are in": "state/<lineage>.json"}, VERSION)
 
 
-def _copy(memory: Memory) -> Memory:
-    """*memory* as it is now, whatever becomes of it."""
-    return Memory(dict(memory.domains), dict(memory.uploads),
-                  {name: dataclasses.replace(entry) for name, entry in memory.lineages.items()},
-                  dict(memory.listings), dict(memory.told), dict(memory.bind_methods))
+def _content(lineage: str, raw: Mapping[str, Any]) -> _Content:
+    """What a file of the memory holds.
+
+    :raises TypeError: when something in it is not what it should be.
+    """
+    rest = {name: value for name, value in raw.items() if name not in (
+        "version", "serial", "domains", "uploads", *(() if lineage else ("listings", *TEXTS)))}
+    return _Content(
+        decode(LineageMemory, rest),
+        {name: _record(name, entry, lineage=lineage)
+         for name, entry in raw.get("domains", {}).items()},
+        {cert_id: decode(Upload, entry, lineage=lineage)
+         for cert_id, entry in raw.get("uploads", {}).items()},
+        {key: decode(Listing, entry) for key, entry in raw.get("listings", {}).items()},
+        *(_texts(raw.get(name, {})) for name in TEXTS))
 
 
-def _record(name: str, entry: Mapping[str, Any]) -> Record:
-    values = dict(entry)
-    for key in ("sent", "confirmed"):
-        if values.get(key):
-            values[key] = Sent(Binding(**values[key]["binding"]), values[key]["at"])
-    if values.get("baseline") is not None:
-        values["baseline"] = Binding(**values["baseline"])
-    if values.get("seen") is not None:
-        values["seen"] = Domain(**{"name": name, **values["seen"]})
-    return Record(**values)
+def _memory_of_version_1(raw: Mapping[str, Any]) -> Memory:
+    """What ``memory.json`` held when it was for all lineages."""
+    return Memory(
+        {name: _record(name, entry) for name, entry in raw.get("domains", {}).items()},
+        {cert_id: dataclasses.replace(decode(Upload, entry), at=time.time())
+         for cert_id, entry in raw.get("uploads", {}).items()},
+        {name: decode(LineageMemory, entry) for name, entry in raw.get("lineages", {}).items()},
+        {key: decode(Listing, entry) for key, entry in raw.get("listings", {}).items()},
+        *(_texts(raw.get(name, {})) for name in TEXTS))
 
 
-def _plain(value: Any) -> dict[str, Any]:
+def _record(name: str, raw: object, **known: Any) -> Record:
+    if isinstance(raw, dict) and isinstance(raw.get("seen"), dict):
+        raw = {**raw, "seen": {"name": name, **raw["seen"]}}
+    return decode(Record, raw, **known)
+
+
+def _texts(raw: Any) -> dict[str, str]:
+    for value in raw.values():
+        if not isinstance(value, str):
+            raise TypeError(f"{value!r} is no text")
+    return dict(raw)
+
+
+def _plain(value: Any, *left_out: str) -> dict[str, Any]:
     """A dataclass as a dict without the fields that have their default."""
     result: dict[str, Any] = {}
     for spec in dataclasses.fields(value):
         item = getattr(value, spec.name)
-        if item == spec.default or (isinstance(value, Domain) and spec.name == "name"):
+        if spec.name in left_out or item == spec.default or (
+                spec.default_factory is not dataclasses.MISSING and item == spec.default_factory()):
             continue
-        result[spec.name] = _plain(item) if dataclasses.is_dataclass(item) else item
+        if dataclasses.is_dataclass(item):
+            item = _plain(item, *(("name",) if isinstance(item, Domain) else ()))
+        result[spec.name] = item
     return result

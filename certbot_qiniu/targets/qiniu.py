@@ -153,6 +153,11 @@ class QiniuTarget(Target):
             deployer.write(self._desired)
             self._desired = None
 
+    def checkpointed(self, name: str, *, may_prune: bool) -> None:
+        """Remember it, for as long as it may be wanted."""
+        if self.run.is_open:
+            self.run.deployer.remember_checkpoint(name, may_prune=may_prune)
+
     def renew(self, lineage: interfaces.RenewableCert) -> None:
         """Bring the desired state to a lineage's newest certificate and today's domains.
 
@@ -245,6 +250,7 @@ class QiniuTarget(Target):
         super().roll_back(count)
         self._desired = None
         deployer = self.run.deployer
+        deployer.forget_checkpoint()
         before = dict(deployer.store.state)
         self._is_returning = True
         deployer.store.load()
@@ -262,6 +268,7 @@ class QiniuTarget(Target):
         super().recover()
         self._desired = None
         if self.run.is_open:
+            self.run.deployer.forget_checkpoint()
             self.run.deployer.store.load()
             self._return_holds()
 

@@ -11,6 +11,7 @@ from certbot.plugins import common
 
 from certbot_qiniu import errors, prompts
 from certbot_qiniu.deployment.deployer import Deployer, open_deployer
+from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.failures import Failures
 from certbot_qiniu.lineages import Lineages
 from certbot_qiniu.model import Certificate
@@ -29,6 +30,7 @@ class Run:
     """
 
     _accounts: ClassVar[Accounts | None] = None
+    _stores: ClassVar[dict[Path, Store]] = {}
     """Those of the process: certbot makes an installer for every lineage that it renews."""
 
     def __init__(self, plugin: common.Installer, undo_unfinished: Callable[[], None]) -> None:
@@ -116,12 +118,15 @@ class Run:
         if self._deployer is None:
             if not (self.is_rehearsal or self._is_undone):
                 self._is_undone = True  # what is in progress later is this run's own
+                is_unfinished = Path(self.config.in_progress_dir).exists()
                 self._undo_unfinished()
+                if is_unfinished:
+                    Run._stores.pop(Path(self.config.config_dir), None)  # it is as before that now
             if Run._accounts is None:
                 Run._accounts = Accounts()
             self._deployer = open_deployer(
                 self.config, self.say, accounts=Run._accounts, checkpoints=self._plugin,
-                read_only=self.is_rehearsal)
+                read_only=self.is_rehearsal, stores=Run._stores)
         return self._deployer
 
     def reloaded_for(self, lineage: str) -> str:

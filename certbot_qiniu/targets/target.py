@@ -76,6 +76,13 @@ class Target:
     def commit(self) -> None:
         """Write what no checkpoint undoes; it comes once :meth:`save` was done everywhere."""
 
+    def checkpointed(self, name: str, *, may_prune: bool) -> None:
+        """Follow certbot in ending the checkpoint in progress.
+
+        :param name: what certbot calls it.
+        :param may_prune: whether older ones may be deleted.
+        """
+
     def renew(self, lineage: interfaces.RenewableCert) -> None:
         """Take a certificate that was just renewed."""
         self.lineages.add(lineage.lineagename)

@@ -376,7 +376,7 @@ def test_nothing_leaks(site: Site) -> None:
                 and "accounts" not in path.parts and "archive" not in path.parts:
             places[str(path)] = path.read_text(errors="replace")
     assert any("letsencrypt.log" in place for place in places)
-    assert any("state.json" in place for place in places)
+    assert any("state/example.com.json" in place for place in places)
     for place, text in places.items():
         for needle in needles:
             assert needle not in text, f"a secret is in {place}"
@@ -386,9 +386,10 @@ def test_nothing_leaks(site: Site) -> None:
 def test_files_are_for_root_alone(issued: Site) -> None:
     """The state, the memory and every copy of them in a checkpoint are 0600."""
     issued.box.certbot("renew", "--force-renewal")
-    copies = [*issued.box.config_dir.rglob("state.json*"),
-              *issued.box.config_dir.rglob("memory.json*")]
-    assert len(copies) >= 3
+    copies = [*issued.box.config_dir.glob("qiniu/**/*.json*"),
+              *issued.box.config_dir.rglob("*.json_0")]
+    assert {"example.com.json", "example.com.json_0", "state.json"} <= {
+        path.name for path in copies}
     assert {0o600} == {path.stat().st_mode & 0o777 for path in copies}
 
 
@@ -460,10 +461,10 @@ def test_nothing_matched_is_an_error(site: Site) -> None:
 
 @pytest.mark.parametrize(("content", "says"), [
     ("{", "is corrupt"), ('{"version": 99}', "newer certbot-qiniu"),
-    ('{"version": 1, "domains": {"x": 3}}', "is corrupt")])
+    ('{"version": 2, "domains": {"x": 3}}', "is corrupt")])
 def test_bad_state_file(issued: Site, content: str, says: str) -> None:
     """It is reported, nothing at Qiniu changes, the file stays, and nginx is still reloaded."""
-    state = issued.box.config_dir / "qiniu" / "state.json"
+    state = issued.box.config_dir / "qiniu" / "state" / "example.com.json"
     state.write_text(content)
     failed = issued.box.certbot("renew", "--force-renewal", check=False)
     assert 1 == failed.returncode

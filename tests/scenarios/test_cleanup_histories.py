@@ -113,6 +113,14 @@ def _caught(function: Callable[[Any], Any], item: Any) -> Any:
         return error
 
 
+def leaves(path: Path) -> list[str]:
+    """The fingerprints in a lineage's state, or a copy of it."""
+    if not path.exists():
+        return []
+    return [entry["binding"]["fingerprint"]
+            for entry in json.loads(path.read_text())["domains"].values()]
+
+
 class Histories(RuleBasedStateMachine):
     """An account of Qiniu, a certbot with two lineages, and other people."""
 
@@ -127,8 +135,7 @@ class Histories(RuleBasedStateMachine):
             in_progress_dir=str(self.home / "progress"), strict_permissions=False,
             temp_checkpoint_dir=str(self.home / "temporary")))
         self.store = Store(self.home / "qiniu")
-        self.store.folder.mkdir()
-        self.store.write_state({})
+        self.store.open()
 
     def teardown(self) -> None:
         """When all is well again, two runs suffice for the right certificates, and no others."""
@@ -160,12 +167,10 @@ class Histories(RuleBasedStateMachine):
 
     def needed(self) -> set[str]:
         """The fingerprints that the state file, a lineage's last older one or a baseline has."""
-        newest_first = [self.store.state_path, *self.checkpoints()]
-        states = [json.loads(path.read_text())["domains"].values() for path in newest_first]
-        needed = {entry["binding"]["fingerprint"] for entry in states[0]}
+        needed = {leaf for lineage in LINEAGES for leaf in leaves(self.store.state_path(lineage))}
         for lineage in LINEAGES:
-            older = (entry["binding"]["fingerprint"] for state in states[1:] for entry in state
-                     if entry["lineage"] == lineage)
+            older = (leaf for path in self.checkpoints() if path.name.startswith(lineage)
+                     for leaf in leaves(path))
             needed |= {next((leaf for leaf in older if leaf not in needed), "")}
         # Without its memory the plugin finds its own certificates on domains new to it.
         return needed | {record.baseline.fingerprint
@@ -190,11 +195,12 @@ class Histories(RuleBasedStateMachine):
         """What a new process begins with."""
         self.reverter.recovery_routine()
         self.store = Store(self.home / "qiniu")
-        self.store.load()
+        self.store.open()
         deployer = InVirtualTime(self.store, Lineages(self.home),
                                  OneAccount(self.cloud, self.board), self.reverter,
                                  self.home / "backups", lambda text: None)
         deployer.cloud = self.cloud
+        deployer.recall()
         return deployer
 
     def options(self, lineage: str) -> Settings:
@@ -225,7 +231,7 @@ class Histories(RuleBasedStateMachine):
 
     def checkpoints(self) -> list[Path]:
         """The older states that certbot keeps, newest first."""
-        return sorted(self.home.glob("backups/*/state.json_0"), reverse=True)
+        return sorted(self.home.glob("backups/*/*.json_*"), reverse=True)
 
     def roll_back(self, deployer: Deployer, checkpoints: int) -> None:
         """Restore older states, and make Qiniu equal to them."""
@@ -288,7 +294,8 @@ class Histories(RuleBasedStateMachine):
     def install(self, lineage: str) -> None:
         """``certbot install``, which certbot takes back when it fails."""
         deployer, chosen = self.process(), self.options(lineage)
-        held, before = deployer.lift_hold(lineage), len(self.checkpoints())
+        held = deployer.lift_hold(lineage)
+        before = len(list((self.home / "backups").iterdir()))
         try:
             desired = deployer.deploy(deployer.lineages.current(lineage), SANS[lineage], chosen,
                                      None, lambda names: names)
@@ -297,7 +304,7 @@ class Histories(RuleBasedStateMachine):
         except errors.QiniuError as error:
             problems = [str(error)]
         if problems:
-            self.roll_back(deployer, len(self.checkpoints()) - before)
+            self.roll_back(deployer, len(list((self.home / "backups").iterdir())) - before)
             if held:
                 deployer.hold(lineage, held)
 
@@ -360,7 +367,8 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def lost_memory(self) -> None:
         """Somebody moves the memory away, as the text for a damaged one says."""
-        self.store.memory_path.unlink(missing_ok=True)
+        for lineage in (*LINEAGES, ""):
+            self.store.memory_path(lineage).unlink(missing_ok=True)
 
     def calm(self) -> None:
         """Let all trouble end; then two runs bring all to rest."""

@@ -149,7 +149,7 @@ def test_status_with_refused_keys(machine: Seat) -> None:
 
 def test_status_with_a_corrupt_state(machine: Seat) -> None:
     """A state file that certbot renew would stumble over needs attention."""
-    (machine.config_dir / "qiniu" / "state.json").write_text("{")
+    (machine.config_dir / "qiniu" / "state" / "example.com.json").write_text("{")
     run = machine.run("status")
     assert run.status == 1
     assert "is corrupt" in run.output

@@ -70,7 +70,7 @@ def test_files_that_others_can_read(tmp_path: Path) -> None:
     """Credentials and our own files must be private."""
     machine = issued(tmp_path)
     machine.credentials.chmod(0o644)
-    memory = machine.config_dir / "qiniu" / "memory.json"
+    memory = machine.config_dir / "qiniu" / "memory" / "example.com.json"
     memory.chmod(0o640)
     found = findings(machine)
     assert f"chmod 600 {machine.credentials}" in found["credentials"]
@@ -80,7 +80,7 @@ def test_files_that_others_can_read(tmp_path: Path) -> None:
 def test_corrupt_state(tmp_path: Path) -> None:
     """It is named, and the rest is examined all the same."""
     machine = issued(tmp_path)
-    (machine.config_dir / "qiniu" / "state.json").write_text("{")
+    (machine.config_dir / "qiniu" / "state" / "example.com.json").write_text("{")
     found = findings(machine)
     assert "is corrupt" in found["state"]
     assert "plugin" in found

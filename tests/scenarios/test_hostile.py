@@ -76,7 +76,7 @@ class Patient:
 
     @property
     def state(self) -> str:
-        return (self.machine.config_dir / "qiniu" / "state.json").read_text()
+        return (self.machine.config_dir / "qiniu" / "state" / "example.com.json").read_text()
 
     def meets(self, answer: Answer, command: str = "--force-renewal", *, obeys: bool = False,
               **options: Any) -> Run:

@@ -1,11 +1,35 @@
-"""A machine that has lost our files: nothing is lost with them that Qiniu or certbot still has."""
+"""A machine whose files are lost, damaged or of an older version: what there is, is used."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
+import pytest
+
+from tests.sandbox.qiniu_rules import Switches
 from tests.scenarios.machine import Cloud, Machine
+
+HOUR = 3600
+WWW, OTHER = "www.example.com", "b.example.org"
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """A machine with two lineages; before them one domain spoke http."""
+    cloud = Cloud(Switches(publish_seconds=3))
+    cloud.qiniu.add_domain(WWW)
+    cloud.qiniu.add_domain(OTHER, protocol="https", cert_id=cloud.stranger(OTHER, name="theirs"))
+    machine = Machine(cloud, tmp_path)
+    for name in (WWW, OTHER):
+        assert machine.issue(name).status == 0
+    for _ in range(2):
+        cloud.clock.sleep(HOUR)
+        assert machine.force_renewal().status == 0
+        cloud.clock.sleep(HOUR)
+        assert machine.renew().status == 0
+    return machine
 
 
 def test_lost_memory(tmp_path: Path) -> None:
@@ -19,4 +43,102 @@ def test_lost_memory(tmp_path: Path) -> None:
     run = machine.renew()
     assert run.status == 0, run.output
     assert [] == run.labels("PUT ") + run.labels("POST ")
-    assert "www.example.com" in (machine.config_dir / "qiniu" / "state.json").read_text("utf-8")
+    state = machine.config_dir / "qiniu" / "state" / "example.com.json"
+    assert "www.example.com" in state.read_text("utf-8")
+
+
+@pytest.mark.parametrize("kind", ["state", "memory"])
+@pytest.mark.parametrize("content", ["{", '{"version": 2, "domains": {"www.example.com": 7}}',
+                                     '{"version": 99}'])
+def test_damaged_lineage(machine: Machine, kind: str, content: str) -> None:
+    """A damaged file costs its own lineage alone, which says so; it stays for a human to mend."""
+    path = machine.config_dir / "qiniu" / kind / f"{WWW}.json"
+    whole = path.read_text()
+    path.write_text(content)
+    before = machine.cloud.qiniu.serving(WWW).fingerprint
+    run = machine.force_renewal()
+    machine.cloud.clock.sleep(HOUR)
+    assert run.status == 1
+    assert str(path) in run.output
+    assert "Traceback" not in run.output
+    assert machine.fingerprint(OTHER) == machine.cloud.qiniu.serving(OTHER).fingerprint
+    assert before == machine.cloud.qiniu.serving(WWW).fingerprint
+    assert [] == run.labels("DELETE "), "what is not known may be needed"
+    assert content == path.read_text()
+    path.write_text(whole)
+    assert machine.renew().status == 0
+    machine.cloud.clock.sleep(HOUR)
+    assert machine.fingerprint(WWW) == machine.cloud.qiniu.serving(WWW).fingerprint
+
+
+def test_another_lineage_takes_nothing_of_a_damaged_one(machine: Machine) -> None:
+    """A domain whose own lineage has a damaged state does not change hands for that."""
+    state = machine.config_dir / "qiniu" / "state" / f"{WWW}.json"
+    state.write_text("{")
+    before = machine.cloud.qiniu.serving(WWW).fingerprint
+    run = machine.issue("example.com", "*.example.com")
+    machine.cloud.clock.sleep(HOUR)
+    assert run.status == 1, run.output
+    assert before == machine.cloud.qiniu.serving(WWW).fingerprint
+
+
+def to_version_1(machine: Machine) -> None:
+    """Lay everything out as version 1 did: one file for all, in the checkpoints, too."""
+    folder, states, memory = machine.config_dir / "qiniu", {}, {"version": 1}
+    for path in sorted(folder.glob("memory/*.json")):
+        found = json.loads(path.read_text())
+        for kind in ("domains", "uploads"):
+            for name, entry in found.pop(kind, {}).items():
+                entry.pop("at", None)
+                memory.setdefault(kind, {})[name] = {**entry, "lineage": path.stem}
+        memory.setdefault("lineages", {})[path.stem] = {"credentials": found["credentials"]}
+    for path in folder.glob("state/*.json"):
+        states[path.stem] = json.loads(path.read_text())["domains"]
+
+    def whole() -> str:
+        return json.dumps({"version": 1, "domains": {
+            name: {**entry, "lineage": lineage}
+            for lineage, domains in states.items() for name, entry in domains.items()}})
+
+    (folder / "state.json").write_text(whole())
+    for checkpoint in sorted((machine.config_dir / "work" / "backups").iterdir(), reverse=True):
+        [copy] = checkpoint.glob("*.json_0")
+        states[copy.name.removesuffix(".json_0")] = json.loads(copy.read_text())["domains"]
+        copy.unlink()
+        (checkpoint / "FILEPATHS").write_text(f"{folder / 'state.json'}\n")
+        (checkpoint / "state.json_0").write_text(whole())
+    for kind in ("state", "memory"):
+        shutil.rmtree(folder / kind)
+    (folder / "memory.json").write_text(json.dumps(memory))
+
+
+@pytest.mark.parametrize("back", [1, 2, 99])
+def test_version_1(machine: Machine, back: int) -> None:
+    """Files of version 1 are taken over, and a rollback into their time does what it says."""
+    to_version_1(machine)
+    leaves = {item.fingerprint for item in machine.cloud.qiniu.certificates()}
+    looked = machine.renew("--dry-run")
+    assert looked.status == 0, looked.output
+    assert not (machine.config_dir / "qiniu" / "state").exists()
+    run = machine.renew()
+    assert run.status == 0, run.output
+    assert [] == run.labels("PUT ") + run.labels("POST ")
+    assert leaves == {item.fingerprint for item in machine.cloud.qiniu.certificates()}, (
+        "what the last checkpoint needs is kept")
+    assert machine.force_renewal().status == 0
+    machine.cloud.clock.sleep(HOUR)
+    assert machine.renew().status == 0
+    served = {name: machine.cloud.qiniu.serving(name).fingerprint for name in (WWW, OTHER)}
+    # Two of them are of this version, one for each lineage.
+    run = machine.certbot("rollback", *machine.installer, "--checkpoints", str(2 + back))
+    assert run.status == 0, run.output
+    machine.cloud.clock.sleep(HOUR)
+    now = machine.cloud.qiniu.serving(WWW), machine.cloud.qiniu.serving(OTHER)
+    if back == 99:
+        assert ("http", "theirs") == (now[0].protocol, next(
+            item.name for item in machine.cloud.qiniu.certificates()
+            if item.cert_id == now[1].cert_id))
+    else:
+        assert served != {WWW: now[0].fingerprint, OTHER: now[1].fingerprint}
+    assert 2 == json.loads((machine.config_dir / "qiniu" / "state.json").read_text())["version"]
+    assert machine.renew().status == 0

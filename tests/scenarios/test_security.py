@@ -26,8 +26,9 @@ import requests
 from certbot_qiniu import errors
 from certbot_qiniu.credentials import Credentials
 from certbot_qiniu.deployment.certificates import clean, remember_copies
+from certbot_qiniu.deployment.state import Managed
 from certbot_qiniu.deployment.store import Store
-from certbot_qiniu.model import Certificate
+from certbot_qiniu.model import Binding, Certificate
 from certbot_qiniu.options import OPTIONS
 from certbot_qiniu.qiniu import transport
 from certbot_qiniu.qiniu.client import QiniuClient
@@ -274,7 +275,7 @@ def test_s6_no_key_anywhere(machine: Machine) -> None:
     assert len(keys) >= 3
     files = [path for path in machine.directory.rglob("*") if path.is_file()
              and not path.name.startswith("privkey") and path != machine.credentials]
-    assert {"outputs", "letsencrypt.log", "state.json", "memory.json", "state.json_0"} <= {
+    assert {"outputs", "letsencrypt.log", "example.com.json", "example.com.json_0"} <= {
         path.name for path in files}
     for path in files:
         text = path.read_text(errors="replace")
@@ -329,13 +330,15 @@ def test_s11_modes(machine: Machine, tmp_path: Path) -> None:
     """Files and folder are root's alone, even under an umask of 0, and never were wider."""
     folder = machine.config_dir / "qiniu"
     assert 0o700 == stat.S_IMODE(folder.stat().st_mode)
-    files = [*folder.glob("*.json"), *machine.config_dir.glob("work/backups/*/state.json_0")]
-    assert len(files) > 2
+    files = [*folder.rglob("*.json"), *machine.config_dir.glob("work/backups/*/*.json_0")]
+    assert len(files) > 3
     assert {0o600} == {stat.S_IMODE(path.stat().st_mode) for path in files}
     modes = []
     with (umask(0), mock.patch.object(
             os, "fsync", lambda handle: modes.append(os.fstat(handle).st_mode))):
-        Store(tmp_path).write_state({})
+        store = Store(tmp_path)
+        store.make_folders()
+        store.to_keep(["a"])
     assert [0o600] == [stat.S_IMODE(mode) for mode in modes]
 
 
@@ -343,12 +346,13 @@ def test_s12_whole_or_not(tmp_path: Path) -> None:
     """A write that fails leaves the old file and no other, and two processes never meet."""
     store = Store(tmp_path / "qiniu")
     store.open()
-    before = store.state_path.read_bytes()
+    [path] = map(Path, store.to_keep(["a"]))
+    before = path.read_bytes()
     with (mock.patch.object(os, "replace", side_effect=OSError(28, "No space left")),
           pytest.raises(errors.StateError)):
-        store.write_state({})
-    assert before == store.state_path.read_bytes()
-    assert [] == [path.name for path in store.folder.iterdir() if path.name.startswith(".state")]
+        store.apply({"x": Managed("x", "cdn", "a", Binding())})
+    assert before == path.read_bytes()
+    assert [path] == list(path.parent.iterdir())
     second = ("import pathlib, sys; from certbot_qiniu.deployment.store import Store; "
               "Store(pathlib.Path(sys.argv[1])).open()")
     done = subprocess.run([sys.executable, "-c", second, str(store.folder)], check=False,

@@ -64,11 +64,12 @@ class Rig:
                                   clock=self.clock)
         self.account = Account(self.client, clock=self.clock)
         self.store = Store(config_dir / "qiniu")
-        self.store.folder.mkdir()
+        self.store.make_folders()
         self.memory = self.store.memory
+        self.backups = config_dir / "backups"
         self.said: list[str] = []
         self.context = Context(
-            self.store, Lineages(config_dir), self.account, config_dir / "backups",
+            self.store, Lineages(config_dir), self.account,
             self.said.append, clock=self.clock, sleep=self.wait)
 
     def clock(self) -> float:

@@ -40,8 +40,8 @@ class Place(Target):
         if name.startswith("_") or name not in vars(Target):
             return super().__getattribute__(name)
 
-        def method(*arguments: Any) -> Any:
-            self.asked.append((name, *arguments))
+        def method(*arguments: Any, **options: Any) -> Any:
+            self.asked.append((name, *arguments, *options.values()))
             if name in self.work:
                 self.work[name](*arguments)
             return self.answers.get(name)
@@ -105,6 +105,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Seat]
         return made
 
     monkeypatch.setattr(Run, "_accounts", None)
+    monkeypatch.setattr(Run, "_stores", {})
     return seat
 
 
@@ -425,7 +426,9 @@ def test_renew_deploy(make: Callable[..., Seat]) -> None:
     [folder] = Path(seat.config.backup_dir).iterdir()
     assert f"Renewed {LINEAGE}" in (folder / "CHANGES_SINCE").read_text()
     installer.restart()
-    assert [["renew", "settle"]] * 2 == [place.verbs for place in seat.places]
+    assert [[("checkpointed", folder.name, True)]] * 2 == [
+        [asked for asked in place.asked if asked[0] == "checkpointed"] for place in seat.places]
+    assert [["renew", "checkpointed", "settle"]] * 2 == [place.verbs for place in seat.places]
 
 
 def test_renew_deploy_never_raises(make: Callable[..., Seat]) -> None:
@@ -452,8 +455,11 @@ def test_generic_updates(make: Callable[..., Seat]) -> None:
     assert 0 == seat.checkpoints
     seat.change(installer)
     installer.generic_updates(renewed())
-    assert 1 == seat.checkpoints
-    assert [["update", "settle"] * 2] * 2 == [place.verbs for place in seat.places]
+    [folder] = Path(seat.config.backup_dir).iterdir()
+    assert ("checkpointed", folder.name, False) in seat.places[0].asked, (
+        "certbot-qiniu apply comes here, too: nothing may be pruned")
+    assert [["update", "settle", "update", "checkpointed", "settle"]] * 2 == [
+        place.verbs for place in seat.places]
 
 
 def test_generic_updates_fail(make: Callable[..., Seat]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from certbot_qiniu.deployment.state import State
+from certbot_qiniu.model import DAY
 
 
 def superseded(fingerprints: Mapping[str, str], needed: Collection[str],
@@ -28,20 +29,26 @@ def superseded(fingerprints: Mapping[str, str], needed: Collection[str],
     return [cert_id for cert_id in found if cert_id not in bound]
 
 
-def kept_fingerprints(state: State, checkpoints: Iterable[State], lineage: str,
-                      keep_certificates: int) -> set[str]:
+def kept_fingerprints(state: State, former: Sequence[str], keep_certificates: int) -> set[str]:
     """Find the fingerprints that are needed: all of the state, and older ones for a rollback.
 
-    :param checkpoints: states that a rollback could return to, newest first.
-    :param lineage: whose older certificates are kept, the last *keep_certificates* of them.
+    :param former: what a lineage's older states had, newest first, "" for a certificate of nobody.
+    :param keep_certificates: how many of these are kept.
     """
     needed = {entry.binding.fingerprint for entry in state.values()}
-    older: list[str] = []
-    for checkpoint in checkpoints if keep_certificates else ():
-        for entry in checkpoint.values():
-            fingerprint = entry.binding.fingerprint
-            if entry.lineage == lineage and fingerprint not in needed and fingerprint not in older:
-                older.append(fingerprint)
-        if len(older) >= keep_certificates:
-            break  # certbot never throws a checkpoint away: years of them are not read
+    older = [fingerprint for fingerprint in former if fingerprint and fingerprint not in needed]
     return needed | set(older[:keep_certificates])
+
+
+KEPT_CHECKPOINTS, KEPT_SECONDS = 3, 120 * DAY
+"""A lineage's checkpoints that are newer than one of these are never pruned."""
+
+
+def prunable(checkpoints: Mapping[str, bool], now: float) -> list[str]:
+    """Find those of a lineage's checkpoints that no rollback can want any more.
+
+    :param checkpoints: certbot's names, which are times; and whether each must stay for ever.
+    :param now: seconds since the epoch.
+    """
+    return [name for name in sorted(checkpoints, key=float)[:-KEPT_CHECKPOINTS]
+            if not checkpoints[name] and float(name) < now - KEPT_SECONDS]

@@ -185,13 +185,16 @@ def test_domain_that_cannot_be_read(desk: Desk) -> None:
 
 
 def test_damaged_files(desk: Desk) -> None:
-    """A damaged renewal conf is a finding; a damaged state file is the only one."""
+    """A damaged renewal conf is a finding, and a damaged file of ours, of a lineage or of all."""
     desk.upload(desk.deploy("example.com", WWW))
     desk.qiniu.add_domain(WWW)
     (tmp := desk.config_dir / "renewal" / "other.conf").write_text("damaged")
     found = survey(desk.config)
     assert ("attention", "renewal", "Damaged") == reasons(found)[0]
     assert str(tmp) in found.findings[0].text
+    (desk.config_dir / "qiniu" / "state" / "example.com.json").write_text("{")
+    assert [("attention", "renewal", "Damaged"), ("attention", "example.com", "State")] == reasons(
+        survey(desk.config))
     (desk.config_dir / "qiniu" / "state.json").write_text("{")
     assert [("attention", "state", "State")] == reasons(survey(desk.config))
 

@@ -41,8 +41,9 @@ def test_upload(rig: Rig, certificate: Certificate) -> None:
     """What is not at Qiniu is uploaded once, under our name, and is remembered on the disk."""
     found = obtained(rig, wanted(certificate))
     assert found.name == certificate.remote_name
-    assert rig.memory.uploads == {found.cert_id: Upload(certificate.fingerprint, LINEAGE)}
-    assert found.cert_id in (rig.store.folder / "memory.json").read_text("utf-8")
+    assert rig.memory.uploads == {
+        found.cert_id: Upload(certificate.fingerprint, LINEAGE, rig.now)}
+    assert found.cert_id in rig.store.memory_path(LINEAGE).read_text("utf-8")
     assert rig.calls() == [CERTIFICATE_PAGE, UPLOAD]
     assert found == obtained(rig, wanted(certificate))
     assert rig.calls() == []
@@ -91,6 +92,7 @@ def test_quota(rig: Rig, has_old: bool) -> None:
     else:
         rig.upload(old, "console")
     rig.store.state[NAME] = Managed(NAME, "cdn", LINEAGE, wanted(newest))
+    rig.memory.lineage(LINEAGE).former = ()
     if has_old:
         found = obtained(rig, wanted(newest))
         assert list(rig.memory.uploads) == [found.cert_id]
@@ -152,7 +154,7 @@ def test_find_wanted(rig: Rig) -> None:
     wanted = [Managed(A, "cdn", LINEAGE, Binding("https", versions[1].fingerprint))]
     assert find_wanted(rig.context, wanted) == {}
     assert rig.memory.uploads == {
-        cert_id: Upload(version.fingerprint, LINEAGE)
+        cert_id: Upload(version.fingerprint, LINEAGE, rig.now)
         for cert_id, version in zip(ids, versions, strict=True)}
     rig.calls()
     assert find_wanted(rig.context, wanted) == {}

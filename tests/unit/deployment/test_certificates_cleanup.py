@@ -31,10 +31,9 @@ class Lineage:
         self.rig, self.name, self.domain = rig, name, domain
         self.versions = [rig.renew(name, domain) for _ in range(versions)]
         self.ids = [self.upload(version) for version in self.versions]
-        for version in self.versions[:-1]:
-            self.want(version)
-            self.checkpoint()
         self.want(self.versions[-1])
+        rig.memory.lineage(name).former = tuple(
+            version.fingerprint for version in reversed(self.versions[:-1]))
         rig.qiniu.add_domain(domain, protocol="https", cert_id=self.ids[-1])
 
     def upload(self, certificate: Certificate) -> str:
@@ -48,15 +47,6 @@ class Lineage:
         self.rig.store.write_state({
             **self.rig.store.state, self.domain: Managed(
                 self.domain, "cdn", self.name, Binding("https", certificate.fingerprint))})
-
-    def checkpoint(self) -> None:
-        """Keep the desired state as certbot's reverter does."""
-        store = self.rig.store
-        folder = self.rig.context.backups / str(self.rig.now)
-        folder.mkdir(parents=True)
-        (folder / "FILEPATHS").write_text(str(store.state_path))
-        (folder / "state.json_0").write_bytes(store.state_path.read_bytes())
-        self.rig.wait(1)
 
 
 @pytest.fixture
@@ -234,7 +224,7 @@ def test_gone(rig: Rig) -> None:
 def test_deleted_lineage(rig: Rig) -> None:
     """Certificates of a lineage that is no longer wanted anywhere go all but the kept ones."""
     lineage = Lineage(rig, 3)
-    lineage.checkpoint()
+    rig.memory.lineage(LINEAGE).supersede([lineage.versions[-1].fingerprint], [])
     rig.store.write_state({})
     rig.qiniu.change_domain(A, protocol="http", cert_id="")
     assert clean(rig.context, [LINEAGE], 1) == 2
@@ -305,6 +295,18 @@ def test_unneeded_asks_nobody(rig: Rig) -> None:
     assert unneeded(rig.context, LINEAGE, 1) == lineage.ids[:1]
     assert unneeded(rig.context, "other", 1) == []
     assert rig.calls() == []
+
+
+@pytest.mark.parametrize("what", ["older states", "another lineage"])
+def test_unknown_need(rig: Rig, what: str) -> None:
+    """While it is unknown what is needed, nothing is deleted."""
+    lineage = Lineage(rig, 3)
+    if what == "older states":
+        rig.memory.lineage(LINEAGE).former = None
+    else:
+        rig.store.damaged["other"] = errors.StateError("damaged")
+    assert clean(rig.context, [LINEAGE], 0) == 0
+    assert at_qiniu(rig) == lineage.ids
 
 
 def test_cost(rig: Rig) -> None:

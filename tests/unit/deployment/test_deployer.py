@@ -15,9 +15,9 @@ import pytest
 from certbot_qiniu import errors
 from certbot_qiniu.deployment import deployer as deployer_module
 from certbot_qiniu.deployment.context import Context
-from certbot_qiniu.deployment.deployer import Deployer, NoCheckpoints, open_deployer
+from certbot_qiniu.deployment.deployer import Deployer, open_deployer
 from certbot_qiniu.deployment.reconcile import Options, Outcome
-from certbot_qiniu.deployment.state import Managed, Record, State
+from certbot_qiniu.deployment.state import Managed, Record, Sent, State
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.model import Binding, Certificate, Domain
 from certbot_qiniu.options import Settings
@@ -55,12 +55,12 @@ class Checkpoints:
     """Notes what is kept, as it is at that moment, and which checkpoints are ended."""
 
     def __init__(self) -> None:
-        self.kept: list[tuple[str, str]] = []
+        self.kept: list[tuple[list[str], str]] = []
         self.ended: list[str] = []
 
     def add_to_checkpoint(self, save_files: set[str], save_notes: str) -> None:
-        [path] = save_files
-        self.kept.append((Path(path).read_text("utf-8"), save_notes))
+        self.kept.append(([Path(path).read_text("utf-8") for path in sorted(save_files)],
+                          save_notes))
 
     def finalize_checkpoint(self, title: str) -> None:
         self.ended.append(title)
@@ -88,7 +88,7 @@ def deployer(rig: Rig, accounts: Accounts, checkpoints: Checkpoints,
     monkeypatch.setattr(deployer_module, "Context", context)
     rig.store.write_state({})
     return Deployer(rig.store, rig.context.lineages, accounts,  # type: ignore[arg-type]
-                    checkpoints, rig.context.backups, rig.said.append)
+                    checkpoints, rig.backups, rig.said.append)
 
 
 def entry(name: str, certificate: Certificate | None = None, *, service: str = "cdn",
@@ -109,6 +109,19 @@ def manage(rig: Rig, *entries: Managed) -> None:
     for item in entries:
         rig.memory.update(item.name, service=item.service, lineage=item.lineage,
                           baseline=Binding("http"))
+
+
+def files_of(rig: Rig) -> dict[str, str]:
+    """The files with the desired state, and what is in them."""
+    return {path.stem: path.read_text("utf-8")
+            for path in sorted(rig.store.folder.glob("state/*.json"))}
+
+
+def written(rig: Rig) -> State:
+    """The desired state on the disk."""
+    later = Store(rig.store.folder, read_only=True)
+    later.load()
+    return later.state
 
 
 def none_of(names: tuple[str, ...]) -> Iterable[str]:
@@ -206,11 +219,10 @@ def test_deploy(rig: Rig, deployer: Deployer, certificate: Certificate,
     rig.qiniu.add_domain("other.example.net", protocol="https")
     others = entry("x.example.org", lineage="other")
     manage(rig, others)
-    before = rig.store.state_path.read_bytes()
+    before = files_of(rig)
     expected = state(others, entry(A, certificate))
     assert expected == deploy(deployer, certificate)
-    assert (before, [], []) == (
-        rig.store.state_path.read_bytes(), checkpoints.kept, checkpoints.ended)
+    assert (before, [], []) == (files_of(rig), checkpoints.kept, checkpoints.ended)
     assert (LINEAGE, Binding("https", "", "", False, False)) == (
         rig.memory.domains[A].lineage, rig.memory.domains[A].baseline)
 
@@ -363,8 +375,10 @@ def test_converge_lets_go(rig: Rig, deployer: Deployer, certificate: Certificate
         assert [] == deployer.converge(LINEAGE, replace(SETTINGS, **changes))
     assert state(entry(A, certificate)) == rig.store.state
     assert words in caplog.text
-    assert ("", None) == (rig.memory.domains[managed.name].lineage,
-                          rig.memory.domains[managed.name].baseline)
+    record = rig.memory.domains[managed.name]
+    assert (LINEAGE, Binding("http")) == (record.lineage, record.baseline)
+    assert record.let_go
+    assert not record.is_ours
 
 
 @pytest.mark.parametrize("broken", ["list", "credentials", "domain"])
@@ -498,12 +512,12 @@ def test_commit(rig: Rig, deployer: Deployer, checkpoints: Checkpoints) -> None:
     """A checkpoint has the old file, and notes which domains change; no change needs none."""
     first, second = state(entry(A), entry(C)), state(entry(A), entry(B))
     deployer.commit(first, "first")
-    written = rig.store.state_path.read_text("utf-8")
+    [text] = files_of(rig).values()
     deployer.commit(first, "the same")
     deployer.commit(second, "second")
     assert ["first", "second"] == checkpoints.ended
-    assert (written, f"Qiniu: {B}, {C}\n") == checkpoints.kept[1]
-    assert second == Store.read_state(rig.store.state_path)
+    assert ([text], f"Qiniu: {B}, {C}\n") == checkpoints.kept[1]
+    assert second == written(rig)
 
 
 @pytest.mark.parametrize(("desired", "changed"), [(state(entry(A)), False), (state(), True)])
@@ -524,17 +538,25 @@ def test_checkpoint_that_fails(rig: Rig, deployer: Deployer,
     monkeypatch.setattr(deployer.checkpoints, "add_to_checkpoint", refuse)
     with pytest.raises(errors.StateError):
         deployer.write(state(entry(A)))
-    assert {} == Store.read_state(rig.store.state_path)
+    assert {} == written(rig)
 
 
 def test_given_up_on_purpose(rig: Rig, deployer: Deployer) -> None:
-    """What leaves the desired state keeps what it serves: nothing of it is restored later."""
+    """What leaves the desired state keeps what it serves, and its baseline is not forgotten."""
     manage(rig, entry(A), entry(B))
+    rig.memory.update(B, sent=Sent(Binding(), 1.0))
     deployer.write(state(entry(A)))
-    assert Record() == rig.memory.domains[B]
+    let_go = rig.memory.domains[B].let_go
+    assert Record(lineage=LINEAGE, baseline=Binding("http"), let_go=let_go) == (
+        rig.memory.domains[B])
+    assert let_go > 0
     assert (LINEAGE, Binding("http")) == (
         rig.memory.domains[A].lineage, rig.memory.domains[A].baseline)
     assert [LINEAGE] == deployer.all_lineages()
+    deployer.write(state())
+    assert [] == deployer.all_lineages(), "nothing is to be restored"
+    deployer.write(state(entry(B)))
+    assert Record(lineage=LINEAGE, baseline=Binding("http")) == rig.memory.domains[B]
 
 
 def test_changes_hands(rig: Rig, deployer: Deployer) -> None:
@@ -653,10 +675,3 @@ def test_open_damaged(tmp_path: Path) -> None:
     (folder / "state.json").write_text("damaged")
     with pytest.raises(errors.StateError):
         open_deployer(config(tmp_path), print, read_only=True)
-
-
-def test_no_checkpoints(tmp_path: Path) -> None:
-    """Where no reverter is at hand nothing is kept, and nothing fails."""
-    NoCheckpoints().add_to_checkpoint({str(tmp_path / "missing")}, "notes")
-    NoCheckpoints().finalize_checkpoint("title")
-    assert [] == list(tmp_path.iterdir())

@@ -11,7 +11,8 @@ from certbot_qiniu.targets.run import Run
 
 @pytest.fixture(autouse=True)
 def new_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget the accounts, what was settled, and which installers were found."""
+    """Forget the accounts, our files, what was settled, and which installers were found."""
     monkeypatch.setattr(Run, "_accounts", None)
+    monkeypatch.setattr(Run, "_stores", {})
     monkeypatch.setattr(QiniuTarget, "_settled", set())
     find_installer.cache_clear()

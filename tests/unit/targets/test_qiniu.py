@@ -138,7 +138,14 @@ def manage(desk: Desk, name: str = A, lineage: str = LINEAGE, fingerprint: str =
 
 def written(desk: Desk) -> State:
     """The desired state on the disk."""
-    return Store.read_state(desk.store.state_path)
+    later = Store(desk.store.folder, read_only=True)
+    later.load()
+    return later.state
+
+
+def put_back(desk: Desk) -> None:
+    """Let certbot's reverter put back a state without domains."""
+    desk.store.state_path(LINEAGE).write_text('{"version": 2, "serial": 1, "domains": {}}')
 
 
 # Before anything is changed
@@ -385,9 +392,7 @@ def test_rollback(desk: Desk, monkeypatch: pytest.MonkeyPatch, *, changed: bool)
     newest = certificate_of(desk).fingerprint
     manage(desk, fingerprint=newest)
     if changed:
-        before = desk.store.state
-        desk.store.write_state({})
-        desk.store.state = before
+        put_back(desk)
     target = target_of(desk, "rollback", qiniu_publish_timeout=7)
     target.roll_back(1)
     target.settle()
@@ -416,7 +421,7 @@ def test_going_back_after_a_failure(desk: Desk, monkeypatch: pytest.MonkeyPatch,
     target = target_of(desk)
     deployed(desk, target)
     if changed:
-        desk.store.state_path.write_text('{"version": 1, "domains": {}}')
+        put_back(desk)
     target.roll_back(1)
     target.settle()
     assert changed == bool(settled)
@@ -446,7 +451,7 @@ def test_hold_comes_back(desk: Desk, how: str) -> None:
 def test_recover_reads_again(desk: Desk) -> None:
     """What certbot has put back is what this run goes on with."""
     manage(desk)
-    desk.store.state_path.write_text('{"version": 1, "domains": {}}')
+    put_back(desk)
     target_of(desk).recover()
     assert {} == desk.store.state
 
@@ -475,7 +480,7 @@ def test_rollback_to_damaged_files(desk: Desk, monkeypatch: pytest.MonkeyPatch) 
     """Where the restored file cannot be read nothing is sent by what was there before."""
     monkeypatch.setattr(desk, "settle_all", None)
     manage(desk)
-    desk.store.state_path.write_text("damaged")
+    desk.store.former_state_path.write_text("damaged")
     target = target_of(desk, "rollback")
     for step in (lambda: target.roll_back(1), target.settle):
         with pytest.raises(errors.StateError):

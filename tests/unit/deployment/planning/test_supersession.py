@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
-from hypothesis import assume, example, given, settings
+import pytest
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from certbot_qiniu.deployment.planning.supersession import kept_fingerprints, superseded
+from certbot_qiniu.deployment.planning.supersession import (
+    KEPT_SECONDS,
+    kept_fingerprints,
+    prunable,
+    superseded,
+)
 from certbot_qiniu.deployment.state import State
-from certbot_qiniu.model import Binding
-from tests.unit.facts import NAME, NAMES, NEW, OLD, managed
+from certbot_qiniu.model import DAY, Binding
+from tests.unit.facts import NAMES, managed
 
 FINGERPRINTS = st.sampled_from(["f1", "f2", "f3", "f4"])
 UPLOADS = st.dictionaries(st.sampled_from([f"id{n}" for n in range(8)]), FINGERPRINTS)
@@ -49,44 +55,42 @@ STATES = st.dictionaries(
                        for name, (lineage, fingerprint) in entries.items()})
 
 
-@given(STATES, st.lists(STATES, max_size=5), st.integers(0, 3))
+FORMER = st.lists(FINGERPRINTS | st.just(""), max_size=5, unique=True)
+
+
+@given(STATES, FORMER, st.integers(0, 3))
 @settings(deadline=None, max_examples=200)
-def test_kept_fingerprints(state: State, checkpoints: list[State], keep_certificates: int) -> None:
+def test_kept_fingerprints(state: State, former: list[str], keep_certificates: int) -> None:
     """All that is wanted now is kept, and of the lineage's older ones the newest."""
-    kept = kept_fingerprints(state, checkpoints, "one", keep_certificates)
+    kept = kept_fingerprints(state, former, keep_certificates)
     wanted = {entry.binding.fingerprint for entry in state.values()}
-    assert kept >= wanted
-    assert len(kept - wanted) <= keep_certificates
-    older = [[entry.binding.fingerprint for entry in checkpoint.values()
-              if entry.lineage == "one" and entry.binding.fingerprint not in wanted]
-             for checkpoint in checkpoints]
-    everything = {fingerprint for fingerprints in older for fingerprint in fingerprints}
-    assert len(kept - wanted) == min(keep_certificates, len(everything))
-    age = {fingerprint: next(number for number, found in enumerate(older) if fingerprint in found)
-           for fingerprint in everything}
-    assert all(age[inside] <= age[outside]
-               for inside in kept - wanted for outside in everything - kept)
+    older = [fingerprint for fingerprint in former if fingerprint and fingerprint not in wanted]
+    assert kept == wanted | set(older[:keep_certificates])
 
 
-def test_no_more_checkpoints_than_needed() -> None:
-    """Checkpoints gather for years: none is read beyond those that are kept."""
-    def checkpoints() -> Iterable[State]:
-        yield {NAME: managed(Binding("https", OLD), lineage="one")}
-        raise AssertionError("read too far")
-
-    state = {NAME: managed(Binding("https", NEW), lineage="one")}
-    assert {NEW, OLD} == kept_fingerprints(state, checkpoints(), "one", 1)
-
-
-@given(UPLOADS, STATES, st.lists(STATES, max_size=4), st.integers(0, 2),
+@given(UPLOADS, STATES, FORMER, st.integers(0, 2),
        st.sets(st.sampled_from([f"id{n}" for n in range(8)]), max_size=2))
 @settings(deadline=None)
-def test_what_remains(uploads: dict[str, str], state: State, checkpoints: list[State],
+def test_what_remains(uploads: dict[str, str], state: State, former: list[str],
                       keep_certificates: int, bound: Collection[str]) -> None:
     """After a clean-up the wanted certificates and at most *keep* older ones remain unbound."""
-    assume(all(entry.lineage == "one" for entry in state.values()))
-    needed = kept_fingerprints(state, checkpoints, "one", keep_certificates)
+    needed = kept_fingerprints(state, former, keep_certificates)
     gone = superseded(uploads, needed, bound)
     unbound = [cert_id for cert_id in uploads if cert_id not in gone and cert_id not in bound]
     wanted = {entry.binding.fingerprint for entry in state.values()}
     assert len(unbound) <= len(wanted) + keep_certificates
+
+
+@pytest.mark.parametrize(("kept", "days", "expected"), [
+    ([False] * 5, 0, 2), ([False] * 5, 1, 2), ([False] * 3, 99, 0), ([], 0, 0),
+    ([True, False, False, False, False], 0, 1), ([True] * 9, 0, 0), ([False] * 5, -1, 1),
+    ([False] * 5, -2, 0),
+], ids=["beyond the last", "long ago", "the last", "none", "one stays for ever", "all stay",
+        "one is young", "two are young"])
+def test_prunable(kept: list[bool], days: int, expected: int) -> None:
+    """A checkpoint goes that is old, is not one of the last, and holds nothing singular."""
+    times = [float(number) * DAY + 0.25 for number in range(1, len(kept) + 1)]
+    checkpoints = {str(at): stays for at, stays in zip(times, kept, strict=True)}
+    gone = prunable(dict(reversed(checkpoints.items())), KEPT_SECONDS + (3 + days) * DAY)
+    assert expected == len(gone)
+    assert gone == [name for name in checkpoints if not checkpoints[name]][:expected]

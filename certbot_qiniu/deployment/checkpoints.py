@@ -1,0 +1,135 @@
+"""certbot's checkpoints, as far as they hold our files: remembered, pruned, never read for long.
+
+certbot keeps every checkpoint for ever and copies, lists and sorts all of them for the next one.
+Those of ours that nobody can want any more are taken out of its folder; nobody else's ever is.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from certbot_qiniu import errors
+from certbot_qiniu.files import decoding, read_json
+
+logger = logging.getLogger(__name__)
+
+_PRUNED = "qiniu-pruned-"
+
+
+class Checkpoints(Protocol):
+    """certbot's reverter, as far as it is needed here."""
+
+    def add_to_checkpoint(self, save_files: set[str], save_notes: str) -> None:
+        """Keep copies of files in the checkpoint in progress."""
+
+    def finalize_checkpoint(self, title: str) -> None:
+        """End the checkpoint in progress."""
+
+
+class NoCheckpoints:
+    """In place of certbot's reverter: what is not written needs no checkpoint."""
+
+    def add_to_checkpoint(self, save_files: set[str], save_notes: str) -> None:
+        """Keep nothing."""
+
+    def finalize_checkpoint(self, title: str) -> None:
+        """End nothing."""
+
+
+def newest(backups: Path) -> Path | None:
+    """The checkpoint that ``certbot rollback`` would begin with."""
+    names = os.listdir(backups) if backups.is_dir() else []
+    return backups / max(names) if names else None
+
+
+def prune(backups: Path, names: Iterable[str], folder: Path) -> None:
+    """Delete those of the named checkpoints that hold nothing but files below *folder*.
+
+    One that is half deleted would stop every later rollback. So it is taken out of certbot's
+    folder first, and what a crash leaves of it then, the next pruning deletes. A failure is of no
+    consequence: more room is taken.
+    """
+    for name in names:
+        path = backups / name
+        try:
+            if _is_ours_alone(path, folder):
+                path.rename(backups.parent / (_PRUNED + name))
+        except OSError as error:
+            logger.debug("The checkpoint %s stays: %s", path, error)
+    for path in backups.parent.glob(f"{_PRUNED}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_ours_alone(path: Path, folder: Path) -> bool:
+    """Whether a checkpoint undoes changes of files below *folder*, and nothing else.
+
+    :raises OSError: when that cannot be told.
+    """
+    copies = _copies(path)
+    return bool(copies) and all(Path(name).is_relative_to(folder) for name in copies) and (
+        set(os.listdir(path)) <= {"FILEPATHS", "CHANGES_SINCE", *copies.values()})
+
+
+def finish_deletion(path: Path, folder: Path) -> bool:
+    """Delete what a crash has left of a checkpoint of ours that was rolled back already.
+
+    certbot names a copy only once it is there. Where one is missing, certbot had restored all of
+    them and was deleting; left so, the checkpoint would stop this and every later rollback.
+
+    :returns: whether there was such a one.
+    """
+    try:
+        copies = _copies(path)
+        if (all((path / copy).exists() for copy in copies.values())
+                or not all(Path(name).is_relative_to(folder) for name in copies)):
+            return False
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        logger.debug("The rest of %s stays: %s", path, error)
+        return False
+    return True
+
+
+def former_fingerprints(backups: Path, folder: Path, current: Mapping[str, Collection[str]],
+                        ) -> dict[str, tuple[str, ...]]:
+    """Find in all checkpoints what the older states of lineages had, once it was forgotten.
+
+    :param current: the lineages, and the fingerprints that they have now.
+    :returns: the fingerprints of each lineage, newest first.
+    """
+    found: dict[str, dict[str, None]] = {lineage: {} for lineage in current}
+    for path in sorted(backups.iterdir(), reverse=True) if backups.is_dir() else ():
+        for lineage, fingerprint in _fingerprints(path, folder):
+            if lineage in found and fingerprint not in current[lineage]:
+                found[lineage].setdefault(fingerprint)
+    return {lineage: tuple(fingerprints) for lineage, fingerprints in found.items()}
+
+
+def _fingerprints(path: Path, folder: Path) -> Iterator[tuple[str, str]]:
+    """The lineages and fingerprints in a checkpoint; one that is damaged has none."""
+    try:
+        for name, copy in _copies(path).items():
+            if not Path(name).is_relative_to(folder):
+                continue
+            raw = read_json(path / copy, 2)
+            with decoding(path / copy):
+                for entry in raw.get("domains", {}).values():
+                    yield entry.get("lineage", Path(name).stem), entry["binding"]["fingerprint"]
+    except (OSError, ValueError, errors.StateError) as error:
+        logger.debug("The checkpoint %s is passed over: %s", path, error)
+
+
+def _copies(path: Path) -> dict[str, str]:
+    """The files that a checkpoint would restore, and the names of their copies.
+
+    :raises OSError: when it cannot be read.
+    """
+    names = (path / "FILEPATHS").read_text(encoding="utf-8", errors="replace").splitlines()
+    return {name: f"{Path(name).name}_{index}" for index, name in enumerate(names)}
