@@ -1,10 +1,13 @@
-"""Our own files: JSON with a version in it, replaced atomically, 0600 from birth."""
+"""Our own files: JSON with a version in it, replaced atomically, 0600 from birth; and whose."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import pwd
+import shlex
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +16,7 @@ from typing import Any
 from certbot_qiniu import errors
 
 VERSION = 1
+UID_MAP = Path("/proc/self/uid_map")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -52,6 +56,43 @@ def _corrupt(path: Path, cause: object) -> errors.StateError:
         f"{path} is corrupt ({cause}); nothing was changed. Put it back from a backup, or move it "
         "away: the next certbot renew then finds the domains again, but a rollback no longer "
         "knows what they served before")
+
+
+def check_owner(path: Path, found: os.stat_result, what: str,
+                config_dir: Path | None = None) -> None:
+    """Refuse a file with secrets that another user could have written, or can read.
+
+    :param what: what it is, in words.
+    :param config_dir: certbot's; within a container its owner stands for the user outside.
+    :raises errors.UsageError: with the command that mends it.
+    """
+    if found.st_mode & 0o077:
+        raise errors.UsageError(
+            f"{what} {path} can be read or changed by other users of this machine (mode "
+            f"{stat.S_IMODE(found.st_mode):04o}). Run: chmod 600 {shlex.quote(str(path))}")
+    trusted = {0, os.geteuid()}
+    if config_dir and config_dir.exists() and _in_user_namespace():
+        trusted.add(config_dir.stat().st_uid)
+    if found.st_uid not in trusted:
+        raise errors.UsageError(
+            f"{what} {path} belongs to another user of this machine, {_user(found.st_uid)}, who "
+            f"can read and change it. Run: chown {_user(os.geteuid())} {shlex.quote(str(path))}")
+
+
+def _user(uid: int) -> str:
+    """The name of a user, or the number of one without a name."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _in_user_namespace() -> bool:
+    """Whether users have other numbers here than on the machine itself (user_namespaces(7))."""
+    try:
+        return UID_MAP.read_text(encoding="ascii").split() != ["0", "0", str(2**32 - 1)]
+    except OSError:
+        return False
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from certbot.configuration import NamespaceConfig
 from certbot.display import util as display
 
@@ -21,7 +23,7 @@ def credentials_path(config: NamespaceConfig) -> str:
         "Input the path to your Qiniu credentials INI file", force_interactive=True)
     if code != display.OK or not path:
         raise errors.UsageError(needed)
-    return path
+    return os.path.abspath(os.path.expanduser(path))
 
 
 def to_switch(config: NamespaceConfig, names: tuple[str, ...]) -> list[str]:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from certbot import errors as certbot_errors
 
 from certbot_qiniu.command import adopt, apply, certificates, doctor, install_timer, plan, status
-from certbot_qiniu.command.arguments import Command, add_common
+from certbot_qiniu.command.arguments import Command, add_common, as_certbot
 
 COMMANDS: tuple[Command, ...] = (
     status.COMMAND, plan.COMMAND, apply.COMMAND, doctor.COMMAND, certificates.COMMAND,
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     with _logging(arguments):
         try:
-            exit_status: int = arguments.run(arguments)
+            exit_status: int = arguments.run(as_certbot(arguments))
             sys.stdout.flush()
             return exit_status
         except certbot_errors.Error as error:

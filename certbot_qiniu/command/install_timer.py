@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     :raises errors.UsageError: when that is not possible.
     """
-    renewals = read_renewals(arguments.config_dir)[0].values()
+    renewals = read_renewals(arguments.config_dir, arguments.given)[0].values()
     kept = arguments.config_dir / "qiniu" / NOTIFY_FILE
     job = Job(
         (arguments.config_dir, arguments.work_dir, arguments.logs_dir), folder_options(arguments),

@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     if arguments.watch:
         return _watch(arguments)
-    urls = alerts.receivers(arguments.notify)
+    urls = alerts.receivers(arguments.notify, arguments.config_dir)
     with output.progress("Asking Qiniu …"):
         report = _report(arguments)
     if arguments.prometheus not in (None, "-"):

@@ -25,7 +25,7 @@ def parsed(*options: str) -> argparse.Namespace:
     """What every subcommand has, as it was given."""
     parser = argparse.ArgumentParser()
     arguments.add_common(parser)
-    return parser.parse_args(options)
+    return arguments.as_certbot(parser.parse_args(options))
 
 
 @pytest.mark.parametrize(("options", "expected"), [
@@ -61,7 +61,8 @@ def test_our_renewals(tmp_path: Path) -> None:
     (tmp_path / "renewal" / "d.example.com.conf").write_text("damaged")
 
     def found(name: str = "") -> list[str]:
-        return [renewal.lineage for renewal in arguments.our_renewals(tmp_path, name)]
+        return [renewal.lineage for renewal in arguments.our_renewals(
+            parsed("--config-dir", str(tmp_path)), name)]
 
     assert ["a.example.com", "c.example.com"] == found()
     assert ["c.example.com"] == found("c.example.com")
@@ -75,7 +76,7 @@ def test_no_renewal_of_ours(tmp_path: Path, name: str, words: str) -> None:
     """It is said of which there is none, where, and how to begin."""
     conf(tmp_path, "b.example.com", installer="nginx")
     with pytest.raises(errors.UsageError, match=words.format(tmp_path)) as caught:
-        arguments.our_renewals(tmp_path, name)
+        arguments.our_renewals(parsed("--config-dir", str(tmp_path)), name)
     assert "certbot reconfigure --cert-name NAME -i qiniu" in str(caught.value)
 
 
