@@ -288,7 +288,7 @@ def _reading(conf: Path) -> Iterator[None]:
         raise errors.UsageError(f"Could not read {conf}: {error.strerror or error}") from error
     except configobj.InterpolationError as error:
         raise errors.UsageError(
-            f"certbot skips {conf}, where it takes %(…)s for the value of another setting: {error} "
+            f"{conf} is skipped by certbot, which takes %(…)s for the value of a setting: {error} "
             "Put the command with the %(…)s into a script, and name that instead") from error
     except (configobj.ConfigObjError, KeyError, AttributeError, TypeError, ValueError) as error:
         raise errors.UsageError(
@@ -354,7 +354,7 @@ def problems(config_dir: Path, renewals: Mapping[str, Renewal],
         where = places[name]
         if not renewal.renews:
             found.append(Problem(
-                name, "AutorenewOff", f"certbot does not renew {name}: {renewal.path} says "
+                name, "AutorenewOff", f"{name} is not renewed by certbot: {renewal.path} says "
                 "autorenew = False", "Remove that line"))
         found += _broken_links(name, where)
         others = [other for other in users[where.fullchain] if other != name]
@@ -369,7 +369,7 @@ def problems(config_dir: Path, renewals: Mapping[str, Renewal],
         live = config_dir / "live" / name
         if os.path.lexists(live / "fullchain.pem") and live / "fullchain.pem" not in users:
             found.append(Problem(
-                name, "NoConf", f"certbot no longer renews {name}: {live} is there, but "
+                name, "NoConf", f"{name} is no longer renewed by certbot: {live} is there, but "
                 f"{config_dir}/renewal/{name}.conf is gone",
                 "Put the conf back from a backup; if the certificate is not needed any more, "
                 f"remove {live}"))
@@ -389,7 +389,7 @@ def _broken_links(lineage: str, where: Place) -> Iterator[Problem]:
             found.setdefault(state, []).append(f"{kind}.pem")
     for state, names in found.items():
         yield Problem(
-            lineage, "BrokenLinks", f"certbot skips {lineage}: of {where.live}, "
+            lineage, "BrokenLinks", f"{lineage} is skipped by certbot: of {where.live}, "
             f"{', '.join(names)} {'are' if len(names) > 1 else 'is'} {state}",
             f"Make each a link to the newest file of its kind in {where.archive}, or put the "
             "folders back from a backup")

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from certbot.compat import misc
 from certbot.configuration import NamespaceConfig
@@ -97,8 +97,11 @@ def as_certbot(arguments: argparse.Namespace) -> argparse.Namespace:
     """Add what certbot's own configuration files say, which it reads for every command.
 
     ``given`` holds what goes before the renewal confs, by certbot's names.
+
+    :raises errors.UsageError: when they cannot be read, or say nonsense.
     """
     given = vars(_read_config_files(arguments.config))
+    given.pop("config_file", None)
     for kind in FOLDERS:
         said = given.pop(f"{kind}_dir", None)
         if getattr(arguments, f"{kind}_dir") is None:
@@ -111,8 +114,14 @@ def as_certbot(arguments: argparse.Namespace) -> argparse.Namespace:
 
 
 def _read_config_files(config: Path | None) -> argparse.Namespace:
-    """Our part of what certbot's configuration files say, found and read as by certbot itself."""
+    """Our part of what certbot's configuration files say, found and read as by certbot itself.
+
+    :raises errors.UsageError: when one cannot be read, or says nonsense.
+    """
     import configargparse
+
+    def refuse(message: str) -> NoReturn:
+        raise errors.UsageError(f"certbot's configuration files: {message}")
 
     home = os.environ.get("XDG_CONFIG_HOME", "~/.config")
     parser = configargparse.ArgParser(
@@ -121,6 +130,7 @@ def _read_config_files(config: Path | None) -> argparse.Namespace:
         default_config_files=[os.path.join(misc.get_default_folder("config"), "cli.ini"),
                               os.path.join(home, "letsencrypt", "cli.ini")],
         argument_default=argparse.SUPPRESS)
+    parser.error = refuse
     for kind in FOLDERS:
         parser.add_argument(f"--{kind}-dir", type=absolute_path)
     parser.add_argument("-i", "--installer")
