@@ -141,16 +141,20 @@ def place(conf: Path, config_dir: Path) -> Place:
     :raises errors.UsageError: when the conf cannot be read.
     """
     with _reading(conf):
-        said = _parse(conf)
-        files = {kind: Path(str(said[kind])) for kind in KINDS if kind in said}
-        usual = config_dir / "live" / conf.stem / "fullchain.pem"
-        archive = Path(str(said.get("archive_dir", config_dir / "archive" / conf.stem)))
-    fullchain = files.get("fullchain", usual)
-    here = {kind: config_dir / "live" / path.parent.name / path.name
-            for kind, path in files.items()}
-    if not os.path.lexists(fullchain) and os.path.lexists(here.get("fullchain", usual)):
-        return Place(here.get("fullchain", usual), here, config_dir / "archive" / archive.name)
-    return Place(fullchain, files, archive)
+        own, here = _places(conf, _version(conf), config_dir)
+    return here if not os.path.lexists(own.fullchain) and os.path.lexists(here.fullchain) else own
+
+
+@functools.cache
+def _places(conf: Path, _version: tuple[int, ...], config_dir: Path) -> tuple[Place, Place]:
+    """Where the files are as *conf* says, and the same below *config_dir*."""
+    said, live = _parse(conf), config_dir / "live"
+    usual = live / conf.stem / "fullchain.pem"
+    archive = Path(str(said.get("archive_dir", config_dir / "archive" / conf.stem)))
+    own = {kind: Path(str(said[kind])) for kind in KINDS if kind in said}
+    here = {kind: live / path.parent.name / path.name for kind, path in own.items()}
+    return (Place(own.get("fullchain", usual), own, archive),
+            Place(here.get("fullchain", usual), here, config_dir / "archive" / archive.name))
 
 
 def _absolute(path: Path) -> Path:
@@ -232,7 +236,13 @@ def read_renewal(path: Path, given: Mapping[str, Any] | None = None) -> Renewal:
         it; this goes before what the conf says.
     :raises errors.UsageError: when it cannot be read, or holds a nonsense value of ours.
     """
-    given = given or {}
+    with _reading(path):
+        return _read(path, _version(path), tuple(sorted((given or {}).items())))
+
+
+@functools.cache
+def _read(path: Path, _version: tuple[int, ...], items: tuple[tuple[str, Any], ...]) -> Renewal:
+    given = dict(items)
     with _reading(path):
         # certbot resolves every value, and skips the conf where one cannot be.
         params = dict(_parse(path)["renewalparams"].items())
