@@ -22,6 +22,7 @@ setup(
         "acme>=2.0",
         "certbot>=2.0",
         "certbot-dns-aliyun>=2.0",
+        "ConfigArgParse>=1.5.3",
         "configobj>=5.0.6",
         "cryptography>=38",
         "crossplane>=0.5.8",

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from certbot_qiniu import errors
+from certbot_qiniu.files import check_owner
 from certbot_qiniu.text import is_token
+
+KEYS = {"qiniu_access_key": "the AccessKey (AK) of the Qiniu account",
+        "qiniu_secret_key": "the SecretKey (SK) that belongs to it"}
+"""What the file must hold."""
 
 
 @dataclass(frozen=True)
@@ -22,47 +27,39 @@ class Credentials:
         return "Credentials(…)"
 
     @classmethod
-    def load(cls, path: str) -> Credentials:
-        """Read a credentials file.
+    def load(cls, path: str, config_dir: Path | None = None) -> Credentials:
+        """Read a credentials file, as certbot's DNS plugins read theirs.
 
-        :raises errors.UsageError: when it is missing, unreadable, malformed or readable by others.
+        :param config_dir: certbot's, see :func:`~certbot_qiniu.files.check_owner`.
+        :raises errors.UsageError: when it is missing, unreadable, malformed or not ours alone.
         """
         import configobj
-        from certbot import errors as certbot_errors
-        from certbot.plugins.dns_common import CredentialsConfiguration
 
-        file = Path(os.path.expanduser(path))
+        what, file = "The Qiniu credentials file", Path(os.path.expanduser(path))
         try:
-            mode = file.stat().st_mode
-            if not stat.S_ISREG(mode):
-                raise errors.UsageError(f"The Qiniu credentials file {file} is not a file")
-            if mode & 0o077:
-                raise errors.UsageError(
-                    f"The Qiniu credentials file {file} can be read or changed by other users of "
-                    f"this machine (mode {stat.S_IMODE(mode):04o}). Run: chmod 600 {file}")
-            # certbot's reader logs a malformed line, which may be the secret key.
-            configobj.ConfigObj(file.read_text(encoding="utf-8").splitlines())
-            found = CredentialsConfiguration(str(file))
-            found.require({
-                "qiniu_access_key": "the AccessKey (AK) of the Qiniu account",
-                "qiniu_secret_key": "the SecretKey (SK) that belongs to it",
-            })
+            found = file.stat()
+            if not stat.S_ISREG(found.st_mode):
+                raise errors.UsageError(f"{what} {file} is not a file")
+            check_owner(file, found, what, config_dir)
+            # Not by certbot's reader: it logs a malformed line, which may be the secret key.
+            conf = configobj.ConfigObj(file.read_text(encoding="utf-8-sig").splitlines(),
+                                       interpolation=False)
         except OSError as error:
             raise errors.UsageError(
                 f"Could not read the Qiniu credentials file {file}: {error.strerror}") from error
         except UnicodeDecodeError as error:
+            raise errors.UsageError(f"{what} {file} is not UTF-8 text") from error
+        except configobj.ConfigObjError as error:
+            first = (getattr(error, "errors", None) or [error])[0]
             raise errors.UsageError(
-                f"The Qiniu credentials file {file} is not UTF-8 text") from error
-        except configobj.ConfigObjError:
-            raise errors.UsageError(
-                f"The Qiniu credentials file {file} is malformed: each line must read "
-                "name = value") from None
-        except certbot_errors.PluginError as error:
-            if isinstance(error, errors.UsageError):
-                raise
-            raise errors.UsageError(str(error)) from error
-        keys = [found.conf(name) for name in ("qiniu_access_key", "qiniu_secret_key")]
-        if not all(isinstance(key, str) and is_token(key) for key in keys):
-            raise errors.UsageError(
-                f"A key in the Qiniu credentials file {file} holds characters that no key has")
-        return cls(*map(str, keys))
+                f"Line {first.line_number} of the Qiniu credentials file {file} is malformed: "
+                "each line must read name = value") from None
+        missing = [f"{name} ({meaning})" for name, meaning in KEYS.items() if not conf.get(name)]
+        if missing:
+            raise errors.UsageError(f"{what} {file} lacks {' and '.join(missing)}")
+        for name, meaning in KEYS.items():
+            if not (isinstance(conf[name], str) and is_token(conf[name])):
+                raise errors.UsageError(
+                    f"{name} in the Qiniu credentials file {file} holds characters that no key "
+                    f"has: put {meaning} there, and nothing else")
+        return cls(*(conf[name] for name in KEYS))

@@ -1,4 +1,4 @@
-"""Our own files: JSON with a version in it, replaced atomically, 0600 from birth."""
+"""Our own files: JSON with a version in it, replaced atomically, 0600 from birth; and whose."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import dataclasses
 import functools
 import json
 import os
+import pwd
+import shlex
+import stat
 import tempfile
 import types
 import typing
@@ -20,6 +23,8 @@ VERSION = 1
 DOMAINS_LOST = ("the next certbot renew then finds the domains again, but a rollback no longer "
                 "knows what they served before")
 """What happens without a file that is about domains."""
+
+UID_MAP = Path("/proc/self/uid_map")
 
 T = TypeVar("T")
 
@@ -98,6 +103,43 @@ def _value(hint: Any, value: object, name: str) -> Any:
         if type(value) is kind:
             return value
     raise TypeError(f"{name} cannot be {value!r}")
+
+
+def check_owner(path: Path, found: os.stat_result, what: str,
+                config_dir: Path | None = None) -> None:
+    """Refuse a file with secrets that another user could have written, or can read.
+
+    :param what: what it is, in words.
+    :param config_dir: certbot's; within a container its owner stands for the user outside.
+    :raises errors.UsageError: with the command that mends it.
+    """
+    if found.st_mode & 0o077:
+        raise errors.UsageError(
+            f"{what} {path} can be read or changed by other users of this machine (mode "
+            f"{stat.S_IMODE(found.st_mode):04o}). Run: chmod 600 {shlex.quote(str(path))}")
+    trusted = {0, os.geteuid()}
+    if config_dir and config_dir.exists() and _in_user_namespace():
+        trusted.add(config_dir.stat().st_uid)
+    if found.st_uid not in trusted:
+        raise errors.UsageError(
+            f"{what} {path} belongs to another user of this machine, {_user(found.st_uid)}, who "
+            f"can read and change it. Run: chown {_user(os.geteuid())} {shlex.quote(str(path))}")
+
+
+def _user(uid: int) -> str:
+    """The name of a user, or the number of one without a name."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _in_user_namespace() -> bool:
+    """Whether users have other numbers here than on the machine itself (user_namespaces(7))."""
+    try:
+        return UID_MAP.read_text(encoding="ascii").split() != ["0", "0", str(2**32 - 1)]
+    except OSError:
+        return False
 
 
 def write_json(path: Path, content: dict[str, Any], version: int = VERSION) -> None:

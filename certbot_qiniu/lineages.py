@@ -1,8 +1,16 @@
-"""certbot's lineages, read from their folders: ``live/<name>`` and the archive it points into."""
+"""certbot's lineages: what their renewal confs say, and the files that these point to.
+
+A lineage is there as long as its conf is, whatever has become of its files, and it is where its
+conf says, whatever the conf is called: that is what certbot itself goes by.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import contextlib
+import functools
+import glob
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +18,29 @@ from typing import Any
 from certbot_qiniu import errors
 from certbot_qiniu.model import Certificate
 from certbot_qiniu.options import OPTIONS, Settings
+
+INSTALLER = "qiniu"
+KINDS = ("cert", "privkey", "chain", "fullchain")
+"""The four files of a lineage, as a conf names them."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a lineage's files are.
+
+    :ivar fullchain: the link to the newest certificate.
+    :ivar files: all such links by kind; without those that the conf does not name.
+    :ivar archive: where certbot puts new versions.
+    """
+
+    fullchain: Path
+    files: Mapping[str, Path]
+    archive: Path
+
+    @property
+    def live(self) -> Path:
+        """The folder of the links."""
+        return self.fullchain.parent
 
 
 class Lineages:
@@ -19,26 +50,34 @@ class Lineages:
     """
 
     def __init__(self, config_dir: Path) -> None:
-        self.live = config_dir / "live"
+        self.config_dir = config_dir
 
     def names(self) -> list[str]:
         """The names of all lineages."""
-        if not self.live.is_dir():
-            return []
-        return sorted(folder.name for folder in self.live.iterdir()
-                      if (folder / "fullchain.pem").exists())
+        return [path.stem for path in _confs(self.config_dir)]
 
     def exists(self, name: str) -> bool:
-        """Whether certbot still has this lineage."""
-        return (self.live / name / "fullchain.pem").exists()
+        """Whether certbot still has this lineage; its files may be damaged or gone all the same."""
+        return self._conf(name).is_file()
+
+    def place(self, name: str) -> Place:
+        """Where the files of a lineage are.
+
+        :raises errors.UsageError: when its conf cannot be read.
+        """
+        return place(self._conf(name), self.config_dir)
 
     def current(self, name: str) -> Certificate:
         """The newest certificate of a lineage.
 
         :raises errors.UsageError: when there is none that can be read.
         """
-        folder = self.live / name
-        return Certificate.load(name, folder / "fullchain.pem", folder / "privkey.pem")
+        try:
+            found = self.place(name)
+            key = found.files.get("privkey", found.fullchain.with_name("privkey.pem"))
+            return _load(name, found.fullchain, key)
+        except errors.UsageError as error:
+            raise errors.UsageError(f"The certificate {name} cannot be used: {error}") from error
 
     def find(self, name: str, fingerprint: str) -> Certificate | None:
         """The version of a lineage with this fingerprint, None where certbot no longer has it."""
@@ -49,30 +88,98 @@ class Lineages:
 
     def versions(self, name: str) -> Iterator[Certificate]:
         """All versions of a lineage that certbot has kept, newest first."""
-        if not self.exists(name):
+        try:
+            found = self.place(name)
+        except errors.UsageError:
             return
-        archive = (self.live / name / "fullchain.pem").resolve().parent
-        numbered = [(int(digits), path) for path in archive.glob("fullchain*.pem")
+        # An archive that was moved has the new versions; the older ones are where the links point.
+        folders = dict.fromkeys([found.archive.resolve(), found.fullchain.resolve().parent])
+        numbered = [(int(digits), path) for folder in folders
+                    for path in folder.glob("fullchain*.pem")
                     if (digits := path.stem.removeprefix("fullchain")).isdigit()]
         for number, path in sorted(numbered, reverse=True):
             try:
-                yield Certificate.load(name, path, archive / f"privkey{number}.pem")
+                yield _load(name, path, path.with_name(f"privkey{number}.pem"))
             except errors.UsageError:
                 continue  # one damaged old version must not hide the others
 
-    def with_names(self, names: set[str]) -> str | None:
-        """The one lineage whose newest certificate has exactly these SANs, if it is only one."""
+    def with_file(self, path: str) -> list[str]:
+        """The lineages that have *path* for their newest certificate, with its chain or without."""
+        wanted = _absolute(Path(path))
         found = []
         for name in self.names():
             try:
-                if set(self.current(name).names) == names:
+                files = self.place(name).files
+            except errors.UsageError:
+                continue
+            if wanted in {_absolute(files[kind]) for kind in ("fullchain", "cert")
+                          if kind in files}:
+                found.append(name)
+        return found
+
+    def with_names(self, names: Collection[str], among: Iterable[str]) -> list[str]:
+        """Those *among* the lineages whose newest certificate has exactly these SANs."""
+        found = []
+        for name in among:
+            try:
+                if set(self.current(name).names) == set(names):
                     found.append(name)
             except errors.UsageError:
                 continue
-        return found[0] if len(found) == 1 else None
+        return found
+
+    def _conf(self, name: str) -> Path:
+        return self.config_dir / "renewal" / f"{name}.conf"
 
 
-INSTALLER = "qiniu"
+def place(conf: Path, config_dir: Path) -> Place:
+    """Where *conf* says that the files of its lineage are.
+
+    Where there is nothing, as in the folder of a container that is looked at from outside, they
+    are looked for below *config_dir*.
+
+    :raises errors.UsageError: when the conf cannot be read.
+    """
+    with _reading(conf):
+        own, here = _places(conf, _version(conf), config_dir)
+    return here if not os.path.lexists(own.fullchain) and os.path.lexists(here.fullchain) else own
+
+
+@functools.cache
+def _places(conf: Path, _version: tuple[int, ...], config_dir: Path) -> tuple[Place, Place]:
+    """Where the files are as *conf* says, and the same below *config_dir*."""
+    said, live = _parse(conf), config_dir / "live"
+    usual = live / conf.stem / "fullchain.pem"
+    archive = Path(str(said.get("archive_dir", config_dir / "archive" / conf.stem)))
+    own = {kind: Path(str(said[kind])) for kind in KINDS if kind in said}
+    here = {kind: live / path.parent.name / path.name for kind, path in own.items()}
+    return (Place(own.get("fullchain", usual), own, archive),
+            Place(here.get("fullchain", usual), here, config_dir / "archive" / archive.name))
+
+
+def _absolute(path: Path) -> Path:
+    """*path* with all links resolved but the one in ``live`` itself."""
+    return path.parent.resolve() / path.name
+
+
+def _load(lineage: str, fullchain: Path, key: Path) -> Certificate:
+    """A certificate; each version of a file is read once a process, as dry runs ask for all.
+
+    :raises errors.UsageError: when it cannot be read.
+    """
+    try:
+        version = _version(fullchain)
+    except OSError:
+        version = ()
+    return _loaded(lineage, fullchain, key, version)
+
+
+@functools.cache
+def _loaded(lineage: str, fullchain: Path, key: Path, _version: tuple[int, ...]) -> Certificate:
+    return Certificate.load(lineage, fullchain, key)
+
+
+# Renewal confs ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -82,6 +189,7 @@ class Renewal:
     :ivar options: our options by name; their defaults where the conf has none.
     :ivar settings: the same, ready for use.
     :ivar webroots: folders that the authenticator writes to.
+    :ivar renews: whether certbot renews it by itself.
     """
 
     lineage: str
@@ -91,6 +199,8 @@ class Renewal:
     options: Mapping[str, Any]
     settings: Settings
     webroots: tuple[str, ...] = ()
+    key_type: str = "rsa"
+    renews: bool = True
 
     @property
     def is_ours(self) -> bool:
@@ -98,40 +208,61 @@ class Renewal:
         return self.installer == INSTALLER
 
 
-def read_renewals(config_dir: Path) -> tuple[dict[str, Renewal], list[str]]:
-    """The renewal confs by lineage, and what is wrong with those that cannot be read."""
+def read_renewals(config_dir: Path, given: Mapping[str, Any] | None = None,
+                  ) -> tuple[dict[str, Renewal], list[str]]:
+    """The renewal confs by lineage, and what is wrong with those that cannot be read.
+
+    :param given: what certbot is given for all of them, see :func:`read_renewal`.
+    """
     renewals, problems = {}, []
-    for path in sorted((config_dir / "renewal").glob("*.conf")):
+    for path in _confs(config_dir):
         try:
-            renewals[path.stem] = read_renewal(path)
+            renewals[path.stem] = read_renewal(path, given)
         except errors.UsageError as error:
             problems.append(str(error))
     return renewals, problems
 
 
-def read_renewal(path: Path) -> Renewal:
+def _confs(config_dir: Path) -> list[Path]:
+    """The renewal confs, in the order in which certbot takes them; hidden files are none."""
+    return [Path(path) for path in
+            sorted(glob.glob(os.path.join(glob.escape(str(config_dir)), "renewal", "*.conf")))]
+
+
+def read_renewal(path: Path, given: Mapping[str, Any] | None = None) -> Renewal:
     """Read one renewal conf.
 
+    :param given: what certbot is given on its command line or in a file of its own, as it names
+        it; this goes before what the conf says.
     :raises errors.UsageError: when it cannot be read, or holds a nonsense value of ours.
     """
-    import configobj
+    with _reading(path):
+        return _read(path, _version(path), tuple(sorted((given or {}).items())))
 
-    try:
-        conf = configobj.ConfigObj(str(path), encoding="utf-8", default_encoding="utf-8",
-                                   file_error=True, interpolation=False)
-        params = conf["renewalparams"]
-        options = {name: option(params, name) for name in OPTIONS}
+
+@functools.cache
+def _read(path: Path, _version: tuple[int, ...], items: tuple[tuple[str, Any], ...]) -> Renewal:
+    given = dict(items)
+    with _reading(path):
+        # certbot resolves every value, and skips the conf where one cannot be.
+        params = dict(_parse(path)["renewalparams"].items())
+        options = {name: given[dest] if (dest := _dest(name)) in given else option(params, name)
+                   for name in OPTIONS}
         settings = Settings.read(options.__getitem__)
         webroots = _strings(params.get("webroot_path", [])) + _strings(
-            list(params.get("webroot_map", {}).values()))
-    except OSError as error:
-        raise errors.UsageError(f"Could not read {path}: {error.strerror or error}") from error
-    except (configobj.ConfigObjError, KeyError, AttributeError, ValueError) as error:
-        raise errors.UsageError(
-            f"{path} is damaged, so certbot cannot renew this certificate: {error}") from error
-    return Renewal(path.stem, path, str(params.get("authenticator", "")),
-                   str(params.get("installer", "")), options, settings,
-                   tuple(dict.fromkeys(webroots)))
+            list(dict(params.get("webroot_map", {})).values()))
+        renews = str(params.get("autorenew", True)).lower()
+        if renews not in ("true", "false"):
+            raise ValueError(f"autorenew = {renews} is neither True nor False")
+    return Renewal(
+        path.stem, path, str(params.get("authenticator", "")),
+        str(given.get("installer") or params.get("installer", "")), options, settings,
+        tuple(dict.fromkeys(webroots)), str(params.get("key_type", "rsa")), renews == "true")
+
+
+def _dest(name: str) -> str:
+    """certbot's name for one of our options."""
+    return f"{INSTALLER}_{name.replace('-', '_')}"
 
 
 def option(params: Mapping[str, Any], name: str) -> Any:
@@ -140,7 +271,7 @@ def option(params: Mapping[str, Any], name: str) -> Any:
     :raises ValueError: when it is nonsense.
     """
     spec = OPTIONS[name]
-    value = params.get(f"{INSTALLER}_{name.replace('-', '_')}", spec.get("default"))
+    value = params.get(_dest(name), spec.get("default"))
     if value in ("None", None):
         return None
     if spec.get("action") == "store_true":
@@ -149,9 +280,126 @@ def option(params: Mapping[str, Any], name: str) -> Any:
 
 
 def _strings(value: str | list[str]) -> list[str]:
-    return [value] if isinstance(value, str) else list(value)
+    """A list in a conf, where old versions of certbot wrote None for nothing."""
+    return [text for text in ([value] if isinstance(value, str) else value) if text != "None"]
+
+
+@contextlib.contextmanager
+def _reading(conf: Path) -> Iterator[None]:
+    """Say of a conf that cannot be read what is wrong with it.
+
+    :raises errors.UsageError: in place of what went wrong.
+    """
+    import configobj
+
+    try:
+        yield
+    except OSError as error:
+        raise errors.UsageError(f"Could not read {conf}: {error.strerror or error}") from error
+    except configobj.InterpolationError as error:
+        raise errors.UsageError(
+            f"{conf} is skipped by certbot, which takes %(…)s for the value of a setting: {error} "
+            "Put the command with the %(…)s into a script, and name that instead") from error
+    except (configobj.ConfigObjError, KeyError, AttributeError, TypeError, ValueError) as error:
+        raise errors.UsageError(
+            f"{conf} is damaged, so certbot cannot renew this certificate: {error}") from error
+
+
+def _parse(conf: Path) -> Any:
+    """*conf* as certbot parses it; each version of a file is read once a process."""
+    return _parsed(conf, _version(conf))
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    """What changes with every change of a file."""
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+@functools.cache
+def _parsed(conf: Path, _version: tuple[int, ...]) -> Any:
+    import configobj
+
+    return configobj.ConfigObj(str(conf), encoding="utf-8", default_encoding="utf-8",
+                               file_error=True)
 
 
 def reconfigure_command(lineage: str = "NAME", credentials: str = "PATH") -> str:
     """The command that makes certbot deploy a lineage to Qiniu."""
     return f"certbot reconfigure --cert-name {lineage} -i qiniu --qiniu-credentials {credentials}"
+
+
+# What certbot does not renew --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why certbot does not renew a lineage, or not as it should.
+
+    :ivar reason: a stable word, apart from the words for humans.
+    :ivar remedy: what to do about it.
+    """
+
+    lineage: str
+    reason: str
+    text: str
+    remedy: str
+
+
+def problems(config_dir: Path, renewals: Mapping[str, Renewal],
+             deployed: Collection[str]) -> list[Problem]:
+    """What keeps certbot from renewing the lineages that are deployed to Qiniu.
+
+    :param renewals: all that can be read.
+    :param deployed: the lineages that have, or had, anything at Qiniu.
+    """
+    places = {name: place(renewal.path, config_dir) for name, renewal in renewals.items()}
+    users: dict[Path, list[str]] = {}
+    for name, where in places.items():
+        users.setdefault(where.fullchain, []).append(name)
+    found = []
+    for name, renewal in renewals.items():
+        if not (renewal.is_ours or name in deployed):
+            continue
+        where = places[name]
+        if not renewal.renews:
+            found.append(Problem(
+                name, "AutorenewOff", f"{name} is not renewed by certbot: {renewal.path} says "
+                "autorenew = False", "Remove that line"))
+        found += _broken_links(name, where)
+        others = [other for other in users[where.fullchain] if other != name]
+        if others:
+            found.append(Problem(
+                name, "SharedFiles", f"the renewal confs of {name} and {', '.join(others)} name "
+                f"the same files, {where.live}: certbot renews them once for each",
+                f"Remove all but one of these confs from {config_dir}/renewal; not with certbot "
+                "delete, which would delete the files, too"))
+    alive = set(Lineages(config_dir).names())
+    for name in sorted(set(deployed) - alive):
+        live = config_dir / "live" / name
+        if os.path.lexists(live / "fullchain.pem") and live / "fullchain.pem" not in users:
+            found.append(Problem(
+                name, "NoConf", f"{name} is no longer renewed by certbot: {live} is there, but "
+                f"{config_dir}/renewal/{name}.conf is gone",
+                "Put the conf back from a backup; if the certificate is not needed any more, "
+                f"remove {live}"))
+    return found
+
+
+def _broken_links(lineage: str, where: Place) -> Iterator[Problem]:
+    """certbot skips a lineage unless its four files are links, and none of them dangles."""
+    found: dict[str, list[str]] = {}
+    for kind in KINDS:
+        path = where.files.get(kind)
+        state = ("not named in its conf" if path is None
+                 else "missing" if not os.path.lexists(path)
+                 else "no link" if not path.is_symlink()
+                 else "a link to what is not there" if not path.exists() else "")
+        if state:
+            found.setdefault(state, []).append(f"{kind}.pem")
+    for state, names in found.items():
+        yield Problem(
+            lineage, "BrokenLinks", f"{lineage} is skipped by certbot: of {where.live}, "
+            f"{', '.join(names)} {'are' if len(names) > 1 else 'is'} {state}",
+            f"Make each a link to the newest file of its kind in {where.archive}, or put the "
+            "folders back from a backup")

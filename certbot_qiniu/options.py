@@ -8,6 +8,7 @@ a list, in a conf edited by hand), so each ``type`` here accepts what it produce
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -102,9 +103,21 @@ def _number(value: str | int, low: int, high: int) -> int:
     return number
 
 
+class StoreAbsolute(argparse.Action):
+    """Store a path that is given, by command line or in ``cli.ini``, with the folder it is in.
+
+    Not a ``type``: certbot calls that on what it restores from a renewal conf, too, where the
+    working directory is another one.
+    """
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
+                 values: Any, option_string: str | None = None) -> None:
+        setattr(namespace, self.dest, os.path.abspath(os.path.expanduser(values)))
+
+
 OPTIONS: dict[str, dict[str, Any]] = {
     "credentials": {
-        "metavar": "PATH",
+        "metavar": "PATH", "action": StoreAbsolute,
         "help": "INI file, mode 0600, with qiniu_access_key and qiniu_secret_key; may be the file "
                 "that holds the dns_aliyun_* keys"},
     "domains": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
 
 from certbot.configuration import NamespaceConfig
@@ -35,7 +36,7 @@ def credentials_path(config: NamespaceConfig) -> str:
         "Input the path to your Qiniu credentials INI file", force_interactive=True)
     if code != display.OK or not path:
         raise errors.UsageError(needed)
-    return path
+    return os.path.abspath(os.path.expanduser(path))
 
 
 def to_switch(config: NamespaceConfig, names: tuple[str, ...]) -> list[str]:

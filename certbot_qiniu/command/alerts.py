@@ -20,7 +20,7 @@ from pathlib import Path
 
 from certbot_qiniu import errors
 from certbot_qiniu.command.health import Finding, Level, with_all_concerned
-from certbot_qiniu.files import decoding, read_json, write_json
+from certbot_qiniu.files import check_owner, decoding, read_json, write_json
 from certbot_qiniu.model import DAY
 
 FILE_NAME = "alerts.json"
@@ -45,10 +45,11 @@ class Message:
     good_news: bool
 
 
-def receivers(values: Iterable[str]) -> list[str]:
+def receivers(values: Iterable[str], config_dir: Path | None = None) -> list[str]:
     """The URLs that *values* name: each a URL, or ``@FILE`` for a file with one URL per line.
 
-    :raises errors.UsageError: when such a file cannot be read, or can be read by others.
+    :param config_dir: certbot's, see :func:`~certbot_qiniu.files.check_owner`.
+    :raises errors.UsageError: when such a file cannot be read, or is not ours alone.
     """
     urls: list[str] = []
     for value in values:
@@ -57,10 +58,8 @@ def receivers(values: Iterable[str]) -> list[str]:
             continue
         path = Path(value[1:]).expanduser()
         try:
-            if path.stat().st_mode & 0o077:
-                raise errors.UsageError(f"{path} holds secrets and can be read by other users of "
-                                        f"this machine. Run: chmod 600 {path}")
-            lines = path.read_text(encoding="utf-8").splitlines()
+            check_owner(path, path.stat(), "The file of receivers", config_dir)
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise errors.UsageError(f"Could not read {path}: {type(error).__name__}") from error
         urls += [text for line in lines if (text := line.strip()) and not text.startswith("#")]

@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     :raises errors.UsageError: when there is nothing to apply, or certbot is in the way.
     """
-    chosen = our_renewals(arguments.config_dir, arguments.cert_name)
+    chosen = our_renewals(arguments, arguments.cert_name)
     problems = apply(arguments, chosen)
     for problem in problems:
         print(f"certbot-qiniu: {problem}", file=sys.stderr)

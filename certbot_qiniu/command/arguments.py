@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from certbot.compat import misc
 from certbot.configuration import NamespaceConfig
 
 from certbot_qiniu import errors
 from certbot_qiniu.lineages import INSTALLER, Renewal, read_renewals, reconfigure_command
+from certbot_qiniu.options import OPTIONS
 from certbot_qiniu.targets.other_installer import find_installer
 
 FOLDERS = ("config", "work", "logs")
@@ -46,11 +48,13 @@ class Command:
 
 def add_common(parser: argparse.ArgumentParser) -> None:
     """Add what every subcommand has."""
+    completed_by(A_FILE, parser.add_argument(
+        "--config", type=absolute_path, metavar="FILE",
+        help="as certbot's: to be read beside its cli.ini"))
     for kind in FOLDERS:
         completed_by(A_FOLDER, parser.add_argument(
             f"--{kind}-dir", type=absolute_path, metavar="DIR",
-            default=Path(misc.get_default_folder(kind)),
-            help="as certbot's (default: %(default)s)"))
+            help=f"as certbot's (default: cli.ini's, else {misc.get_default_folder(kind)})"))
     parser.add_argument("-v", "--verbose", action="store_true",
                         help="show our log, calls included")
 
@@ -97,11 +101,61 @@ def absolute_path(text: str) -> Path:
 # certbot ----------------------------------------------------------------------------------------
 
 
+def as_certbot(arguments: argparse.Namespace) -> argparse.Namespace:
+    """Add what certbot's own configuration files say, which it reads for every command.
+
+    ``given`` holds what goes before the renewal confs, by certbot's names.
+
+    :raises errors.UsageError: when they cannot be read, or say nonsense.
+    """
+    given = vars(_read_config_files(arguments.config))
+    given.pop("config_file", None)
+    for kind in FOLDERS:
+        said = given.pop(f"{kind}_dir", None)
+        if getattr(arguments, f"{kind}_dir") is None:
+            setattr(arguments, f"{kind}_dir", said or Path(misc.get_default_folder(kind)))
+    configurator = given.pop("configurator", "")
+    if installer := given.pop("installer", configurator):
+        given["installer"] = installer
+    arguments.given = given
+    return arguments
+
+
+def _read_config_files(config: Path | None) -> argparse.Namespace:
+    """Our part of what certbot's configuration files say, found and read as by certbot itself.
+
+    :raises errors.UsageError: when one cannot be read, or says nonsense.
+    """
+    import configargparse
+
+    def refuse(message: str) -> NoReturn:
+        raise errors.UsageError(f"certbot's configuration files: {message}")
+
+    home = os.environ.get("XDG_CONFIG_HOME", "~/.config")
+    parser = configargparse.ArgParser(
+        prog="certbot-qiniu", usage=argparse.SUPPRESS, add_help=False,
+        args_for_setting_config_path=["--config"], ignore_unknown_config_file_keys=True,
+        default_config_files=[os.path.join(misc.get_default_folder("config"), "cli.ini"),
+                              os.path.join(home, "letsencrypt", "cli.ini")],
+        argument_default=argparse.SUPPRESS)
+    parser.error = refuse
+    for kind in FOLDERS:
+        parser.add_argument(f"--{kind}-dir", type=absolute_path)
+    parser.add_argument("-i", "--installer")
+    parser.add_argument("-a", "--authenticator")
+    parser.add_argument("--configurator")
+    for name, settings in OPTIONS.items():
+        parser.add_argument(f"--{INSTALLER}-{name}", **{**settings, "default": argparse.SUPPRESS})
+    found: argparse.Namespace = parser.parse_args([f"--config={config}"] if config else [])
+    return found
+
+
 def folder_options(arguments: argparse.Namespace) -> list[str]:
     """The options that name certbot's folders, where they are not the usual ones."""
+    config = [f"--config={arguments.config}"] if arguments.config else []
     given = {kind: str(getattr(arguments, f"{kind}_dir")) for kind in FOLDERS}
-    return [f"--{kind}-dir={path}" for kind, path in given.items()
-            if path != misc.get_default_folder(kind)]
+    return config + [f"--{kind}-dir={path}" for kind, path in given.items()
+                     if path != misc.get_default_folder(kind)]
 
 
 def certbot_config(arguments: argparse.Namespace,
@@ -117,7 +171,8 @@ def certbot_config(arguments: argparse.Namespace,
         config_dir=str(arguments.config_dir), work_dir=str(arguments.work_dir),
         logs_dir=str(arguments.logs_dir), strict_permissions=False, http01_port=80,
         https_port=443, domains=[], verb="renew", dry_run=False, noninteractive_mode=True,
-        installer=INSTALLER, configurator=None, redirect=None, **options))
+        installer=INSTALLER, configurator=None, redirect=None, certname=None,
+        given=arguments.given, **options))
 
 
 def _defaults(installer: str) -> dict[str, Any]:
@@ -127,12 +182,13 @@ def _defaults(installer: str) -> dict[str, Any]:
     return vars(parser.parse_args([]))
 
 
-def our_renewals(config_dir: Path, name: str = "") -> list[Renewal]:
+def our_renewals(arguments: argparse.Namespace, name: str = "") -> list[Renewal]:
     """The renewals that deploy to Qiniu, or the one that is named.
 
     :raises errors.UsageError: when there is none.
     """
-    ours = [renewal for key, renewal in read_renewals(config_dir)[0].items()
+    config_dir = arguments.config_dir
+    ours = [renewal for key, renewal in read_renewals(config_dir, arguments.given)[0].items()
             if renewal.is_ours and name in ("", key)]
     if not ours:
         raise errors.UsageError(

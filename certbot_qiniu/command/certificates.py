@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     config = certbot_config(arguments)
     if arguments.prune:
-        deleted = prune(config, our_renewals(arguments.config_dir), logger.info)
+        deleted = prune(config, our_renewals(arguments), logger.info)
         print(f"{deleted} superseded certificate{'s' * (deleted != 1)} deleted at Qiniu",
               file=sys.stderr)
     with output.progress("Asking Qiniu …"):

@@ -26,7 +26,7 @@ from certbot_qiniu.command import (
     plan,
     status,
 )
-from certbot_qiniu.command.arguments import Command, add_common
+from certbot_qiniu.command.arguments import Command, add_common, as_certbot
 
 COMMANDS: tuple[Command, ...] = (
     status.COMMAND, plan.COMMAND, apply.COMMAND, doctor.COMMAND, certificates.COMMAND,
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     output.accept_any_text(utf8=bool(for_programs))
     with _logging(arguments):
         try:
-            exit_status: int = arguments.run(arguments)
+            exit_status: int = arguments.run(as_certbot(arguments))
             sys.stdout.flush()
             return exit_status
         except certbot_errors.Error as error:

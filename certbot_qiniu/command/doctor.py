@@ -24,7 +24,13 @@ from certbot_qiniu.command.arguments import Command, add_json, certbot_config
 from certbot_qiniu.command.health import Level, exit_status, worst
 from certbot_qiniu.command.scheduled_jobs import program
 from certbot_qiniu.deployment.deployer import Deployer, open_deployer
-from certbot_qiniu.lineages import Renewal, read_renewals, reconfigure_command
+from certbot_qiniu.lineages import (
+    Problem,
+    Renewal,
+    problems,
+    read_renewals,
+    reconfigure_command,
+)
 from certbot_qiniu.options import Settings
 from certbot_qiniu.qiniu.transport import API
 from certbot_qiniu.webserver.nginx import Nginx
@@ -80,7 +86,7 @@ def check_all(config: Any) -> Iterator[Check]:
 
     :param config: certbot's configuration.
     """
-    renewals, damaged = read_renewals(Path(config.config_dir))
+    renewals, damaged = read_renewals(Path(config.config_dir), config.given)
     ours = {name: renewal for name, renewal in renewals.items() if renewal.is_ours}
     yield from check_certbot(shutil.which("certbot"))
     yield from check_files(Path(config.config_dir) / "qiniu")
@@ -91,8 +97,9 @@ def check_all(config: Any) -> Iterator[Check]:
     else:
         for damage in deployer.store.damaged.values():
             yield Check(Level.ATTENTION, "state", str(damage))
-        yield from check_renewals(renewals, damaged, deployer.all_lineages(),
-                                  deployer.lineages.exists)
+        yield from check_renewals(
+            renewals, damaged, deployer.all_lineages(), deployer.lineages.exists,
+            problems(Path(config.config_dir), renewals, deployer.known_lineages()))
         yield from check_accounts(deployer, ours)
     yield from check_plugins(ours.values())
     yield from check_clock(qiniu_time(), time.time())
@@ -156,12 +163,16 @@ def check_files(folder: Path) -> Iterator[Check]:
 
 
 def check_renewals(renewals: Mapping[str, Renewal], damaged: Iterable[str],
-                   deployed: Iterable[str], exists: Callable[[str], bool]) -> Iterator[Check]:
-    """Whether every lineage that is deployed to Qiniu still says so in its renewal conf."""
+                   deployed: Iterable[str], exists: Callable[[str], bool],
+                   found: Sequence[Problem] = ()) -> Iterator[Check]:
+    """Whether every lineage that is deployed to Qiniu is renewed, and its renewal conf says so."""
     for text in damaged:
-        yield Check(Level.ATTENTION, "renewal", text, "Put the file back from a backup")
+        yield Check(Level.ATTENTION, "renewal", text, "Mend the file, or put it back from a "
+                    "backup")
+    for problem in found:
+        yield Check(Level.ATTENTION, "renewal", problem.text, problem.remedy)
     names = {name for name, renewal in renewals.items() if renewal.is_ours}
-    for lineage in sorted(names | set(deployed)):
+    for lineage in sorted((names | set(deployed)) - {problem.lineage for problem in found}):
         if lineage in names:
             yield Check(Level.OK, "renewal", f"renewals of {lineage} reach Qiniu")
         elif exists(lineage):
@@ -200,11 +211,11 @@ def check_accounts(deployer: Deployer, renewals: Mapping[str, Renewal]) -> Itera
     """Whether each lineage's credentials can be read by us alone, and are accepted by Qiniu."""
     seen = set()
     for name, renewal in renewals.items():
-        path = deployer.credentials_of(name, renewal.settings) or ""
-        if path in seen:
-            continue
-        seen.add(path)
         try:
+            path = deployer.credentials_of(name, renewal.settings) or ""
+            if path in seen:
+                continue
+            seen.add(path)
             account = deployer.accounts.get(path)
             domains, certificates = account.domains(), account.certificates()
         except errors.UsageError as error:

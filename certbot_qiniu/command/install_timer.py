@@ -110,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     :raises errors.UsageError: when that is not possible.
     """
-    renewals = read_renewals(arguments.config_dir)[0].values()
+    renewals = read_renewals(arguments.config_dir, arguments.given)[0].values()
     check_heartbeats(url for url in arguments.heartbeat if not url.startswith("@"))
     folder = arguments.config_dir / "qiniu"
     kept = {folder / NOTIFY_FILE: arguments.notify, folder / HEARTBEAT_FILE: arguments.heartbeat}

@@ -93,8 +93,8 @@ def run(arguments: argparse.Namespace) -> int:
     """
     if arguments.watch:
         return _watch(arguments)
-    urls = alerts.receivers(arguments.notify)
-    heartbeats = alerts.receivers(arguments.heartbeat)
+    urls = alerts.receivers(arguments.notify, arguments.config_dir)
+    heartbeats = alerts.receivers(arguments.heartbeat, arguments.config_dir)
     alerts.check_heartbeats(heartbeats)
     with output.progress("Asking Qiniu …"):
         report = _report(arguments)

@@ -23,7 +23,7 @@ from certbot_qiniu.deployment.planning.decision import Action, Verb
 from certbot_qiniu.deployment.reconcile import Options, observe_and_plan
 from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.failures import each_cause
-from certbot_qiniu.lineages import Renewal, read_renewals, reconfigure_command
+from certbot_qiniu.lineages import Renewal, problems, read_renewals, reconfigure_command
 from certbot_qiniu.model import Certificate, Domain, RemoteCertificate, certificate_name
 from certbot_qiniu.webserver.nginx import Nginx
 from certbot_qiniu.webserver.tls import Leaf
@@ -144,8 +144,12 @@ def survey(config: Any, only: str = "") -> Survey:
     except errors.StateError as error:
         return Survey(time.time(), findings=(
             Finding(Level.ATTENTION, "state", "State", str(error)),))
-    renewals, damaged = read_renewals(Path(config.config_dir))
+    renewals, damaged = read_renewals(Path(config.config_dir), config.given)
     collected = _Observations(deployer)
+    collected.findings += [
+        Finding(Level.ATTENTION, item.lineage, item.reason, f"{item.text}. {item.remedy}")
+        for item in problems(Path(config.config_dir), renewals, deployer.known_lineages())
+        if only in ("", item.lineage)]
     collected.findings += [Finding(Level.ATTENTION, "renewal", "Damaged", text) for text in damaged]
     collected.findings += [Finding(Level.ATTENTION, lineage, "State", str(error))
                            for lineage, error in sorted(deployer.store.damaged.items())]
@@ -156,16 +160,9 @@ def survey(config: Any, only: str = "") -> Survey:
                                 f"{', '.join(sorted(known)) or 'none'}")
     for name in sorted(known):
         # The domains of a deleted lineage are forgotten, with a warning, by the others' turn.
-        if (only not in ("", name) or name not in renewals
-                or name in deployer.store.damaged):
-            continue
-        if deployer.lineages.exists(name):
+        if (only in ("", name) and name in renewals and deployer.lineages.exists(name)
+                and name not in deployer.store.damaged):
             collected.observe_lineage(name, renewals[name])
-        elif renewals[name].is_ours:
-            collected.findings.append(Finding(
-                Level.ATTENTION, name, "Unusable", f"the renewal conf of {name} is there, but no "
-                f"certificate is in {deployer.lineages.live / name}. Restore it from a backup, or "
-                f"give it up with: certbot delete --cert-name {name}"))
     return collected.survey(notes)
 
 
@@ -184,8 +181,8 @@ class _Observations:
     def observe_lineage(self, name: str, renewal: Renewal) -> None:
         """Observe a lineage and its account."""
         deployer, settings = self.deployer, renewal.settings
-        credentials = deployer.credentials_of(name, settings) or ""
         try:
+            credentials = deployer.credentials_of(name, settings) or ""
             context = deployer.context(credentials)
         except errors.UsageError as error:
             self.findings.append(Finding(Level.ATTENTION, name, "Credentials", str(error)))
@@ -197,7 +194,9 @@ class _Observations:
         try:
             facts = self.plan_renewal(context, account.name, name, renewal)
         except errors.QiniuError as error:
-            self.problem(name, error)
+            # That links are broken says more than that there is no certificate to be read.
+            if (name, "BrokenLinks") not in {(one.subject, one.reason) for one in self.findings}:
+                self.problem(name, error)
             return
         self.lineages.append(facts)
 

@@ -118,7 +118,7 @@ def _fingerprints(path: Path, folder: Path) -> Iterator[tuple[str, str]]:
         for name, copy in _copies(path).items():
             if not Path(name).is_relative_to(folder):
                 continue
-            raw = read_json(path / copy, 2)
+            raw = read_json(path / copy, newest=2)
             with decoding(path / copy):
                 for entry in raw.get("domains", {}).values():
                     yield entry.get("lineage", Path(name).stem), entry["binding"]["fingerprint"]

@@ -98,13 +98,14 @@ def _observe_missing(context: Context, names: Iterable[str], domains: dict[str, 
     return failures
 
 
-def rehearse(context: Context, names: Collection[str], settings: Settings) -> list[str]:
+def rehearse(context: Context, names: Collection[str], settings: Settings,
+             lineage: str) -> list[str]:
     """Say in a line each what the next real renewal would change, or leave out.
 
-    :param names: the SANs; a dry run knows no more of its lineage.
+    :param names: the SANs.
+    :param lineage: "" for one that is not there yet.
     :raises errors.QiniuError: when the real run would fail.
     """
-    lineage = context.lineages.with_names(set(names)) or ""
     selection = choose_domains(context, names, settings.domains, lineage)
     if selection.problems:
         raise errors.UsageError("; ".join(wording.problems(selection)))

@@ -8,6 +8,7 @@ on hold. The same steps serve ``certbot renew`` and the command line.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
@@ -31,7 +32,7 @@ from certbot_qiniu.deployment.reconcile import Options, Outcome, reconcile
 from certbot_qiniu.deployment.state import Managed, Record, State
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.failures import Failures, told_once
-from certbot_qiniu.lineages import Lineages
+from certbot_qiniu.lineages import Lineages, reconfigure_command
 from certbot_qiniu.model import Binding, Certificate, covering_name
 from certbot_qiniu.options import DEFAULT_SERVICES, Settings
 from certbot_qiniu.qiniu.account import Accounts
@@ -82,15 +83,26 @@ class Deployer:
             record.service for record in records if record.is_ours}
 
     def credentials_of(self, lineage: str, settings: Settings) -> str | None:
-        """The lineage's credentials file: as this run was told, else as remembered."""
-        return settings.credentials or self.store.memory.lineage(lineage).credentials
+        """The lineage's credentials file: as this run was told, else as remembered.
+
+        :raises errors.UsageError: when a conf names it without its folder: what certbot is told on
+            the command line is made absolute.
+        """
+        path = settings.credentials
+        if path and not os.path.isabs(os.path.expanduser(path)):
+            command = reconfigure_command(lineage, f"/PATH/TO/{path}")
+            raise errors.UsageError(
+                f"The renewal conf of {lineage} says qiniu_credentials = {path}, which is another "
+                f"file wherever certbot is run. Name all of its path: {command}")
+        return path or self.store.memory.lineage(lineage).credentials
 
     def _remember(self, lineage: str, settings: Settings) -> None:
+        credentials = self.credentials_of(lineage, settings)
         memory = self.store.memory.lineage(lineage)
         memory.other_installer = settings.other_installer or ""
         memory.other_installer_options = settings.other_installer_options
-        if settings.credentials:
-            memory.credentials = str(Path(settings.credentials).expanduser().absolute())
+        if settings.credentials and credentials:
+            memory.credentials = os.path.expanduser(credentials)
 
     # Changing the desired state -----------------------------------------------------------------
 
@@ -152,7 +164,7 @@ class Deployer:
             chosen &= set(settings.domains)
         problems: list[str] = []
         try:
-            context = self.context(settings.credentials, settings.services)
+            context = self.context(self.credentials_of(lineage, settings), settings.services)
             selection = choose_domains(context, certificate.names, settings.domains, lineage)
             unread = remember_baselines(context, selection.chosen, lineage)
             chosen |= set(selection.chosen) - set(unread)
@@ -378,6 +390,11 @@ class Deployer:
                       | {record.lineage for record in self.store.memory.domains.values()
                          if record.is_ours} | set(self.store.damaged))
 
+    def known_lineages(self) -> set[str]:
+        """The lineages that have, or had, anything at Qiniu."""
+        return {*self.all_lineages(), *(name for name, memory in self.store.memory.lineages.items()
+                                        if memory.credentials)}
+
 
 def _changed(state: State, changes: Changes) -> State:
     """*state* with *changes*."""
@@ -426,7 +443,7 @@ def open_deployer(config: NamespaceConfig, say: Callable[[str], None], *,
     folder = Path(config.config_dir)
     stores = {} if stores is None else stores
     store = stores.get(folder) or Store(folder / "qiniu", read_only=read_only)
-    deployer = Deployer(store, Lineages(folder), accounts or Accounts(),
+    deployer = Deployer(store, Lineages(folder), accounts or Accounts(folder),
                         checkpoints or NoCheckpoints(), Path(config.backup_dir), say)
     if folder not in stores:
         store.open()

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
+from pathlib import Path
 
 from certbot_qiniu import errors
 from certbot_qiniu.credentials import Credentials
@@ -206,9 +207,12 @@ class Accounts:
     """The Qiniu accounts of a process, each opened once, whatever the number of lineages.
 
     Lineages with other services see the same account differently, and share its client alone.
+
+    :param config_dir: certbot's, for whose files are trusted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, config_dir: Path | None = None) -> None:
+        self._config_dir = config_dir
         self._clients: dict[str, QiniuClient] = {}
         self._open: dict[tuple[str, frozenset[str]], Account] = {}
 
@@ -220,7 +224,7 @@ class Accounts:
         if not credentials:
             raise errors.UsageError(
                 "No Qiniu credentials are known; name the file with --qiniu-credentials PATH")
-        keys = Credentials.load(credentials)
+        keys = Credentials.load(credentials, self._config_dir)
         if keys.access_key not in self._clients:
             self._clients[keys.access_key] = QiniuClient(keys.access_key, keys.secret_key)
         view = keys.access_key, frozenset(services)

@@ -52,8 +52,8 @@ class NginxTarget(Target):
         certificate = lineages.current(lineage)
         if self.run.reloaded_for(lineage) == certificate.fingerprint:
             return
-        live = lineages.live / lineage
-        outcome = self._nginx.deploy(live, live / "fullchain.pem", certificate.names,
+        place = lineages.place(lineage)
+        outcome = self._nginx.deploy(place.live, place.fullchain, certificate.names,
                                      certificate.fingerprint)
         if outcome.kind == "unused":
             logger.warning("nginx: %s", outcome.detail)

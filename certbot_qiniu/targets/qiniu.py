@@ -80,10 +80,18 @@ class QiniuTarget(Target):
 
         :raises errors.QiniuError: when the real run would fail.
         """
-        run, settings = self.run, self.run.settings
-        context = run.deployer.context(settings.credentials, settings.services)
-        lines = rehearse(context, run.names(), settings)
-        prompts.tell("\n".join(["", "What certbot renew would do at Qiniu:", *lines, ""]))
+        run = self.run
+        failures, lines = Failures(), list[str]()
+        for lineage in run.rehearsed() or [""]:
+            lines += failures.attempt(self._rehearse, lineage) or []
+        failures.raise_any()
+        prompts.tell("\n".join(["", "What certbot renew would do at Qiniu:",
+                                *dict.fromkeys(lines), ""]))
+
+    def _rehearse(self, lineage: str) -> list[str]:
+        deployer, settings = self.run.deployer, self.run.settings
+        context = deployer.context(deployer.credentials_of(lineage, settings), settings.services)
+        return rehearse(context, self.run.names(), settings, lineage)
 
     # The desired state --------------------------------------------------------------------------
 

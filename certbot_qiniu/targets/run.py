@@ -13,9 +13,9 @@ from certbot_qiniu import errors, prompts
 from certbot_qiniu.deployment.deployer import Deployer, open_deployer
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.failures import Failures
-from certbot_qiniu.lineages import Lineages
+from certbot_qiniu.lineages import Lineages, read_renewals
 from certbot_qiniu.model import Certificate
-from certbot_qiniu.options import Settings
+from certbot_qiniu.options import OPTIONS, Settings
 from certbot_qiniu.qiniu.account import Accounts
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Run:
         self._plugin = plugin
         self._undo_unfinished = undo_unfinished
         self._is_undone = False
-        self._certificates: dict[Path, Certificate] = {}
+        self._certificates: dict[str, Certificate] = {}
         self._settings: Settings | None = None
         self._deployer: Deployer | None = None
         self.config = plugin.config
@@ -75,18 +75,35 @@ class Run:
         return {str(san).lower() for san in getattr(self.config, "domains", None) or ()}
 
     def certificate_of(self, path: str) -> Certificate:
-        """The newest certificate of the lineage that has *path* among its live files.
+        """The newest certificate of the lineage whose renewal conf names *path*.
 
         :raises errors.UsageError: when it is not one of certbot's lineages.
         """
-        folder = Path(path).parent
-        if folder.parent.resolve() != self.lineages.live.resolve():
-            raise errors.UsageError(
-                f"{path} does not belong to a certificate that certbot manages, so it "
-                "could be neither renewed nor rolled back. Use certbot install --cert-name")
-        if folder not in self._certificates:  # certbot asks for every SAN
-            self._certificates[folder] = self.lineages.current(folder.name)
-        return self._certificates[folder]
+        if path not in self._certificates:  # certbot asks for every SAN
+            named = self.lineages.with_file(path)
+            if not named:
+                raise errors.UsageError(
+                    f"{path} does not belong to a certificate that certbot manages, so it "
+                    "could be neither renewed nor rolled back. Use certbot install --cert-name")
+            asked = [name for name in (self.config.certname, Path(path).parent.name)
+                     if name in named]  # a conf that was copied names the same files
+            self._certificates[path] = self.lineages.current([*asked, *named][0])
+        return self._certificates[path]
+
+    def rehearsed(self) -> list[str]:
+        """The lineages that a dry run may be about, none for a certificate that is not there yet.
+
+        certbot tells their SANs and options alone, which several may have in common.
+        """
+        if self.config.certname:
+            return [name for name in [self.config.certname] if self.lineages.exists(name)]
+        ours = {name: renewal for name, renewal
+                in read_renewals(self.lineages.config_dir)[0].items() if renewal.is_ours}
+        alike = self.lineages.with_names(self.names(), ours)
+        told = {name: self._plugin.conf(name) for name in OPTIONS}
+        same = [name for name in alike if told == ours[name].options
+                and str(self.config.key_type).lower() == ours[name].key_type.lower()]
+        return same or alike  # an option of the command line goes before that of the conf
 
     def say(self, text: str) -> None:
         """Show a line; in a renewal, which a timer runs, only the log gets it."""
@@ -123,7 +140,7 @@ class Run:
                 if is_unfinished:
                     Run._stores.pop(Path(self.config.config_dir), None)  # it is as before that now
             if Run._accounts is None:
-                Run._accounts = Accounts()
+                Run._accounts = Accounts(self.lineages.config_dir)
             self._deployer = open_deployer(
                 self.config, self.say, accounts=Run._accounts, checkpoints=self._plugin,
                 read_only=self.is_rehearsal, stores=Run._stores)

@@ -33,7 +33,7 @@ from certbot_qiniu.lineages import Lineages
 from certbot_qiniu.options import Settings
 from certbot_qiniu.qiniu.account import Account, Accounts
 from certbot_qiniu.qiniu.client import QiniuClient
-from tests.sandbox.lineages import write_version
+from tests.sandbox.lineages import write_renewal, write_version
 from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY, Switches
 from tests.sandbox.wire import Carrier, Fault, Request, Response, Switchboard
 from tests.scenarios.machine import Cloud
@@ -205,7 +205,7 @@ class Histories(RuleBasedStateMachine):
 
     def options(self, lineage: str) -> Settings:
         """How a lineage was told to be served."""
-        return Settings("unused", LINEAGES[lineage], None, 1, 1800, "", None, True)
+        return Settings("/unused", LINEAGES[lineage], None, 1, 1800, "", None, True)
 
     def settle(self, deployer: Deployer, lineage: str, **options: Any) -> Outcome:
         """Reconcile; after a success nothing of ours is left beyond the limit."""
@@ -257,6 +257,7 @@ class Histories(RuleBasedStateMachine):
         """Let certbot obtain the next version of a lineage."""
         now = dt.datetime.fromtimestamp(self.cloud.clock.now, dt.timezone.utc)
         write_version(self.home, lineage, self.cloud.authority.issue(*SANS[lineage], now=now))
+        write_renewal(self.home, lineage, {"installer": "qiniu"})
 
     @rule(lineage=lineages)
     def renewal(self, lineage: str) -> None:

@@ -476,7 +476,7 @@ def test_completion(shell: str, capsys: pytest.CaptureFixture[str], tmp_path: Pa
     assert complete("st") == ["status"]
     assert set(COMMANDS) <= set(complete(""))
     assert complete("status", "--pr") == ["--prometheus", "--probe"]
-    assert complete("apply", "--c") == ["--config-dir", "--cert-name"]
+    assert complete("apply", "--c") == ["--config", "--config-dir", "--cert-name"]
     for line in (["adopt", "com"], ["adopt", "--write", "com"], ["status", "--prometheus", "com"],
                  ["install-timer", "--writable", "com"]):
         assert complete(*line) == ["completion"], line

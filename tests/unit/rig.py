@@ -32,17 +32,29 @@ on a page at most.
 
 def renew(config_dir: Path, name: str, *sans: str, version: int = 1,
           now: dt.datetime | None = None) -> Leaf:
-    """Lay out a version of a lineage, issued *now*, as certbot does."""
+    """Lay out a version of a lineage, issued *now*, as certbot does; a conf, too."""
     leaf = AUTHORITY.issue(*(sans or (name,)), now=now)
     live, archive = config_dir / "live" / name, config_dir / "archive" / name
     for folder in (live, archive):
         folder.mkdir(parents=True, exist_ok=True)
-    for kind, text in (("fullchain", leaf.fullchain_pem), ("privkey", leaf.key_pem)):
+    conf = config_dir / "renewal" / f"{name}.conf"
+    conf.parent.mkdir(exist_ok=True)
+    if not conf.exists():
+        conf.write_text(paths(config_dir, name) + "[renewalparams]\nauthenticator = standalone\n")
+    for kind, text in (("cert", leaf.cert_pem), ("privkey", leaf.key_pem),
+                       ("chain", leaf.chain_pem), ("fullchain", leaf.fullchain_pem)):
         (archive / f"{kind}{version}.pem").write_text(text)
         link = live / f"{kind}.pem"
         link.unlink(missing_ok=True)
         link.symlink_to(Path("../../archive", name, f"{kind}{version}.pem"))
     return leaf
+
+
+def paths(config_dir: Path, name: str) -> str:
+    """What a renewal conf says of where the files of a lineage are."""
+    lines = [f"{kind} = {config_dir}/live/{name}/{kind}.pem"
+             for kind in ("cert", "privkey", "chain", "fullchain")]
+    return "\n".join([f"archive_dir = {config_dir}/archive/{name}", *lines, ""])
 
 
 class Rig:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import pwd
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def test_malformed(text: str, ini: Path, caplog: pytest.LogCaptureFixture) -> No
     """A line that cannot be read is quoted nowhere, for it may hold the secret key."""
     ini.write_text(text)
     with caplog.at_level(logging.DEBUG):
-        assert refusal(ini).endswith("is malformed: each line must read name = value")
+        assert refusal(ini).endswith(" is malformed: each line must read name = value")
     assert SK not in caplog.text
 
 
@@ -114,16 +115,38 @@ def test_impossible_key(name: str, key: str, ini: Path) -> None:
     """A key with anything in it that no key has is refused before Qiniu is asked."""
     other = ({"qiniu_access_key", "qiniu_secret_key"} - {name}).pop()
     ini.write_text(f"{name} = {key}\n{other} = another\n", encoding="utf-8")
-    refusal(ini)
+    assert f"{name} in the Qiniu credentials file" in refusal(ini)
+
+
+def test_sample_of_the_readme(ini: Path) -> None:
+    """What was left of the sample is named, with what is to stand there."""
+    ini.write_text(f"qiniu_access_key = {AK}\nqiniu_secret_key = …\n", encoding="utf-8")
+    assert refusal(ini).startswith("qiniu_secret_key in")
+    assert "put the SecretKey (SK)" in refusal(ini)
+
+
+def test_which_line_is_malformed(ini: Path) -> None:
+    """Its number is told, and not what is in it."""
+    ini.write_text(f"# mine\nqiniu_access_key = {AK}\nqiniu_secret_key: {SK}\n{SK}\n")
+    assert refusal(ini).startswith("Line 3 of the Qiniu credentials file")
+
+
+def test_another_user(ini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of somebody who is neither root nor us is refused with the command that mends it."""
+    found = ini.stat()
+    monkeypatch.setattr(Path, "stat", lambda *_, **__: os.stat_result(
+        (*found[:4], 4321, *found[5:])))
+    assert f"Run: chown {pwd.getpwuid(os.geteuid()).pw_name} {ini}" in refusal(ini)
 
 
 @pytest.mark.parametrize("text", [
     VALID,
     VALID.replace("\n", "\r\n"),
-    f"\ufeff{VALID}",
+    f"\ufeff{VALID}", f"\ufeff# 七牛云的密钥\n{VALID}",
     f"qiniu_access_key={AK}\n   qiniu_secret_key   =   '{SK}'   # mine\n",
     f"# 七牛云的密钥\ndns_aliyun_access_key = x\ndns_aliyun_access_key_secret = y\n{VALID}",
-], ids=["plain", "Windows", "byte order mark", "spaces and quotes", "shared with Aliyun"])
+], ids=["plain", "Windows", "byte order mark", "byte order mark before a comment",
+        "spaces and quotes", "shared with Aliyun"])
 def test_credentials(text: str, ini: Path) -> None:
     """A credentials file is read as certbot's DNS plugins read theirs."""
     ini.write_bytes(text.encode())

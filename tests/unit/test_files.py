@@ -1,13 +1,16 @@
-"""Our own files."""
+"""Our own files, and whose a file is."""
 
 from __future__ import annotations
 
+import os
+import pwd
+import stat
 from pathlib import Path
 
 import pytest
 
-from certbot_qiniu import errors
-from certbot_qiniu.files import read_json, write_json
+from certbot_qiniu import errors, files
+from certbot_qiniu.files import check_owner, read_json, write_json
 
 
 def test_text_that_cannot_be_written(tmp_path: Path) -> None:
@@ -18,3 +21,77 @@ def test_text_that_cannot_be_written(tmp_path: Path) -> None:
         write_json(path, {"credentials": "/etc/\udcff.ini"})
     assert read_json(path)["credentials"] == "/etc/七牛.ini"
     assert list(tmp_path.iterdir()) == [path]
+
+
+# Whose a file is
+
+OTHERS = 4321
+
+
+def owned(path: Path, uid: int, mode: int = 0o600) -> os.stat_result:
+    """What a file of *uid* is like, without being root."""
+    path.touch()
+    return os.stat_result((stat.S_IFREG | mode, 0, 0, 1, uid, 0, 0, 0, 0, 0))
+
+
+@pytest.fixture
+def uid(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A user who is not root."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    return 1000
+
+
+def test_own_files(tmp_path: Path, uid: int) -> None:
+    """Our own and root's are read."""
+    for owner in (uid, 0):
+        check_owner(tmp_path / "f", owned(tmp_path / "f", owner), "The file", tmp_path)
+
+
+@pytest.mark.parametrize("euid", [0, 1000])
+def test_file_of_another_user(tmp_path: Path, euid: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever else owns it could change it: refused with the command that mends it."""
+    monkeypatch.setattr(os, "geteuid", lambda: euid)
+    path = tmp_path / "a b"
+    user = "root" if not euid else files._user(euid)
+    with pytest.raises(errors.UsageError) as caught:
+        check_owner(path, owned(path, OTHERS), "The file", tmp_path)
+    assert f"The file {path} belongs to another user of this machine, {OTHERS}, who" in str(
+        caught.value)
+    assert str(caught.value).endswith(f"Run: chown {user} '{path}'")
+
+
+@pytest.mark.parametrize(("uid_map", "trusted"), [
+    ("         0       1000          1\n", True), ("         0          0 4294967295\n", False),
+    (None, False)], ids=["a user namespace", "none", "no such file"])
+def test_file_within_a_container(tmp_path: Path, uid: int, uid_map: str | None, trusted: bool,
+                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """There the owner of certbot's folder stands for the user outside."""
+    (tmp_path / "uid_map").write_text(uid_map or "")
+    monkeypatch.setattr(files, "UID_MAP", tmp_path / ("uid_map" if uid_map else "nothing"))
+    home = tmp_path / "etc"
+    home.mkdir()
+    real = Path.stat
+    monkeypatch.setattr(Path, "stat", lambda path, **options: (
+        os.stat_result((0o40700, 0, 0, 1, OTHERS, 0, 0, 0, 0, 0)) if path == home
+        else real(path, **options)))
+    found = owned(tmp_path / "f", OTHERS)
+    if trusted:
+        check_owner(tmp_path / "f", found, "The file", home)
+    else:
+        with pytest.raises(errors.UsageError, match="chown"):
+            check_owner(tmp_path / "f", found, "The file", home)
+    with pytest.raises(errors.UsageError, match="chown"):
+        check_owner(tmp_path / "f", found, "The file")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o601])
+def test_file_that_others_can_read(tmp_path: Path, uid: int, mode: int) -> None:
+    """That comes first: a chown would not mend it."""
+    path = tmp_path / "f"
+    with pytest.raises(errors.UsageError, match=f"mode {mode:04o}.*Run: chmod 600 {path}"):
+        check_owner(path, owned(path, OTHERS, mode), "The file", tmp_path)
+
+
+def test_users() -> None:
+    """A user without a name has a number."""
+    assert (pwd.getpwuid(0).pw_name, str(OTHERS)) == (files._user(0), files._user(OTHERS))

@@ -17,7 +17,7 @@ from certbot_qiniu.options import OPTIONS
 from certbot_qiniu.targets import registry
 from certbot_qiniu.targets.run import Run
 from certbot_qiniu.targets.target import Target
-from tests.unit.rig import renew
+from tests.unit.rig import paths, renew
 from tests.unit.targets.plugin import LINEAGE, config, renewed
 
 KEYS = "/etc/qiniu.ini"
@@ -506,7 +506,7 @@ def test_what_a_crash_left(make: Callable[..., Seat]) -> None:
 @pytest.mark.parametrize(("verb", "conf", "told"), [
     ("install", "installer = nginx", True), ("install", "installer = qiniu", False),
     ("install", None, True), ("run", "installer = nginx", False),
-], ids=["another installer", "ours already", "no conf", "run stores it"])
+], ids=["another installer", "ours already", "no installer", "run stores it"])
 def test_how_to_renew(make: Callable[..., Seat], shown: list[str], verb: str,
                       conf: str | None, told: bool) -> None:
     """``certbot install`` stores nothing: the command that does is shown, once."""
@@ -514,8 +514,8 @@ def test_how_to_renew(make: Callable[..., Seat], shown: list[str], verb: str,
     renew(seat.folder, LINEAGE)
     if conf:
         folder = Path(seat.config.renewal_configs_dir)
-        folder.mkdir()
-        (folder / f"{LINEAGE}.conf").write_text(f"[renewalparams]\n{conf}\n")
+        (folder / f"{LINEAGE}.conf").write_text(
+            f"{paths(seat.folder, LINEAGE)}[renewalparams]\n{conf}\n")
     installer = seat.installer()
     installer.deploy_cert("san", "", "", "", str(
         seat.folder / "live" / LINEAGE / "fullchain.pem"))

@@ -161,8 +161,8 @@ def test_settings() -> None:
         "--qiniu-http2", "off", "--qiniu-keep-certificates", "0", "--qiniu-publish-timeout", "5",
         "--qiniu-nginx-test-cmd", "docker exec web nginx -t", "--qiniu-nginx-reload-cmd", "r",
         "--qiniu-skip-nginx",
-    ) == Settings("~/q.ini", (".example.com", "a.cn"), False, 0, 5, "docker exec web nginx -t",
-                  "r", True)
+    ) == Settings(str(Path.home() / "q.ini"), (".example.com", "a.cn"), False, 0, 5,
+                  "docker exec web nginx -t", "r", True)
     assert read("--qiniu-http2", "on").http2 is True
 
 

@@ -15,7 +15,7 @@ from certbot_qiniu.lineages import read_renewals
 from certbot_qiniu.model import Certificate
 from certbot_qiniu.qiniu import account
 from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY
-from tests.unit.rig import Rig
+from tests.unit.rig import Rig, paths
 
 
 class Desk(Rig):
@@ -37,8 +37,7 @@ class Desk(Rig):
         lines = {"authenticator": "standalone", "installer": "qiniu",
                  "qiniu_credentials": self.credentials, "qiniu_skip_nginx": True, **options}
         conf = self.config_dir / "renewal" / f"{lineage}.conf"
-        conf.parent.mkdir(exist_ok=True)
-        conf.write_text("[renewalparams]\n" + "".join(
+        conf.write_text(paths(self.config_dir, lineage) + "[renewalparams]\n" + "".join(
             f"{name} = {value}\n" for name, value in lines.items()))
         return certificate
 
@@ -46,7 +45,7 @@ class Desk(Rig):
     def arguments(self) -> argparse.Namespace:
         """What the command is told of certbot's folders."""
         return argparse.Namespace(config_dir=self.config_dir, work_dir=self.config_dir / "work",
-                                  logs_dir=self.config_dir / "logs")
+                                  logs_dir=self.config_dir / "logs", config=None, given={})
 
     @property
     def config(self) -> NamespaceConfig:

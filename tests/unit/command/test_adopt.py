@@ -374,7 +374,6 @@ def test_a_lineage_for_other_names_is_issued_anew(tmp_path: Path, names: Sequenc
     """Where certbot's certificate lacks a name that was served, it must get another one."""
     renew(tmp_path / "etc", "example.com", *names)
     conf_path = tmp_path / "etc" / "renewal" / "example.com.conf"
-    conf_path.parent.mkdir()
     conf_path.write_text("[renewalparams]\nauthenticator = webroot\n")
     assert ["run"] == [words[1] for words in planned(tmp_path, acme_home(tmp_path)).commands]
 
@@ -396,7 +395,6 @@ def test_a_lineage_that_is_there(tmp_path: Path, installer: str, verbs: list[str
     """One that certbot has is deployed without a new certificate, and one that is ours already."""
     renew(tmp_path / "etc", "example.com", "example.com", "*.example.com")
     path = tmp_path / "etc" / "renewal" / "example.com.conf"
-    path.parent.mkdir()
     path.write_text(f"[renewalparams]\nauthenticator = webroot\ninstaller = {installer}\n")
     adoption = planned(tmp_path, acme_home(tmp_path))
     assert verbs == [words[1] for words in adoption.commands]

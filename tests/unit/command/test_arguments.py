@@ -25,7 +25,7 @@ def parsed(*options: str) -> argparse.Namespace:
     """What every subcommand has, as it was given."""
     parser = argparse.ArgumentParser()
     arguments.add_common(parser)
-    return parser.parse_args(options)
+    return arguments.as_certbot(parser.parse_args(options))
 
 
 @pytest.mark.parametrize(("options", "expected"), [
@@ -53,6 +53,70 @@ def conf(folder: Path, name: str, **params: Any) -> None:
         f"{key} = {value}\n" for key, value in params.items()))
 
 
+@pytest.fixture
+def ini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that certbot finds below the user's own configuration."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    path = tmp_path / "xdg" / "letsencrypt" / "cli.ini"
+    path.parent.mkdir(parents=True)
+    return path
+
+
+def test_no_configuration_file() -> None:
+    """Without one everything is as usual."""
+    found = parsed()
+    assert ({}, None, Path(misc.get_default_folder("config"))) == (
+        found.given, found.config, found.config_dir)
+
+
+def test_cli_ini(ini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """certbot's own files are read as certbot reads them; the command line goes before them."""
+    monkeypatch.chdir(ini.parent)
+    ini.write_text("config-dir = etc\nlogs-dir = /logs\nserver = https://example.com\n"
+                   "installer = qiniu\nqiniu-skip-nginx = true\nqiniu-credentials = q.ini\n"
+                   "qiniu-domains = *.Example.com, a.example.com\n# qiniu-http2 = on\n")
+    found = parsed("--logs-dir", "/mine")
+    assert (ini.parent / "etc", Path("/mine"), Path(misc.get_default_folder("work"))) == (
+        found.config_dir, found.logs_dir, found.work_dir)
+    assert {"installer": "qiniu", "qiniu_skip_nginx": True, "qiniu_credentials":
+            str(ini.parent / "q.ini"), "qiniu_domains": ".example.com,a.example.com"} == found.given
+    assert [f"--config-dir={ini.parent}/etc", "--logs-dir=/mine"] == (
+        arguments.folder_options(found))
+
+
+def test_configuration_file_that_is_given(ini: Path, tmp_path: Path) -> None:
+    """``--config FILE`` goes before ``cli.ini``, and is named to what a timer runs."""
+    ini.write_text("work-dir = /w\nqiniu-http2 = on\n")
+    other = tmp_path / "other.ini"
+    other.write_text("qiniu-http2 = off\nconfigurator = qiniu\n")
+    found = parsed("--config", str(other))
+    assert ({"qiniu_http2": "off", "installer": "qiniu"}, Path("/w")) == (
+        found.given, found.work_dir)
+    assert [f"--config={other}", "--work-dir=/w"] == arguments.folder_options(found)
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("qiniu-http2 = of\n", "'of' is none of on, off, keep"), ("qiniu-skip-nginx = perhaps\n", ""),
+    (None, "Unable to open config file")], ids=["nonsense", "damaged", "missing"])
+def test_bad_configuration_file(tmp_path: Path, text: str | None, words: str) -> None:
+    """What certbot refuses is refused in words, and not with its usage."""
+    path = tmp_path / "my.ini"
+    if text:
+        path.write_text(text)
+    with pytest.raises(errors.UsageError, match=f"certbot's configuration files: .*{words}"):
+        parsed("--config", str(path))
+
+
+def test_given_for_all(ini: Path, tmp_path: Path) -> None:
+    """An installer and options in certbot's file are those of every lineage."""
+    ini.write_text("installer = qiniu\nqiniu-http2 = off\n")
+    conf(tmp_path, "a.example.com", installer="nginx")
+    conf(tmp_path, "b.example.com", qiniu_http2="on")
+    found = parsed("--config-dir", str(tmp_path))
+    assert [("a.example.com", False), ("b.example.com", False)] == [
+        (one.lineage, one.settings.http2) for one in arguments.our_renewals(found)]
+
+
 def test_our_renewals(tmp_path: Path) -> None:
     """Those with our installer, all or the one that is named; damaged ones are in nobody's way."""
     conf(tmp_path, "a.example.com", installer="qiniu")
@@ -61,7 +125,8 @@ def test_our_renewals(tmp_path: Path) -> None:
     (tmp_path / "renewal" / "d.example.com.conf").write_text("damaged")
 
     def found(name: str = "") -> list[str]:
-        return [renewal.lineage for renewal in arguments.our_renewals(tmp_path, name)]
+        return [renewal.lineage for renewal in arguments.our_renewals(
+            parsed("--config-dir", str(tmp_path)), name)]
 
     assert ["a.example.com", "c.example.com"] == found()
     assert ["c.example.com"] == found("c.example.com")
@@ -75,7 +140,7 @@ def test_no_renewal_of_ours(tmp_path: Path, name: str, words: str) -> None:
     """It is said of which there is none, where, and how to begin."""
     conf(tmp_path, "b.example.com", installer="nginx")
     with pytest.raises(errors.UsageError, match=words.format(tmp_path)) as caught:
-        arguments.our_renewals(tmp_path, name)
+        arguments.our_renewals(parsed("--config-dir", str(tmp_path)), name)
     assert "certbot reconfigure --cert-name NAME -i qiniu" in str(caught.value)
 
 

@@ -121,7 +121,7 @@ def run(desk: Desk, **options: bool) -> int:
 
 def test_prune(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     """What is superseded goes, once; the one in use stays."""
-    assert 2 == certificates.prune(desk.config, our_renewals(desk.config_dir), desk.said.append)
+    assert 2 == certificates.prune(desk.config, our_renewals(desk.arguments), desk.said.append)
     assert 1 == len(desk.qiniu.certificates())
     assert 0 == run(desk, prune=True)
     assert "0 superseded certificates deleted" in capsys.readouterr().err

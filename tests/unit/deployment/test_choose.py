@@ -246,18 +246,18 @@ def test_rehearse(rig: Rig, certificate: Certificate) -> None:
             "  example.com: switch to HTTPS with the new certificate",
             f"  {C}: left out, it is frozen at Qiniu (ICP)",
             f"  {A}: left as it is (http only, covered by a wildcard alone; list it in "
-            "--qiniu-domains to switch it to HTTPS)"] == rehearse(rig.context, SANS, SETTINGS)
+            "--qiniu-domains to switch it to HTTPS)"] == rehearse(
+                rig.context, SANS, SETTINGS, "")
     assert {"GET"} == {call.split()[0] for call in rig.calls()}
 
 
 def test_rehearse_knows_its_lineage(rig: Rig, certificate: Certificate) -> None:
-    """The lineage with just these names is the one that would be renewed."""
+    """What a lineage manages it may renew, and no other one."""
     rig.qiniu.add_domain(A, protocol="https")
     manage(rig, A)
-    assert [f"  {A}: bind the new certificate"] == rehearse(rig.context, SANS, SETTINGS)
-    rig.renew("other", A)
+    assert [f"  {A}: bind the new certificate"] == rehearse(rig.context, SANS, SETTINGS, LINEAGE)
     with pytest.raises(errors.UsageError, match="is to be served by a certificate for"):
-        rehearse(rig.context, [A], SETTINGS)
+        rehearse(rig.context, [A], SETTINGS, "other")
 
 
 @pytest.mark.parametrize(("domains", "words"), [
@@ -266,7 +266,7 @@ def test_rehearse_knows_its_lineage(rig: Rig, certificate: Certificate) -> None:
 def test_rehearse_what_would_fail(rig: Rig, domains: tuple[str, ...] | None, words: str) -> None:
     """What the real run would fail at, the dry run fails at."""
     with pytest.raises(errors.UsageError, match=words):
-        rehearse(rig.context, SANS, replace(SETTINGS, domains=domains))
+        rehearse(rig.context, SANS, replace(SETTINGS, domains=domains), "")
 
 
 @pytest.mark.parametrize("code", [403001, 500001])

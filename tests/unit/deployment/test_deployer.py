@@ -186,15 +186,27 @@ def test_credentials(rig: Rig, deployer: Deployer, told: str | None, remembered:
 
 
 def test_credentials_are_remembered(rig: Rig, deployer: Deployer, certificate: Certificate,
-                                    monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A path is remembered whole: a rollback starts elsewhere, and as a timer without a home."""
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path is remembered whole: a rollback is run as a timer without a home."""
     monkeypatch.setenv("HOME", "/users/me")
-    monkeypatch.chdir(tmp_path)
     rig.qiniu.add_domain(A, protocol="https")
-    for told, expected in (("~/qiniu.ini", "/users/me/qiniu.ini"),
-                           ("qiniu.ini", f"{tmp_path}/qiniu.ini"), (KEYS, KEYS)):
+    for told, expected in (("~/qiniu.ini", "/users/me/qiniu.ini"), (KEYS, KEYS)):
         deploy(deployer, certificate, replace(SETTINGS, credentials=told))
         assert expected == rig.memory.lineage(LINEAGE).credentials
+
+
+def test_relative_credentials(rig: Rig, deployer: Deployer, certificate: Certificate) -> None:
+    """A conf that names a file without its folder is told with what mends it, and not believed."""
+    rig.qiniu.add_domain(A, protocol="https")
+    relative = replace(SETTINGS, credentials="keys/q.ini")
+    command = f"certbot reconfigure --cert-name {LINEAGE} -i qiniu --qiniu-credentials /PATH/TO/"
+    for work in (lambda: deploy(deployer, certificate, relative),
+                 lambda: deployer.converge(LINEAGE, relative),
+                 lambda: deployer.settle(LINEAGE, relative, Options())):
+        with pytest.raises(errors.UsageError, match=command):
+            work()
+    assert rig.memory.lineage(LINEAGE).credentials != "keys/q.ini"
+    assert [] == rig.calls()
 
 
 def test_other_installer_is_remembered(rig: Rig, deployer: Deployer,
@@ -411,7 +423,7 @@ def test_converge_nothing(rig: Rig, deployer: Deployer, certificate: Certificate
 def test_converge_without_a_certificate(rig: Rig, deployer: Deployer) -> None:
     """A lineage that cannot be read is an error, and forgets nothing."""
     manage(rig, entry(A))
-    with pytest.raises(errors.UsageError, match="Could not read the certificate"):
+    with pytest.raises(errors.UsageError, match=f"The certificate {LINEAGE} cannot be used"):
         deployer.converge(LINEAGE, SETTINGS)
     assert state(entry(A)) == rig.store.state
 
@@ -661,7 +673,7 @@ def test_open_deployer(tmp_path: Path, *, read_only: bool) -> None:
     """An open deployer has its files, and keeps nothing on the disk where it only looks."""
     deployer = open_deployer(config(tmp_path), print, read_only=read_only)
     assert ({}, tmp_path / "backups") == (deployer.store.state, deployer.backups)
-    assert tmp_path / "etc" / "live" == deployer.lineages.live
+    assert tmp_path / "etc" == deployer.lineages.config_dir
     deployer.commit(state(entry(A)), "title")
     later = Store(tmp_path / "etc" / "qiniu")
     later.load()

@@ -150,7 +150,7 @@ def test_one_fails(tmp_path: Path, nginx: type[FakeNginx], error: Exception) -> 
 
 def test_unreadable_lineage(tmp_path: Path, nginx: type[FakeNginx]) -> None:
     """A lineage without files is an error, and reloads nothing."""
-    with pytest.raises(errors.UsageError, match="Could not read the certificate"):
+    with pytest.raises(errors.UsageError, match=f"The certificate {LINEAGE} cannot be used"):
         target_of(tmp_path, LINEAGE).settle()
     assert [] == nginx.asked
 

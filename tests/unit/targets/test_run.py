@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,56 @@ def test_certificate_of(tmp_path: Path) -> None:
     for name in ("fullchain.pem", "cert.pem"):
         found = new_run(tmp_path).certificate_of(str(tmp_path / "live" / LINEAGE / name))
         assert (LINEAGE, newest.fingerprint) == (found.lineage, found.fingerprint)
+
+
+@pytest.mark.parametrize(("asked", "expected"), [
+    (None, LINEAGE), ("copy", "copy"), ("elsewhere", LINEAGE)])
+def test_certificate_of_copied_confs(tmp_path: Path, asked: str | None, expected: str) -> None:
+    """Of those that name the same files it is the one that was asked for, or the usual one."""
+    renew(tmp_path, LINEAGE)
+    conf = tmp_path / "renewal" / f"{LINEAGE}.conf"
+    for name in ("a", "copy"):
+        shutil.copy(conf, conf.with_name(f"{name}.conf"))
+    found = new_run(tmp_path, certname=asked).certificate_of(
+        str(tmp_path / "live" / LINEAGE / "fullchain.pem"))
+    assert expected == found.lineage
+
+
+def test_certificate_of_a_renamed_conf(tmp_path: Path) -> None:
+    """The name of the lineage is the conf's, and not that of its folder."""
+    renew(tmp_path, LINEAGE)
+    conf = tmp_path / "renewal" / f"{LINEAGE}.conf"
+    conf.rename(conf.with_name("renamed.conf"))
+    found = new_run(tmp_path).certificate_of(str(tmp_path / "live" / LINEAGE / "fullchain.pem"))
+    assert "renamed" == found.lineage
+
+
+def add(folder: Path, name: str, *lines: str, installer: str = "qiniu") -> None:
+    """A lineage for example.com with these settings."""
+    renew(folder, name, "example.com")
+    conf = folder / "renewal" / f"{name}.conf"
+    conf.write_text("\n".join([conf.read_text(), f"installer = {installer}", *lines, ""]))
+
+
+def test_rehearsed(tmp_path: Path) -> None:
+    """A dry run is about those of ours with just these names and options, or the one it names."""
+    def found(**options: object) -> list[str]:
+        settings = {"domains": ["example.com"], "key_type": "ecdsa", "certname": None, **options}
+        return new_run(tmp_path, "renew", **settings).rehearsed()
+
+    assert [] == found()
+    add(tmp_path, "a", "key_type = ecdsa", "qiniu_http2 = off")
+    add(tmp_path, "b", "key_type = rsa", "qiniu_http2 = off")
+    add(tmp_path, "c", "key_type = ecdsa")
+    add(tmp_path, "d", "key_type = ecdsa")
+    add(tmp_path, "nginx", "key_type = ecdsa", installer="nginx")
+    assert ["a"] == found(qiniu_http2="off")
+    assert ["b"] == found(qiniu_http2="off", key_type="rsa")
+    assert ["c", "d"] == found()
+    assert ["a", "b", "c", "d"] == found(qiniu_http2="on")  # by the command line
+    assert [] == found(domains=["other.example.com"])
+    assert ["nginx"] == found(certname="nginx")
+    assert [] == found(certname="nothing")
 
 
 def test_certificate_through_a_link(tmp_path: Path) -> None:
