@@ -225,7 +225,8 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         checkpoint = newest(Path(self.config.backup_dir)) if is_made else None
         if checkpoint:
             for target in self._targets:
-                target.checkpointed(checkpoint.name, may_prune=self._is_renewing)
+                self._failures.attempt(
+                    target.checkpointed, checkpoint.name, may_prune=self._is_renewing)
 
     def _end_checkpoint(self, title: str) -> None:
         """End the checkpoint in progress, if undoing it would change anything.
