@@ -225,7 +225,8 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         checkpoint = newest(Path(self.config.backup_dir)) if is_made else None
         if checkpoint:
             for target in self._targets:
-                target.checkpointed(checkpoint.name, may_prune=self._is_renewing)
+                self._failures.attempt(
+                    target.checkpointed, checkpoint.name, may_prune=self._is_renewing)
 
     def _end_checkpoint(self, title: str) -> None:
         """End the checkpoint in progress, if undoing it would change anything.
@@ -249,15 +250,14 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
 
         :raises certbot.errors.PluginError: when a checkpoint cannot be restored.
         """
-        from certbot_qiniu.deployment.checkpoints import finish_deletion, newest
+        from certbot_qiniu.deployment.checkpoints import finish_deletions
 
         targets = self._targets
         count = int(rollback)
         if self.config.verb != "rollback":
             count = min(count, self._finalized)
-        unfinished = newest(Path(self.config.backup_dir))
-        if count and unfinished and finish_deletion(unfinished, self._folder):
-            count -= 1  # certbot had restored what is in it
+        elif finish_deletions(Path(self.config.backup_dir), self._folder):
+            count = max(count - 1, 0)  # the user repeats a rollback that was killed
         if count or self.config.verb == "rollback":
             super().rollback_checkpoints(count)
         self._lineages.clear()

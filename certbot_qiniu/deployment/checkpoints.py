@@ -97,6 +97,15 @@ def finish_deletion(path: Path, folder: Path) -> bool:
     return True
 
 
+def finish_deletions(backups: Path, folder: Path) -> bool:
+    """Do the same for all finalized checkpoints: runs since then may have made others.
+
+    :returns: whether the newest of them was such a one.
+    """
+    paths = sorted(backups.iterdir(), reverse=True) if backups.is_dir() else []
+    return [finish_deletion(path, folder) for path in paths][:1] == [True]
+
+
 def former_fingerprints(backups: Path, folder: Path, current: Mapping[str, Collection[str]],
                         ) -> dict[str, tuple[str, ...]]:
     """Find in all checkpoints what the older states of lineages had, once it was forgotten.

@@ -381,11 +381,15 @@ def _content(lineage: str, raw: Mapping[str, Any]) -> _Content:
     """What a file of the memory holds.
 
     :raises TypeError: when something in it is not what it should be.
+    :raises ValueError: when a checkpoint's name is no time.
     """
     rest = {name: value for name, value in raw.items() if name not in (
         "version", "serial", "domains", "uploads", *(() if lineage else ("listings", *TEXTS)))}
+    entry = decode(LineageMemory, rest)
+    for name in entry.checkpoints:
+        float(name)
     return _Content(
-        decode(LineageMemory, rest),
+        entry,
         {name: _record(name, entry, lineage=lineage)
          for name, entry in raw.get("domains", {}).items()},
         {cert_id: decode(Upload, entry, lineage=lineage)

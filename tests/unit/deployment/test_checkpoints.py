@@ -14,6 +14,7 @@ from certbot.reverter import Reverter
 from certbot_qiniu.deployment.checkpoints import (
     NoCheckpoints,
     finish_deletion,
+    finish_deletions,
     former_fingerprints,
     newest,
     prune,
@@ -140,6 +141,18 @@ def test_finish_deletion(desk: Desk, lost: str) -> None:
     assert [older] == list(desk.backups.iterdir())
     assert not finish_deletion(older, desk.folder)
     desk.reverter.rollback_checkpoints(1)
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_finish_deletions(desk: Desk, which: int) -> None:
+    """Such a one is found behind newer ones, too; that it is the newest is told."""
+    made = [desk.checkpoint(desk.state("a", str(number))) for number in range(3)]
+    next(made[which].glob("a.json_*")).unlink()
+    assert (which == 2) == finish_deletions(desk.backups, desk.folder)
+    assert 2 == len(list(desk.backups.iterdir()))
+    desk.reverter.rollback_checkpoints(9)
+    assert not finish_deletions(desk.backups, desk.folder)
+    assert not finish_deletions(desk.home / "nowhere", desk.folder)
 
 
 @pytest.mark.parametrize("what", ["whole", "another file", "no list", "nothing"])

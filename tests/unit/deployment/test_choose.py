@@ -198,6 +198,20 @@ def test_baselines(rig: Rig, certificate: Certificate) -> None:
     assert rig.memory.domains[A].baseline == Binding("http")
 
 
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_baseline_of_one_that_was_let_go(rig: Rig, certificate: Certificate, *,
+                                         is_ours: bool) -> None:
+    """Taken again, it keeps its first baseline where it still has our certificate, only."""
+    theirs = rig.upload(certificate, "bought")
+    cert_id = uploaded(rig, certificate) if is_ours else theirs
+    rig.qiniu.add_domain(A, protocol="https", cert_id=cert_id)
+    rig.memory.update(A, lineage="old", baseline=Binding("http"), let_go=5.0)
+    assert remember_baselines(rig.context, [A], LINEAGE) == {}
+    record = rig.memory.domains[A]
+    assert (LINEAGE, 0, Binding("http") if is_ours else Binding(
+        "https", "", theirs, False, False)) == (record.lineage, record.let_go, record.baseline)
+
+
 def test_baseline_unreadable(rig: Rig) -> None:
     """A domain that cannot be read has no baseline, is told, and the others have theirs."""
     rig.qiniu.add_domain(A)

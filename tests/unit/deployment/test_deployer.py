@@ -92,9 +92,9 @@ def deployer(rig: Rig, accounts: Accounts, checkpoints: Checkpoints,
 
 
 def entry(name: str, certificate: Certificate | None = None, *, service: str = "cdn",
-          lineage: str = LINEAGE, **settings: Any) -> Managed:
+          lineage: str = LINEAGE, fingerprint: str = "ab" * 32, **settings: Any) -> Managed:
     """One line of the desired state."""
-    fingerprint = certificate.fingerprint if certificate else "ab" * 32
+    fingerprint = certificate.fingerprint if certificate else fingerprint
     return Managed(name, service, lineage, Binding("https", fingerprint, **settings))
 
 
@@ -577,6 +577,110 @@ def test_changes_hands(rig: Rig, deployer: Deployer) -> None:
     deployer.write(state(entry(A)))
     assert (LINEAGE, Binding("http")) == (
         rig.memory.domains[A].lineage, rig.memory.domains[A].baseline)
+
+
+def test_moves_in_one_checkpoint(rig: Rig, deployer: Deployer, checkpoints: Checkpoints) -> None:
+    """Both states of a domain that changes hands are kept before either is written."""
+    manage(rig, entry(A, lineage="other"), entry(B))
+    before = files_of(rig)
+    deployer.commit(state(entry(A), entry(B)), "title")
+    assert [([before[LINEAGE], before["other"]], f"Qiniu: {A}\n")] == checkpoints.kept
+    deployer.commit(state(entry(A), entry(B, fingerprint="cd")), "title")
+    assert 1 == len(checkpoints.kept[1][0]), "a renewal keeps its own"
+
+
+def test_memory_is_written_first(rig: Rig, deployer: Deployer,
+                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash before the checkpoint leaves what older states had, and no state ahead of it."""
+    def refuse(*_: object) -> None:
+        raise errors.StateError("no room")
+
+    manage(rig, entry(A))
+    monkeypatch.setattr(deployer.checkpoints, "add_to_checkpoint", refuse)
+    with pytest.raises(errors.StateError):
+        deployer.write(state(entry(A, fingerprint="cd"), entry(B, lineage="new")))
+    later = Store(rig.store.folder)
+    later.load()
+    assert [A] == list(later.state)
+    assert Binding("http") == later.memory.domains[A].baseline
+    assert () == later.memory.lineage(LINEAGE).former, "it is the present one still"
+
+
+def test_damaged_lineage(rig: Rig, deployer: Deployer, certificate: Certificate) -> None:
+    """A lineage with a damaged file is neither changed nor settled; others are both."""
+    other = rig.renew("z", C)
+    rig.qiniu.add_domain(A, protocol="https")
+    rig.qiniu.add_domain(C)
+    manage(rig, entry(A, certificate), entry(C, other, lineage="z"))
+    rig.store.damaged[LINEAGE] = errors.StateError("damaged")
+    for work in (lambda: deploy(deployer, certificate), lambda: deployer.write(state(entry(B))),
+                 lambda: deployer.converge(LINEAGE, SETTINGS),
+                 lambda: deployer.settle(LINEAGE, SETTINGS, Options())):
+        with pytest.raises(errors.StateError, match="damaged"):
+            work()
+    assert Outcome(["damaged"], [C], [C]) == deployer.settle_all(SETTINGS, Options())
+    deployer.check_accounts(SETTINGS)
+
+
+# Checkpoints
+
+
+@pytest.mark.parametrize(("desired", "is_kept"), [
+    ([entry(A, fingerprint="cd"), entry(B)], False), ([entry(A)], True),
+    ([entry(A), entry(B), entry(C)], True), ([entry(A), entry(B, force_https=True)], True),
+    ([entry(A), entry(B, hsts=True)], True), ([entry(A), entry(B, lineage="other")], True),
+], ids=["renewed", "let go", "new", "redirect", "HSTS", "moved"])
+def test_remember_checkpoint(rig: Rig, deployer: Deployer, desired: list[Managed], *,
+                             is_kept: bool) -> None:
+    """A checkpoint stays for ever in which more than a certificate has changed."""
+    manage(rig, entry(A), entry(B))
+    deployer.write(state(*desired))
+    deployer.remember_checkpoint("5.5", may_prune=False)
+    deployer.remember_checkpoint("6.5", may_prune=False)
+    assert {"5.5": is_kept} == rig.memory.lineage(LINEAGE).checkpoints
+
+
+def test_checkpoint_that_was_undone(rig: Rig, deployer: Deployer) -> None:
+    """What certbot has undone is not taken for the next one."""
+    manage(rig, entry(A))
+    deployer.write(state())
+    deployer.forget_checkpoint()
+    deployer.remember_checkpoint("5.5", may_prune=False)
+    assert {} == rig.memory.lineage(LINEAGE).checkpoints
+
+
+@pytest.mark.parametrize("may_prune", [True, False])
+def test_prune(rig: Rig, deployer: Deployer, monkeypatch: pytest.MonkeyPatch, *,
+               may_prune: bool) -> None:
+    """Those that nobody can want go; those that stay for ever need not be remembered for long."""
+    pruned: list[str] = []
+    monkeypatch.setattr(deployer_module, "prune", lambda _, names, __: pruned.extend(names))
+    manage(rig, entry(A))
+    rig.memory.lineage(LINEAGE).checkpoints = {
+        "10.5": True, "20.5": False, "30.5": False, "40.5": True, "50.5": False}
+    deployer.write(state(entry(A, fingerprint="cd")))
+    deployer.remember_checkpoint("60.5", may_prune=may_prune)
+    assert (["20.5", "30.5"] if may_prune else []) == pruned
+    left = {"40.5": True, "50.5": False, "60.5": False}
+    assert ({} if may_prune else {"20.5": False, "30.5": False}) | left == (
+        rig.memory.lineage(LINEAGE).checkpoints)
+
+
+def test_recall(rig: Rig, deployer: Deployer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checkpoints are looked through for what was forgotten alone, once."""
+    asked: list[dict[str, set[str]]] = []
+
+    def find(_: Path, __: Path, current: dict[str, set[str]]) -> dict[str, tuple[str, ...]]:
+        asked.append(current)
+        return dict.fromkeys(current, ("ef",))
+
+    monkeypatch.setattr(deployer_module, "former_fingerprints", find)
+    manage(rig, entry(A), entry(B, lineage="known"))
+    rig.memory.lineage("known").former = ()
+    for _ in range(2):
+        deployer.recall()
+    assert [{LINEAGE: {"ab" * 32}}] == asked
+    assert ("ef",) == rig.memory.lineage(LINEAGE).former
 
 
 @pytest.mark.parametrize(("former", "seen", "expected"), [

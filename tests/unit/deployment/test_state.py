@@ -64,3 +64,82 @@ def test_facts_are_frozen(value: object) -> None:
     name = dataclasses.fields(value)[0].name  # type: ignore[arg-type]
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(value, name, "other")
+
+
+# What belongs to a lineage
+
+
+def test_facts_by_lineage() -> None:
+    """What a lineage has is found without looking at the others, however it changed hands."""
+    memory = Memory(domains={"a": Record(lineage="one"), "b": Record(lineage="one"),
+                             "c": Record(lineage="two")},
+                    uploads={"1": Upload("ab", "one")})
+    assert ["a", "b"] == list(memory.domains_of("one"))
+    memory.update("b", lineage="two")
+    memory.uploads["1"] = Upload("cd", "two")
+    assert (["a"], ["c", "b"]) == tuple(
+        list(memory.domains_of(lineage)) for lineage in ("one", "two"))
+    assert ({}, {"1": Upload("cd", "two")}) == (
+        memory.uploads_by("one"), memory.uploads_by("two"))
+    assert (frozenset(), {"1"}) == (memory.uploads_of("ab"), memory.uploads_of("cd"))
+    del memory.domains["b"]
+    assert ["c"] == list(memory.domains_of("two"))
+    assert "'a'" in repr(memory.domains)
+
+
+def test_what_has_changed() -> None:
+    """The lineages of a fact that was set, moved or taken away; the same value is no change."""
+    memory = Memory(domains={NAME: Record(lineage="one")}, uploads={"1": Upload("ab", "two")})
+    memory.lineage("three").hold = "ab"
+    memory.written(["one", "two", "three"])
+    memory.update(NAME, lineage="one")
+    memory.note_upload("1", "ab", "two", 5.0)
+    memory.lineage("three")
+    assert set() == memory.changed()
+    memory.update(NAME, lineage="two")
+    memory.lineage("three").hold = ""
+    assert {"one", "two", "three"} == memory.changed()
+    memory.written(["one", "two", "three"])
+    del memory.uploads["1"]
+    assert {"two"} == memory.changed()
+
+
+@pytest.mark.parametrize(("former", "old", "new", "expected"), [
+    ((), {"1"}, {"2"}, ("1",)), (("1",), {"2"}, {"3"}, ("2", "1")), ((), set(), {"1"}, ("",)),
+    (("1",), {"2"}, {"2"}, ("1",)), (("",), {"1"}, set(), ("1",)), (None, {"1"}, {"2"}, ("1",)),
+    (("2", "1"), {"3"}, {"1"}, ("3", "2")), (("1",), {"2", "3"}, {"3", "4"}, ("2", "1")),
+], ids=str)
+def test_superseded(former: tuple[str, ...] | None, old: set[str], new: set[str],
+                    expected: tuple[str, ...]) -> None:
+    """What a state had before is the first of the older ones, and what it has is none of them."""
+    entry = LineageMemory(former=former)
+    entry.supersede(old, new)
+    assert expected == entry.former
+
+
+@pytest.mark.parametrize(("former", "now", "expected"), [
+    (("3", "2", "1"), {"2"}, ("1",)), (("3", "2", "1"), {"4"}, ("3", "2", "1")),
+    (("1", ""), set(), ()), (("2", "1"), {"1", "3"}, ("2", "1")), (None, {"1"}, None),
+    (("3", "2", "1"), {"3", "2"}, ("1",)),
+], ids=str)
+def test_returned(former: tuple[str, ...] | None, now: set[str],
+                  expected: tuple[str, ...] | None) -> None:
+    """What a rollback goes back to is not older any more, nor is what it has taken back."""
+    entry = LineageMemory(former=former)
+    entry.returned(now)
+    assert expected == entry.former
+
+
+def test_former_is_bounded() -> None:
+    """A lineage's file does not grow for ever."""
+    entry = LineageMemory()
+    for number in range(300):
+        entry.supersede([str(number)], [str(number + 1)])
+    assert entry.former
+    assert (100, "299") == (len(entry.former), entry.former[0])
+
+
+def test_is_ours() -> None:
+    """A domain is ours from its baseline on, until it is let go."""
+    assert [False, True, False] == [record.is_ours for record in (
+        Record(), Record(baseline=Binding()), Record(baseline=Binding(), let_go=1.0))]

@@ -152,6 +152,7 @@ def test_incomplete_state(entry: dict[str, Any], store: Store) -> None:
     {"former": [1]},
     {"checkpoints": ["1.5"]},
     {"checkpoints": {"1.5": "yes"}},
+    {"checkpoints": {"yesterday": False}},
     {"listings": {}},
     {"domains": {NAME: {"sent": {"binding": {}}}}},
     {"domains": {NAME: {"sent": {"binding": {}, "at": True}}}},
