@@ -262,7 +262,7 @@ class Qiniu:
             self.certificates.pop(cert_id, None)
             return True
 
-    def list_domains(self, cert_id: str = "") -> list[Domain]:
+    def list_domains(self, cert_id: str = "", among: Collection[str] = ()) -> list[Domain]:
         with self._call("list the domains"):
             return [site.shown for site in self.sites.values()
                     if cert_id in ("", site.shown.cert_id)]

@@ -29,6 +29,10 @@ UNDOCUMENTED_ADVICE = (
     "Qiniu documents no such call, and refused both ways in which it is known to work: bind the "
     "certificates of source domains in Qiniu's console, and leave source domains out with "
     "--qiniu-services cdn")
+OR_WRONG_KEYS = (
+    ". Where it refuses all other calls as well, check qiniu_access_key and qiniu_secret_key in "
+    "the credentials file")
+OR_GONE = ". If the domain is no longer one of its bucket's, the next certbot renew sees that"
 NO_SOURCE_DOMAIN_ADVICE = (
     "Qiniu binds nothing but source domains (自定义源站域名) this way. If it has become a CDN "
     "domain, the next certbot renew finds it as one")
@@ -78,7 +82,7 @@ class Kodo:
         """Bind a certificate; there are no settings here."""
         self._bindings = None
         try:
-            with self._advising():
+            with self._advising(NO_SOURCE_DOMAIN_ADVICE, OR_GONE):
                 self._notes.bind_methods[self._key] = self._client.bind_source_domain(
                     domain.name, certificate.cert_id, self._notes.bind_methods.get(self._key, ""))
         except errors.Refused:
@@ -89,7 +93,7 @@ class Kodo:
     def unbind(self, domain: Domain) -> None:
         """Take the certificate off again."""
         self._bindings = None
-        with self._advising():
+        with self._advising(NO_SOURCE_DOMAIN_ADVICE, OR_GONE):
             self._client.unbind_source_domain(
                 domain.name, domain.cert_id, self._notes.bind_methods.get(self._key, ""))
 
@@ -144,16 +148,23 @@ class Kodo:
         return self._bindings
 
     @contextlib.contextmanager
-    def _advising(self) -> Iterator[None]:
-        """Give a refusal the advice that fits this service."""
+    def _advising(self, forbidden: str = "", unknown: str = "") -> Iterator[None]:
+        """Give a refusal the advice that fits this service.
+
+        :param forbidden: the advice after a 403.
+        :param unknown: what else a 404 may mean.
+        """
         try:
             yield
         except errors.Refused as refusal:
             advice = refusal.advice
-            if refusal.status in WRONG_WAY:
-                advice = SUB_USER_ADVICE if self._client.is_sub_user else UNDOCUMENTED_ADVICE
+            if refusal.status == 401 and self._client.is_sub_user:
+                advice = SUB_USER_ADVICE
+            elif refusal.status in WRONG_WAY:
+                advice = UNDOCUMENTED_ADVICE + {401: OR_WRONG_KEYS, 404: unknown}.get(
+                    refusal.status, "")
             elif refusal.status == 403:
-                advice = NO_SOURCE_DOMAIN_ADVICE
+                advice = advice or forbidden  # a wrong clock is known already
             raise _reworded(refusal, refusal.action, advice) from refusal
 
 

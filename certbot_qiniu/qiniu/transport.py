@@ -49,6 +49,7 @@ LONGEST_RETRY_AFTER_SECONDS = 60
 BREAKER_FAILURES, BREAKER_SECONDS = 2, 60
 TEXT_LIMIT = 300
 
+_BAD_REQUEST = 400
 _QPS_EXCEEDED = 403024
 _THROTTLED_STATUSES = {429, 573}
 _TRANSIENT_STATUSES = {502, 503, 504, 599}
@@ -255,8 +256,10 @@ class Transport:
                               text="an empty answer")
                 return value
             except _TransientError as failure:
-                # One call too many is the one failure that is sure to have had no effect.
-                doubtful = doubtful or not isinstance(failure.error, errors.Throttled)
+                # One call too many is the one failure that is sure to have had no effect, unless
+                # it is known by its words alone.
+                doubtful = (doubtful or failure.error.status == _BAD_REQUEST
+                            or not isinstance(failure.error, errors.Throttled))
                 raise
             except errors.Refused:
                 if doubtful and settled and (seen := settled()) is not None:
@@ -269,7 +272,8 @@ class Transport:
         try:
             answer = repeated(attempt)
         except _TransientError as failure:
-            breaker.record(failure.error)
+            # A bad request is bad by itself, and says nothing about the host.
+            breaker.record(None if failure.error.status == _BAD_REQUEST else failure.error)
             raise failure.error from failure.__cause__
         except errors.Refused:
             breaker.record()
@@ -370,7 +374,7 @@ def _judge(answer: _Answer, action: str, *, needs_json: bool, is_cdn_domain: boo
         _fail(errors.Unreachable, answer, action, _LATER_ADVICE, text="an answer that is no JSON")
     words = answer.text.lower()
     if (answer.status in _THROTTLED_STATUSES or answer.code == _QPS_EXCEEDED
-            or (answer.status == 400 and any(hint in words for hint in _TOO_OFTEN_WORDS))):
+            or (answer.status == _BAD_REQUEST and any(hint in words for hint in _TOO_OFTEN_WORDS))):
         _fail(errors.Throttled, answer, action, _THROTTLED_ADVICE)
     if answer.status in _TRANSIENT_STATUSES or answer.code in _TRANSIENT_CODES:
         _fail(errors.Unreachable, answer, action, _LATER_ADVICE)

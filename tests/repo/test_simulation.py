@@ -33,7 +33,7 @@ def test_too_many_faults() -> None:
 
 
 def test_without_faults() -> None:
-    """In a world without faults both bring a renewal to its domains within ten minutes."""
+    """In a world without faults both bring a renewal to its domains in a quarter of an hour."""
     calm = replace(SMALL, crashes=0, outages=0, changes=0)
     for tool in (simulate(calm), simulate(calm, Hook)):
         assert 0 == tool.expired

@@ -130,7 +130,7 @@ class Switches:
     ignore_cert_filter: bool = False
     """Row 14: the filter ``certId`` of the list of domains does nothing."""
     publish_seconds: float = 0.2
-    """Row 23: how long a publication takes by the emulator's clock (in reality 5-10 minutes)."""
+    """Row 23: how long a publication takes by the emulator's clock (in reality 8-15 minutes)."""
     stuck: frozenset[str] = frozenset()
     """Row 23: domains none of whose publications ends as long as they stand here."""
     delete_in_use: Literal["until published", "wanted only"] = "until published"

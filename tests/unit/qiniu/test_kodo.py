@@ -9,8 +9,14 @@ import pytest
 from certbot_qiniu import errors
 from certbot_qiniu.model import Binding, Domain, RemoteCertificate
 from certbot_qiniu.qiniu.client import QiniuClient
-from certbot_qiniu.qiniu.kodo import LISTING_SECONDS, Kodo
+from certbot_qiniu.qiniu.kodo import (
+    LISTING_SECONDS,
+    OR_WRONG_KEYS,
+    UNDOCUMENTED_ADVICE,
+    Kodo,
+)
 from certbot_qiniu.qiniu.service import Listing, Notes
+from tests.sandbox.wire import Fault, json_response
 from tests.unit.rig import Rig
 
 # The official package asks the clock in a way that newer Pythons deprecate.
@@ -193,10 +199,13 @@ def test_bind_and_unbind(rig: Rig, kodo: Kodo) -> None:
 @pytest.mark.parametrize(("code", "is_sub_user", "advice"), [
     (401001, True, "use a key of the main account"),
     (401001, False, "refused both ways in which it is known to work"),
+    (401001, False, "refuses all other calls as well, check qiniu_access_key and qiniu_secret_key"),
+    (404001, True, "no longer one of its bucket's, the next certbot renew sees that"),
     (405000, False, "in Qiniu's console, and leave source domains out with --qiniu-services cdn"),
     (403001, False, "binds nothing but source domains"),
     (400326, True, "names do not cover this domain"),
-], ids=["sub-user", "main account", "gone", "no source domain", "as transport knows"])
+], ids=["sub-user", "main account", "wrong key", "gone", "call gone", "no source domain",
+        "as transport knows"])
 @pytest.mark.parametrize("change", ["bind", "unbind"])
 def test_refused(rig: Rig, kodo: Kodo, code: int, advice: str, change: str, *, is_sub_user: bool,
                  monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,6 +222,26 @@ def test_refused(rig: Rig, kodo: Kodo, code: int, advice: str, change: str, *, i
     assert (code, code // 1000) == (caught.value.code, caught.value.status)
     # Perhaps it is no source domain any more: what it may be, the next list has to tell.
     assert (change == "bind") == (kodo._notes.listings == {})
+
+
+def test_a_clock_that_is_off(rig: Rig, kodo: Kodo) -> None:
+    """It is no domain of another kind, and keeps its own advice."""
+    domain = kodo.observe(SOURCE)
+    assert domain is not None
+    rig.board.arm(Fault("reply", json_response(403, {"error": "request time too skewed"})),
+                  match="/cert/bind")
+    with pytest.raises(errors.Refused, match="Check this machine's clock"):
+        kodo.bind(domain, RemoteCertificate("0123", "new"), Binding())
+
+
+@pytest.mark.parametrize(("code", "advice"), [
+    (403000, ""), (404000, UNDOCUMENTED_ADVICE), (401000, UNDOCUMENTED_ADVICE + OR_WRONG_KEYS)])
+def test_advice_for_the_bindings(rig: Rig, kodo: Kodo, code: int, advice: str) -> None:
+    """A list binds nothing, and is about no single domain."""
+    rig.refuse("/cert/bindings", code, times=2)
+    with pytest.raises(errors.Refused) as caught:
+        kodo.list()
+    assert advice == caught.value.advice
 
 
 def test_bind_as_before(rig: Rig) -> None:

@@ -441,6 +441,15 @@ class TestPace:
                 rig.client.list_domains()
         assert rig.client.list_domains() == []
 
+    def test_breaker_does_not_mind_bad_requests(self, rig: Scripted) -> None:
+        """Domains that were changed too often, by Qiniu's words, do not hold up the others."""
+        rig.answers(json_response(400, {"error": "操作过于频繁"}))
+        for _ in range(3):
+            with pytest.raises(errors.Throttled, match="after 5 attempts"):
+                rig.client.list_domains()
+        rig.answers(ok({}))
+        assert rig.client.list_domains() == []
+
     def test_breaker_opens_again_at_the_first_failure(self, rig: Scripted) -> None:
         """After the minute one failed call is enough."""
         rig.answers(Response(502))
