@@ -21,8 +21,8 @@ class Failures:
     def __init__(self) -> None:
         self._errors: list[Exception] = []
 
-    def __bool__(self) -> bool:
-        return bool(self._errors)
+    def __len__(self) -> int:
+        return len(self._errors)
 
     def __str__(self) -> str:
         return "; ".join(dict.fromkeys(map(_text, self._errors)))

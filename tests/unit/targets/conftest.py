@@ -13,5 +13,6 @@ from certbot_qiniu.targets.run import Run
 def new_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget the accounts, what was settled, and which installers were found."""
     monkeypatch.setattr(Run, "_accounts", None)
+    monkeypatch.setattr(Run, "_waiting", None)
     monkeypatch.setattr(QiniuTarget, "_settled", set())
     find_installer.cache_clear()
