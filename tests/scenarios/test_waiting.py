@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import os
 import re
 import signal
@@ -19,6 +20,7 @@ from tests.scenarios.machine import Cloud, Machine, Run
 
 WWW, IMG = "www.example.com", "img.example.com"
 HOUR = 3600.0
+CERTBOT = importlib.metadata.version("certbot").split(".")[0]
 GOES_ON = "Not waited for any longer: Qiniu goes on with"
 
 
@@ -111,6 +113,8 @@ def test_the_first_signal_holds_for_the_whole_process(tmp_path: Path) -> None:
 @pytest.mark.parametrize("first", ["issuance", "later"])
 def test_the_second_signal_leaves_at_once(number: int, first: str, tmp_path: Path) -> None:
     """certbot puts the file back, cannot put the domains back, and never says that it did."""
+    if first == "later" and CERTBOT == "4":
+        pytest.skip("certbot 4 asks the authority before it issues once more")
     machine = Seat(tmp_path) if first == "issuance" else issued(tmp_path)
     state = machine.config_dir / "qiniu" / "state.json"
     before = state.read_text() if state.exists() else ""
