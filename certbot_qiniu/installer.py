@@ -167,14 +167,25 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
             self._take_unannounced()
         failures, self._failures = self._failures, Failures()
         is_deploying, self._is_deploying = self._is_deploying, False
-        must_go_back = self._settle(failures)
+        try:
+            must_go_back = self._settle(failures)
+        except (KeyboardInterrupt, certbot_errors.SignalExit):
+            self._run.waiting.stop()  # certbot rolls back now, and somebody wants to leave
+            if is_deploying:
+                # After SIGTERM certbot goes on, to supported_enhancements, as if all were well.
+                self._kept = errors.DeployError(
+                    f"A signal ended the deployment of {min(self._lineages)}, and what was served "
+                    f"before was put back. {self._again(min(self._lineages))}")
+            raise
         if failures and is_deploying:
             error = errors.DeployError(self._told_of_deployment(failures, must_go_back))
             if must_go_back:
                 raise error
             self._kept = error
         elif failures:
-            raise errors.DeployError(self._told(failures))
+            error = errors.DeployError(self._told(failures))
+            self._kept = self._kept and error
+            raise error
         elif self.config.verb == "install":
             for lineage in sorted(self._lineages):
                 self._tell_how_to_renew(lineage)
@@ -193,11 +204,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         must_go_back = False
         for target in self._targets:
             before = len(failures)
-            try:
-                failures.attempt(target.settle)
-            except (KeyboardInterrupt, certbot_errors.SignalExit):
-                self._run.waiting.stop()  # certbot rolls back now, and somebody wants to leave
-                raise
+            failures.attempt(target.settle)
             must_go_back |= target.must_go_back and len(failures) > before
         return must_go_back or not any(target.has_taken for target in self._targets)
 
@@ -225,7 +232,10 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
                         + self._run.command("reconfigure", lineage))
         if self.config.verb == "run":
             told.append("The certbot install that certbot itself advises lacks these options")
-        return f"{'. '.join(told)}. To try again now: {self._run.command('install', lineage)}"
+        return f"{'. '.join(told)}. {self._again(lineage)}"
+
+    def _again(self, lineage: str) -> str:
+        return f"To try again now: {self._run.command('install', lineage)}"
 
     def _is_renewed(self, lineage: str) -> bool:
         """Whether renewals of a lineage reach us: ``certbot install`` stores nothing."""

@@ -605,6 +605,29 @@ def test_who_leaves_waits_no_more(make: Callable[..., Seat], end: BaseException)
     with pytest.raises(type(end)):
         installer.restart()
     assert installer._run.waiting.is_stopped
+    assert [] == installer.supported_enhancements()
+
+
+@pytest.mark.parametrize("is_back", [True, False])
+def test_a_signal_ends_a_deployment(make: Callable[..., Seat], *, is_back: bool) -> None:
+    """certbot goes on after SIGTERM as if all were well: it is told right after it."""
+    seat = make()
+    installer = deployed(seat)
+    seat.places[1].fail("settle", certbot_errors.SignalExit())
+    with pytest.raises(certbot_errors.SignalExit):
+        installer.restart()
+    installer.rollback_checkpoints(1)
+    seat.places[1].work.clear()
+    told = "^A signal ended the deployment of example.com, and what .* To try again now: certbot"
+    if is_back:
+        installer.restart()
+    else:
+        seat.places[1].fail("settle", errors.DeployError("bad"))
+        told = "^bad$"
+        with pytest.raises(errors.DeployError, match=told):
+            installer.restart()
+    with pytest.raises(errors.DeployError, match=told):
+        installer.supported_enhancements()
 
 
 # certbot's switches
