@@ -419,7 +419,7 @@ def test_row_20_a_domain_that_is_gone(answer: Response, tmp_path: Path) -> None:
     check(machine, {name: DOMAINS[name] for name in DOMAINS if name != WWW}, others)
 
 
-@pytest.mark.parametrize("publish_seconds", [20, 600, 1500])
+@pytest.mark.parametrize("publish_seconds", [20, 600, 1500, 2700])
 def test_row_24_a_rollback_of_what_is_being_published(
         publish_seconds: float, tmp_path: Path) -> None:
     """It waits its turn; beyond the timeout it says so, and the next runs complete it."""
@@ -428,7 +428,7 @@ def test_row_24_a_rollback_of_what_is_being_published(
     first = machine.fingerprint()
     assert 0 == machine.force_renewal().status
     run = machine.certbot("rollback", *machine.installer)
-    assert (publish_seconds > 900) == run.status, run.output
+    assert (publish_seconds > 1800) == run.status, run.output
     check_calls(run)
     check_status(run, machine, DOMAINS, leaf=first)
     for _ in range(2):
