@@ -77,8 +77,9 @@ class Deployer:
         context = Context(self.store, self.lineages, account, self.backups, self.say,
                           waiting=self.waiting)
         notes = account.notes
-        notes.listings, notes.told, notes.clock = (
-            context.memory.listings, context.memory.told, context.clock)
+        memory = context.memory
+        notes.listings, notes.told, notes.bind_methods, notes.clock = (
+            memory.listings, memory.told, memory.bind_methods, context.clock)
         return context
 
     def _services_in_use(self, lineage: str = "") -> set[str]:

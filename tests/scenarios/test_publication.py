@@ -238,7 +238,7 @@ def test_a_strangers_change_beyond_the_timeout_is_an_error_until_it_is_over(
 
 def test_ours_after_a_strangers_change_is_no_error_beyond_the_timeout(tmp_path: Path) -> None:
     """A domain that was busy and then took our change is being published, and no more busy."""
-    cloud, machine, others = begin(tmp_path, publish_seconds=1700)
+    cloud, machine, others = begin(tmp_path, publish_seconds=TIMEOUT - 100)
     cloud.qiniu.change_domain(WWW, processing=200, operation="modify_cache")
     run = machine.issue(*NAMES)
     assert 0 == run.status, run.output
