@@ -367,7 +367,7 @@ class _Deployer(Deployer):
         super().__init__(files, lineages, Accounts(), files, Path("/"), lambda text: None)
         client: Any = qiniu
         self._world = Context(files, lineages, Account(client, clock=qiniu.clock),
-                            self.say, qiniu.clock, qiniu.sleep, one_by_one)
+                              self.say, qiniu.clock, qiniu.sleep, one_by_one, qiniu.clock)
 
     def context(self, credentials: str | None, services: Collection[str] = ()) -> Context:
         return self._world

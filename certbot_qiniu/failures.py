@@ -28,8 +28,8 @@ class Failures:
     def __init__(self) -> None:
         self.errors: list[Exception] = []
 
-    def __bool__(self) -> bool:
-        return bool(self.errors)
+    def __len__(self) -> int:
+        return len(self.errors)
 
     def __str__(self) -> str:
         return "; ".join(told_once(self.errors))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from certbot import errors as certbot_errors
@@ -46,6 +47,8 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         self._lineages: set[str] = set()
         self._finalized = 0
         self._is_renewing = False
+        self._is_deploying = False
+        self._kept: errors.DeployError | None = None
 
     @classmethod
     def add_parser_arguments(cls, add: Callable[..., None]) -> None:
@@ -109,11 +112,21 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         """
         certificate = self._run.certificate_of(fullchain_path or cert_path)
         self._lineages.add(certificate.lineage)
+        self._is_deploying = True
         paths = (cert_path, key_path, chain_path, fullchain_path)
         self._on_each(lambda target: target.deploy(certificate, domain, paths))
 
     def supported_enhancements(self) -> list[str]:
-        """What ``enhance`` can do, at any target."""
+        """What ``enhance`` can do, at any target.
+
+        certbot asks this right after the :meth:`restart` of ``run`` and ``install``, where an
+        error ends it with exit status 1 and puts nothing back: so what that one kept is told here.
+
+        :raises errors.DeployError: when a part of a deployment has failed that stays as it is.
+        """
+        kept, self._kept = self._kept, None
+        if kept:
+            raise kept
         found = self._on_each(lambda target: target.enhancements())
         return sorted({name for names in found for name in names})
 
@@ -144,42 +157,105 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
     def restart(self) -> None:
         """Make every target serve what is configured; none holds another up.
 
+        certbot answers an error of ``run`` and ``install`` here by taking the certificate away
+        from all again. So where one place has it already, what failed is kept for
+        :meth:`supported_enhancements`.
+
         :raises errors.DeployError: when anything is not as wanted; the text names all of it.
         """
+        if self._is_unannounced:
+            self._take_unannounced()
         failures, self._failures = self._failures, Failures()
-        self._settle(failures)
-        if self.config.verb == "install":
+        is_deploying, self._is_deploying = self._is_deploying, False
+        try:
+            must_go_back = self._settle(failures)
+        except (KeyboardInterrupt, certbot_errors.SignalExit):
+            self._run.waiting.stop()  # certbot rolls back now, and somebody wants to leave
+            if is_deploying:
+                # After SIGTERM certbot goes on, to supported_enhancements, as if all were well.
+                self._kept = errors.DeployError(
+                    f"A signal ended the deployment of {min(self._lineages)}, and what was served "
+                    f"before was put back. {self._again(min(self._lineages))}")
+            raise
+        if failures and is_deploying:
+            error = errors.DeployError(
+                self._told_of_deployment(failures, must_go_back), str(failures))
+            if must_go_back:
+                raise error
+            self._kept = error
+        elif failures:
+            error = errors.DeployError(self._told(failures), str(failures))
+            self._kept = self._kept and error
+            raise error
+        elif self.config.verb == "install":
             for lineage in sorted(self._lineages):
                 self._tell_how_to_renew(lineage)
 
-    def _settle(self, failures: Failures) -> None:
-        for target in self._targets:
-            failures.attempt(target.settle)
-        if not failures:
-            return
-        text = reason = str(failures)
-        if self.config.verb == "renew":
-            names = ", ".join(sorted(self._lineages))
-            text = (f"The certificate of {names} is valid and on this machine, but it has not "
-                    f"reached everything that should serve it: {reason}. The next certbot renew "
-                    "tries again")
-        raise errors.DeployError(text, reason)
+    @property
+    def _is_unannounced(self) -> bool:
+        """Whether certbot calls nothing but ``restart`` for a renewed certificate."""
+        return bool(self.config.verb == "renew"
+                    and getattr(self.config, "disable_renew_updates", False))
 
-    def _tell_how_to_renew(self, lineage: str) -> None:
-        """``certbot install`` stores nothing: say so, unless renewals reach us already."""
-        from certbot_qiniu.lineages import read_renewal, reconfigure_command
-        from certbot_qiniu.prompts import tell
+    def _settle(self, failures: Failures) -> bool:
+        """Settle every target.
+
+        :returns: whether what went wrong, if anything has, is better undone as a whole.
+        """
+        must_go_back = False
+        for target in self._targets:
+            before = len(failures)
+            failures.attempt(target.settle)
+            must_go_back |= target.must_go_back and len(failures) > before
+        return must_go_back or not any(target.has_taken for target in self._targets)
+
+    def _told(self, failures: Failures) -> str:
+        if self.config.verb != "renew":
+            return str(failures)
+        names = ", ".join(sorted(self._lineages))
+        again = "The next certbot renew tries again"
+        if self._is_unannounced:
+            again = ("Under --disable-renew-updates no certbot renew tries again: run "
+                     "certbot-qiniu apply")
+        return (f"The certificate of {names} is valid and on this machine, but it has not reached "
+                f"everything that should serve it: {failures}. {again}")
+
+    def _told_of_deployment(self, failures: Failures, must_go_back: bool) -> str:
+        lineage = min(self._lineages)
+        told = [f"Not everything serves the certificate {lineage}: {failures}",
+                "certbot puts back what was served before" if must_go_back else
+                "The rest has it and keeps it; nothing was put back"]
+        if self._is_renewed(lineage):
+            told.append("The next certbot renew tries again")
+        else:
+            told.append("Nothing repairs this by itself, as renewals of this certificate do not "
+                        "reach Qiniu; so that they do: "
+                        + self._run.command("reconfigure", lineage))
+        if self.config.verb == "run":
+            told.append("The certbot install that certbot itself advises lacks these options")
+        return f"{'. '.join(told)}. {self._again(lineage)}"
+
+    def _again(self, lineage: str) -> str:
+        return f"To try again now: {self._run.command('install', lineage)}"
+
+    def _is_renewed(self, lineage: str) -> bool:
+        """Whether renewals of a lineage reach us: ``certbot install`` stores nothing."""
+        from certbot_qiniu.lineages import read_renewal
 
         try:
-            if read_renewal(Path(self.config.renewal_configs_dir, f"{lineage}.conf")).is_ours:
-                return
+            return read_renewal(Path(self.config.renewal_configs_dir, f"{lineage}.conf")).is_ours
         except errors.UsageError as error:
             logger.debug("%s", error)
-        settings = self._run.settings
-        beside = f" --qiniu-with {settings.other_installer}" if settings.other_installer else ""
-        command = reconfigure_command(lineage, str(settings.credentials))
+            return False
+
+    def _tell_how_to_renew(self, lineage: str) -> None:
+        """Say what makes renewals reach us, unless they do already."""
+        from certbot_qiniu.prompts import tell
+
+        if self._is_renewed(lineage):
+            return
         tell(f"This deployed {lineage} once: certbot install does not make renewals do it. For "
-             f"that run: {command}{beside}")
+             f"that run: {self._run.command('reconfigure', lineage)}")
         self._lineages.discard(lineage)
 
     # renew --------------------------------------------------------------------------------------
@@ -209,6 +285,21 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
             failures.attempt(target.update, lineage)
         failures.attempt(self._end_checkpoint, f"Updated {lineage.lineagename}")
         self._settle(failures)
+        if failures:
+            raise errors.DeployError(self._told(failures), str(failures))
+
+    def _take_unannounced(self) -> None:
+        """Take what was just renewed: under ``--disable-renew-updates`` certbot does not name it.
+
+        No :meth:`generic_updates` follows there, so what fails is never tried again.
+        """
+        for lineage in self._failures.attempt(self._run.unannounced) or ():
+            renewed: Any = SimpleNamespace(lineagename=lineage)
+            self.renew_deploy(renewed)
+            self._run.say(f"{lineage}: under --disable-renew-updates no certbot renew looks after "
+                          f"it again until the next renewal; certbot-qiniu apply --cert-name "
+                          f"{lineage} does")
+
 
     # Checkpoints --------------------------------------------------------------------------------
 
@@ -258,6 +349,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
             count = min(count, self._finalized)
         elif finish_deletions(Path(self.config.backup_dir), self._folder):
             count = max(count - 1, 0)  # the user repeats a rollback that was killed
+        self._finalized -= count  # after a signal certbot may come here twice
         if count or self.config.verb == "rollback":
             super().rollback_checkpoints(count)
         self._lineages.clear()

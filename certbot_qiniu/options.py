@@ -138,7 +138,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "superseded certificates of a lineage kept at Qiniu for a rollback"},
     "publish-timeout": {
         "metavar": "SECONDS", "default": 1800, "type": seconds,
-        "help": "how long to wait for a domain that Qiniu is publishing"},
+        "help": "how long a run waits in all for domains that Qiniu is publishing; 0: not at all "
+                "(a renewal waits for up to a minute, and only where a domain is busy)"},
     "nginx-test-cmd": {
         "metavar": "CMD", "default": DEFAULT_TEST_COMMAND, "type": command,
         "help": "tests nginx's configuration; split as a shell would, run without a shell"},
@@ -165,6 +166,16 @@ def add_arguments(add: Callable[..., None]) -> None:
     """Declare the options to certbot."""
     for name, settings in OPTIONS.items():
         add(name, **settings)
+
+
+def as_words(conf: Callable[[str], Any]) -> list[str]:
+    """The options as words of a command line, without those that have their default."""
+    words: list[str] = []
+    for name, spec in OPTIONS.items():
+        value = conf(name)
+        if value is not None and value != spec.get("default"):
+            words += [f"--qiniu-{name}"] if value is True else [f"--qiniu-{name}", str(value)]
+    return words
 
 
 @dataclass(frozen=True)

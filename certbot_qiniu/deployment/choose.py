@@ -18,10 +18,11 @@ from certbot_qiniu.deployment.planning.selection import (
     candidates,
     select,
 )
+from certbot_qiniu.deployment.rehearsal import foresee
 from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.failures import each_cause
-from certbot_qiniu.model import Domain
-from certbot_qiniu.options import Settings
+from certbot_qiniu.model import Domain, covering_name
+from certbot_qiniu.options import DEFAULT_SERVICES, Settings
 
 
 def choose_domains(context: Context, names: Collection[str], listed: Sequence[str] | None,
@@ -98,12 +99,13 @@ def _observe_missing(context: Context, names: Iterable[str], domains: dict[str, 
     return failures
 
 
-def rehearse(context: Context, names: Collection[str], settings: Settings,
-             lineage: str) -> list[str]:
+def rehearse(context: Context, names: Collection[str], settings: Settings, lineage: str, *,
+             issuing: bool = True) -> list[str]:
     """Say in a line each what the next real renewal would change, or leave out.
 
     :param names: the SANs.
     :param lineage: "" for one that is not there yet.
+    :param issuing: whether it is with a certificate that is yet to be issued.
     :raises errors.QiniuError: when the real run would fail.
     """
     selection = choose_domains(context, names, settings.domains, lineage)
@@ -111,7 +113,22 @@ def rehearse(context: Context, names: Collection[str], settings: Settings,
         raise errors.UsageError("; ".join(wording.problems(selection)))
     if not selection.chosen:
         raise errors.UsageError(wording.nothing_to_rehearse(names))
+    managed = {name for name, entry in context.store.state.items()
+               if lineage and entry.lineage == lineage and covering_name(names, name)}
+    certificate = context.lineages.current(lineage) if lineage and not issuing else None
+    problems = [*unread_services(context, settings), *foresee(
+        context, sorted({*selection.chosen, *managed}), settings.domains or (), certificate)]
+    if problems:
+        raise errors.DeployError("; ".join(problems))
     return wording.rehearsal(selection, context.account.domains())
+
+
+def unread_services(context: Context, settings: Settings) -> list[str]:
+    """Why services that the user himself has chosen cannot be listed; the default is a try."""
+    if settings.services == tuple(DEFAULT_SERVICES.split(",")):
+        return []
+    return [str(error) for name, error in context.account.domains_and_failures()[1].items()
+            if name in settings.services]
 
 
 def remember_baselines(context: Context, names: Iterable[str], lineage: str,

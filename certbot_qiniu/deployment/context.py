@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from certbot_qiniu import errors
 from certbot_qiniu.deployment.state import Memory
 from certbot_qiniu.deployment.store import Store
+from certbot_qiniu.deployment.waiting import Waiting
 from certbot_qiniu.lineages import Lineages
 from certbot_qiniu.qiniu.account import Account
 
@@ -53,7 +54,9 @@ class Context:
     """Everything outside of the plan, all of it replaceable in a test.
 
     :ivar say: shows a line to the user.
-    :ivar clock: seconds since the epoch.
+    :ivar clock: seconds since the epoch, for dates.
+    :ivar monotonic: seconds, for durations: that somebody sets the clock does not move it.
+    :ivar waiting: that of the whole process.
     """
 
     store: Store
@@ -63,6 +66,8 @@ class Context:
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
     parallel: Parallel = in_parallel
+    monotonic: Callable[[], float] = time.monotonic
+    waiting: Waiting = field(default_factory=Waiting)
 
     @property
     def memory(self) -> Memory:

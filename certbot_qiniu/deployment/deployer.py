@@ -24,13 +24,18 @@ from certbot_qiniu.deployment.checkpoints import (
     former_fingerprints,
     prune,
 )
-from certbot_qiniu.deployment.choose import choose_domains, remember_baselines
+from certbot_qiniu.deployment.choose import (
+    choose_domains,
+    remember_baselines,
+    unread_services,
+)
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.planning.selection import Selection
 from certbot_qiniu.deployment.planning.supersession import KEPT_CHECKPOINTS, prunable
 from certbot_qiniu.deployment.reconcile import Options, Outcome, reconcile
 from certbot_qiniu.deployment.state import Managed, Record, State
 from certbot_qiniu.deployment.store import Store
+from certbot_qiniu.deployment.waiting import Waiting
 from certbot_qiniu.failures import Failures, told_once
 from certbot_qiniu.lineages import Lineages, reconfigure_command
 from certbot_qiniu.model import Binding, Certificate, covering_name
@@ -47,7 +52,9 @@ class Deployer:
     """Works on the desired state of one certbot configuration.
 
     :ivar backups: certbot's folder of finalized checkpoints.
-    :ivar say: shows a line to the user.
+    :ivar say: shows a line to the user: what was changed.
+    :ivar note: likewise what stays as it is, which a renewal does not show each time.
+    :ivar waiting: that of the whole process.
     :ivar _is_kept: the lineages that the checkpoint in progress is for, and whether it must stay.
     """
 
@@ -57,6 +64,8 @@ class Deployer:
     checkpoints: Checkpoints
     backups: Path
     say: Callable[[str], None]
+    note: Callable[[str], None] = logger.info
+    waiting: Waiting = field(default_factory=Waiting)
     _is_kept: dict[str, bool] = field(default_factory=dict)
 
     def context(self, credentials: str | None, services: Collection[str] = ()) -> Context:
@@ -67,7 +76,7 @@ class Deployer:
         """
         services = services or {*DEFAULT_SERVICES.split(","), *self._services_in_use()}
         account = self.accounts.get(credentials, services)
-        context = Context(self.store, self.lineages, account, self.say)
+        context = Context(self.store, self.lineages, account, self.say, waiting=self.waiting)
         notes = account.notes
         memory = context.memory
         notes.listings, notes.told, notes.bind_methods, notes.clock = (
@@ -119,7 +128,7 @@ class Deployer:
         self._remember(lineage, settings)
         context = self.context(settings.credentials, settings.services)
         selection = choose_domains(context, set(sans), settings.domains, lineage, take_over=True)
-        problems = [*wording.problems(selection), *_unread_services(context, settings)]
+        problems = [*wording.problems(selection), *unread_services(context, settings)]
         if problems:
             raise errors.UsageError("; ".join(problems))
         chosen = {*selection.chosen, *ask(selection.http_only)}
@@ -169,7 +178,7 @@ class Deployer:
             unread = remember_baselines(context, selection.chosen, lineage)
             chosen |= set(selection.chosen) - set(unread)
             problems += [*wording.problems(selection), *told_once(unread.values()),
-                         *_unread_services(context, settings)]
+                         *unread_services(context, settings)]
             self._tell_left_out(selection, chosen)
             if not chosen and not problems:
                 problems.append(wording.nothing_matched(certificate, selection))
@@ -345,7 +354,7 @@ class Deployer:
 
     def _tell_left_out(self, selection: Selection, chosen: set[str]) -> None:
         for line in wording.left_out(selection, chosen):
-            self.say(line)
+            self.note(line)
 
     # Making it so -------------------------------------------------------------------------------
 
@@ -367,6 +376,7 @@ class Deployer:
                 whole.problems += outcome.problems
                 whole.pending += outcome.pending
                 whole.changed += outcome.changed
+                whole.failed += outcome.failed
         if failures:
             whole.problems.append(str(failures))
         return whole
@@ -421,21 +431,16 @@ def _bound_as(state: State, lineage: str, san: str,
             for name, entry in state.items()}
 
 
-def _unread_services(context: Context, settings: Settings) -> list[str]:
-    """Why services that the user himself has chosen cannot be listed; the default is a try."""
-    if settings.services == tuple(DEFAULT_SERVICES.split(",")):
-        return []
-    return [str(error) for name, error in context.account.domains_and_failures()[1].items()
-            if name in settings.services]
-
-
 def open_deployer(config: NamespaceConfig, say: Callable[[str], None], *,
-                  accounts: Accounts | None = None, checkpoints: Checkpoints | None = None,
+                  note: Callable[[str], None] = logger.info, accounts: Accounts | None = None,
+                  waiting: Waiting | None = None, checkpoints: Checkpoints | None = None,
                   read_only: bool = False, stores: dict[Path, Store] | None = None) -> Deployer:
     """A deployer on a configuration of certbot's, with its files open.
 
+    :param note: shows a line that a renewal does not show each time.
     :param accounts: those of the process, where there are any.
     :param stores: likewise the files that are open already, by their folder.
+    :param waiting: that of the process.
     :param checkpoints: certbot's; None where nothing is written that needs one.
     :param read_only: what would be written stays in memory.
     :raises errors.StateError: when the files cannot be read, or are in use.
@@ -444,7 +449,8 @@ def open_deployer(config: NamespaceConfig, say: Callable[[str], None], *,
     stores = {} if stores is None else stores
     store = stores.get(folder) or Store(folder / "qiniu", read_only=read_only)
     deployer = Deployer(store, Lineages(folder), accounts or Accounts(folder),
-                        checkpoints or NoCheckpoints(), Path(config.backup_dir), say)
+                        checkpoints or NoCheckpoints(), Path(config.backup_dir), say, note,
+                        waiting or Waiting())
     if folder not in stores:
         store.open()
         deployer.recall()

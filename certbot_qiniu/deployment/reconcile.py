@@ -41,19 +41,21 @@ class Options:
     """How one reconcile behaves.
 
     :ivar wait: stay until what was sent is published (``run``, ``install``, ``rollback``).
-    :ivar publish_timeout: how long to wait, in seconds, for that and for busy domains.
+    :ivar wait_seconds: how long the whole process may wait, for that and for busy domains.
     :ivar keep_certificates: superseded certificates to keep.
     :ivar listed: domains that the user named in ``--qiniu-domains``.
     :ivar take_over: replace other installations' certificates.
     :ivar clean: delete superseded certificates afterwards.
+    :ivar returning: this goes back to what was served before.
     """
 
     wait: bool = False
-    publish_timeout: float = 1800.0
+    wait_seconds: float = 1800.0
     keep_certificates: int = 1
     listed: Collection[str] = ()
     take_over: bool = False
     clean: bool = True
+    returning: bool = False
 
 
 @dataclass
@@ -63,11 +65,13 @@ class Outcome:
     :ivar problems: one message for each thing that is not as wanted.
     :ivar pending: domains that Qiniu is still publishing.
     :ivar changed: domains that were changed.
+    :ivar failed: domains that neither have what they should nor get it once it is published.
     """
 
     problems: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
 
 
 def reconcile(context: Context, scope: Collection[str], options: Options) -> Outcome:
@@ -136,6 +140,8 @@ class _Reconciler:
         self.upload_errors: dict[str, errors.QiniuError] = {}
         self.busy: dict[str, str] = {}
         self.forgotten: list[str] = []
+        self.taken: set[str] = set()
+        self.instant: list[str] = []
 
     def as_before_redirect(self, entry: Managed) -> Managed:
         """*entry*, with the redirect undone that a rollback has taken back, should there be one."""
@@ -149,24 +155,15 @@ class _Reconciler:
         unsettled = [*self.wanted, *self.restore]
         if not unsettled:
             return self.outcome
-        deadline = self.context.clock() + self.options.publish_timeout
-        pause, refresh = FIRST_PAUSE_SECONDS, False
         try:
-            while True:
-                unsettled, soon = self.round(unsettled, refresh=refresh)
-                left = deadline - self.context.clock()
-                if not unsettled or left <= 0:
-                    break
-                if not soon:
-                    self.store.write_memory()
-                    self.context.sleep(min(pause, left))
-                    pause = min(pause * 1.6, LAST_PAUSE_SECONDS)
-                refresh = not soon
+            unsettled = self.rounds(unsettled)
         finally:
             self.store.write_memory()
         for name in unsettled:
             if name in self.busy:
                 self.failed[name] = self.busy[name]
+            elif self.options.wait and self.lacks_hsts(name):
+                self.failed[name] = wording.hsts_unsent(name)
             else:
                 self.outcome.pending.append(name)
         if self.forgotten:
@@ -174,9 +171,37 @@ class _Reconciler:
             # finds it gone again.
             self.store.apply(dict.fromkeys(self.forgotten))
         self.outcome.problems += told_once([*self.upload_errors.values(), *self.failed.values()])
+        unsent = {name for name, entry in self.wanted.items()
+                  if entry.binding.fingerprint in self.upload_errors} - self.taken
+        self.outcome.failed = sorted(unsent | self.failed.keys())
         if self.options.clean and not self.outcome.problems and not self.outcome.pending:
             clean(self.context, self.scope, self.options.keep_certificates)
         return self.outcome
+
+    def rounds(self, unsettled: list[str]) -> list[str]:
+        """Go round, and wait in between as long as the process may.
+
+        :returns: the names that are not settled at the end.
+        """
+        context, waiting = self.context, self.context.waiting
+        unsettled, soon = self.round(unsettled, refresh=False)
+        if not unsettled:
+            return []
+        pause = FIRST_PAUSE_SECONDS
+        with waiting.watched(context.monotonic):
+            while unsettled:
+                left = waiting.left(self.options.wait_seconds)
+                if not left and (self.busy or not (soon or self.instant)):
+                    break
+                if not soon:
+                    self.store.write_memory()
+                    if left:
+                        waiting.pause(min(pause, left), unsettled, context.sleep)
+                    else:
+                        context.sleep(FIRST_PAUSE_SECONDS)
+                    pause = min(pause * 1.6, LAST_PAUSE_SECONDS)
+                unsettled, soon = self.round(unsettled, refresh=not soon)
+        return unsettled
 
     def round(self, names: list[str], *, refresh: bool) -> tuple[list[str], bool]:
         """One round over *names*.
@@ -187,7 +212,9 @@ class _Reconciler:
         actions, observed = planned.actions, planned.observed
         self.failed.update(planned.domain_failures)
         waiting = [action.name for action in actions if action.verb is Verb.WAIT]
-        self.busy = {action.name: wording.sentence(action)
+        self.taken.update(waiting)
+        busy = wording.not_back if self.options.returning else wording.sentence
+        self.busy = {action.name: busy(action)
                      for action in actions if action.verb is Verb.QUEUE}
         queued = [*self.busy]
         changes = []
@@ -207,17 +234,24 @@ class _Reconciler:
                 elif self.may_send(action):
                     changes.append(action)
         sent, again = self.apply(changes, observed)
+        # What takes no time to publish is read back in any case.
+        self.instant = [name for name in sent if not self.publishes(observed[name])]
         if self.options.wait:
             waiting += sent
         else:
             self.outcome.pending += waiting
-            # What takes no time to publish is read back in any case.
-            waiting = [name for name in sent if not self.publishes(observed[name])]
+            waiting = self.instant
             self.outcome.pending += [name for name in sent if name not in waiting]
         return waiting + queued + again, bool(again) and not waiting and not queued
 
+    def lacks_hsts(self, name: str) -> bool:
+        """Whether HSTS is yet to be sent, as Qiniu takes it once all else is published."""
+        wanted, sent = self.wanted.get(name), self.memory.domains[name].sent
+        return bool(wanted and wanted.binding.hsts and sent and sent.binding.hsts is None)
+
     def kept(self, name: str) -> None:
         """Note that a domain serves what it should."""
+        self.taken.add(name)
         if self.sends.get(name):
             self.context.say(f"{name}: published")
         entry = self.store.state.get(name)
@@ -352,6 +386,7 @@ class _Reconciler:
             self.memory.update(job.name, processing_since=self.context.clock())
             self.account.note(replace(job.domain, state="processing", operation=operation))
         self.outcome.changed.append(job.name)
+        self.taken.add(job.name)
         self.context.say(wording.sent(job.action, job.certificate.name if job.certificate else ""))
 
     def publishes(self, domain: Domain) -> bool:

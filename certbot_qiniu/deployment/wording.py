@@ -125,6 +125,21 @@ def not_taken(action: Action) -> str:
             "binding. Somebody else may be changing the domain at the same time")
 
 
+def not_back(action: Action) -> str:
+    """Say that a domain cannot be put back, as Qiniu is busy with it."""
+    if action.ours:
+        return (f"{action.name} still gets the new certificate: Qiniu is publishing it, and takes "
+                "no other change meanwhile")
+    return (f"{action.name} is not put back: Qiniu is busy with another change "
+            f"({action.operation}) of it")
+
+
+def hsts_unsent(name: str) -> str:
+    """Say that nobody has waited until HSTS could be sent."""
+    return (f"{name}: HSTS is not switched on yet, as Qiniu takes no other change while it "
+            "publishes the certificate. Later: certbot enhance --hsts")
+
+
 def sent(action: Action, certificate: str) -> str:
     """Say what was sent.
 

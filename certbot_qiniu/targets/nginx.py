@@ -58,7 +58,8 @@ class NginxTarget(Target):
         if outcome.kind == "unused":
             logger.warning("nginx: %s", outcome.detail)
         else:
-            self.run.say(f"nginx: {outcome.detail}")
+            tell = self.run.say if outcome.kind in ("reloaded", "unconfirmed") else self.run.note
+            tell(f"nginx: {outcome.detail}")
         if outcome.kind in ("reloaded", "unconfirmed", "unused"):
             self.run.remember_reload([lineage])
 

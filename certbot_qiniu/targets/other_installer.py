@@ -43,6 +43,8 @@ class OtherInstaller(Target):
         come first.
     """
 
+    must_go_back = True
+
     def __init__(self, run: Run, name: str, options: str) -> None:
         super().__init__(run)
         self.name = name
@@ -196,6 +198,7 @@ class OtherInstaller(Target):
         self.test()
         with self._doing("restart"):
             plugin.restart()
+        run.say(f"{self.name}: restarted")
         run.remember_reload(self.lineages)
 
     # Going back ---------------------------------------------------------------------------------

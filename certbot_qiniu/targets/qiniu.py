@@ -16,14 +16,16 @@ from certbot_qiniu import errors, prompts
 from certbot_qiniu.deployment.choose import check_listed, rehearse
 from certbot_qiniu.deployment.reconcile import Options as Reconciling
 from certbot_qiniu.deployment.state import State
+from certbot_qiniu.deployment.waiting import RENEWAL_SECONDS
 from certbot_qiniu.failures import Failures
-from certbot_qiniu.model import Certificate, san_of
+from certbot_qiniu.model import Certificate, covering_name, san_of
 from certbot_qiniu.targets.run import Run
 from certbot_qiniu.targets.target import Options, Target
 
 logger = logging.getLogger(__name__)
 
 _ENHANCEMENTS = ("redirect", "ensure-http-header")
+
 
 
 class QiniuTarget(Target):
@@ -40,6 +42,7 @@ class QiniuTarget(Target):
         self._certificate: Certificate | None = None
         self._sans: set[str] = set()
         self._decided: set[str] = set()
+        self._told: set[str] = set()
         self._desired: State | None = None
         self._is_returning: bool | None = None  # after a rollback: whether it changed anything
         self._lifted_holds: dict[str, str] = {}
@@ -89,9 +92,12 @@ class QiniuTarget(Target):
                                 *dict.fromkeys(lines), ""]))
 
     def _rehearse(self, lineage: str) -> list[str]:
-        deployer, settings = self.run.deployer, self.run.settings
-        context = deployer.context(deployer.credentials_of(lineage, settings), settings.services)
-        return rehearse(context, self.run.names(), settings, lineage)
+        run, settings = self.run, self.run.settings
+        context = run.deployer.context(
+            run.deployer.credentials_of(lineage, settings), settings.services)
+        # What reconfigure leads to is the plain renew after it, which issues nothing.
+        return rehearse(context, run.names(), settings, lineage,
+                        issuing=run.verb != "reconfigure")
 
     # The desired state --------------------------------------------------------------------------
 
@@ -127,10 +133,35 @@ class QiniuTarget(Target):
         deployer = self.run.deployer
         lineage = self._certificate.lineage if self._certificate else self.run.config.certname
         state = deployer.store.state if self._desired is None else self._desired
+        self._tell_without_effect(state, lineage, san, is_hsts=is_hsts)
         change = deployer.hsts if is_hsts else deployer.redirect
         self._desired = change(state, lineage, san)
         self.lineages.add(lineage)
         return True
+
+    def _tell_without_effect(self, state: State, lineage: str, san: str, *,
+                             is_hsts: bool) -> None:
+        """Say where an enhancement changes nothing.
+
+        :raises errors.UsageError: when it does so everywhere.
+        """
+        managed = {name: entry for name, entry in state.items() if entry.lineage == lineage}
+        covered = {name: entry for name, entry in managed.items()
+                   if covering_name([san.lower()], name)}
+        if self.run.verb == "enhance":
+            if not managed:
+                raise errors.UsageError(
+                    f"{lineage} is deployed to no domain at Qiniu, so there is nothing to "
+                    f"enhance. First: {self.run.command('install', lineage)}")
+            if not covered:
+                self.run.say(f"{san}: no domain at Qiniu has {lineage} under this name, so nothing "
+                             "is changed for it")
+        if is_hsts:
+            return  # that it is for CDN domains alone is told where it is set
+        for name, entry in covered.items():
+            if entry.service != "cdn" and name not in self._told:
+                self._told.add(name)
+                self.run.say(f"{name}: Qiniu has redirects for CDN domains alone; left without")
 
     def save(self, title: str | None) -> None:
         """Choose the domains of a certificate that is new here.
@@ -172,7 +203,10 @@ class QiniuTarget(Target):
         :raises errors.QiniuError: when some of them cannot be; the others are.
         """
         super().renew(lineage)
-        problems = self.run.deployer.converge(lineage.lineagename, self.run.settings)
+        self._converge(lineage.lineagename)
+
+    def _converge(self, lineage: str) -> None:
+        problems = self.run.deployer.converge(lineage, self.run.settings)
         if problems:
             raise errors.DeployError("; ".join(problems))
 
@@ -200,7 +234,7 @@ class QiniuTarget(Target):
             self._settle_rolled_back()
             return
         if self.run.verb == "certonly" and not self.lineages:
-            self.run.say("certonly deploys nothing to Qiniu by itself: the next certbot renew "
+            self.run.note("certonly deploys nothing to Qiniu by itself: the next certbot renew "
                          "does, or certbot install --cert-name now")
         failures = Failures()
         for lineage in sorted(self.lineages):
@@ -213,12 +247,19 @@ class QiniuTarget(Target):
         """Reconcile one lineage; only ``renew`` does not wait for what it sends."""
         deployer, settings, renewing = self.run.deployer, self.run.settings, self.run.is_renewal
         outcome = deployer.settle(lineage, settings, Reconciling(
-            wait=not renewing, publish_timeout=settings.publish_timeout,
+            wait=not renewing,
+            wait_seconds=RENEWAL_SECONDS if renewing else settings.publish_timeout,
             keep_certificates=settings.keep_certificates, listed=settings.domains or (),
             take_over=not renewing))
+        managed = {name for name, entry in deployer.store.state.items()
+                   if entry.lineage == lineage}
+        self.has_taken = self.has_taken or bool(managed - set(outcome.failed))
         if outcome.pending:
-            self.run.say(f"Qiniu is still publishing {', '.join(sorted(set(outcome.pending)))}; "
-                         "the next certbot renew confirms it")
+            names = ", ".join(sorted(set(outcome.pending)))
+            self.run.note(
+                f"Not waited for any longer: Qiniu goes on with {names}; the next certbot renew "
+                "confirms it" if self.run.waiting.is_stopped else
+                f"Qiniu is still publishing {names}; the next certbot renew confirms it")
         if outcome.problems:
             raise errors.DeployError("; ".join(outcome.problems))
         self._settled.update(deployer.fingerprints(lineage))
@@ -238,9 +279,10 @@ class QiniuTarget(Target):
         if not self._is_returning:
             return
         outcome = deployer.settle_all(settings, Reconciling(
-            wait=True, publish_timeout=settings.publish_timeout, take_over=True, clean=False))
+            wait=True, wait_seconds=settings.publish_timeout, take_over=True, clean=False,
+            returning=True))
         if outcome.pending:
-            self.run.say(f"Qiniu is still publishing {', '.join(sorted(outcome.pending))}")
+            self.run.note(f"Qiniu is still publishing {', '.join(sorted(outcome.pending))}")
         if outcome.problems:
             raise errors.DeployError("Not every domain at Qiniu is back to what it served before: "
                                      + "; ".join(dict.fromkeys(outcome.problems)))

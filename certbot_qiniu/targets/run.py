@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import logging
+import os
+import shlex
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import ClassVar
 
+from certbot.compat import misc
 from certbot.plugins import common
 
 from certbot_qiniu import errors, prompts
 from certbot_qiniu.deployment.deployer import Deployer, open_deployer
 from certbot_qiniu.deployment.store import Store
+from certbot_qiniu.deployment.waiting import Waiting
 from certbot_qiniu.failures import Failures
 from certbot_qiniu.lineages import Lineages, read_renewals
 from certbot_qiniu.model import Certificate
-from certbot_qiniu.options import OPTIONS, Settings
+from certbot_qiniu.options import OPTIONS, Settings, as_words
 from certbot_qiniu.qiniu.account import Accounts
 
 logger = logging.getLogger(__name__)
@@ -32,6 +37,7 @@ class Run:
     _accounts: ClassVar[Accounts | None] = None
     _stores: ClassVar[dict[Path, Store]] = {}
     """Those of the process: certbot makes an installer for every lineage that it renews."""
+    _waiting: ClassVar[Waiting | None] = None
 
     def __init__(self, plugin: common.Installer, undo_unfinished: Callable[[], None]) -> None:
         self._plugin = plugin
@@ -105,12 +111,58 @@ class Run:
                 and str(self.config.key_type).lower() == ours[name].key_type.lower()]
         return same or alike  # an option of the command line goes before that of the conf
 
+    def unannounced(self) -> list[str]:
+        """The lineages with this run's names that renewals bring to us, and that are not there yet.
+
+        Which one was renewed certbot does not tell under ``--disable-renew-updates``.
+        """
+        known = {(entry.lineage, entry.binding.fingerprint)
+                 for entry in self.deployer.store.state.values()}
+        found = []
+        for name, renewal in read_renewals(Path(self.config.config_dir))[0].items():
+            if renewal.is_ours and self.lineages.exists(name):
+                newest = self.lineages.current(name)
+                if set(newest.names) == self.names() and (name, newest.fingerprint) not in known:
+                    found.append(name)
+        return found
+
     def say(self, text: str) -> None:
-        """Show a line; in a renewal, which a timer runs, only the log gets it."""
+        """Show a line that tells of a change; ``--quiet`` drops it."""
+        try:
+            prompts.tell(text)
+        except ValueError:  # certbot-qiniu has no display of certbot's, and shows our log
+            logger.info("%s", text)
+
+    def note(self, text: str) -> None:
+        """Show a line that tells of no change; a renewal, which a timer runs, only logs it."""
         if self.is_renewal:
             logger.info("%s", text)
         else:
-            prompts.tell(text)
+            self.say(text)
+
+    def command(self, verb: str, lineage: str) -> str:
+        """The command that does *verb* for a lineage as this run does, with all that it needs."""
+        config = self.config
+        words = ["certbot", verb, "--cert-name", lineage, "-i", "qiniu",
+                 *as_words(self._plugin.conf)]
+        if verb == "install":
+            words += [f"--{'' if config.redirect else 'no-'}redirect"] * (
+                config.redirect is not None)
+            words += ["--hsts"] * bool(getattr(config, "hsts", False))
+        for kind in ("config", "work", "logs"):
+            folder = getattr(config, f"{kind}_dir", None)
+            if folder not in (None, misc.get_default_folder(kind)):
+                words += [f"--{kind}-dir", str(folder)]
+        return shlex.join(words)
+
+    @property
+    def waiting(self) -> Waiting:
+        """All waiting of this process."""
+        if Run._waiting is None:
+            is_live = (sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+                       and not getattr(self.config, "quiet", False))
+            Run._waiting = Waiting(self.note, sys.stdout if is_live else None)
+        return Run._waiting
 
     # Our files ----------------------------------------------------------------------------------
 
@@ -142,8 +194,9 @@ class Run:
             if Run._accounts is None:
                 Run._accounts = Accounts(self.lineages.config_dir)
             self._deployer = open_deployer(
-                self.config, self.say, accounts=Run._accounts, checkpoints=self._plugin,
-                read_only=self.is_rehearsal, stores=Run._stores)
+                self.config, self.say, note=self.note, accounts=Run._accounts,
+                waiting=self.waiting, checkpoints=self._plugin, read_only=self.is_rehearsal,
+                stores=Run._stores)
         return self._deployer
 
     def reloaded_for(self, lineage: str) -> str:

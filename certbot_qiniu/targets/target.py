@@ -25,7 +25,14 @@ class Target:
 
     :ivar run: what the targets of one installer share.
     :ivar lineages: the names of those that :meth:`settle` is to bring here.
+    :ivar has_taken: whether anything here serves what :meth:`settle` was to bring, so that going
+        back would take it away again.
+    :cvar must_go_back: whether a :meth:`settle` that failed is mended by going back alone, as
+        what is configured here may be what is broken.
     """
+
+    must_go_back = False
+    has_taken = False
 
     def __init__(self, run: Run) -> None:
         self.run = run

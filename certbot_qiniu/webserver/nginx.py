@@ -37,7 +37,10 @@ _OUTPUT_LIMIT = 2000  # characters: the end of what nginx said, where the reason
 _ANSWER_SECONDS = 3.0
 _LONGEST_PAUSE_SECONDS = 1.0
 _NOT_RUNNING = re.compile(r'\[error\].*(?:invalid PID number|open\(\) ".*" failed \(2:)'
-                          r"|\[alert\].*kill\(.*\) failed \(3:")
+                          r"|\[alert\].*kill\(.*\) failed \(3:"
+                          # systemctl; docker and podman, where the container of nginx is stopped
+                          r"|\.service is not active, cannot reload|[Cc]ontainer \S+ is not running"
+                          r"|can only create exec sessions on running containers")
 # Only these are sure to run in our own network: 127.0.0.1 in a container is not the one asked here.
 _NGINX_PROGRAM = re.compile("nginx|openresty|tengine|angie")
 
@@ -92,8 +95,18 @@ class Nginx:
 
         :raises errors.NginxError: when it is broken, or the test cannot be run.
         """
-        if not self._absent:
-            self._run(self._test, TEST_OPTION).check("nginx's configuration test")
+        self._is_testable()
+
+    def _is_testable(self) -> bool:
+        """Whether the configuration is sound; false where nothing runs that could test it."""
+        if self._absent:
+            return True
+        result = self._run(self._test, TEST_OPTION)
+        if result.is_not_running:
+            logger.info("%s: %s", result.shown, result.output[-_OUTPUT_LIMIT:])
+            return False
+        result.check("nginx's configuration test")
+        return True
 
     def deploy(self, live_dir: Path, fullchain: Path, names: Sequence[str],
                fingerprint: str) -> Outcome:
@@ -108,10 +121,12 @@ class Nginx:
         """
         if self.is_absent:
             return Outcome("absent", "there is no nginx on this machine")
-        self.test()
+        stopped = Outcome("not running", "nginx is not running; it was not started")
+        if not self._is_testable():
+            return stopped
         reload = self._run(self._reload or self._automatic_reload(), RELOAD_OPTION)
-        if self._reload is None and reload.status and _NOT_RUNNING.search(reload.output):
-            return Outcome("not running", "nginx is not running; it was not started")
+        if reload.is_not_running:
+            return stopped
         reload.check("nginx's reload")
         servers = self._servers()
         if servers is None:
@@ -217,6 +232,11 @@ class _Result:
     @property
     def output(self) -> str:
         return (self.stdout + self.stderr).strip()
+
+    @property
+    def is_not_running(self) -> bool:
+        """Whether it failed for want of a running nginx."""
+        return bool(self.status and _NOT_RUNNING.search(self.output))
 
     def check(self, what: str) -> None:
         """Raise :class:`errors.NginxError` unless the command succeeded."""

@@ -38,15 +38,27 @@ _UNSHARED = {"_lock", "_clock", "switches", "_routes", "_roots", "_cert_numbers"
 
 
 class Clock:
-    """Virtual time: it passes only while somebody sleeps, and a little with every reading."""
+    """Virtual time: it passes only while somebody sleeps, and a little with every reading.
+
+    :ivar now: the right time, which Qiniu has, too.
+    """
 
     def __init__(self) -> None:
         self.now = time.time()
+        self._off = 0.0
 
     def time(self) -> float:
-        """Seconds since the epoch."""
+        """Seconds since the epoch, as the machine has them."""
+        return self.monotonic() - self._off
+
+    def monotonic(self) -> float:
+        """Seconds that nobody sets."""
         self.now += 0.0005
         return self.now
+
+    def set_back(self, seconds: float) -> None:
+        """Let the machine's clock be wrong."""
+        self._off += seconds
 
     def sleep(self, seconds: float) -> None:
         """Let time pass."""
@@ -80,9 +92,9 @@ class Cloud:
         # Time is spent in leaps here, and the signatures carry the real time.
         self.switches.clock_window = 10**9
         self.accounts = accounts or {ACCESS_KEY: SECRET_KEY}
-        self.qiniu = Qiniu(clock=self.clock.time, switches=self.switches, accounts=self.accounts,
-                           roots=[self.authority.cert_pem])
-        self.board = Switchboard(self.qiniu, clock=self.clock.time)
+        self.qiniu = Qiniu(clock=self.clock.monotonic, switches=self.switches,
+                           accounts=self.accounts, roots=[self.authority.cert_pem])
+        self.board = Switchboard(self.qiniu, clock=self.clock.monotonic)
 
     def save(self) -> bytes:
         """Everything that a run may have changed."""
@@ -219,7 +231,7 @@ class Machine:
             session = requests.Session()
             session.mount("https://", Wire(cloud.board))
             return QiniuClient(access_key, secret_key, session=session,
-                                   sleep=cloud.clock.sleep, clock=cloud.clock.time)
+                               sleep=cloud.clock.sleep, clock=cloud.clock.monotonic)
 
         def obtain(self_: client.Client, sans: list[Any], *_: Any) -> tuple[Any, ...]:
             leaf = self._leaf([str(san) for san in sans])
@@ -233,7 +245,8 @@ class Machine:
             for target, name, value in (
                     (account, "QiniuClient", open_client),
                     (deployer, "Context", functools.partial(
-                        context.Context, clock=cloud.clock.time, sleep=cloud.clock.sleep)),
+                        context.Context, clock=cloud.clock.time, sleep=cloud.clock.sleep,
+                        monotonic=cloud.clock.monotonic)),
                     (context, "WORKERS", 1),  # the calls come in an order that can be repeated
                     (client.Client, "obtain_certificate", obtain),
                     (main, "_init_le_client", no_account),

@@ -199,7 +199,8 @@ class User:
                             "fake", *NAMES, *arguments)
 
     def renew(self, *arguments: str) -> Run:
-        """``certbot renew``."""
+        """``certbot renew``, some time later."""
+        self.cloud.clock.sleep(3600)
         return self.certbot("renew", "--no-random-sleep-on-renew", *arguments)
 
     def calls(self, *verbs: str) -> list[str]:
@@ -493,7 +494,8 @@ def test_failed_run_returns_the_other_installer(make: Callable[[type[Apart]], Us
                                         monkeypatch: pytest.MonkeyPatch) -> None:
     """When Qiniu or the other one fails at the end of a run, its file is as it was before."""
     user = make(Sharing)
-    user.cloud.qiniu.fail_next_publication(WWW)
+    for name in (WWW, IMG):
+        user.cloud.qiniu.fail_next_publication(name)
     run = user.issue()
     assert 1 == run.status
     assert "successfully restored your server" in run.output

@@ -82,7 +82,8 @@ class Rig:
         self.said: list[str] = []
         self.context = Context(
             self.store, Lineages(config_dir), self.account,
-            self.said.append, clock=self.clock, sleep=self.wait)
+            self.said.append, clock=self.clock, sleep=self.wait,
+            monotonic=self.clock)
 
     def clock(self) -> float:
         """Seconds since the epoch."""

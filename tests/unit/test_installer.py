@@ -37,7 +37,7 @@ class Place(Target):
         self.work: dict[str, Callable[..., object]] = {}
 
     def __getattribute__(self, name: str) -> Any:
-        if name.startswith("_") or name not in vars(Target):
+        if name.startswith("_") or not callable(vars(Target).get(name)):
             return super().__getattribute__(name)
 
         def method(*arguments: Any, **options: Any) -> Any:
@@ -106,6 +106,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Seat]
 
     monkeypatch.setattr(Run, "_accounts", None)
     monkeypatch.setattr(Run, "_stores", {})
+    monkeypatch.setattr(Run, "_waiting", None)
     return seat
 
 
@@ -364,9 +365,10 @@ def test_going_back_after_a_failure(make: Callable[..., Seat]) -> None:
     assert ("of an earlier run", 1) == (seat.file.read_text(), seat.checkpoints)
     seat.change(later, "of this run")
     later.save("title")
-    later.rollback_checkpoints(1)
-    assert ("of an earlier run", 1) == (seat.file.read_text(), seat.checkpoints)
-    assert [("roll_back", 1)] * 2 == [call for call in seat.places[1].asked
+    for _ in range(2):  # after a signal certbot comes twice
+        later.rollback_checkpoints(1)
+        assert ("of an earlier run", 1) == (seat.file.read_text(), seat.checkpoints)
+    assert [("roll_back", 1)] * 3 == [call for call in seat.places[1].asked
                                       if call[0] == "roll_back"]
 
 
@@ -500,6 +502,161 @@ def test_what_a_crash_left(make: Callable[..., Seat]) -> None:
     assert ("old", 0, False) == (seat.file.read_text(), seat.checkpoints, seat.in_progress)
 
 
+# A part of a deployment fails
+
+
+def deployed(seat: Seat) -> Installer:
+    """An installer to which certbot has given a certificate."""
+    renew(seat.folder, LINEAGE)
+    installer = seat.installer()
+    installer.deploy_cert("san", "", "", "", str(seat.folder / "live" / LINEAGE / "fullchain.pem"))
+    installer.save("title")
+    return installer
+
+
+def conf(seat: Seat, text: str) -> None:
+    """Write the lineage's renewal conf."""
+    folder = Path(seat.config.renewal_configs_dir)
+    folder.mkdir(exist_ok=True)
+    (folder / f"{LINEAGE}.conf").write_text(
+        f"{paths(seat.folder, LINEAGE)}[renewalparams]\n{text}\n")
+
+
+def test_partly_deployed(make: Callable[..., Seat], shown: list[str]) -> None:
+    """What has the certificate keeps it; what failed is told once, where nothing is put back."""
+    seat = make("run")
+    conf(seat, "installer = qiniu")
+    installer = deployed(seat)
+    seat.places[0].has_taken = True
+    seat.places[1].fail("settle", errors.DeployError("www is bad"))
+    installer.restart()
+    with pytest.raises(errors.DeployError) as caught:
+        installer.supported_enhancements()
+    text = str(caught.value)
+    assert text.startswith(f"Not everything serves the certificate {LINEAGE}: www is bad. The rest "
+                           "has it and keeps it; nothing was put back. The next certbot renew")
+    assert "certbot itself advises lacks these options" in text
+    assert text.endswith(
+        f". To try again now: certbot install --cert-name {LINEAGE} -i qiniu --qiniu-credentials "
+        f"{KEYS} --config-dir {seat.folder} --work-dir {seat.folder / 'work'}")
+    assert [] == installer.supported_enhancements()
+    assert [] == shown
+
+
+def test_not_deployed_at_all(make: Callable[..., Seat]) -> None:
+    """Where nothing has the certificate, certbot is to put back what was before, and it is said."""
+    seat = make("run")
+    installer = deployed(seat)
+    seat.places[1].fail("settle", errors.DeployError("bad"))
+    with pytest.raises(errors.DeployError, match=r"bad\. certbot puts back what was served before"):
+        installer.restart()
+    assert [] == installer.supported_enhancements()
+
+
+def test_what_is_configured_is_broken(make: Callable[..., Seat]) -> None:
+    """A place whose configuration may be what is broken gets the former one back, with all."""
+    seat = make("install")
+    installer = deployed(seat)
+    seat.places[0].has_taken = True
+    seat.places[1].must_go_back = True
+    seat.places[1].fail("settle", errors.OtherInstallerError("cannot reload"))
+    with pytest.raises(errors.DeployError, match="cannot reload"):
+        installer.restart()
+
+
+def test_install_that_nothing_repairs(make: Callable[..., Seat], shown: list[str]) -> None:
+    """After a partial ``install`` that renewals do not reach, the way out is in the message."""
+    seat = make("install")
+    installer = deployed(seat)
+    seat.places[0].has_taken = True
+    seat.places[1].fail("settle", errors.DeployError("bad"))
+    installer.restart()
+    with pytest.raises(errors.DeployError) as caught:
+        installer.supported_enhancements()
+    assert "Nothing repairs this by itself" in str(caught.value)
+    assert f"certbot reconfigure --cert-name {LINEAGE} -i qiniu" in str(caught.value)
+    assert "certbot itself advises" not in str(caught.value)
+    assert [] == shown
+
+
+@pytest.mark.parametrize("verb", ["run", "install", "enhance", "certonly"])
+def test_restart_without_a_deployment(make: Callable[..., Seat], verb: str) -> None:
+    """After an enhancement, a rollback or ``certonly`` nothing asks later: it is told at once."""
+    seat = make(verb)
+    seat.places[0].has_taken = True
+    seat.places[1].fail("settle", errors.DeployError("bad"))
+    with pytest.raises(errors.DeployError, match="bad"):
+        seat.installer().restart()
+
+
+def test_gone_back(make: Callable[..., Seat]) -> None:
+    """The restart after certbot's going back raises what it cannot put back."""
+    seat = make("run")
+    installer = deployed(seat)
+    seat.places[1].fail("settle", errors.DeployError("bad"))
+    with pytest.raises(errors.DeployError):
+        installer.restart()
+    seat.places[0].has_taken = True
+    installer.rollback_checkpoints(1)
+    with pytest.raises(errors.DeployError, match=r"^bad$"):
+        installer.restart()
+
+
+@pytest.mark.parametrize("end", [certbot_errors.SignalExit(), KeyboardInterrupt()],
+                         ids=lambda end: type(end).__name__)
+def test_who_leaves_waits_no_more(make: Callable[..., Seat], end: BaseException) -> None:
+    """What certbot does after a signal is not to wait for anything."""
+    seat = make()
+    seat.places[0].fail("settle", end)
+    installer = seat.installer()
+    with pytest.raises(type(end)):
+        installer.restart()
+    assert installer._run.waiting.is_stopped
+    assert [] == installer.supported_enhancements()
+
+
+@pytest.mark.parametrize("is_back", [True, False])
+def test_a_signal_ends_a_deployment(make: Callable[..., Seat], *, is_back: bool) -> None:
+    """certbot goes on after SIGTERM as if all were well: it is told right after it."""
+    seat = make()
+    installer = deployed(seat)
+    seat.places[1].fail("settle", certbot_errors.SignalExit())
+    with pytest.raises(certbot_errors.SignalExit):
+        installer.restart()
+    installer.rollback_checkpoints(1)
+    seat.places[1].work.clear()
+    told = "^A signal ended the deployment of example.com, and what .* To try again now: certbot"
+    if is_back:
+        installer.restart()
+    else:
+        seat.places[1].fail("settle", errors.DeployError("bad"))
+        told = "^bad$"
+        with pytest.raises(errors.DeployError, match=told):
+            installer.restart()
+    with pytest.raises(errors.DeployError, match=told):
+        installer.supported_enhancements()
+
+
+# certbot's switches
+
+
+@pytest.mark.parametrize(("names", "told"), [
+    ([LINEAGE], [LINEAGE]), (["other.example.com"], [])])
+def test_disabled_updates(make: Callable[..., Seat], shown: list[str], names: list[str],
+                          told: list[str]) -> None:
+    """Under --disable-renew-updates the lineage is found by its names, and is never retried."""
+    seat = make("renew", disable_renew_updates=True, domains=names)
+    conf(seat, "installer = qiniu")
+    renew(seat.folder, LINEAGE)
+    seat.places[1].fail("settle", errors.DeployError("bad"))
+    with pytest.raises(errors.DeployError, match=r"run certbot-qiniu apply$"):
+        seat.installer().restart()
+    assert [["renew"] * len(told) + ["settle"]] * 2 == [place.verbs for place in seat.places]
+    assert len(told) == len(shown)
+    assert all(f"certbot-qiniu apply --cert-name {name}" in line
+               for name, line in zip(told, shown, strict=True))
+
+
 # How renewals reach us
 
 
@@ -522,7 +679,7 @@ def test_how_to_renew(make: Callable[..., Seat], shown: list[str], verb: str,
     for _ in range(2):
         installer.restart()
     command = (f"certbot reconfigure --cert-name {LINEAGE} -i qiniu --qiniu-credentials {KEYS} "
-               "--qiniu-with nginx")
+               f"--qiniu-with nginx --config-dir {seat.folder} --work-dir {seat.folder / 'work'}")
     assert [f"This deployed {LINEAGE} once: certbot install does not make renewals do it. For that "
             f"run: {command}"] * told == shown
 

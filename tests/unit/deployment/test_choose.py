@@ -254,9 +254,10 @@ def test_rehearse(rig: Rig, certificate: Certificate) -> None:
     """Each domain that a renewal would change, or leave out, has a line; nothing is changed."""
     rig.qiniu.add_domain("example.com")
     rig.qiniu.add_domain(A)
-    rig.qiniu.add_domain(B, protocol="https", state="processing")
+    rig.qiniu.add_domain(B, protocol="https")
+    rig.qiniu.change_domain(B, processing=30, operation="modify_cache")  # waited for
     rig.qiniu.add_domain(C, state="frozen", freeze_type="ICP")
-    assert [f"  {B}: bind the new certificate, once its present change is published",
+    assert [f"  {B}: bind the new certificate",
             "  example.com: switch to HTTPS with the new certificate",
             f"  {C}: left out, it is frozen at Qiniu (ICP)",
             f"  {A}: left as it is (http only, covered by a wildcard alone; list it in "

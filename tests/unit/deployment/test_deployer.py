@@ -82,13 +82,13 @@ def checkpoints() -> Checkpoints:
 def deployer(rig: Rig, accounts: Accounts, checkpoints: Checkpoints,
              monkeypatch: pytest.MonkeyPatch) -> Deployer:
     """A deployer in the time of the rig, with a state that was written."""
-    def context(*arguments: Any) -> Context:
-        return Context(*arguments, clock=rig.clock, sleep=rig.wait)
+    def context(*arguments: Any, **keywords: Any) -> Context:
+        return Context(*arguments, **keywords, clock=rig.clock, sleep=rig.wait, monotonic=rig.clock)
 
     monkeypatch.setattr(deployer_module, "Context", context)
     rig.store.write_state({})
     return Deployer(rig.store, rig.context.lineages, accounts,  # type: ignore[arg-type]
-                    checkpoints, rig.backups, rig.said.append)
+                    checkpoints, rig.backups, rig.said.append, rig.said.append)
 
 
 def entry(name: str, certificate: Certificate | None = None, *, service: str = "cdn",

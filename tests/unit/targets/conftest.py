@@ -14,5 +14,6 @@ def new_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget the accounts, our files, what was settled, and which installers were found."""
     monkeypatch.setattr(Run, "_accounts", None)
     monkeypatch.setattr(Run, "_stores", {})
+    monkeypatch.setattr(Run, "_waiting", None)
     monkeypatch.setattr(QiniuTarget, "_settled", set())
     find_installer.cache_clear()

@@ -181,7 +181,7 @@ def test_check_before_a_rollback(desk: Desk, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_rehearse(desk: Desk, shown: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A dry run shows what the next renewal would do, and changes nothing."""
-    monkeypatch.setattr(module, "rehearse", lambda *_: ["  one", "  two"])
+    monkeypatch.setattr(module, "rehearse", lambda *_, **__: ["  one", "  two"])
     target_of(desk, "renew", dry_run=True).rehearse()
     assert ["\nWhat certbot renew would do at Qiniu:\n  one\n  two\n"] == shown
     assert {} == written(desk)
@@ -319,11 +319,11 @@ def test_update_of_an_unreadable_one(desk: Desk) -> None:
 @pytest.mark.parametrize(("verb", "values", "expected"), [
     ("run", {}, Options(wait=True, take_over=True)),
     ("install", {"qiniu_keep_certificates": 3, "qiniu_publish_timeout": 5},
-     Options(wait=True, take_over=True, keep_certificates=3, publish_timeout=5)),
-    ("renew", {"qiniu_domains": f"{A},{B}"}, Options(listed=(A, B))),
+     Options(wait=True, take_over=True, keep_certificates=3, wait_seconds=5)),
+    ("renew", {"qiniu_domains": f"{A},{B}"}, Options(listed=(A, B), wait_seconds=60)),
 ], ids=["run", "install", "renew"])
 def test_how(desk: Desk, verb: str, values: dict[str, Any], expected: Options) -> None:
-    """Who sits before it waits and may take over; a timer does neither."""
+    """Who sits before it waits and may take over; a timer waits a minute for what is busy."""
     target = target_of(desk, verb, **values)
     target.lineages.add(LINEAGE)
     target.settle()
@@ -397,7 +397,8 @@ def test_rollback(desk: Desk, monkeypatch: pytest.MonkeyPatch, *, changed: bool)
     target.roll_back(1)
     target.settle()
     assert (newest if changed else "") == desk.store.memory.lineage(LINEAGE).hold
-    assert [Options(wait=True, publish_timeout=7, take_over=True, clean=False)] == options
+    assert [Options(wait=True, wait_seconds=7, take_over=True, clean=False,
+                    returning=True)] == options
 
 
 def test_rollback_with_problems(desk: Desk, shown: list[str],

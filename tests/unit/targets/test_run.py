@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from certbot._internal.display import obj
+from certbot.compat import misc
 from certbot.display import util as display
 
 from certbot_qiniu import errors
@@ -145,16 +148,42 @@ def test_foreign_certificate(tmp_path: Path, path: str) -> None:
 # Who is told
 
 
-@pytest.mark.parametrize(("verb", "shown"), [("run", ["a line"]), ("renew", [])])
-def test_say(tmp_path: Path, verb: str, shown: list[str], monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("verb", "told"), [
+    ("run", ["a change", "no change"]), ("renew", ["a change"])])
+def test_say(tmp_path: Path, verb: str, told: list[str], monkeypatch: pytest.MonkeyPatch,
              caplog: pytest.LogCaptureFixture) -> None:
-    """A user sees each line; a timer's mail stays empty, and the log has it."""
+    """A user sees each line, a timer's mail what was changed; the log has the rest."""
     seen: list[str] = []
     monkeypatch.setattr(display, "notify", seen.append)
+    run = new_run(tmp_path, verb)
     with caplog.at_level(logging.INFO):
-        new_run(tmp_path, verb).say("a line")
-    assert shown == seen
-    assert bool(shown) != ("a line" in caplog.messages)
+        run.say("a change")
+        run.note("no change")
+    assert told == seen
+    assert ["a change", "no change"] == sorted([*seen, *caplog.messages])
+
+
+def test_say_without_a_display(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                               caplog: pytest.LogCaptureFixture) -> None:
+    """``certbot-qiniu`` has no display of certbot's, and shows our log."""
+    monkeypatch.setattr(obj._SERVICE, "display", None)
+    with caplog.at_level(logging.INFO):
+        new_run(tmp_path, "renew").say("a change")
+    assert ["a change"] == caplog.messages
+
+
+def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that we advise has every option, and repeats just what this run was told."""
+    run = new_run(tmp_path, qiniu_credentials="/my keys.ini", qiniu_domains=".example.com",
+                  qiniu_skip_nginx=True, qiniu_publish_timeout=0, redirect=False, hsts=True)
+    assert shlex.split(run.command("install", LINEAGE)) == [
+        "certbot", "install", "--cert-name", LINEAGE, "-i", "qiniu",
+        "--qiniu-credentials", "/my keys.ini", "--qiniu-domains", ".example.com",
+        "--qiniu-publish-timeout", "0", "--qiniu-skip-nginx", "--no-redirect", "--hsts",
+        "--config-dir", str(tmp_path), "--work-dir", str(tmp_path / "work")]
+    folders = {"config": str(tmp_path), "work": str(tmp_path / "work"), "logs": ""}
+    monkeypatch.setattr(misc, "get_default_folder", folders.__getitem__)
+    assert run.command("reconfigure", LINEAGE).endswith(" --qiniu-skip-nginx")
 
 
 # Our files

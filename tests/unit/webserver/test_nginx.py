@@ -256,9 +256,27 @@ def test_not_running(machine: Machine, words: str) -> None:
 
 
 @pytest.mark.parametrize("words", NOT_RUNNING.values(), ids=NOT_RUNNING)
-def test_given_reload_must_work(machine: Machine, words: str) -> None:
-    """Who says how to reload is told that it failed."""
+def test_not_running_whatever_the_command(machine: Machine, words: str) -> None:
+    """The same holds where the user says how to reload: nothing is to be put right by him."""
     machine.answers["nginx -s"] = Answer(1, stderr=words)
+    assert "not running" == deploy(Nginx(reload_cmd="nginx -s reload")).kind
+
+
+@pytest.mark.parametrize("words", [
+    "nginx.service is not active, cannot reload.",
+    "Error response from daemon: container 4f2d is not running",
+    "Error: can only create exec sessions on running containers: container state improper",
+], ids=["systemctl", "docker", "podman"])
+def test_its_service_or_container_is_stopped(machine: Machine, words: str) -> None:
+    """A stopped container has not even a configuration that could be tested."""
+    for part in ("nginx -t", "nginx -s"):
+        machine.answers = {part: Answer(1, stderr=words)}
+        assert "not running" == deploy(Nginx(reload_cmd="nginx -s reload")).kind
+
+
+def test_given_reload_must_work(machine: Machine) -> None:
+    """Who says how to reload is told that it failed for any other reason."""
+    machine.answers["nginx -s"] = Answer(1, stderr="Error: No such container: web")
     with pytest.raises(errors.NginxError, match=nginx.RELOAD_OPTION):
         deploy(Nginx(reload_cmd="nginx -s reload"))
 
