@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from certbot_qiniu.targets.other_installer import find_installer
@@ -10,10 +12,12 @@ from certbot_qiniu.targets.run import Run
 
 
 @pytest.fixture(autouse=True)
-def new_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def new_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Forget the accounts, our files, what was settled, and which installers were found."""
     monkeypatch.setattr(Run, "_accounts", None)
     monkeypatch.setattr(Run, "_stores", {})
     monkeypatch.setattr(Run, "_waiting", None)
     monkeypatch.setattr(QiniuTarget, "_settled", set())
     find_installer.cache_clear()
+    yield
+    find_installer.cache_clear()  # a scenario that comes next in this process has another "fake"
