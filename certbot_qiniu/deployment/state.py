@@ -200,6 +200,7 @@ class Memory:
     :ivar uploads: by Qiniu's ids.
     :ivar listings: the last lists that took many calls, by account.
     :ivar told: what was said before and is not said again, by its subject.
+    :ivar bind_methods: account -> the method by which a source domain last took a certificate.
     """
 
     domains: MutableMapping[str, Record] = field(default_factory=dict)
@@ -207,6 +208,7 @@ class Memory:
     lineages: dict[str, LineageMemory] = field(default_factory=dict)
     listings: dict[str, Listing] = field(default_factory=dict)
     told: dict[str, str] = field(default_factory=dict)
+    bind_methods: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.domains = self._domains = Facts(self.domains, "lineage")

@@ -50,6 +50,7 @@ class _Content:
     uploads: Mapping[str, Upload] = field(default_factory=dict)
     listings: Mapping[str, Listing] = field(default_factory=dict)
     told: Mapping[str, str] = field(default_factory=dict)
+    bind_methods: Mapping[str, str] = field(default_factory=dict)
 
 
 class Store:
@@ -213,7 +214,7 @@ class Store:
         self.memory = Memory(
             domains, uploads, {lineage: dataclasses.replace(content.entry)
                                for lineage, content in self._memories.items() if lineage},
-            dict(common.listings), dict(common.told))
+            dict(common.listings), dict(common.told), dict(common.bind_methods))
         self.memory.written(lineage for lineage, content in self._memories.items()
                             if content == self._remembered(lineage))
 
@@ -333,7 +334,8 @@ class Store:
         if lineage:
             entry = memory.lineages.get(lineage, LineageMemory())
             return _Content(dataclasses.replace(entry), *facts)
-        return _Content(LineageMemory(), *facts, dict(memory.listings), dict(memory.told))
+        return _Content(LineageMemory(), *facts, dict(memory.listings), dict(memory.told),
+                        dict(memory.bind_methods))
 
     def _write_state(self, lineage: str, entries: State) -> None:
         self._write(self.state_path(lineage), {"domains": {
@@ -345,7 +347,8 @@ class Store:
             name: {key: _plain(fact, "lineage") for key, fact in sorted(facts.items())}
             for name, facts in (("domains", content.domains), ("uploads", content.uploads),
                                 ("listings", content.listings)) if facts},
-            **({"told": content.told} if content.told else {})})
+            **{name: texts for name, texts in (
+                ("told", content.told), ("bind_methods", content.bind_methods)) if texts}})
         self._memories[lineage] = content
 
     def _write(self, path: Path, content: dict[str, Any]) -> None:
@@ -379,7 +382,8 @@ def _content(lineage: str, raw: Mapping[str, Any]) -> _Content:
     :raises ValueError: when a checkpoint's name is no time.
     """
     rest = {name: value for name, value in raw.items() if name not in (
-        "version", "serial", "domains", "uploads", *(() if lineage else ("listings", "told")))}
+        "version", "serial", "domains", "uploads",
+        *(() if lineage else ("listings", "told", "bind_methods")))}
     entry = decode(LineageMemory, rest)
     for name in entry.checkpoints:
         float(name)
@@ -390,7 +394,7 @@ def _content(lineage: str, raw: Mapping[str, Any]) -> _Content:
         {cert_id: decode(Upload, entry, lineage=lineage)
          for cert_id, entry in raw.get("uploads", {}).items()},
         {key: decode(Listing, entry) for key, entry in raw.get("listings", {}).items()},
-        _texts(raw.get("told", {})))
+        _texts(raw.get("told", {})), _texts(raw.get("bind_methods", {})))
 
 
 def _memory_of_version_1(raw: Mapping[str, Any]) -> Memory:
@@ -401,7 +405,7 @@ def _memory_of_version_1(raw: Mapping[str, Any]) -> Memory:
          for cert_id, entry in raw.get("uploads", {}).items()},
         {name: decode(LineageMemory, entry) for name, entry in raw.get("lineages", {}).items()},
         {key: decode(Listing, entry) for key, entry in raw.get("listings", {}).items()},
-        _texts(raw.get("told", {})))
+        _texts(raw.get("told", {})), _texts(raw.get("bind_methods", {})))
 
 
 def _record(name: str, raw: object, **known: Any) -> Record:

@@ -17,8 +17,8 @@ from certbot_qiniu.deployment.certificates import (
 )
 from certbot_qiniu.deployment.state import Managed, Upload
 from certbot_qiniu.model import DAY, Binding, Certificate, RemoteCertificate
-from tests.unit.deployment.account import CERTIFICATES, LINEAGE, SANS, A, B, uploaded
-from tests.unit.rig import Rig
+from tests.unit.deployment.account import LINEAGE, SANS, A, B, uploaded
+from tests.unit.rig import CERTIFICATE_LIST, CERTIFICATE_PAGE, Rig
 
 # The official package asks the clock in a way that newer Pythons deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
@@ -44,7 +44,7 @@ def test_upload(rig: Rig, certificate: Certificate) -> None:
     assert rig.memory.uploads == {
         found.cert_id: Upload(certificate.fingerprint, LINEAGE, rig.now)}
     assert found.cert_id in rig.store.memory_path(LINEAGE).read_text("utf-8")
-    assert rig.calls() == [CERTIFICATES, UPLOAD]
+    assert rig.calls() == [CERTIFICATE_PAGE, UPLOAD]
     assert found == obtained(rig, wanted(certificate))
     assert rig.calls() == []
 
@@ -53,7 +53,7 @@ def test_not_uploaded_again(rig: Rig, certificate: Certificate) -> None:
     """What is there under our name is found first: a lost answer leaves no second copy."""
     cert_id = rig.upload(certificate)
     assert obtained(rig, wanted(certificate)).cert_id == cert_id
-    assert rig.calls() == [CERTIFICATES]
+    assert rig.calls() == CERTIFICATE_LIST
 
 
 def test_not_ours(rig: Rig) -> None:
@@ -140,10 +140,10 @@ def test_other_installations_cost(rig: Rig, certificate: Certificate) -> None:
     assert rig.calls() == []
     first = rig.upload(certificate)
     assert set(other_installations(rig.context, {first, ours})) == {first}
-    assert rig.calls() == [CERTIFICATES]
+    assert rig.calls() == CERTIFICATE_LIST
     second = rig.upload(certificate)
     assert set(other_installations(rig.context, {first, second})) == {first, second}
-    assert rig.calls() == [CERTIFICATES]
+    assert rig.calls() == CERTIFICATE_LIST
 
 
 def test_find_wanted(rig: Rig) -> None:
