@@ -50,12 +50,14 @@ def choose_domains(context: Context, names: Collection[str], listed: Sequence[st
         remember_copies(context, lineage)  # who has lost the memory is no stranger to himself
         bought = {cert_id for cert_id, item in context.account.certificates().items()
                   if item.order_id and item.not_after > context.clock()}
+    owners = {lineage, *(entry.lineage for name, entry in state.items()
+                         if covering_name(names, name))}
     selection = select(
         {name: domain for name, domain in domains.items() if name not in failures}, names,
         [name for name in listed if name not in failures] if listed is not None else None,
         lineage=lineage, state=state, bought=bought,
         other_installations=() if take_over else other_installations(context, unknown),
-        alive=set(context.lineages.names()), take_over=take_over)
+        alive={owner for owner in owners if context.lineages.exists(owner)}, take_over=take_over)
     unread = [NotChosen(name, Obstacle.UNREADABLE, detail=text)
               for name, text in each_cause(failures).items()]
     return replace(selection, problems=(*selection.problems, *unread))

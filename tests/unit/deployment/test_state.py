@@ -105,11 +105,11 @@ def test_what_has_changed() -> None:
 
 
 @pytest.mark.parametrize(("former", "old", "new", "expected"), [
-    ((), {"1"}, {"2"}, ("1",)), (("1",), {"2"}, {"3"}, ("2", "1")), ((), set(), {"1"}, ("",)),
-    (("1",), {"2"}, {"2"}, ("1",)), (("",), {"1"}, set(), ("1",)), (None, {"1"}, {"2"}, ("1",)),
-    (("2", "1"), {"3"}, {"1"}, ("3", "2")), (("1",), {"2", "3"}, {"3", "4"}, ("2", "1")),
+    ((), ["1"], ["2"], ("1",)), (("1",), ["2"], ["3"], ("2", "1")), ((), [], ["1"], ("",)),
+    (("1",), ["2"], ["2"], ("1",)), (("",), ["1"], [], ("1",)), (None, ["1"], ["2"], ("1",)),
+    (("2", "1"), ["3"], ["1"], ("3", "2")), (("1",), ["2", "3"], ["3", "4"], ("2", "1")),
 ], ids=str)
-def test_superseded(former: tuple[str, ...] | None, old: set[str], new: set[str],
+def test_superseded(former: tuple[str, ...] | None, old: list[str], new: list[str],
                     expected: tuple[str, ...]) -> None:
     """What a state had before is the first of the older ones, and what it has is none of them."""
     entry = LineageMemory(former=former)
@@ -118,11 +118,11 @@ def test_superseded(former: tuple[str, ...] | None, old: set[str], new: set[str]
 
 
 @pytest.mark.parametrize(("former", "now", "expected"), [
-    (("3", "2", "1"), {"2"}, ("1",)), (("3", "2", "1"), {"4"}, ("3", "2", "1")),
-    (("1", ""), set(), ()), (("2", "1"), {"1", "3"}, ("2", "1")), (None, {"1"}, None),
-    (("3", "2", "1"), {"3", "2"}, ("1",)),
+    (("3", "2", "1"), ["2"], ("1",)), (("3", "2", "1"), ["4"], ("3", "2", "1")),
+    (("1", ""), [], ()), (("2", "1"), ["1", "3"], ("2", "1")), (None, ["1"], None),
+    (("3", "2", "1"), ["3", "2"], ("1",)),
 ], ids=str)
-def test_returned(former: tuple[str, ...] | None, now: set[str],
+def test_returned(former: tuple[str, ...] | None, now: list[str],
                   expected: tuple[str, ...] | None) -> None:
     """What a rollback goes back to is not older any more, nor is what it has taken back."""
     entry = LineageMemory(former=former)

@@ -168,7 +168,8 @@ def test_incomplete_memory(content: dict[str, Any], store: Store) -> None:
 
 
 @pytest.mark.parametrize("content", [
-    {"told": {"a": 1}}, {"told": []}, {"listings": {"a": {"at": 1.5}}},
+    {"told": {"a": 1}}, {"told": []}, {"bind_methods": {"a": None}},
+    {"listings": {"a": {"at": 1.5}}},
     {"listings": {"a": {"at": 1, "domains": {"a": 1}, "bound": {}}}}, {"colour": "red"},
 ], ids=str)
 def test_incomplete_common_memory(content: dict[str, Any], store: Store) -> None:
@@ -515,8 +516,8 @@ def test_memory_round_trip(memory: Memory, store: Store) -> None:
     fresh.memory = copy.deepcopy(memory)
     fresh.write_memory()
     later = reopened(store).memory
-    assert (later.domains, later.uploads, later.listings, later.told) == (
-        memory.domains, memory.uploads, memory.listings, memory.told)
+    assert (later.domains, later.uploads, later.listings, later.told, later.bind_methods) == (
+        memory.domains, memory.uploads, memory.listings, memory.told, memory.bind_methods)
     for name in {*later.lineages, *memory.lineages}:
         assert later.lineage(name) == memory.lineage(name)
 

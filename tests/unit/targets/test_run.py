@@ -215,14 +215,20 @@ def test_what_a_crash_left_is_undone_once(tmp_path: Path) -> None:
 def test_what_a_crash_left_is_undone_first(tmp_path: Path) -> None:
     """The state is read as it is after the unfinished checkpoint is gone, not before."""
     run, plugin = started(tmp_path)
-    run.open()
-    (tmp_path / "qiniu" / "state.json").write_text("half a change")
+    path = run.open().store.state_path(LINEAGE)
+    in_progress = Path(plugin.config.in_progress_dir)
+    in_progress.mkdir(parents=True)
+    path.write_text("half a change")
 
     def undo() -> None:
-        (tmp_path / "qiniu" / "state.json").write_text('{"version": 1, "domains": {}}')
+        path.write_text('{"version": 2, "domains": {"a": {"service": "cdn", "binding": {}}}}')
+        in_progress.rmdir()
 
     later = Run(plugin, undo)  # type: ignore[arg-type]
-    assert {} == later.open().store.state
+    assert ["a"] == list(later.open().store.state)
+    assert {} == later.open().store.damaged
+    assert later.open().store is Run(plugin, plugin.undo).open().store, (  # type: ignore[arg-type]
+        "the files of a process are read once")
 
 
 @pytest.mark.parametrize(("verb", "dry_run"), [("renew", True), ("reconfigure", False)])
