@@ -160,7 +160,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         text = str(failures)
         if self.config.verb == "renew":
             names = ", ".join(sorted(self._lineages))
-            text = (f"The certificate of {names} is valid and on this machine, but it has not "
+            text = (f"The certificate of {names} is on this machine, but it has not "
                     f"reached everything that should serve it: {text}. The next certbot renew "
                     "tries again")
         raise errors.DeployError(text)

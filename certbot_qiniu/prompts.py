@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from certbot.configuration import NamespaceConfig
 from certbot.display import util as display
 
@@ -22,6 +24,11 @@ def credentials_path(config: NamespaceConfig) -> str:
     if code != display.OK or not path:
         raise errors.UsageError(needed)
     return path
+
+
+def can_ask(config: NamespaceConfig) -> bool:
+    """Whether somebody sits there."""
+    return not config.noninteractive_mode and sys.stdin.isatty()
 
 
 def to_switch(config: NamespaceConfig, names: tuple[str, ...]) -> list[str]:

@@ -16,7 +16,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from certbot_qiniu.model import Binding, Domain
+from certbot_qiniu.model import Binding, Domain, RemoteCertificate
 from certbot_qiniu.qiniu.service import Listing
 
 
@@ -54,6 +54,10 @@ class Record:
     :ivar hsts: ``ours`` when we switched HSTS on, ``refused`` when Qiniu would not let us.
     :ivar former_force: forced HTTPS before a redirect was asked for, for a rollback to a state in
         which it is "as it is".
+    :ivar foreign: what it was last seen to serve that is not ours, so that its end is asked once.
+    :ivar taken_from: id of what it served when it was taken over, or taken back: that is replaced
+        whatever its end, until ours was seen there.
+    :ivar left: id of what somebody put over ours, once a renewal has told of it.
     """
 
     service: str = "cdn"
@@ -66,6 +70,15 @@ class Record:
     processing_since: float = 0.0
     hsts: str = ""
     former_force: bool | None = None
+    foreign: RemoteCertificate | None = None
+    taken_from: str = ""
+    left: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.foreign, dict):  # as it was read from the file
+            names = tuple(self.foreign.get("names", ()))
+            foreign = RemoteCertificate(**{**self.foreign, "names": names})
+            object.__setattr__(self, "foreign", foreign)
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,23 @@ class Upload:
 
     fingerprint: str
     lineage: str
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An upload that Qiniu has refused for good.
+
+    :ivar account: our name for the access key.
+    :ivar version: ours: another one may send it otherwise.
+    :ivar at: seconds since the epoch.
+    :ivar text: what was said then.
+    """
+
+    fingerprint: str
+    account: str
+    version: str
+    at: float
+    text: str = ""
 
 
 @dataclass
@@ -85,6 +115,7 @@ class LineageMemory:
     :ivar nginx: fingerprint that nginx was last seen to serve, or was reloaded for.
     :ivar other_installer: name of the installer that takes part, for a rollback, too.
     :ivar other_installer_options: its own options.
+    :ivar refusal: the upload that Qiniu refused last, and for good.
     """
 
     credentials: str = ""
@@ -92,13 +123,19 @@ class LineageMemory:
     nginx: str = ""
     other_installer: str = ""
     other_installer_options: str = ""
+    refusal: Refusal | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.refusal, dict):  # as it was read from the file
+            self.refusal = Refusal(**self.refusal)
 
 
 @dataclass
 class Memory:
     """The contents of ``memory.json``.
 
-    :ivar told: what was said before and is not said again, by its subject.
+    :ivar told: what was said before and is not said again, by its subject; also what an account
+        has told of itself.
     """
 
     domains: dict[str, Record] = field(default_factory=dict)

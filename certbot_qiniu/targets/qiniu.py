@@ -14,7 +14,7 @@ from certbot import interfaces
 from certbot.display import util as display
 
 from certbot_qiniu import errors, prompts
-from certbot_qiniu.deployment.choose import check_listed, rehearse
+from certbot_qiniu.deployment.choose import check_listed, check_selection, rehearse
 from certbot_qiniu.deployment.reconcile import Options as Reconciling
 from certbot_qiniu.deployment.state import State
 from certbot_qiniu.failures import Failures
@@ -75,6 +75,11 @@ class QiniuTarget(Target):
         settings = run.settings
         context = run.deployer.context(settings.credentials, settings.services)
         check_listed(context, run.names(), settings.domains)
+        if run.verb == "run" and run.names() and settings.domains is None:
+            lineage = run.config.certname or run.lineages.with_names(run.names()) or ""
+            if warning := check_selection(context, run.names(), lineage,
+                                          can_ask=prompts.can_ask(run.config)):
+                run.say(warning)
 
     def rehearse(self) -> None:
         """Show what the next ``certbot renew`` would do here.
@@ -83,7 +88,8 @@ class QiniuTarget(Target):
         """
         run, settings = self.run, self.run.settings
         context = run.deployer.context(settings.credentials, settings.services)
-        lines = rehearse(context, run.names(), settings)
+        lines = rehearse(context, run.names(), settings, lineage=run.config.certname or "",
+                         fresh=run.verb != "reconfigure")
         display.notify("\n".join(["", "What certbot renew would do at Qiniu:", *lines, ""]))
 
     # The desired state --------------------------------------------------------------------------
@@ -203,7 +209,8 @@ class QiniuTarget(Target):
         outcome = deployer.settle(lineage, settings, Reconciling(
             wait=not renewing, publish_timeout=settings.publish_timeout,
             keep_certificates=settings.keep_certificates, listed=settings.domains or (),
-            take_over=not renewing))
+            take_over=not renewing, take_back=self.run.take_back,
+            insist=not renewing or self.run.is_apply))
         if outcome.pending:
             self.run.say(f"Qiniu is still publishing {', '.join(sorted(set(outcome.pending)))}; "
                          "the next certbot renew confirms it")
@@ -226,7 +233,8 @@ class QiniuTarget(Target):
         if not self._is_returning:
             return
         outcome = deployer.settle_all(settings, Reconciling(
-            wait=True, publish_timeout=settings.publish_timeout, take_over=True, clean=False))
+            wait=True, publish_timeout=settings.publish_timeout, take_over=True, insist=True,
+            clean=False))
         if outcome.pending:
             self.run.say(f"Qiniu is still publishing {', '.join(sorted(outcome.pending))}")
         if outcome.problems:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -38,6 +40,12 @@ from tests.unit.rig import Rig
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
 
 
+def choose(rig: Rig, listed: Sequence[str] | None, *, sans: Sequence[str] = SANS, days: float = 90,
+           **changes: Any) -> Selection:
+    """The domains for a certificate that ends in so many days."""
+    return choose_domains(rig.context, sans, listed, LINEAGE, ends=rig.now + days * DAY, **changes)
+
+
 # Which domains a certificate is for
 
 
@@ -49,11 +57,11 @@ def test_choose(rig: Rig) -> None:
     rig.qiniu.add_domain(A)
     rig.qiniu.add_domain(B, protocol="https")
     rig.qiniu.add_domain(C, state="frozen", freeze_type="ICP")
-    found = choose_domains(rig.context, SANS, None, LINEAGE)
+    found = choose(rig, None)
     assert found == Selection(("b.example.com", "example.com"),
                               (NotChosen(C, Obstacle.DEAD, "frozen", "ICP"),), (A,))
     assert rig.calls() == [LIST, *read(B, "example.com")]
-    assert choose_domains(rig.context, SANS, None, LINEAGE) == found
+    assert choose(rig, None) == found
     assert rig.calls() == []
 
 
@@ -62,7 +70,7 @@ def test_choose_managed(rig: Rig, certificate: Certificate) -> None:
     rig.qiniu.add_domain(A)
     rig.qiniu.add_domain(B, protocol="https")
     manage(rig, A, B)
-    assert choose_domains(rig.context, SANS, None, LINEAGE) == Selection((A, B))
+    assert choose(rig, None) == Selection((A, B))
     assert rig.calls() == [LIST]
 
 
@@ -70,24 +78,31 @@ def test_choose_managed_by_another(rig: Rig, certificate: Certificate) -> None:
     """Domains of another lineage stay with it while certbot has it."""
     rig.qiniu.add_domain(A, protocol="https")
     manage(rig, A, lineage="other")
-    assert choose_domains(rig.context, SANS, None, LINEAGE) == Selection((A,))
+    assert choose(rig, None) == Selection((A,))
     rig.renew("other", A)
-    assert choose_domains(rig.context, SANS, None, LINEAGE).left_out == (
+    assert choose(rig, None).left_out == (
         NotChosen(A, Obstacle.OTHER_LINEAGE, lineage="other"),)
-    assert choose_domains(rig.context, SANS, [A], LINEAGE).chosen == ()
-    assert choose_domains(rig.context, SANS, [A], LINEAGE, take_over=True) == Selection((A,))
+    assert choose(rig, [A]).chosen == ()
+    assert choose(rig, [A], take_over=True) == Selection((A,))
 
 
-@pytest.mark.parametrize("days", [1, 91], ids=["valid", "expired"])
-def test_choose_bought(days: int, rig: Rig, certificate: Certificate) -> None:
-    """A domain with a certificate bought through Qiniu is left alone until that has expired."""
-    rig.qiniu.add_domain(A, protocol="https",
-                         cert_id=rig.upload(certificate, "bought", order_id="1"))
-    rig.wait(days * DAY)
-    found = choose_domains(rig.context, SANS, None, LINEAGE)
-    assert found.chosen == ((A,) if days > 90 else ())
-    assert bool(found.left_out) == (days < 90)
-    assert rig.calls() == [LIST, *read(A), CERTIFICATES]
+@pytest.mark.parametrize(("order_id", "days", "waited", "chosen"), [
+    ("1", 90, 1, False), ("1", 90, 91, True), ("", 90, 0, True), ("", 89, 0, False),
+], ids=["bought", "bought and expired", "ends with ours", "ends later"])
+def test_choose_foreign(order_id: str, days: float, waited: float, chosen: bool, rig: Rig,
+                        certificate: Certificate) -> None:
+    """A better certificate is left alone, and the list is asked once how long it is good."""
+    cert_id = rig.upload(certificate, "console", order_id=order_id)
+    rig.qiniu.add_domain(A, protocol="https", cert_id=cert_id)
+    rig.wait(waited * DAY)
+    for calls in [LIST, *read(A), CERTIFICATES], []:
+        found = choose(rig, None, days=days)
+        assert found.chosen == ((A,) if chosen else ())
+        assert bool(found.left_out) != chosen
+        assert rig.calls() == calls
+    remembered = rig.memory.domains[A].foreign
+    assert remembered
+    assert (cert_id, order_id) == (remembered.cert_id, remembered.order_id)
 
 
 @pytest.mark.parametrize("days", [1, 91], ids=["valid", "expired"])
@@ -96,22 +111,22 @@ def test_choose_other_installations(days: int, rig: Rig, certificate: Certificat
     theirs = rig.upload(certificate, "certbot_example.com_0123456789ab")
     rig.qiniu.add_domain(A, protocol="https", cert_id=theirs)
     rig.wait(days * DAY)
-    found = choose_domains(rig.context, SANS, None, LINEAGE)
+    found = choose(rig, None)
     assert found.chosen == ((A,) if days > 90 else ())
-    assert choose_domains(rig.context, SANS, None, LINEAGE, take_over=True) == Selection((A,))
+    assert choose(rig, None, take_over=True) == Selection((A,))
 
 
 def test_choose_own(rig: Rig, certificate: Certificate) -> None:
     """A domain that serves one of our uploads is chosen without a look at the certificates."""
     rig.qiniu.add_domain(A, protocol="https", cert_id=uploaded(rig, certificate))
-    assert choose_domains(rig.context, SANS, None, LINEAGE) == Selection((A,))
+    assert choose(rig, None) == Selection((A,))
     assert rig.calls() == [LIST, *read(A)]
 
 
 def test_choose_after_a_loss(rig: Rig, certificate: Certificate) -> None:
     """Who has lost the memory is no stranger to himself: what is in the archive is ours."""
     rig.qiniu.add_domain(A, protocol="https", cert_id=rig.upload(certificate))
-    assert choose_domains(rig.context, SANS, None, LINEAGE) == Selection((A,))
+    assert choose(rig, None) == Selection((A,))
 
 
 @pytest.mark.parametrize("listed", [None, [A, B]], ids=["auto", "listed"])
@@ -120,7 +135,7 @@ def test_choose_unreadable(listed: list[str] | None, rig: Rig) -> None:
     rig.qiniu.add_domain(A, protocol="https")
     rig.qiniu.add_domain(B, protocol="https")
     rig.refuse(f"/domain/{A}")
-    found = choose_domains(rig.context, SANS, listed, LINEAGE)
+    found = choose(rig, listed)
     assert found.chosen == (B,)
     [problem] = problems(found)
     assert A in problem
@@ -133,7 +148,7 @@ def test_choose_without_a_list(match: str, rig: Rig, certificate: Certificate) -
     rig.qiniu.add_domain(A, protocol="https", cert_id=rig.upload(certificate, "console"))
     rig.refuse(match)
     with pytest.raises(errors.ApiError):
-        choose_domains(rig.context, SANS, None, LINEAGE)
+        choose(rig, None)
 
 
 def test_choose_listed(rig: Rig) -> None:
@@ -141,7 +156,7 @@ def test_choose_listed(rig: Rig) -> None:
     rig.account.domains()
     rig.qiniu.add_domain(A)
     rig.calls()
-    found = choose_domains(rig.context, SANS, [A, B], LINEAGE)
+    found = choose(rig, [A, B])
     assert found.chosen == (A,)
     assert [(problem.name, problem.obstacle) for problem in found.problems] == [
         (B, Obstacle.NOT_FOUND)]
@@ -225,7 +240,7 @@ def test_baseline_not_written(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None
 def test_record_of_a_stranger(rig: Rig) -> None:
     """Reading a domain does not make us manage it."""
     rig.qiniu.add_domain(A)
-    choose_domains(rig.context, [A], None, LINEAGE)
+    choose(rig, None, sans=[A])
     remembered = rig.memory.domains[A]
     assert remembered == Record(seen=remembered.seen, seen_at=rig.now)
 

@@ -174,7 +174,7 @@ def test_check_before_a_rollback(desk: Desk, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_rehearse(desk: Desk, shown: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A dry run shows what the next renewal would do, and changes nothing."""
-    monkeypatch.setattr(module, "rehearse", lambda *_: ["  one", "  two"])
+    monkeypatch.setattr(module, "rehearse", lambda *_, **__: ["  one", "  two"])
     target_of(desk, "renew", dry_run=True).rehearse()
     assert ["\nWhat certbot renew would do at Qiniu:\n  one\n  two\n"] == shown
     assert {} == written(desk)
@@ -310,11 +310,13 @@ def test_update_of_an_unreadable_one(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(("verb", "values", "expected"), [
-    ("run", {}, Options(wait=True, take_over=True)),
+    ("run", {}, Options(wait=True, take_over=True, insist=True)),
     ("install", {"qiniu_keep_certificates": 3, "qiniu_publish_timeout": 5},
-     Options(wait=True, take_over=True, keep_certificates=3, publish_timeout=5)),
+     Options(wait=True, take_over=True, insist=True, keep_certificates=3, publish_timeout=5)),
     ("renew", {"qiniu_domains": f"{A},{B}"}, Options(listed=(A, B))),
-], ids=["run", "install", "renew"])
+    ("renew", {"qiniu_apply": True, "qiniu_take_back": [A]},
+     Options(insist=True, take_back=(A,))),
+], ids=["run", "install", "renew", "apply"])
 def test_how(desk: Desk, verb: str, values: dict[str, Any], expected: Options) -> None:
     """Who sits before it waits and may take over; a timer does neither."""
     target = target_of(desk, verb, **values)
@@ -392,7 +394,8 @@ def test_rollback(desk: Desk, monkeypatch: pytest.MonkeyPatch, *, changed: bool)
     target.roll_back(1)
     target.settle()
     assert (newest if changed else "") == desk.store.memory.lineage(LINEAGE).hold
-    assert [Options(wait=True, publish_timeout=7, take_over=True, clean=False)] == options
+    assert options == [Options(wait=True, publish_timeout=7, take_over=True, insist=True,
+                               clean=False)]
 
 
 def test_rollback_with_problems(desk: Desk, shown: list[str],
