@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from certbot_qiniu import errors
 from certbot_qiniu.deployment.choose import (
     check_listed,
+    check_selection,
     choose_domains,
     rehearse,
     remember_baselines,
@@ -22,6 +24,7 @@ from certbot_qiniu.deployment.wording import problems
 from certbot_qiniu.model import DAY, Binding, Certificate
 from certbot_qiniu.options import Settings
 from certbot_qiniu.qiniu.service import Listing
+from tests.sandbox.lineages import write_version
 from tests.unit.deployment.account import (
     CERTIFICATES,
     LINEAGE,
@@ -34,7 +37,7 @@ from tests.unit.deployment.account import (
     read,
     uploaded,
 )
-from tests.unit.rig import Rig
+from tests.unit.rig import AUTHORITY, Rig
 
 # The official package asks the clock in a way that newer Pythons deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
@@ -191,6 +194,43 @@ def test_check_listed_without_access(rig: Rig) -> None:
         check_listed(rig.context, (), None)
 
 
+@pytest.mark.parametrize("can_ask", [True, False])
+def test_check_selection(rig: Rig, certificate: Certificate, *, can_ask: bool) -> None:
+    """Where nothing is covered a user is warned, and what nobody watches is refused."""
+    rig.qiniu.add_domain("static.example.com")
+    asked: list[tuple[str, ...]] = [("static.example.com",), ("example.com",)]
+    assert "" == check_selection(rig.context, asked[0], "", can_ask=can_ask)
+    if can_ask:
+        assert "Is a name missing: -d '*.example.com' or -d static.example.com?" in (
+            check_selection(rig.context, asked[1], "", can_ask=True))
+        assert "" == check_selection(rig.context, ["*.example.com"], "", can_ask=True), "is asked"
+    else:
+        for names in asked[1], ("*.example.com",):
+            with pytest.raises(errors.UsageError, match="No domain in this Qiniu account"):
+                check_selection(rig.context, names, "", can_ask=False)
+
+
+@pytest.mark.parametrize(("days", "lineage", "is_left"), [
+    (89, "", False), (91, "", True), (91, LINEAGE, True), (20, "brief", True)])
+def test_check_selection_foreign(days: float, lineage: str, is_left: bool, rig: Rig,
+                                 certificate: Certificate) -> None:
+    """A foreign certificate is weighed against one that lives as long as the last of the lineage.
+
+    A lineage that is not there yet will have the usual 90 days.
+    """
+    now = dt.datetime.fromtimestamp(rig.now, dt.timezone.utc)
+    if lineage == "brief":
+        write_version(rig.config_dir, "brief", AUTHORITY.issue(*SANS, days=10, now=now))
+    theirs = AUTHORITY.issue(A, days=days, now=now)
+    rig.qiniu.add_domain(A, protocol="https", cert_id=rig.qiniu.add_certificate(
+        theirs.fullchain_pem, name="console"))
+    if is_left:
+        with pytest.raises(errors.UsageError, match=f"to replace it: --qiniu-domains {A}"):
+            check_selection(rig.context, SANS, lineage, can_ask=True)
+    else:
+        assert "" == check_selection(rig.context, SANS, lineage, can_ask=True)
+
+
 # Baselines
 
 
@@ -284,6 +324,38 @@ def test_rehearse_what_would_fail(rig: Rig, domains: tuple[str, ...] | None, wor
     """What the real run would fail at, the dry run fails at."""
     with pytest.raises(errors.UsageError, match=words):
         rehearse(rig.context, SANS, replace(SETTINGS, domains=domains))
+
+
+@pytest.mark.parametrize("knows", [False, True], ids=["never refused", "refused before"])
+@pytest.mark.parametrize("fresh", [True, False], ids=["dry run", "reconfigure"])
+def test_rehearse_an_old_one(rig: Rig, certificate: Certificate, *, fresh: bool,
+                             knows: bool) -> None:
+    """A dry run is judged by a new certificate, ``reconfigure`` by the present one."""
+    rig.qiniu.add_domain(A, protocol="https")
+    rig.wait(65 * DAY)
+    if knows:
+        rig.memory.told[f"400322 {rig.client.account}"] = "refused"
+    if knows and not fresh:
+        with pytest.raises(errors.UsageError, match="certbot renew --force-renewal --cert-name"):
+            rehearse(rig.context, SANS, SETTINGS, fresh=fresh)
+        return
+    bind, mind = rehearse(rig.context, SANS, SETTINGS, fresh=fresh)
+    assert f"  {A}: bind the new certificate" == bind
+    assert mind.startswith(f"  Mind: The certificate of {LINEAGE} ends in 25 days")
+
+
+@pytest.mark.parametrize("knows", [False, True], ids=["never refused", "refused before"])
+def test_rehearse_a_short_lived_one(rig: Rig, *, knows: bool) -> None:
+    """No renewal of such a lineage helps."""
+    now = dt.datetime.fromtimestamp(rig.now, dt.timezone.utc)
+    write_version(rig.config_dir, LINEAGE, AUTHORITY.issue(*SANS, days=6, now=now))
+    rig.qiniu.add_domain(A, protocol="https")
+    if knows:
+        rig.memory.told[f"400322 {rig.client.account}"] = "refused"
+        with pytest.raises(errors.UsageError, match="use another profile"):
+            rehearse(rig.context, SANS, SETTINGS)
+    else:
+        assert "use another profile" in rehearse(rig.context, SANS, SETTINGS)[-1]
 
 
 @pytest.mark.parametrize("code", [403001, 500001])
