@@ -11,7 +11,7 @@ What is simplified, all of it:
   Half of the faults hit after Qiniu has acted.
 * Issuance never fails, and nginx is left out: both are the same with and without us.
 * The files are in memory, and certbot's reverter is a list. A crash loses what was not written.
-* Every publication succeeds, in five to ten minutes. Calls take 0.2 seconds, one after the other.
+* Every publication succeeds, in 8 to 15 minutes. Calls take 0.2 seconds, one after the other.
 * Once all domains of a lineage serve what they should, its runs are leapt over until something
   happens: they would read, delete what is left to delete, and change nothing that anybody is
   served. ``leap=False`` runs them all.
@@ -53,7 +53,7 @@ KEPT_VERSIONS = 6  # what certbot leaves of an archive
 CRASH_CALLS = 20
 SHORT_LIVED_DAYS = 10
 BY_HAND = "by hand"
-SETTINGS = Settings(None, None, None, 1, 900, "", None, True)
+SETTINGS = Settings(None, None, None, 1, 1800, "", None, True)
 OPTIONS = Options(keep_certificates=SETTINGS.keep_certificates)
 
 
@@ -280,7 +280,7 @@ class Qiniu:
                 raise errors.Refused("bind", "no such domain", status=612, code=612)
             if site.pending:
                 raise errors.Refused("bind", "processing", status=400, code=400030)
-            site.pending, site.until = cert_id, self.now + self.chance.uniform(300, 600)
+            site.pending, site.until = cert_id, self.now + self.chance.uniform(480, 900)
             self._next_publication = min(self._next_publication, site.until)
             site.shown = replace(site.shown, state="processing", operation="modify_https_conf",
                                  modified=str(self.now))

@@ -124,7 +124,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "N", "default": 1, "type": count,
         "help": "superseded certificates of a lineage kept at Qiniu for a rollback"},
     "publish-timeout": {
-        "metavar": "SECONDS", "default": 900, "type": seconds,
+        "metavar": "SECONDS", "default": 1800, "type": seconds,
         "help": "how long to wait for a domain that Qiniu is publishing"},
     "nginx-test-cmd": {
         "metavar": "CMD", "default": DEFAULT_TEST_COMMAND, "type": command,

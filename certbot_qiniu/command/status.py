@@ -46,7 +46,7 @@ LEAST_WATCH_SECONDS = 5
 """Qiniu counts calls."""
 
 PENDING_SECONDS = 3600
-"""Qiniu publishes within 5 to 10 minutes; after an hour somebody should know."""
+"""Qiniu usually publishes within 8 to 15 minutes, overseas within an hour; then it is too long."""
 
 SUCCESS = ("", "0", "success")
 """How a renewal may have ended where nothing is wrong: not told, by the shell, by systemd."""
@@ -273,8 +273,8 @@ SENTENCES = {
         "Expired": "the certificate that {name} serves has expired",
         "Expiring": "the certificate that {name} serves ends in {days}",
         "NotRenewed": "{name} serves {lineage}, but renewals of that no longer reach Qiniu",
-        "PendingTooLong": "Qiniu has been publishing {name} for {minutes} minutes; 5 to 10 are "
-                          "usual",
+        "PendingTooLong": "Qiniu has been publishing {name} for {minutes} minutes; 8 to 15 are "
+                          "usual, overseas more",
         "Unmanaged": "",
     },
     "lineage": {

@@ -67,8 +67,9 @@ class Deployer:
         account = self.accounts.get(credentials, services)
         context = Context(self.store, self.lineages, account, self.backups, self.say)
         notes = account.notes
-        notes.listings, notes.told, notes.clock = (
-            context.memory.listings, context.memory.told, context.clock)
+        memory = context.memory
+        notes.listings, notes.told, notes.bind_methods, notes.clock = (
+            memory.listings, memory.told, memory.bind_methods, context.clock)
         return context
 
     def _services_in_use(self, lineage: str = "") -> set[str]:

@@ -101,7 +101,8 @@ def _published(context: Context, names: Iterable[str],
     for (service, cert_id), waiting in by_certificate.items():
         if len(waiting) < 3:
             continue  # reading them costs no more than asking
-        users = context.account.services[service].users(RemoteCertificate(cert_id, "")) or set()
+        users = context.account.services[service].users(
+            RemoteCertificate(cert_id, ""), waiting) or set()
         for name in users.intersection(waiting):
             proven[name] = candidates[name]
             context.memory.update(name, seen=proven[name], seen_at=context.clock())

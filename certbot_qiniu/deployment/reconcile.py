@@ -51,7 +51,7 @@ class Options:
     """
 
     wait: bool = False
-    publish_timeout: float = 900.0
+    publish_timeout: float = 1800.0
     keep_certificates: int = 1
     listed: Collection[str] = ()
     take_over: bool = False

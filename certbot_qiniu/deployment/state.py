@@ -136,6 +136,7 @@ class Memory:
 
     :ivar told: what was said before and is not said again, by its subject; also what an account
         has told of itself.
+    :ivar bind_methods: account -> the method by which a source domain last took a certificate.
     """
 
     domains: dict[str, Record] = field(default_factory=dict)
@@ -143,6 +144,7 @@ class Memory:
     lineages: dict[str, LineageMemory] = field(default_factory=dict)
     listings: dict[str, Listing] = field(default_factory=dict)
     told: dict[str, str] = field(default_factory=dict)
+    bind_methods: dict[str, str] = field(default_factory=dict)
 
     def lineage(self, name: str) -> LineageMemory:
         """The entry of a lineage, made on first use."""

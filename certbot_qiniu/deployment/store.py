@@ -88,7 +88,8 @@ class Store:
                           for name, entry in raw.get("lineages", {}).items()},
                 listings={key: Listing(**entry)
                           for key, entry in raw.get("listings", {}).items()},
-                told=dict(raw.get("told", {})))
+                told=dict(raw.get("told", {})),
+                bind_methods=dict(raw.get("bind_methods", {})))
         self._written = _copy(self.memory) if raw else None
 
     @staticmethod
@@ -132,7 +133,8 @@ class Store:
                          for name, entry in sorted(self.memory.lineages.items())},
             "listings": {key: _plain(entry)
                          for key, entry in sorted(self.memory.listings.items())},
-            "told": self.memory.told})
+            "told": self.memory.told,
+            "bind_methods": self.memory.bind_methods})
         self._written = _copy(self.memory)
 
     def checkpointed(self, backup_dir: Path) -> Iterator[State]:
@@ -153,7 +155,7 @@ def _copy(memory: Memory) -> Memory:
     """*memory* as it is now, whatever becomes of it."""
     return Memory(dict(memory.domains), dict(memory.uploads),
                   {name: dataclasses.replace(entry) for name, entry in memory.lineages.items()},
-                  dict(memory.listings), dict(memory.told))
+                  dict(memory.listings), dict(memory.told), dict(memory.bind_methods))
 
 
 def _record(name: str, entry: Mapping[str, Any]) -> Record:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from certbot_qiniu import errors
@@ -45,9 +45,10 @@ class Cdn:
         """Switch HSTS on or off, leaving other headers alone."""
         self._client.set_hsts(domain.name, on=on)
 
-    def users(self, certificate: RemoteCertificate) -> set[str] | None:
+    def users(self, certificate: RemoteCertificate,
+              among: Collection[str] = ()) -> set[str] | None:
         """The domains that serve *certificate*; None where Qiniu's list cannot tell."""
-        found = {domain.name for domain in self._client.list_domains(certificate.cert_id)}
+        found = {domain.name for domain in self._client.list_domains(certificate.cert_id, among)}
         if found and self._filter_works is None:
             # Some other list could have come back: ask for a certificate that cannot exist.
             try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import requests
@@ -33,7 +33,7 @@ from certbot_qiniu.qiniu.responses import (
     text,
     unreadable,
 )
-from certbot_qiniu.qiniu.transport import API, FUSION, PILI, UC, Transport
+from certbot_qiniu.qiniu.transport import API, FUSION, PILI, QBOX, QINIU, UC, Transport
 from certbot_qiniu.text import is_token
 
 logger = logging.getLogger(__name__)
@@ -46,6 +46,11 @@ ALREADY_UPLOADED = 400400
 NO_SUCH_CERTIFICATE = 400401
 CERTIFICATE_IN_USE = {400611, 400911}
 NOT_OPERABLE = {404905, 404910}  # HTTP 404, but the domain is there
+
+# The two ways in which clients in the field bind source domains; nobody documents either.
+BIND_WAYS = (("POST", QBOX), ("PUT", QINIU))
+WRONG_WAY = {401, 404, 405}
+"""How Qiniu refuses a method or a signature that a path does not take."""
 
 
 class QiniuClient:
@@ -72,11 +77,18 @@ class QiniuClient:
         self._access_key = access_key
         self._transport = Transport(access_key, secret_key, session=session or requests.Session(),
                                     sleep=sleep, clock=clock)
+        self._bindings_ways = (("GET", QBOX), ("GET", QINIU))
+        self._lists_buckets_by_v3 = False
 
     @property
     def account(self) -> str:
         """A name for the account in our own files, which hold no key."""
         return hashlib.sha256(self._access_key.encode()).hexdigest()[:16]
+
+    @property
+    def is_sub_user(self) -> bool:
+        """Whether the key is one of a sub-user, who may less than the account."""
+        return self._access_key.startswith("IAM-")
 
     @property
     def calls(self) -> int:
@@ -144,19 +156,29 @@ class QiniuClient:
 
     # CDN domains
 
-    def list_domains(self, cert_id: str = "") -> list[Domain]:
+    def list_domains(self, cert_id: str = "", among: Collection[str] = ()) -> list[Domain]:
         """List the account's CDN domains, or those that use a certificate.
 
         The list lags behind changes by some seconds and shows no certificates.
+
+        :param among: names for which the list is read; it is left once it has shown them all.
+            While hundreds of domains are being published, a list of those that use their
+            certificate grows as fast as it is read, and would have no end.
 
         https://developer.qiniu.com/fusion/13363
         """
         query = {"limit": str(DOMAINS_PER_PAGE)}
         if cert_id:
             query["certId"] = _checked_id(cert_id)
-        found = (read_domain(entry) for entry in self._pages(
-            API, "/domain", "domains", "list the CDN domains", query))
-        return list({d.name: d for d in found if d}.values())
+        found: dict[str, Domain] = {}
+        missing = set(among)
+        for entry in self._pages(API, "/domain", "domains", "list the CDN domains", query):
+            if domain := read_domain(entry):
+                found[domain.name] = domain
+                missing.discard(domain.name)
+                if among and not missing:
+                    break
+        return list(found.values())
 
     def get_domain(self, name: str) -> Domain | None:
         """Read a CDN domain in detail; None when the account has none of this name.
@@ -172,7 +194,9 @@ class QiniuClient:
 
     def bind_certificate(self, name: str, cert_id: str, *, force_https: bool, http2: bool,
                          enable: bool) -> None:
-        """Bind a certificate to a CDN domain; Qiniu then publishes for 5 to 10 minutes.
+        """Bind a certificate to a CDN domain; Qiniu then publishes.
+
+        That usually takes 8 to 15 minutes, overseas longer.
 
         :param enable: whether this switches the domain from HTTP to HTTPS.
 
@@ -242,13 +266,30 @@ class QiniuClient:
     def list_source_domains(self, bucket: str) -> list[Domain]:
         """List the source domains of a bucket, frozen ones with the reasons.
 
+        The page's own list is asked for first. Where that is not there, the list that Qiniu's
+        tools use tells source domains from CDN domains.
+
         https://developer.qiniu.com/kodo/8338
         """
         action = f"list the source domains of bucket {bucket}"
-        answer = self._transport.request(UC, "GET", "/domain", action=action,
-                                         query={"bucket": bucket})
+
+        def entries(path: str, parameter: str) -> list[dict[str, Any]]:
+            return as_objects(self._transport.request(
+                UC, "GET", path, action=action, query={parameter: bucket}), action)
+
+        found = None
+        if not self._lists_buckets_by_v3:
+            try:
+                found = entries("/domain", "bucket")
+            except errors.Refused as refusal:
+                if refusal.status not in (404, 405):
+                    raise
+        if found is None:
+            found = [entry for entry in entries("/v3/domains", "tbl")
+                     if entry.get("domaintype") == 1]  # 0 is a CDN domain
+            self._lists_buckets_by_v3 = True  # not two calls for each bucket
         domains = []
-        for entry in as_objects(answer, action):
+        for entry in found:
             if name := read_name(entry.get("domain")):
                 freezes = entry.get("freeze_types")
                 reasons = ", ".join(map(as_text, freezes)) if isinstance(freezes, list) else ""
@@ -262,40 +303,36 @@ class QiniuClient:
         Undocumented; what Qiniu's console calls. https://developer.qiniu.com/kodo
         """
         action = "list the certificates of source domains"
-        answer = self._transport.request(API, "GET", "/cert/bindings", action=action)
+        answer, worked = self._ask_either_way("/cert/bindings", self._bindings_ways, action)
+        if worked != self._bindings_ways[0]:
+            self._bindings_ways = self._bindings_ways[::-1]
         bound = ((read_name(entry.get("domain")), text(entry, "certid"))
                  for entry in as_objects(answer, action))
         return {name: cert_id for name, cert_id in bound if name and ID.fullmatch(cert_id)}
 
-    def bind_source_domain(self, name: str, cert_id: str) -> None:
+    def bind_source_domain(self, name: str, cert_id: str, first: str = "") -> str:
         """Bind a certificate to a source domain; :meth:`list_bindings` tells whether it took.
 
         Undocumented; what Qiniu's console calls. https://developer.qiniu.com/kodo
+
+        :param first: the method that worked before; it is tried first.
+        :returns: the method that worked.
         """
-        action = f"bind certificate {cert_id} to source domain {name}"
-        body = {"certid": _checked_id(cert_id), "domain": canonical_domain(name)}
+        return self._change_source_domain(
+            "/cert/bind", name, cert_id, first,
+            f"bind certificate {cert_id} to source domain {name}")
 
-        def bind(method: str) -> None:
-            self._transport.request(API, method, "/cert/bind", action=action, body=body,
-                                    needs_json=False)
-
-        try:
-            bind("POST")
-        except errors.Refused as refusal:
-            # Clients in the field use one or the other method.
-            if refusal.status not in (404, 405):
-                raise
-            bind("PUT")
-
-    def unbind_source_domain(self, name: str, cert_id: str) -> None:
+    def unbind_source_domain(self, name: str, cert_id: str, first: str = "") -> str:
         """Take a certificate off a source domain.
 
         Undocumented; what Qiniu's console calls. https://developer.qiniu.com/kodo
+
+        :param first: the method that worked before; it is tried first.
+        :returns: the method that worked.
         """
-        self._transport.request(
-            API, "POST", "/cert/unbind", needs_json=False,
-            action=f"take certificate {cert_id} off source domain {name}",
-            body={"certid": _checked_id(cert_id), "domain": canonical_domain(name)})
+        return self._change_source_domain(
+            "/cert/unbind", name, cert_id, first,
+            f"take certificate {cert_id} off source domain {name}")
 
     # Live streaming (Pili)
 
@@ -338,6 +375,38 @@ class QiniuClient:
             body={"certName": cert_name}, needs_json=False)
 
     # What the methods share
+
+    def _change_source_domain(self, path: str, name: str, cert_id: str, first: str,
+                              action: str) -> str:
+        """Bind or unbind, and answer the method that worked."""
+        body = {"certid": _checked_id(cert_id), "domain": canonical_domain(name)}
+        ways = sorted(BIND_WAYS, key=lambda way: way[0] != first)
+        return self._ask_either_way(path, ways, action, body)[1][0]
+
+    def _ask_either_way(self, path: str, ways: Sequence[tuple[str, str]], action: str,
+                        body: Any = None) -> tuple[Any, tuple[str, str]]:
+        """Ask the undocumented interface, and answer what it said and the way that it took.
+
+        A repeat does no harm, other than one of an upload would: no key is in these calls, and
+        binding twice is binding once.
+
+        :param ways: methods, each with its signature, in the order in which they are tried.
+        """
+        refusals = []
+        for method, scheme in ways:
+            try:
+                answer = self._transport.request(API, method, path, action=action, body=body,
+                                                 scheme=scheme, needs_json=body is None)
+            except errors.Refused as refusal:
+                if refusal.status not in WRONG_WAY:
+                    raise
+                refusals.append(refusal)
+            else:
+                return answer, (method, scheme)
+        raise errors.Refused(
+            action, ", ".join(f"{refusal.text} as {method} with {scheme}"
+                              for refusal, (method, scheme) in zip(refusals, ways, strict=True)),
+            status=refusals[0].status, code=refusals[0].code, reqid=refusals[0].reqid)
 
     def _pages(self, host: str, path: str, key: str, action: str,
                query: dict[str, str]) -> Iterator[dict[str, Any]]:

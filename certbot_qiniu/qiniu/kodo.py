@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from certbot_qiniu import errors
 from certbot_qiniu.model import Binding, Domain, RemoteCertificate
+from certbot_qiniu.qiniu.client import WRONG_WAY
 from certbot_qiniu.qiniu.service import Listing, Notes
 
 if TYPE_CHECKING:
@@ -21,12 +22,16 @@ if TYPE_CHECKING:
 LISTING_SECONDS = 86_400.0
 NO_SUCH_BUCKET = 631
 
-ADVICE = {
-    401: "Qiniu refuses this to the keys of sub-users (IAM-…): use a key of the main account, or "
-         "leave source domains out with --qiniu-services cdn",
-    403: "Qiniu binds nothing but source domains (自定义源站域名) this way. If it has become a CDN "
-         "domain, the next certbot renew finds it as one",
-}
+SUB_USER_ADVICE = (
+    "Qiniu refuses this to the keys of sub-users (IAM-…): use a key of the main account, or leave "
+    "source domains out with --qiniu-services cdn")
+UNDOCUMENTED_ADVICE = (
+    "Qiniu documents no such call, and refused both ways in which it is known to work: bind the "
+    "certificates of source domains in Qiniu's console, and leave source domains out with "
+    "--qiniu-services cdn")
+NO_SOURCE_DOMAIN_ADVICE = (
+    "Qiniu binds nothing but source domains (自定义源站域名) this way. If it has become a CDN "
+    "domain, the next certbot renew finds it as one")
 
 
 class Kodo:
@@ -45,7 +50,7 @@ class Kodo:
         self._notes = notes
         self._key = client.account
         self._lock = threading.Lock()
-        self._bindings: dict[str, str] | None = None
+        self._bindings: dict[str, str] | errors.Refused | None = None
         self._is_listed_here = False
 
     def list(self) -> Iterable[Domain]:
@@ -58,19 +63,24 @@ class Kodo:
     def observe(self, domain: str) -> Domain | None:
         """One source domain in detail; None when it does not exist."""
         with self._lock:
-            listing = self._remembered() or self._list_anew()
-            if domain not in listing.domains and not self._is_listed_here:
-                listing = self._list_anew()  # it may be newer than what is remembered
-            if domain not in listing.domains:
-                return None
-            return _domain(listing, domain, self._bound(), detailed=True)
+            try:
+                listing = self._remembered() or self._list_anew()
+                if domain not in listing.domains and not self._is_listed_here:
+                    listing = self._list_anew()  # it may be newer than what is remembered
+                if domain not in listing.domains:
+                    return None
+                return _domain(listing, domain, self._bound(), detailed=True)
+            except errors.Refused as refusal:
+                raise _reworded(refusal, f"{refusal.action}, for {domain}",
+                                refusal.advice) from refusal
 
     def bind(self, domain: Domain, certificate: RemoteCertificate, binding: Binding) -> None:
         """Bind a certificate; there are no settings here."""
         self._bindings = None
         try:
-            with _advising():
-                self._client.bind_source_domain(domain.name, certificate.cert_id)
+            with self._advising():
+                self._notes.bind_methods[self._key] = self._client.bind_source_domain(
+                    domain.name, certificate.cert_id, self._notes.bind_methods.get(self._key, ""))
         except errors.Refused:
             # Perhaps it is no source domain any more: the next run looks.
             self._notes.listings.pop(self._key, None)
@@ -79,14 +89,16 @@ class Kodo:
     def unbind(self, domain: Domain) -> None:
         """Take the certificate off again."""
         self._bindings = None
-        with _advising():
-            self._client.unbind_source_domain(domain.name, domain.cert_id)
+        with self._advising():
+            self._client.unbind_source_domain(
+                domain.name, domain.cert_id, self._notes.bind_methods.get(self._key, ""))
 
     def set_hsts(self, domain: Domain, *, on: bool) -> None:
         """Refuse: there are no response headers here."""
         raise errors.UsageError(f"{domain.name} has no response headers that could be set")
 
-    def users(self, certificate: RemoteCertificate) -> set[str] | None:
+    def users(self, certificate: RemoteCertificate,
+              among: Collection[str] = ()) -> set[str] | None:
         """The source domains that serve *certificate*."""
         with self._lock:
             try:
@@ -103,7 +115,8 @@ class Kodo:
 
     def _list_anew(self) -> Listing:
         # First, as a key that may not see the bindings need not look into every bucket.
-        self._bindings = None
+        if not isinstance(self._bindings, errors.Refused):
+            self._bindings = None
         bound = self._bound()
         found: dict[str, str] = {}
         for bucket in self._client.list_buckets():
@@ -121,20 +134,32 @@ class Kodo:
 
     def _bound(self) -> dict[str, str]:
         if self._bindings is None:
-            with _advising():
-                self._bindings = self._client.list_bindings()
+            try:
+                with self._advising():
+                    self._bindings = self._client.list_bindings()
+            except errors.Refused as refusal:
+                self._bindings = refusal  # no other domain's question has another answer
+        if isinstance(self._bindings, errors.Refused):
+            raise self._bindings
         return self._bindings
 
+    @contextlib.contextmanager
+    def _advising(self) -> Iterator[None]:
+        """Give a refusal the advice that fits this service."""
+        try:
+            yield
+        except errors.Refused as refusal:
+            advice = refusal.advice
+            if refusal.status in WRONG_WAY:
+                advice = SUB_USER_ADVICE if self._client.is_sub_user else UNDOCUMENTED_ADVICE
+            elif refusal.status == 403:
+                advice = NO_SOURCE_DOMAIN_ADVICE
+            raise _reworded(refusal, refusal.action, advice) from refusal
 
-@contextlib.contextmanager
-def _advising() -> Iterator[None]:
-    """Give a refusal the advice that fits this service."""
-    try:
-        yield
-    except errors.Refused as refusal:
-        raise errors.Refused(
-            refusal.action, refusal.text, status=refusal.status, code=refusal.code,
-            reqid=refusal.reqid, advice=ADVICE.get(refusal.status, refusal.advice)) from refusal
+
+def _reworded(refusal: errors.Refused, action: str, advice: str) -> errors.Refused:
+    return errors.Refused(action, refusal.text, status=refusal.status, code=refusal.code,
+                          reqid=refusal.reqid, advice=advice)
 
 
 def _domain(listing: Listing, name: str, bound: dict[str, str], *,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -68,7 +68,8 @@ class Pili:
         """Refuse: there are no response headers here."""
         raise errors.UsageError(f"{domain.name} has no response headers that could be set")
 
-    def users(self, certificate: RemoteCertificate) -> set[str] | None:
+    def users(self, certificate: RemoteCertificate,
+              among: Collection[str] = ()) -> set[str] | None:
         """The live domains that show *certificate*, or another one of its name."""
         self._live = None  # Qiniu may well delete what is in use: an old list will not do
         try:

@@ -6,7 +6,7 @@ The reconciler asks for no more than this, so that it does not know one service 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -32,11 +32,13 @@ class Notes:
 
     :ivar listings: account -> the last list of a service whose list takes many calls.
     :ivar told: what was said before and is not said again, by its subject.
+    :ivar bind_methods: account -> the method by which a source domain last took a certificate.
     :ivar clock: seconds since the epoch.
     """
 
     listings: dict[str, Listing] = field(default_factory=dict)
     told: dict[str, str] = field(default_factory=dict)
+    bind_methods: dict[str, str] = field(default_factory=dict)
     clock: Callable[[], float] = time.time
 
 
@@ -80,8 +82,11 @@ class Service(Protocol):
         :raises errors.ApiError: when Qiniu refuses or does not answer.
         """
 
-    def users(self, certificate: RemoteCertificate) -> set[str] | None:
+    def users(self, certificate: RemoteCertificate,
+              among: Collection[str] = ()) -> set[str] | None:
         """The domains that serve *certificate*, by one list; None where no list can tell.
 
+        :param among: the only names that are asked about, where there are any: others may be
+            missing, and the list is left once it has shown these.
         :raises errors.ApiError: when that list cannot be had.
         """

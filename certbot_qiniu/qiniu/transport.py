@@ -20,6 +20,7 @@ import requests
 import tenacity
 import urllib3
 from qiniu.auth import Auth, QiniuMacAuth, QiniuMacRequestsAuth, RequestsAuth
+from requests.auth import AuthBase
 
 from certbot_qiniu import errors
 from certbot_qiniu.text import printable
@@ -30,6 +31,12 @@ API = "api.qiniu.com"
 FUSION = "fusion.qiniuapi.com"
 UC = "uc.qiniuapi.com"
 PILI = "pili.qiniuapi.com"
+
+QBOX, QINIU = "QBox", "Qiniu"
+"""Qiniu's two signatures: of the path alone, and of nearly all of the request."""
+
+SCHEMES = {API: QINIU, FUSION: QBOX, UC: QINIU, PILI: QINIU}
+"""The signature that each host documents."""
 
 CALLS_PER_SECOND = {API: 9.0, FUSION: 4.5, UC: 8.0, PILI: 8.0}
 """A little below what Qiniu allows an account (10 on api, 5 on fusion)."""
@@ -45,6 +52,8 @@ TEXT_LIMIT = 300
 _QPS_EXCEEDED = 403024
 _THROTTLED_STATUSES = {429, 573}
 _TRANSIENT_STATUSES = {502, 503, 504, 599}
+# What Qiniu's console is told when somebody clicks too fast; with which code is not known.
+_TOO_OFTEN_WORDS = ("too frequent", "频繁")
 # Other 500xxx (a frozen domain is 500923) are final. A 500 without Qiniu's code has that of HTTP.
 _TRANSIENT_CODES = {500, 500000, 500215, 500219}
 
@@ -63,8 +72,14 @@ _ADVICE = {code: advice for codes, advice in (
      "and so every short-lived one; renew this one first"),
     ((400321,), "The certificate is not valid yet; check this machine's clock"),
     ((400329,), "The certificate has expired; renew it first"),
-    ((400319, 400327, 400328, 400514), "If the key is ECDSA, this domain's line may not support "
-     "it; renew with --key-type rsa"),
+    ((400319, 400514), "If the key is ECDSA, this domain's line may not support it; renew with "
+     "--key-type rsa"),
+    ((400324,), "The private key is not the one of the certificate: see that privkey.pem and "
+     "fullchain.pem of the lineage belong together, or renew with --force-renewal"),
+    ((400327, 400328), "Qiniu cannot use this private key, or finds that it is not the one of the "
+     "certificate; if it is ECDSA, renew with --key-type rsa"),
+    ((400348,), "Qiniu wants a common name in the certificate, which ACME profiles such as "
+     "tlsserver and shortlived leave out: renew with --required-profile classic"),
     ((400323, 400338), "Qiniu needs the full chain up to a public root: a test or private CA "
      "cannot be used"),
     ((400326,), "The certificate's names do not cover this domain"),
@@ -72,16 +87,18 @@ _ADVICE = {code: advice for codes, advice in (
      "console"),
     ((401000,), "Qiniu wants the account's real-name verification first; see its console"),
     ((400020,), "The domain has no ICP filing; nothing can be changed before it has one"),
-    ((400030, 400999), "Qiniu is still publishing an earlier change of this domain, which takes "
-     "5 to 10 minutes; try again later"),
+    ((400030, 400999), "Qiniu is still publishing an earlier change of this domain, which "
+     "usually takes 8 to 15 minutes, overseas longer; try again later"),
     ((400066,), "The domain's last change failed; see Qiniu's console"),
     ((400320,), "The domain is offline; bring it online in Qiniu's console"),
     ((500923, 500924), "The domain is frozen; see Qiniu's console for the reason"),
-    ((404, 404001, 612), "Check the name, and that it is a CDN domain of this account: a storage "
-     "(Kodo) source domain is none"),
     ((400407, 400722, 404905, 404910), "Qiniu lets this account change nothing here; ask Qiniu's "
      "support"),
 ) for code in codes}
+
+_NO_DOMAIN_CODES = {404, 404001, 612}
+_NO_DOMAIN_ADVICE = ("Check the name, and that it is a CDN domain of this account: a storage "
+                     "(Kodo) source domain is none")
 
 
 class Throttle:
@@ -176,10 +193,10 @@ class Transport:
                  sleep: Callable[[float], None], clock: Callable[[], float]) -> None:
         # An empty policy: cookies would be state shared between threads, and serve nothing.
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        qiniu = QiniuMacRequestsAuth(
-            QiniuMacAuth(access_key, secret_key, disable_qiniu_timestamp_signature=False))
-        self._auths = dict.fromkeys((API, UC, PILI), qiniu) | {
-            FUSION: RequestsAuth(Auth(access_key, secret_key))}
+        self._auths = {
+            QBOX: RequestsAuth(Auth(access_key, secret_key)),
+            QINIU: QiniuMacRequestsAuth(QiniuMacAuth(
+                access_key, secret_key, disable_qiniu_timestamp_signature=False))}
         self._session = session
         self._sleep = sleep
         self._clock = clock
@@ -193,10 +210,12 @@ class Transport:
 
     def request(self, host: str, method: str, path: str, *, action: str,
                 query: Mapping[str, str] | None = None, body: Any = None,
-                needs_json: bool = True, settled: Callable[[], Any] | None = None) -> Any:
+                scheme: str = "", needs_json: bool = True,
+                settled: Callable[[], Any] | None = None) -> Any:
         """Call Qiniu and answer the JSON value of a success ({} for an empty body).
 
         :param action: what is tried, in words, for the errors.
+        :param scheme: :data:`QBOX` or :data:`QINIU`; by default what the host documents.
         :param settled: asked once an attempt may have taken effect although its answer was lost,
             before the call is repeated and when the repeat is refused, and where a success came
             without a word. What it answers, unless None, is the answer of the call. Left out
@@ -211,6 +230,7 @@ class Transport:
                 action, f"not tried: {host} did not answer the calls before", advice=_LATER_ADVICE)
         target = f"{path}?{urlencode(query)}" if query else path
         content = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        auth = self._auths[scheme or SCHEMES[host]]
         doubtful = False
 
         def attempt() -> Any:
@@ -218,8 +238,9 @@ class Transport:
             if doubtful and settled and (seen := settled()) is not None:
                 return seen
             try:
-                answer = self._send(host, method, target, content, action)
-                value = _judge(answer, action, needs_json=needs_json)
+                answer = self._send(host, method, target, content, auth, action)
+                value = _judge(answer, action, needs_json=needs_json,
+                               is_cdn_domain=path.startswith("/domain/"))
                 if answer.is_empty and (settled or method == "GET"):
                     # Older documents know such a success; a broken gateway answers so, too.
                     value = settled() if settled else None
@@ -251,7 +272,7 @@ class Transport:
         return answer
 
     def _send(self, host: str, method: str, target: str, content: bytes | None,
-              action: str) -> _Answer:
+              auth: AuthBase, action: str) -> _Answer:
         """Send one request, signed now."""
         if pause := self._throttles[host].reserve():
             self._sleep(pause)
@@ -262,10 +283,16 @@ class Transport:
         try:
             # The auth object signs what is sent, and keeps requests from looking into ~/.netrc.
             with self._session.request(
-                    method, f"https://{host}{target}", data=content, auth=self._auths[host],
+                    method, f"https://{host}{target}", data=content, auth=auth,
                     headers={"Content-Type": "application/json"}, allow_redirects=False,
                     stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as response:
                 status = response.status_code
+                if status < 200:
+                    # http.client skips a 100 alone. The final answer is still to come on this
+                    # connection, and would be taken for that of the next call. An answer that is
+                    # left unread closes it.
+                    raise requests.ConnectionError(
+                        f"HTTP {status}, which announces an answer, and is none")
                 answer = _take_apart(response, self._read(response, begun + ANSWER_SECONDS))
             outcome = f"HTTP {answer.status}, code {answer.code}, X-Reqid {answer.reqid or '-'}"
             return answer
@@ -326,7 +353,7 @@ def _take_apart(response: requests.Response, content: bytes) -> _Answer:
         not content.strip())
 
 
-def _judge(answer: _Answer, action: str, *, needs_json: bool) -> Any:
+def _judge(answer: _Answer, action: str, *, needs_json: bool, is_cdn_domain: bool) -> Any:
     """Answer the value of a success, or raise what the failure is.
 
     ``Response.ok`` is no help: it takes Qiniu's status 612, "no such domain", for a success.
@@ -335,14 +362,18 @@ def _judge(answer: _Answer, action: str, *, needs_json: bool) -> Any:
         if answer.is_json or not needs_json:
             return answer.value if answer.is_json else {}
         _fail(errors.Unreachable, answer, action, _LATER_ADVICE, text="an answer that is no JSON")
-    if answer.status in _THROTTLED_STATUSES or answer.code == _QPS_EXCEEDED:
+    words = answer.text.lower()
+    if (answer.status in _THROTTLED_STATUSES or answer.code == _QPS_EXCEEDED
+            or (answer.status == 400 and any(hint in words for hint in _TOO_OFTEN_WORDS))):
         _fail(errors.Throttled, answer, action, _THROTTLED_ADVICE)
     if answer.status in _TRANSIENT_STATUSES or answer.code in _TRANSIENT_CODES:
         _fail(errors.Unreachable, answer, action, _LATER_ADVICE)
     if 300 <= answer.status < 400:
         advice = _REDIRECT_ADVICE
-    elif any(hint in answer.text.lower() for hint in ("skewed", "expired token", "out of date")):
+    elif any(hint in words for hint in ("skewed", "expired token", "out of date")):
         advice = _CLOCK_ADVICE
+    elif is_cdn_domain and answer.code in _NO_DOMAIN_CODES:
+        advice = _NO_DOMAIN_ADVICE
     else:
         advice = _ADVICE.get(answer.code, _KEYS_ADVICE if answer.status == 401 else "")
     raise errors.Refused(action, answer.text, status=answer.status, code=answer.code,

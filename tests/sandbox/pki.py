@@ -36,7 +36,7 @@ class Leaf:
 
     :ivar chain_pem: the intermediates, "" for a leaf issued by the root itself.
     :ivar fullchain_pem: leaf first, then the intermediates; the root is never in it.
-    :ivar key_pem: unencrypted PKCS#8.
+    :ivar key_pem: unencrypted, PKCS#8 unless asked otherwise.
     :ivar fingerprint: SHA-256 of the DER, lower-case hex.
     """
 
@@ -73,18 +73,21 @@ class Authority:
         return Authority(name, issuer=self)
 
     def issue(self, *names: str, days: float = 90, start_days: float = 0,
-              now: dt.datetime | None = None, key_type: Literal["ec", "rsa"] = "ec") -> Leaf:
+              now: dt.datetime | None = None, key_type: Literal["ec", "rsa"] = "ec",
+              common_name: bool = True, old_key_label: bool = False) -> Leaf:
         """A leaf for *names* (domains, wildcards, or IP addresses).
 
         :param days: how long it is valid, counted from its own beginning.
         :param start_days: when its validity begins, from *now*; negative is in the past.
+        :param common_name: whether the first name is also the common name.
+        :param old_key_label: the key is called by its kind (``EC PRIVATE KEY``), not PKCS#8.
         """
         key: Key = (rsa.generate_private_key(65537, 2048) if key_type == "rsa"
                     else ec.generate_private_key(ec.SECP256R1()))
         now = (now or dt.datetime.now(dt.timezone.utc)).replace(microsecond=0)
         not_before = now + dt.timedelta(days=start_days)
         certificate = (
-            _builder(_subject(names[0]), key, self, not_before,
+            _builder(_subject(names[0]) if common_name else x509.Name([]), key, self, not_before,
                      not_before + dt.timedelta(days=days))
             .add_extension(x509.SubjectAlternativeName([_general_name(n) for n in names]),
                            critical=False)
@@ -93,8 +96,10 @@ class Authority:
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]),
                            critical=False)
             .sign(self.key, hashes.SHA256()))
-        key_pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                                    serialization.NoEncryption()).decode()
+        key_pem = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.TraditionalOpenSSL if old_key_label
+            else serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
         return Leaf(_pem(certificate), self.chain_pem, key_pem,
                     certificate.fingerprint(hashes.SHA256()).hex(),
                     *validity(certificate), names)

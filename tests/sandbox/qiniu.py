@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import json
 import re
 import time
 from collections import deque
@@ -23,7 +24,7 @@ from tests.sandbox import qiniu_certs as certs
 from tests.sandbox.qiniu_auth import QBOX, QINIU, authenticate
 from tests.sandbox.qiniu_certs import StoredCertificate
 from tests.sandbox.qiniu_json import BOOL, STRING, Json, decode, first, limit, page
-from tests.sandbox.qiniu_rules import Refusal, Switches
+from tests.sandbox.qiniu_rules import CERT_PAIRS, Refusal, Switches, guard
 from tests.sandbox.qiniu_store import (
     ACCESS_KEY,
     SECRET_KEY,
@@ -43,6 +44,8 @@ FUSION = "fusion.qiniuapi.com"
 API = "api.qiniu.com"
 UC = "uc.qiniuapi.com"
 PILI = "pili.qiniuapi.com"
+
+TOO_FREQUENT = "operation too frequent"
 
 _KINDS = {"normal", "wildcard", "pan", "test"}
 _SOURCE_TYPES = {"domain", "ip", "qiniuBucket", "advanced"}
@@ -65,7 +68,8 @@ class Qiniu(Store):
     """The four hosts of Qiniu that matter here, over one store.
 
     :param roots: PEM roots that an uploaded chain must lead to; None accepts any end.
-    :ivar leaks: requests that carried a private key or a secret key where none belongs.
+    :ivar leaks: requests that carried a private key or a secret key where none belongs, which is
+        a guard of ours.
     """
 
     hosts = (FUSION, API, UC, PILI)
@@ -91,13 +95,15 @@ class Qiniu(Store):
                 (API, "PUT", "/domain/([^/]+)/httpsconf", self._httpsconf),
                 (API, "PUT", "/domain/([^/]+)/unsslize", self._unsslize),
                 (API, "PUT", "/domain/([^/]+)/respheader", self._respheader),
-                (API, "POST", "/cert/bind", self._bind),
-                (API, "PUT", "/cert/bind", self._bind),
-                (API, "POST", "/cert/unbind", self._unbind),
+                *((API, method, f"/cert/{action}", handler) for method in ("POST", "PUT")
+                  for action, handler in (("bind", self._bind), ("unbind", self._unbind))),
                 (API, "GET", "/cert/bindings", self._bindings),
-                (UC, "GET", "/buckets", self._list_buckets),
-                (UC, "GET", "/domain", self._list_source_domains),
-                (UC, "GET", "/v2/domains", self._list_bucket_domains),
+                # The official SDKs send the one or the other, so the host takes both.
+                *((UC, method, path, handler) for method in ("GET", "POST")
+                  for path, handler in (("/buckets", self._list_buckets),
+                                        ("/domain", self._list_source_domains),
+                                        ("/v2/domains", self._list_bucket_domains),
+                                        ("/v3/domains", self._list_bucket_domains_by_kind))),
                 (PILI, "GET", "/v2/hubs", self._list_hubs),
                 (PILI, "GET", "/v2/hubs/([^/]+)/domains", self._list_live_domains),
                 (PILI, "GET", "/v2/hubs/([^/]+)/domains/([^/]+)", self._get_live_domain),
@@ -126,6 +132,8 @@ class Qiniu(Store):
         account = authenticate(request, self._accounts, self._schemes(host, path), self.switches,
                                now)
         self._check_rate(host, account, now)
+        if host == API and path.startswith("/cert/"):
+            self._check_pair(request, path)
         for route_service, method, pattern, handler in self._routes:
             match = pattern.fullmatch(path)
             if match and (route_service, method) == (service, request.method):
@@ -140,8 +148,7 @@ class Qiniu(Store):
             if host == UC and refusal.status == 401:
                 body["error_code"] = "BadToken"
         headers = {}
-        throttled = refusal.code in (403024, 429, 573)
-        if throttled and self.switches.retry_after is not None:
+        if refusal.text == TOO_FREQUENT and self.switches.retry_after is not None:
             headers["Retry-After"] = str(self.switches.retry_after)
         return json_response(refusal.status, body, **headers)
 
@@ -153,6 +160,18 @@ class Qiniu(Store):
             return either
         return (QBOX,) if host == FUSION else (QINIU,)
 
+    def _check_pair(self, request: Request, path: str) -> None:
+        """Refuse a method or a scheme that a call below ``/cert/`` does not go with."""
+        scheme = (request.header("Authorization") or "").partition(" ")[0]
+        taken = CERT_PAIRS[self.switches.cert_pairs].get(path.removeprefix("/cert/"), ())
+        if (request.method, scheme) in taken:
+            return
+        if request.method in {method for method, _ in taken}:
+            raise Refusal(401, "bad token")
+        raise Refusal(int(self.switches.cert_method), {
+            "401": "bad token", "404": "not found", "405": "method not allowed",
+        }[self.switches.cert_method])
+
     def _guard_secrets(self, request: Request, service: str) -> None:
         head = unquote(request.target) + repr(request.headers)
         body = request.body.decode("utf-8", "replace")
@@ -163,7 +182,7 @@ class Qiniu(Store):
 
     def _refuse_leak(self, request: Request) -> NoReturn:
         self.leaks.append(request.label)
-        raise Refusal(400000, "a key where none belongs")
+        raise guard("a key where none belongs")
 
     def _check_rate(self, host: str, account: str, now: float) -> None:
         rate = {FUSION: self.switches.fusion_rate, API: self.switches.api_rate}.get(host)
@@ -173,7 +192,7 @@ class Qiniu(Store):
         while recent and recent[0] <= now - 1:
             recent.popleft()
         if len(recent) >= rate:
-            raise Refusal(int(self.switches.rate_limit_answer), "too many requests")
+            raise Refusal(int(self.switches.rate_limit_answer), TOO_FREQUENT)
         recent.append(now)
 
     # Certificates
@@ -184,17 +203,19 @@ class Qiniu(Store):
             ("name", "common_name", "commonName", "pri", "ca"), STRING))
         common_name = args.get("common_name") or args.get("commonName") or ""
         name, key, fullchain = (args.get(field, "") for field in ("name", "pri", "ca"))
-        if not (name and key and fullchain):
-            raise Refusal(400000, "invalid input: name, pri and ca are required")
+        if not (key and fullchain) or (switches.name_required and not name):
+            raise Refusal(400000, "invalid input: pri and ca are required")
         if "PRIVATE KEY" in name + common_name + fullchain:
             self._refuse_leak(call.request)
         chain = certs.load_chain(fullchain)
         leaf = chain[0]
-        certs.check_key(key, leaf)
+        certs.check_key(key, leaf, switches)
         certs.check_chain(chain, self._roots)
         certs.check_dates(leaf, switches.minimum_days, call.now)
         if switches.ec_refused == "400319" and certs.algorithm(leaf) == "ECDSA":
             raise Refusal(400319, "ECC certificate is not supported")
+        if switches.no_common_name == "400348" and not certs.has_common_name(leaf):
+            raise Refusal(400348, "无效证书通用名称")
         if (switches.common_name == "400326" and common_name
                 and common_name not in certs.dns_names(leaf)):
             raise Refusal(400326, "common name does not match the certificate")
@@ -206,8 +227,7 @@ class Qiniu(Store):
             raise Refusal(400500, "certificate quota exceeded")
         cert_id = self._keep(leaf, call.now, name=name, account=call.account,
                              fullchain=fullchain, key=key, common_name=common_name)
-        code = {} if switches.upload_code is None else {"code": switches.upload_code}
-        return json_response(200, {**code, "certID": cert_id})
+        return self._told(_coded(switches.upload_code, {"certID": cert_id}))
 
     def _list_certificates(self, call: _Call) -> Response:
         switches = self.switches
@@ -215,11 +235,12 @@ class Qiniu(Store):
         entries = {certificate.cert_id: self._certificate_entry(certificate)
                    for certificate in self.certificates(call.account)}
         marker, shown = page(call.request, "certificate", size, entries, switches)
-        return json_response(200, {"code": 200, "marker": marker, "certs": shown})
+        return self._told(_coded(
+            switches.list_code, {"marker": marker, "certs": self._list(shown)}))
 
     def _get_certificate(self, call: _Call, cert_id: str) -> Response:
         certificate = self._owned(call.account, cert_id)
-        return json_response(200, {"code": 200, "cert": {
+        return self._told({"code": 200, "cert": {
             **self._certificate_entry(certificate),
             "ca": certificate.fullchain, "pri": certificate.key}})
 
@@ -260,7 +281,7 @@ class Qiniu(Store):
         entries = {domain.name: self._domain_entry(domain)
                    for domain in listed if is_wanted(domain)}
         marker, shown = page(call.request, "domain", size, entries, self.switches)
-        return json_response(200, {"marker": marker, "domains": shown})
+        return self._told({"marker": marker, "domains": self._list(shown)})
 
     def _domain_filter(self, call: _Call) -> Callable[[Domain], bool]:
         kinds = {value for key, value in call.request.query if key == "types"}
@@ -287,16 +308,18 @@ class Qiniu(Store):
             **self._domain_entry(domain), "registerNo": "", "configProcessRatio": 100,
             "httpsOPTime": _rfc3339(domain.modified), "range": {"enable": "on"},
             "source": {"sourceType": _source_type(domain), "sourceQiniuBucket": domain.bucket},
-            "responseHeaderControls": [{"op": op, "key": key, "value": value}
-                                       for op, key, value in shown.headers],
+            "responseHeaderControls": self._list([{"op": op, "key": key, "value": value}
+                                                  for op, key, value in shown.headers]),
             "https": {"certId": shown.cert_id, "forceHttps": shown.force_https,
                       "http2Enable": shown.http2, "freeCert": False}}
+        if self.switches.tls_versions == "shown":
+            answer["https"]["tlsVersions"] = self._list(list(shown.tls_versions))
         if shown.protocol == "http":
             if self.switches.https_absent == "absent":
                 del answer["https"]
             elif self.switches.https_absent == "null":
                 answer["https"] = None
-        return json_response(200, answer)
+        return self._told(answer)
 
     def _domain_entry(self, domain: Domain) -> Json:
         return {
@@ -388,7 +411,8 @@ class Qiniu(Store):
         return Config(
             "https", certificate.cert_id, certificate.fingerprint,
             args.get("forceHttps", preserve and domain.config.force_https),
-            args.get("http2Enable", preserve and domain.config.http2), domain.config.headers)
+            args.get("http2Enable", preserve and domain.config.http2), domain.config.headers,
+            tuple(args.get("tlsVersions", domain.config.tls_versions)))
 
     def _check_bindable(self, certificate: StoredCertificate, domain: str, now: float) -> None:
         if not certs.covers(certificate.names, domain):
@@ -409,22 +433,40 @@ class Qiniu(Store):
 
     def _list_buckets(self, call: _Call) -> Response:
         if call.request.query:
-            raise Refusal(400, "only the plain form is emulated")
-        return json_response(200, [bucket for bucket, account in self._buckets.items()
-                                   if account == call.account])
+            raise guard("only the plain form of /buckets is emulated")
+        return json_response(200, self._list([
+            bucket for bucket, account in self._buckets.items() if account == call.account]))
 
     def _list_source_domains(self, call: _Call) -> Response:
+        if self.switches.source_listings == "no /domain":
+            raise Refusal(404, "not found")
         bucket = self._own_bucket(call, "bucket")
-        return json_response(200, [
+        return json_response(200, self._list([
             {"domain": source.name, "bucket": bucket, "create_time": int(source.created),
              "update_time": int(source.created),
              **({"freeze_types": source.freeze_types} if source.freeze_types else {})}
-            for source in self._sources.values() if source.bucket == bucket])
+            for source in self._sources.values() if source.bucket == bucket]))
 
     def _list_bucket_domains(self, call: _Call) -> Response:
+        return json_response(200, self._list([
+            holder.name for holder in self._holders(self._own_bucket(call, "tbl"))]))
+
+    def _list_bucket_domains_by_kind(self, call: _Call) -> Response:
+        if self.switches.source_listings == "no /v3/domains":
+            raise Refusal(404, "not found")
         bucket = self._own_bucket(call, "tbl")
+        return json_response(200, self._list([
+            {"domain": holder.name, "tbl": bucket, "uid": self._uid(call.account),
+             "domaintype": int(isinstance(holder, SourceDomain)), "apiscope": 0,
+             "freeze_types": self._list(
+                 list(holder.freeze_types) if isinstance(holder, SourceDomain) else []),
+             "ctime": int(holder.created), "utime": int(holder.created)}
+            for holder in self._holders(bucket)]))
+
+    def _holders(self, bucket: str) -> list[Domain | SourceDomain]:
+        """All domains of a bucket."""
         holders: list[Domain | SourceDomain] = [*self._domains.values(), *self._sources.values()]
-        return json_response(200, [holder.name for holder in holders if holder.bucket == bucket])
+        return [holder for holder in holders if holder.bucket == bucket]
 
     def _own_bucket(self, call: _Call, parameter: str) -> str:
         bucket = first(call.request, parameter)
@@ -433,8 +475,6 @@ class Qiniu(Store):
         return bucket
 
     def _bind(self, call: _Call) -> Response:
-        if call.request.method not in self.switches.bind_methods:
-            raise Refusal(405, "method not allowed")
         cert_id, source = self._bind_args(call)
         try:
             certificate = self._owned(call.account, cert_id)
@@ -446,6 +486,8 @@ class Qiniu(Store):
         return self._done()
 
     def _unbind(self, call: _Call) -> Response:
+        if self.switches.unbind == "401":
+            raise Refusal(401, "bad token")
         cert_id, source = self._bind_args(call)
         if not cert_id or source.cert_id != cert_id:
             raise Refusal(400, "invalid id")
@@ -467,10 +509,10 @@ class Qiniu(Store):
         self._refuse_sub_user(call)
         bound = [(source, self._certificates[source.cert_id]) for source in self._sources.values()
                  if source.cert_id in self._certificates]
-        return json_response(200, [
+        return json_response(200, self._list([
             {"uid": self._uid(call.account), "name": certificate.name,
              "certid": certificate.cert_id, "domain": source.name}
-            for source, certificate in bound if certificate.account == call.account])
+            for source, certificate in bound if certificate.account == call.account]))
 
     def _refuse_sub_user(self, call: _Call) -> None:
         if call.account.startswith("IAM-") and self.switches.iam_bind == "refuse":
@@ -479,13 +521,13 @@ class Qiniu(Store):
     # Pili
 
     def _list_hubs(self, call: _Call) -> Response:
-        return json_response(200, {"items": [{"name": hub} for hub, account in self._hubs.items()
-                                             if account == call.account]})
+        return json_response(200, {"items": self._list([
+            {"name": hub} for hub, account in self._hubs.items() if account == call.account])})
 
     def _list_live_domains(self, call: _Call, hub: str) -> Response:
         self._check_hub(call, hub)
-        return json_response(200, {"domains": [_live_entry(live) for live in self._live.values()
-                                               if live.hub == hub]})
+        return json_response(200, {"domains": self._list([
+            _live_entry(live) for live in self._live.values() if live.hub == hub])})
 
     def _get_live_domain(self, call: _Call, hub: str, name: str) -> Response:
         return json_response(200, {**_live_entry(self._own_live_domain(call, hub, name)),
@@ -517,8 +559,24 @@ class Qiniu(Store):
         return 1_380_000_000 + list(self._accounts).index(account)
 
     def _done(self) -> Response:
-        return Response(200, self.switches.success_put.encode(),
-                        {"Content-Type": "application/json"})
+        """The success of a change or deletion."""
+        body = self.switches.success_put
+        if self.switches.empty_error and body:
+            return self._told(json.loads(body))
+        return Response(200, body.encode(), {"Content-Type": "application/json"})
+
+    def _told(self, value: Json) -> Response:
+        """A success of ``fusion`` or ``api`` that is an object."""
+        return json_response(200, {**value, "error": ""} if self.switches.empty_error else value)
+
+    def _list(self, entries: list[Any]) -> list[Any] | None:
+        """*entries* as Go writes them."""
+        return None if not entries and self.switches.empty_lists == "null" else entries
+
+
+def _coded(code: int | None, value: Json) -> Json:
+    """*value* with a ``code``, unless that is None."""
+    return value if code is None else {"code": code, **value}
 
 
 def _header(entry: Any) -> Header:

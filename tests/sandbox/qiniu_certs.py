@@ -12,9 +12,10 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.x509.oid import NameOID
 
 from tests.sandbox.pki import validity
-from tests.sandbox.qiniu_rules import Refusal
+from tests.sandbox.qiniu_rules import Refusal, Switches
 
 DAY = 86_400
 
@@ -61,14 +62,16 @@ def load_chain(pem: str) -> list[x509.Certificate]:
         raise Refusal(404907, "certificate parse error") from error
 
 
-def check_key(pem: str, leaf: x509.Certificate) -> None:
+def check_key(pem: str, leaf: x509.Certificate, switches: Switches) -> None:
     """Refuse a private key that is unreadable, encrypted or another certificate's."""
+    if switches.ec_label == "400327" and "BEGIN EC PRIVATE KEY" in pem:
+        raise Refusal(400327, "unknown error")
     try:
         key = serialization.load_pem_private_key(pem.encode(), None)
     except (ValueError, TypeError) as error:  # TypeError: it needs a passphrase
         raise Refusal(400328, "invalid private key") from error
     if _bytes_of(key.public_key()) != _bytes_of(leaf.public_key()):
-        raise Refusal(400327, "private key does not match the certificate")
+        raise Refusal(int(switches.key_mismatch), "证书私钥不匹配")
 
 
 def _bytes_of(key: Any) -> bytes:
@@ -138,6 +141,11 @@ def algorithm(leaf: x509.Certificate) -> str:
 def fingerprint(leaf: x509.Certificate) -> str:
     """Return the SHA-256 of the leaf's DER in lower-case hex."""
     return leaf.fingerprint(hashes.SHA256()).hex()
+
+
+def has_common_name(leaf: x509.Certificate) -> bool:
+    """Whether the subject has a common name."""
+    return bool(leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME))
 
 
 def dns_names(leaf: x509.Certificate) -> tuple[str, ...]:

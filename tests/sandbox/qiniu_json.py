@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from tests.sandbox.qiniu_rules import Refusal, Switches
+from tests.sandbox.qiniu_rules import Refusal, Switches, guard
 from tests.sandbox.wire import Request
 
 Json = dict[str, Any]
@@ -31,7 +31,7 @@ def decode(request: Request, struct: str, fields: Fields) -> Json:
     """
     content_type = (request.header("Content-Type") or "").partition(";")[0].strip()
     if content_type != "application/json":
-        raise Refusal(400000, "invalid input: Content-Type")
+        raise guard("the body is not declared as application/json")
     try:
         value = json.loads(request.body)
     except ValueError as error:

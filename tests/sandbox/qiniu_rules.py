@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,17 +20,58 @@ class Refusal(Exception):
         self.status = code if code < 1000 else code // 1000
 
 
+def guard(text: str) -> Refusal:
+    """The refusal of a check that is ours: no source knows that Qiniu makes it, too."""
+    return Refusal(400000, f"the sandbox's own guard: {text}")
+
+
+Pair = tuple[str, str]
+"""A method and a signature scheme."""
+
+_POST_QBOX, _GET_QBOX = ("POST", "QBox"), ("GET", "QBox")
+_PUT_QINIU, _GET_QINIU = ("PUT", "Qiniu"), ("GET", "Qiniu")
+_ALL = frozenset({_POST_QBOX, _PUT_QINIU, ("POST", "Qiniu"), ("PUT", "QBox")})
+
+CertPairs = Literal["proven", "QBox", "PUT and Qiniu", "any", "none"]
+
+CERT_PAIRS: Mapping[CertPairs, Mapping[str, frozenset[Pair]]] = {
+    "proven": {"bind": frozenset({_POST_QBOX, _PUT_QINIU}), "unbind": frozenset({_POST_QBOX}),
+               "bindings": frozenset({_GET_QBOX})},
+    "QBox": {"bind": frozenset({_POST_QBOX}), "unbind": frozenset({_POST_QBOX}),
+             "bindings": frozenset({_GET_QBOX})},
+    "PUT and Qiniu": {"bind": frozenset({_PUT_QINIU}), "unbind": frozenset({_PUT_QINIU}),
+                      "bindings": frozenset({_GET_QINIU})},
+    "any": {"bind": _ALL, "unbind": _ALL, "bindings": frozenset({_GET_QBOX, _GET_QINIU})},
+    "none": {"bind": frozenset(), "unbind": frozenset(), "bindings": frozenset()},
+}
+"""What each call below ``/cert/`` takes, by the value of the switch ``cert_pairs``."""
+
+
 @dataclass(slots=True)
 class Switches:
     """Where the sources about Qiniu disagree or say nothing.
 
-    Each default is the strict or best documented reading. A *row* is one of the list of unknowns
-    in the research on the API; a switch may be flipped at any time. The slots catch misspelled
-    names.
+    Each default is the likelier reading: what clients prove that work against the live service,
+    before what a page says. Where it is stricter than what is likely, so that our own client
+    keeps to the documents, the switch says so. A *row* is one of docs/unknowns.md; a switch may be
+    flipped at any time. The slots catch misspelled names.
+
+    Some checks are ours and not known to be Qiniu's; their answers begin with "the sandbox's own
+    guard":
+
+    - a private key anywhere but in the ``pri`` of an upload, and a secret key anywhere at all;
+    - a body that is not declared as ``application/json`` (asked for by a page of March 2026 that
+      lost the line in June);
+    - ``/buckets`` with a query, whose other forms are not emulated.
+
+    The rates are documented, and off unless ``enforce_rate`` is on.
     """
 
     lenient_auth: bool = False
-    """Row 1: ``api`` takes QBox too and serves ``/sslcert``; ``fusion`` takes Qiniu too."""
+    """Row 1: ``api`` takes QBox too and serves ``/sslcert``; ``fusion`` takes Qiniu too.
+
+    Stricter than what is likely: half of the clients in the field live on the lenient reading.
+    """
     date_required: bool = False
     """Row 2: the Qiniu scheme without ``X-Qiniu-Date`` is refused."""
     clock_window: int = 30
@@ -40,18 +82,31 @@ class Switches:
     """Row 3: requests per second and account at ``api``."""
     fusion_rate: int = 5
     """Row 3: requests per second and account at ``fusion`` (documented as 5 to 10)."""
-    rate_limit_answer: Literal["403024", "429", "573"] = "403024"
-    """Row 3: how a request above the rate is refused."""
+    rate_limit_answer: Literal["403024", "429", "573", "400"] = "403024"
+    """Row 3: how a request above the rate is refused.
+
+    Of the 400 that the console gets no source has the code, so it has none but the status.
+    """
     retry_after: int | None = None
     """Row 3: seconds in ``Retry-After`` of such an answer; None leaves the header out."""
     list_page_default: int = 100
     """Row 4: entries of a page of certificates when no ``limit`` is given."""
     list_page_cap: int = 500
     """Row 4: entries of a page of certificates at most, however large the ``limit``."""
-    list_end: Literal["empty marker", "empty page", "marker never moves"] = "empty marker"
-    """Row 4: how the end of a list shows; the last one repeats the last page for ever."""
+    list_end: Literal["empty marker", "empty page", "marker never moves"] = "empty page"
+    """Row 4: how the end of a list shows.
+
+    ``empty page``: every page with entries has a marker, and the end is a page without either;
+    two clients would list nothing, or for ever, if it were otherwise. ``empty marker``: the last
+    page with entries has none, as documented. ``marker never moves``: the last page comes again
+    for ever.
+    """
+    empty_lists: Literal["[]", "null"] = "[]"
+    """Row 4: a list without entries; ``null`` is how Go writes one that was never made."""
     quota: int | None = None
     """Row 5: certificates that an account may hold; None for no limit."""
+    name_required: bool = False
+    """Row 5: an upload without a ``name`` is refused; a client in the field sends none."""
     common_name: Literal["tolerate", "400326"] = "tolerate"
     """Row 6: what becomes of a common name that the certificate does not have."""
     minimum_days: int = 30
@@ -76,29 +131,59 @@ class Switches:
     """Row 14: the filter ``certId`` of the list of domains does nothing."""
     publish_seconds: float = 0.2
     """Row 23: how long a publication takes by the emulator's clock (in reality 5-10 minutes)."""
+    stuck: frozenset[str] = frozenset()
+    """Row 23: domains none of whose publications ends as long as they stand here."""
     delete_in_use: Literal["until published", "wanted only"] = "until published"
     """Row 15: whether the certificate that is being replaced counts as in use."""
     unsslize_valid: Literal["allow", "refuse"] = "allow"
     """Row 16: ``unsslize`` of a domain whose certificate has not expired."""
     respheader_hsts: Literal["accept", "400"] = "accept"
     """Row 17: response headers beyond those that the console offers."""
-    bind_methods: frozenset[str] = frozenset({"POST", "PUT"})
-    """Row 18: the methods of ``/cert/bind``."""
     iam_bind: Literal["refuse", "accept"] = "refuse"
     """Row 18: ``/cert/*`` with the key of a sub-user (``IAM-…``)."""
+    unbind: Literal["accept", "401"] = "accept"
+    """Row 18: ``/cert/unbind``, which nobody outside of the console is known to call."""
+    source_listings: Literal["all", "no /domain", "no /v3/domains"] = "all"
+    """Row 18: the listings of a bucket's source domains; one that is not there answers 404."""
     pili_by: Literal["name", "id"] = "name"
     """Row 19: what ``certName`` of a live domain holds."""
     pili_duplicate_names: Literal["newest", "refuse"] = "newest"
     """Row 19: what a name means that several certificates bear."""
     pili_delete_allowed: bool = True
     """Row 19: whether a certificate that a live domain uses can be deleted."""
-    upload_code: Literal[0, 200] | None = None
-    """Row 21: ``code`` in the answer to an upload; None leaves it out."""
+    upload_code: Literal[0, 200, None] = 200
+    """Row 21: ``code`` in the answer to an upload; None leaves it out, as the documents do."""
+    list_code: Literal[0, 200, None] = 200
+    """Row 21: ``code`` in the list of certificates; None leaves it out."""
+    empty_error: bool = False
+    """Row 21: successes of ``fusion`` and ``api`` that are objects have an ``error`` of ""."""
     success_put: Literal['{"code":200}', "{}", ""] = '{"code":200}'
     """Row 21: the body of a successful change or deletion."""
     modify_at: Literal["moves", "frozen"] = "moves"
     """Row 27: whether ``modifyAt`` moves with every change."""
-    https_absent: Literal["absent", "null", "empty certId"] = "absent"
+    no_common_name: Literal["accept", "400348"] = "accept"
+    """Row 28: the upload of a certificate that has no common name."""
+    tls_versions: Literal["hidden", "shown"] = "hidden"
+    """Row 29: whether the detailed read shows ``tlsVersions``.
+
+    In either case they are kept where a change leaves them out.
+    """
+    cert_pairs: CertPairs = "proven"
+    """Row 30: which methods and schemes ``/cert/*`` takes; :data:`CERT_PAIRS` spells them out.
+
+    ``proven``: those that a client is known to use. Any other is 401.
+    """
+    cert_method: Literal["401", "404", "405"] = "401"
+    """Row 30: what ``/cert/*`` answers to a method that it takes with no scheme."""
+    ec_label: Literal["accept", "400327"] = "accept"
+    """Row 31: a key in a PEM block called ``EC PRIVATE KEY``.
+
+    Qiniu's support said in 2024 that it is refused, and that this will change; an upload of such
+    a key was reported as a success in the same year.
+    """
+    key_mismatch: Literal["400324", "400327"] = "400324"
+    """Section 3.1: the code for a key that is not the certificate's."""
+    https_absent: Literal["absent", "null", "empty certId"] = "empty certId"
     """Section 4.3: the ``https`` object of a domain that is http only."""
     certificate_operation: Literal["modify_https_conf", "modify_https_crt"] = "modify_https_conf"
     """Section 4.5: ``operationType`` after a change of nothing but the certificate."""

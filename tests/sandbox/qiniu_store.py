@@ -33,7 +33,10 @@ NEVER = float("inf")
 
 @dataclass(frozen=True)
 class Config:
-    """What a domain is set to; *fingerprint* is the leaf's, "" for an unknown certificate."""
+    """What a domain is set to; *fingerprint* is the leaf's, "" for an unknown certificate.
+
+    No *tls_versions* is whatever Qiniu takes of itself.
+    """
 
     protocol: str = "http"
     cert_id: str = ""
@@ -41,6 +44,7 @@ class Config:
     force_https: bool = False
     http2: bool = False
     headers: tuple[Header, ...] = ()
+    tls_versions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,6 @@ class Store:
         self._certificates: dict[str, StoredCertificate] = {}
         self._domains: dict[str, Domain] = {}
         self._earlier: dict[str, list[tuple[float, Domain]]] = {}
-        self._stuck: set[str] = set()
         self._failures: dict[str, deque[str]] = {}
         self._buckets: dict[str, str] = {}
         self._sources: dict[str, SourceDomain] = {}
@@ -213,14 +216,12 @@ class Store:
     def stick(self, name: str) -> None:
         """Let no publication of *name* end until :meth:`unstick`."""
         with self._settled():
-            self._stuck.add(name)
+            self.switches.stuck |= {name}
 
     def unstick(self, name: str) -> None:
         """Let the publications of *name* end again."""
-        with self._settled() as now:
-            self._stuck.discard(name)
-            domain = self._domains[name]
-            self._domains[name] = replace(domain, until=max(domain.until, now))
+        with self._settled():
+            self.switches.stuck -= {name}
 
     # Inspection
 
@@ -251,7 +252,10 @@ class Store:
         with self._lock:
             now = self._clock()
             for domain in tuple(self._domains.values()):
-                if domain.pending is None or domain.until > now or domain.name in self._stuck:
+                if domain.pending is None or domain.until > now:
+                    continue
+                if domain.name in self.switches.stuck:
+                    self._domains[domain.name] = replace(domain, until=now)  # not before now
                     continue
                 state, config = (("failed", domain.config) if domain.failure
                                  else ("success", domain.pending))

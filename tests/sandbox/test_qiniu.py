@@ -65,7 +65,8 @@ class Bench:
                 account: str = ACCESS_KEY, scheme: str = "",
                 headers: tuple[tuple[str, str], ...] = JSON_TYPE) -> Request:
         """A request that *account* signed as its host wants it."""
-        scheme = scheme or ("QBox" if host == FUSION else "Qiniu")
+        is_qbox = host == FUSION or (target.startswith("/cert/") and method != "PUT")
+        scheme = scheme or ("QBox" if is_qbox else "Qiniu")
         content = (b"" if body is None else body if isinstance(body, bytes)
                    else json.dumps(body).encode())
         unsigned = Request(method, host, target, headers, content)
@@ -306,7 +307,7 @@ def test_bad_authorization_is_refused(bench: Bench, authorization: str | None, c
     (API, "/sslcert", "Qiniu", 404, 200),
     (API, "/sslcert", "QBox", 401, 200),
     (API, "/cert/bindings", "QBox", 200, 200),
-    (API, "/cert/bindings", "Qiniu", 200, 200),
+    (API, "/cert/bindings", "Qiniu", 401, 401),
     (UC, "/buckets", "QBox", 401, 401),
     (PILI, "/v2/hubs", "QBox", 401, 401),
     (FUSION, "/domain", "QBox", 404, 404),
@@ -381,7 +382,7 @@ def test_every_answer_has_its_own_reqid(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(("answer", "expected"), [
-    ("403024", (403, 403024)), ("429", (429, 429)), ("573", (573, 573))])
+    ("403024", (403, 403024)), ("429", (429, 429)), ("573", (573, 573)), ("400", (400, 400))])
 @pytest.mark.parametrize(("host", "target", "rate"), [(API, "/domain", 10),
                                                       (FUSION, "/sslcert", 5)])
 def test_requests_above_the_rate_are_refused(bench: Bench, host: str, target: str, rate: int,
@@ -426,7 +427,8 @@ def test_keys_where_none_belong_are_reported(bench: Bench, method: str, host: st
                                              body: Any) -> None:
     """Private keys belong in the ``pri`` of an upload, secret keys nowhere."""
     request = bench.request(method, host, target, body)
-    assert outcome(decoded(bench.qiniu.handle(request))) == (400, 400000)
+    assert decoded(bench.qiniu.handle(request)) == (400, {
+        "code": 400000, "error": "the sandbox's own guard: a key where none belongs"})
     assert bench.qiniu.leaks == [request.label]
 
 
@@ -438,10 +440,20 @@ def test_an_upload_is_no_leak(bench: Bench) -> None:
 # Uploads
 
 
-@pytest.mark.parametrize("fields", [{"name": ""}, {"pri": ""}, {"ca": None}, {"name": 7}])
+@pytest.mark.parametrize("fields", [{"pri": ""}, {"ca": None}, {"name": 7}])
 def test_incomplete_uploads_are_refused(bench: Bench, fields: dict[str, Any]) -> None:
-    """Name, key and chain are required, as strings."""
+    """Key and chain are required, and what is there must be a string."""
     assert outcome(bench.upload(**fields)) == (400, 400000)
+
+
+@pytest.mark.parametrize("name", ["", None])
+def test_the_name_of_a_certificate_may_be_required(bench: Bench, name: str | None) -> None:
+    """A client in the field sends none, and gets its certificate bound."""
+    assert bench.upload(name=name)[0] == 200
+    assert [c.name for c in bench.qiniu.certificates()] == [""]
+    bench.switches.name_required = True
+    assert outcome(bench.upload(name=name)) == (400, 400000)
+    assert bench.upload()[0] == 200
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"null", b"{", b"\xff"])
@@ -458,6 +470,7 @@ def test_bodies_must_be_declared_as_json(bench: Bench, content_type: str, status
     body = json.dumps({"certId": bench.uploaded()}).encode()
     answer = bench.ask("PUT", API, HTTPSCONF, body, headers=(("Content-Type", content_type),))
     assert answer[0] == status
+    assert status == 200 or answer[1]["error"].startswith("the sandbox's own guard")
 
 
 def test_unreadable_certificates_are_refused(bench: Bench) -> None:
@@ -476,7 +489,9 @@ def test_wrong_keys_are_refused(bench: Bench) -> None:
         serialization.BestAvailableEncryption(b"passphrase")).decode()
     codes = [outcome(bench.upload(leaf, pri=pri))
              for pri in (bench.leaf().key_pem, encrypted, "no key")]
-    assert codes == [(400, 400327), (400, 400328), (400, 400328)]
+    assert codes == [(400, 400324), (400, 400328), (400, 400328)]
+    bench.switches.key_mismatch = "400327"
+    assert outcome(bench.upload(leaf, pri=bench.leaf().key_pem)) == (400, 400327)
 
 
 @pytest.mark.parametrize("form", [serialization.PrivateFormat.PKCS8,
@@ -489,6 +504,30 @@ def test_both_key_formats_are_accepted(bench: Bench, key_type: str,
     key = serialization.load_pem_private_key(leaf.key_pem.encode(), None)
     pri = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
     assert bench.upload(leaf, pri=pri.decode())[0] == 200
+
+
+def test_the_old_label_of_an_ec_key_can_be_refused(bench: Bench) -> None:
+    """The label decides: the same key as PKCS#8 is taken, and so is the old label of an RSA key."""
+    old, old_rsa = (bench.leaf(key_type=kind, old_key_label=True) for kind in ("ec", "rsa"))
+    assert "BEGIN EC PRIVATE KEY" in old.key_pem
+    assert "BEGIN RSA PRIVATE KEY" in old_rsa.key_pem
+    bench.switches.ec_label = "400327"
+    assert outcome(bench.upload(old)) == (400, 400327)
+    key = serialization.load_pem_private_key(old.key_pem.encode(), None)
+    pkcs8 = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                              serialization.NoEncryption()).decode()
+    assert (bench.upload(old, pri=pkcs8)[0], bench.upload(old_rsa)[0]) == (200, 200)
+    bench.switches.ec_label = "accept"
+    assert bench.upload(old)[0] == 200
+
+
+def test_a_certificate_without_a_common_name_can_be_refused(bench: Bench) -> None:
+    """It is the certificate's own that counts, not the field of the upload."""
+    leaf = bench.leaf(common_name=False)
+    assert bench.upload(leaf)[0] == 200
+    bench.switches.no_common_name = "400348"
+    assert outcome(bench.upload(leaf, common_name="www.example.com")) == (400, 400348)
+    assert bench.upload(common_name=None)[0] == 200
 
 
 def test_broken_chains_are_refused(bench: Bench) -> None:
@@ -506,7 +545,7 @@ def test_broken_chains_are_refused(bench: Bench) -> None:
         bench.upload(leaf, ca=leaf.chain_pem + leaf.cert_pem),
         bench.upload(leaf, ca=leaf.chain_pem, pri=authority_key),
     )]
-    assert codes == [(400, 400338), (400, 400338), (400, 400323), (400, 400323), (400, 400327),
+    assert codes == [(400, 400338), (400, 400338), (400, 400323), (400, 400323), (400, 400324),
                      (400, 400323)]
 
 
@@ -523,10 +562,10 @@ def test_complete_chains_are_accepted(bench: Bench) -> None:
     (1, 90, (400, 400321)),
     (-90, 90, (400, 400329)),
     (-90, 119, (400, 400322)),
-    (-90, 120, (200, None)),
+    (-90, 120, (200, 200)),
 ])
 def test_validity_is_checked(bench: Bench, start_days: float, days: float,
-                             expected: tuple[int, int | None]) -> None:
+                             expected: tuple[int, int]) -> None:
     """A certificate must be valid, and for another thirty days."""
     leaf = bench.leaf(start_days=start_days, days=days)
     assert outcome(bench.upload(leaf)) == expected
@@ -583,7 +622,8 @@ def test_the_same_certificate_twice(bench: Bench) -> None:
 
 @pytest.mark.parametrize("code", [None, 0, 200])
 def test_upload_answers_with_the_id(bench: Bench, code: Any) -> None:
-    """``certID`` is 24 lower-case hex digits, and ``code`` may be there."""
+    """``certID`` is 24 lower-case hex digits, and ``code`` may be there, as it is of itself."""
+    assert bench.switches.upload_code == 200
     bench.switches.upload_code = code
     leaf = bench.leaf()
     status, body = bench.upload(leaf, name="mine")
@@ -639,7 +679,7 @@ def test_list_shows_the_own_account_alone(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(("query", "sizes"), [
-    ("", [3, 2]), ("limit=2", [2, 2, 1]), ("limit=1000", [4, 1]), ("limit=", [3, 2])])
+    ("", [3, 2, 0]), ("limit=2", [2, 2, 1, 0]), ("limit=1000", [4, 1, 0]), ("limit=", [3, 2, 0])])
 def test_pages_have_a_default_and_a_cap(bench: Bench, query: str, sizes: list[int]) -> None:
     """A limit above the cap is cut without a word."""
     bench.switches.list_page_default, bench.switches.list_page_cap = 3, 4
@@ -652,6 +692,7 @@ def test_pages_have_a_default_and_a_cap(bench: Bench, query: str, sizes: list[in
 @pytest.mark.parametrize("count", [0, 1, 4])
 def test_an_empty_marker_may_end_a_list(bench: Bench, count: int) -> None:
     """The last page has no marker, also when it is full."""
+    bench.switches.list_end = "empty marker"
     ids = [bench.uploaded() for _ in range(count)]
     found, markers = pages(bench, "limit=2")
     assert (list(chain(*found)), markers[-1]) == (ids, "")
@@ -659,12 +700,79 @@ def test_an_empty_marker_may_end_a_list(bench: Bench, count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 4])
-def test_an_empty_page_may_end_a_list(bench: Bench, count: int) -> None:
-    """Every page with entries has a marker, so that the end is a page without."""
-    bench.switches.list_end = "empty page"
+def test_an_empty_page_ends_a_list(bench: Bench, count: int) -> None:
+    """Every page with entries has a marker; the end is a page with neither."""
     ids = [bench.uploaded() for _ in range(count)]
-    found, _markers = pages(bench, "limit=2")
-    assert (list(chain(*found)), found[-1]) == (ids, [])
+    found, markers = pages(bench, "limit=2")
+    assert (list(chain(*found)), found[-1], markers[-1]) == (ids, [], "")
+    assert len(found) == 1 + (count + 1) // 2
+
+
+def test_an_empty_page_ends_a_list_of_domains(bench: Bench) -> None:
+    """Also where fewer were asked for than there could have been."""
+    bench.qiniu.add_domain("www.example.com")
+    first = bench.ask("GET", API, "/domain?limit=1000")[1]
+    assert len(first["domains"]) == 1
+    last = bench.ask("GET", API, f"/domain?limit=1000&marker={first['marker']}")
+    assert last == (200, {"marker": "", "domains": []})
+
+
+@pytest.mark.parametrize("code", [200, 0, None])
+def test_the_code_of_a_list(bench: Bench, code: Any) -> None:
+    """One client takes nothing but 0, the documents show 200."""
+    assert bench.switches.list_code == 200
+    bench.switches.list_code = code
+    body = bench.ask("GET", FUSION, "/sslcert")[1]
+    assert body == {**({} if code is None else {"code": code}), "marker": "", "certs": []}
+
+
+def test_successes_may_have_an_empty_error(bench: Bench) -> None:
+    """Those of certificates and domains, as far as they are objects; a refusal keeps its own."""
+    cert_id = bench.https_domain()
+    bench.switches.noop = "publish"
+    answers = [lambda: bench.upload(), lambda: bench.ask("GET", FUSION, "/sslcert"),
+               lambda: bench.ask("GET", FUSION, f"/sslcert/{cert_id}"),
+               lambda: bench.ask("GET", API, "/domain"), lambda: (200, bench.domain()),
+               lambda: bench.put("www.example.com/respheader")]
+    assert not any("error" in answer()[1] for answer in answers)
+    bench.clock.now += 1
+    bench.switches.empty_error = True
+    assert [answer()[1].get("error") for answer in answers] == [""] * len(answers)
+    assert outcome(bench.put("www.example.com/respheader")) == (400, 400030)
+    bench.switches.success_put = ""
+    assert bench.ask("DELETE", FUSION, f"/sslcert/{bench.uploaded()}") == (200, None)
+
+
+LISTS = [
+    (FUSION, "/sslcert", "certs"), (API, "/domain", "domains"), (API, "/cert/bindings", None),
+    (UC, "/buckets", None), (UC, "/domain?bucket=theirs", None),
+    (UC, "/v2/domains?tbl=theirs", None), (UC, "/v3/domains?tbl=theirs", None),
+    (PILI, "/v2/hubs", "items")]
+
+
+@pytest.mark.parametrize(("style", "expected"), [("[]", []), ("null", None)])
+@pytest.mark.parametrize(("host", "target", "key"), LISTS)
+def test_empty_lists(bench: Bench, host: str, target: str, key: str | None, style: Any,
+                     expected: Any) -> None:
+    """They are empty, or null, as Go writes them."""
+    assert bench.switches.empty_lists == "[]"
+    bench.switches.empty_lists = style
+    account = ACCESS_KEY
+    if "theirs" in target:
+        bench.qiniu.add_bucket("theirs", STRANGER)
+        account = STRANGER
+    status, body = bench.ask("GET", host, target, account=account)
+    assert (status, body[key] if key else body) == (200, expected)
+
+
+@pytest.mark.parametrize("style", ["[]", "null"])
+def test_lists_with_entries_are_never_null(bench: Bench, style: Any) -> None:
+    """Nor do the lists in a domain differ otherwise."""
+    bench.switches.empty_lists = style
+    bench.qiniu.add_bucket("assets")
+    bench.qiniu.add_domain("www.example.com")
+    assert bench.ask("GET", UC, "/buckets") == (200, ["assets"])
+    assert bench.domain()["responseHeaderControls"] == ([] if style == "[]" else None)
 
 
 def test_a_marker_may_never_move(bench: Bench) -> None:
@@ -799,7 +907,8 @@ def test_detail_shows_the_domain(bench: Bench) -> None:
     ("empty certId", {"certId": "", "forceHttps": False, "http2Enable": False,
                       "freeCert": False})])
 def test_http_only_domains_show_no_certificate(bench: Bench, style: Any, expected: Any) -> None:
-    """In one of three ways."""
+    """In one of three ways, of which the last is what clients rely on."""
+    assert bench.switches.https_absent == "empty certId"
     bench.switches.https_absent = style
     bench.qiniu.add_domain("www.example.com")
     assert bench.domain().get("https", "none") == expected
@@ -1044,7 +1153,7 @@ def test_a_publication_takes_its_time(bench: Bench) -> None:
     assert bench.put("www.example.com/sslize", certId=cert_id, http2Enable=True) == DONE
     domain = bench.domain()
     assert (domain["operatingState"], domain["operationType"], domain["protocol"],
-            "https" in domain) == ("processing", "sslize", "http", False)
+            domain["https"]["certId"]) == ("processing", "sslize", "http", "")
     assert outcome(bench.bind(cert_id)) == (400, 400030)
     bench.clock.now += 299
     assert bench.qiniu.serving("www.example.com") == Serving(state="processing")
@@ -1095,6 +1204,35 @@ def test_a_stuck_publication_ends_when_released(bench: Bench) -> None:
     bench.qiniu.unstick("www.example.com")
     assert bench.qiniu.serving("www.example.com").cert_id == new
     assert bench.domain()["modifyAt"].startswith("2026-02-14T20:00:00.000")
+
+
+def test_one_of_several_publications_may_hang(bench: Bench) -> None:
+    """For as long as the switch names the domain; the others end in time."""
+    for name in ("www.example.com", "img.example.com"):
+        bench.https_domain(name)
+    bench.switches.stuck = frozenset({"www.example.com"})
+    wildcard = bench.uploaded("*.example.com")
+    assert (bench.bind(wildcard), bench.bind(wildcard, "img.example.com")) == (DONE, DONE)
+    bench.clock.now += 7 * 86_400
+    assert [bench.domain(name)["operatingState"] for name in (
+        "www.example.com", "img.example.com")] == ["processing", "success"]
+    assert outcome(bench.bind(wildcard)) == (400, 400030)
+    bench.switches.stuck = frozenset()
+    assert bench.qiniu.serving("www.example.com").cert_id == wildcard
+
+
+@pytest.mark.parametrize("style", ["hidden", "shown"])
+def test_tls_versions(bench: Bench, style: Any) -> None:
+    """They are a list, kept where a change leaves them out, and shown where switched on."""
+    bench.switches.tls_versions = style
+    bench.https_domain()
+    versions = ["TLSv1.2", "TLSv1.3"]
+    bench.put("www.example.com/httpsconf", certId=bench.uploaded(), tlsVersions=versions)
+    bench.clock.now += 1
+    bench.bind(bench.uploaded())
+    bench.clock.now += 1
+    assert bench.qiniu.serving("www.example.com").tls_versions == tuple(versions)
+    assert bench.domain()["https"].get("tlsVersions") == (versions if style == "shown" else None)
 
 
 @pytest.mark.parametrize("rule", ["moves", "frozen"])
@@ -1195,11 +1333,11 @@ def test_unusual_response_headers_can_be_refused(bench: Bench) -> None:
 
 
 def storage_bind(bench: Bench, cert_id: str, name: str = "src.example.com", *,
-                 method: str = "POST", action: str = "bind",
+                 method: str = "POST", action: str = "bind", scheme: str = "",
                  account: str = ACCESS_KEY) -> tuple[int, Any]:
     """The answer to a bind of a storage domain."""
     return bench.ask(method, API, f"/cert/{action}", {"certid": cert_id, "domain": name},
-                     account=account)
+                     account=account, scheme=scheme)
 
 
 @pytest.fixture
@@ -1225,7 +1363,42 @@ def test_buckets_and_their_domains(storage: Bench) -> None:
     assert "freeze_types" not in plain
     for target in ("/domain?bucket=none", "/domain", "/v2/domains?tbl=theirs"):
         assert storage.ask("GET", UC, target) == (631, {"error": "no such bucket"})
-    assert storage.ask("GET", UC, "/buckets?apiVersion=v4")[0] == 400
+    status, body = storage.ask("GET", UC, "/buckets?apiVersion=v4")
+    assert (status, body["error"].partition(":")[0]) == (400, "the sandbox's own guard")
+
+
+def test_one_list_tells_the_kinds_of_domains_apart(storage: Bench) -> None:
+    """The one that Qiniu's own tools use: 0 is a CDN domain, 1 a source domain."""
+    entries = storage.ask("GET", UC, "/v3/domains?tbl=assets")[1]
+    assert [(entry["domain"], entry["domaintype"], entry["freeze_types"]) for entry in entries] == [
+        ("cdn.example.com", 0, []), ("src.example.com", 1, ["ICP_EXPIRED"]),
+        ("plain.example.com", 1, [])]
+    assert {key for entry in entries for key in entry} == {
+        "domain", "tbl", "uid", "domaintype", "apiscope", "freeze_types", "ctime", "utime"}
+    assert storage.ask("GET", UC, "/v3/domains?tbl=theirs") == (631, {"error": "no such bucket"})
+
+
+@pytest.mark.parametrize("target", ["/buckets", "/domain?bucket=assets", "/v2/domains?tbl=assets",
+                                    "/v3/domains?tbl=assets"])
+def test_listings_of_storage_go_by_get_and_by_post(storage: Bench, target: str) -> None:
+    """The official SDKs send the one or the other; nothing else will do."""
+    answers = [storage.ask(method, UC, target) for method in ("GET", "POST")]
+    assert answers[0] == answers[1]
+    assert (answers[0][0], bool(answers[0][1])) == (200, True)
+    assert storage.ask("PUT", UC, target)[0] == 404
+
+
+@pytest.mark.parametrize(("rule", "statuses"), [
+    ("all", [200, 200, 200]), ("no /domain", [404, 200, 200]), ("no /v3/domains", [200, 404, 200])])
+def test_listings_of_source_domains_may_be_missing(storage: Bench, rule: Any,
+                                                   statuses: list[int]) -> None:
+    """Either of them, also for a bucket that does not exist."""
+    assert storage.switches.source_listings == "all"
+    storage.switches.source_listings = rule
+    assert [storage.ask("GET", UC, target)[0] for target in (
+        "/domain?bucket=assets", "/v3/domains?tbl=assets", "/v2/domains?tbl=assets")] == statuses
+    assert storage.ask("GET", UC, "/domain?bucket=none")[0] == (
+        404 if rule == "no /domain" else 631)
 
 
 def test_source_domains_are_unknown_to_the_cdn(storage: Bench) -> None:
@@ -1275,12 +1448,63 @@ def test_storage_binds_take_effect(storage: Bench, method: str) -> None:
     assert storage.qiniu.serving("src.example.com") == Serving()
 
 
-def test_storage_binds_may_know_one_method(storage: Bench) -> None:
-    """Clients disagree on which."""
+PAIRS = [(method, scheme) for method in ("POST", "PUT", "GET") for scheme in ("QBox", "Qiniu")]
+CALLS = ("bind", "unbind", "bindings")
+EITHER = ["POST QBox", "POST Qiniu", "PUT QBox", "PUT Qiniu"]
+TAKEN: dict[str, dict[str, list[str]]] = {
+    "proven": {"bind": ["POST QBox", "PUT Qiniu"], "unbind": ["POST QBox"],
+               "bindings": ["GET QBox"]},
+    "QBox": {"bind": ["POST QBox"], "unbind": ["POST QBox"], "bindings": ["GET QBox"]},
+    "PUT and Qiniu": {"bind": ["PUT Qiniu"], "unbind": ["PUT Qiniu"], "bindings": ["GET Qiniu"]},
+    "any": {"bind": EITHER, "unbind": EITHER, "bindings": ["GET QBox", "GET Qiniu"]},
+    "none": {"bind": [], "unbind": [], "bindings": []},
+}
+
+
+@pytest.mark.parametrize("action", CALLS)
+@pytest.mark.parametrize("rule", TAKEN)
+def test_methods_and_schemes_of_storage_go_in_pairs(storage: Bench, rule: Any,
+                                                    action: str) -> None:
+    """The pairs that clients are known to use; each reading has its own, and refuses all else."""
+    assert storage.switches.cert_pairs == "proven"
+    storage.switches.cert_pairs = rule
     cert_id = storage.uploaded("src.example.com")
-    storage.switches.bind_methods = frozenset({"PUT"})
-    assert storage_bind(storage, cert_id)[0] == 405
-    assert storage_bind(storage, cert_id, method="PUT") == DONE
+    taken = []
+    for method, scheme in PAIRS:
+        storage.qiniu.add_source_domain("src.example.com", "assets",
+                                        cert_id if action == "unbind" else "")
+        answer = storage_bind(storage, cert_id, method=method, action=action, scheme=scheme)
+        if answer[0] == 200:
+            taken.append(f"{method} {scheme}")
+        else:
+            assert answer == (401, {"error": "bad token"})
+    assert taken == TAKEN[rule][action]
+
+
+@pytest.mark.parametrize(("rule", "answer"), [
+    ("401", (401, {"error": "bad token"})), ("404", (404, {"error": "not found"})),
+    ("405", (405, {"error": "method not allowed"}))])
+def test_a_method_that_storage_does_not_take(storage: Bench, rule: Any, answer: Any) -> None:
+    """It is refused in one of three ways; the wrong scheme for a method that it takes is 401."""
+    assert storage.switches.cert_method == "401"
+    storage.switches.cert_method = rule
+    storage.switches.cert_pairs = "PUT and Qiniu"
+    assert storage_bind(storage, "x", scheme="QBox") == answer
+    assert storage_bind(storage, "x", scheme="Qiniu") == answer
+    assert storage.ask("GET", API, "/cert/nothing") == answer
+    assert storage_bind(storage, "x", method="PUT", scheme="QBox") == (
+        401, {"error": "bad token"})
+
+
+def test_unbinding_storage_can_be_refused(storage: Bench) -> None:
+    """Nobody outside of the console is known to have done it."""
+    cert_id = storage.uploaded("src.example.com")
+    assert storage_bind(storage, cert_id) == DONE
+    storage.switches.unbind = "401"
+    assert storage_bind(storage, cert_id, action="unbind") == (401, {"error": "bad token"})
+    assert storage.qiniu.serving("src.example.com").cert_id == cert_id
+    storage.switches.unbind = "accept"
+    assert storage_bind(storage, cert_id, action="unbind") == DONE
 
 
 def test_sub_users_may_not_bind_storage(storage: Bench) -> None:

@@ -199,7 +199,7 @@ class Histories(RuleBasedStateMachine):
 
     def options(self, lineage: str) -> Settings:
         """How a lineage was told to be served."""
-        return Settings("unused", LINEAGES[lineage], None, 1, 900, "", None, True)
+        return Settings("unused", LINEAGES[lineage], None, 1, 1800, "", None, True)
 
     def settle(self, deployer: Deployer, lineage: str, **options: Any) -> Outcome:
         """Reconcile; after a success nothing of ours is left beyond the limit."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from certbot_qiniu.model import SERVICES
 from certbot_qiniu.qiniu.kodo import LISTING_SECONDS
 from tests.sandbox.qiniu import SECRET_KEY
-from tests.sandbox.qiniu_rules import Switches
+from tests.sandbox.qiniu_rules import CertPairs, Switches
 from tests.sandbox.wire import Fault, json_response
 from tests.scenarios.machine import Cloud, Machine, Run
 
@@ -82,12 +83,97 @@ def test_same_rules_as_for_the_cdn(machine: Machine) -> None:
     assert "plain.example.com: http only" in run.output
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT"])
-def test_either_method(method: str, machine: Machine) -> None:
-    """Whichever of the two methods in use Qiniu takes, the domain is bound."""
-    machine.cloud.switches.bind_methods = frozenset({method})
-    assert machine.issue(*SANS).status == 0
+@pytest.mark.parametrize(("pairs", "method"), [
+    ("proven", "401"), ("QBox", "405"), ("any", "401"),
+    ("PUT and Qiniu", "401"), ("PUT and Qiniu", "404"), ("PUT and Qiniu", "405")])
+def test_life(pairs: CertPairs, method: Literal["401", "404", "405"], machine: Machine) -> None:
+    """A whole life in whichever way Qiniu takes; a way that is refused to bind is tried once."""
+    qiniu = machine.cloud.qiniu
+    machine.cloud.switches.cert_pairs = pairs
+    machine.cloud.switches.cert_method = method
+    before = qiniu.serving(SOURCE).cert_id
+    rejected: list[set[str]] = []
+
+    def step(run: Callable[[], Run]) -> None:
+        ended = later(machine, run)
+        assert ended.status == 0, ended.output
+        rejected.append({call.request.label for call in ended.calls if call.status >= 400})
+
+    def rollback() -> Run:
+        return machine.certbot("rollback", *machine.installer)
+
+    step(lambda: machine.issue(*SANS))
+    first = qiniu.serving(SOURCE).fingerprint
+    for renewal in (machine.renew, machine.force_renewal, machine.renew):
+        step(renewal)
+        assert leaves(machine, CDN, SOURCE, PLAIN) == [True] * 3 or renewal != machine.renew
+    qiniu.add_source_domain(SOURCE, "pictures", before)
+    step(machine.renew)
+    assert leaves(machine, SOURCE) == [True]
+    for run in (rollback, machine.renew):
+        step(run)
+        assert [qiniu.serving(name).fingerprint for name in (SOURCE, PLAIN)] == [first] * 2
+    step(machine.force_renewal)
     assert leaves(machine, SOURCE, PLAIN) == [True] * 2
+    for _ in range(2):
+        step(rollback)
+    assert (qiniu.serving(SOURCE).cert_id, qiniu.serving(PLAIN).protocol) == (before, "http")
+    bindings, bind = "GET api.qiniu.com/cert/bindings", "POST api.qiniu.com/cert/bind"
+    expected = {bindings} if pairs == "PUT and Qiniu" else set()
+    assert rejected == [expected | {bind} if expected else set(), *[expected] * 9]
+
+
+def test_in_no_way(machine: Machine) -> None:
+    """Where Qiniu takes neither way, that is said once, and the CDN gets its certificates."""
+    machine.cloud.switches.cert_pairs = "none"
+    run = machine.issue(*SANS)
+    assert (run.status, leaves(machine, CDN, SOURCE)) == (0, [True, False])
+    assert ("list the certificates of source domains: bad token as GET with QBox, bad token as "
+            "GET with Qiniu (code 401, X-Reqid ") in " ".join(run.output.split())
+    assert "leave source domains out with --qiniu-services cdn" in " ".join(run.output.split())
+    run = later(machine, machine.force_renewal)
+    assert (run.status, "bad token" in run.output) == (0, False)
+    assert later(machine, machine.renew).status == 0
+    assert leaves(machine, CDN, SOURCE) == [True, False]
+
+
+def test_in_no_way_to_one_that_is_listed(machine: Machine) -> None:
+    """A source domain that is listed makes that an error, before anything is issued."""
+    machine.cloud.switches.cert_pairs = "none"
+    run = machine.issue(*SANS, arguments=("--qiniu-domains", f"{CDN},{SOURCE}"))
+    assert (run.status, run.labels("POST")) == (1, [])
+    assert f"{SOURCE} is in no list" in run.output
+    assert "bad token as GET with QBox, bad token as GET with Qiniu" in " ".join(run.output.split())
+
+
+def test_in_no_way_any_more(machine: Machine) -> None:
+    """A source domain that is managed makes that an error with its name, until it works again."""
+    machine.issue(*SANS)
+    machine.cloud.switches.cert_pairs = "none"
+    for run in (machine.force_renewal, machine.renew):
+        ended = later(machine, run)
+        assert ended.status == 1
+        assert SOURCE in ended.output, ended.output
+        assert "bind the certificates of source domains in Qiniu's console" in " ".join(
+            ended.output.split())
+    assert leaves(machine, CDN, SOURCE, PLAIN) == [True, False, False]
+    machine.cloud.switches.cert_pairs = "PUT and Qiniu"
+    assert later(machine, machine.renew).status == 0
+    assert leaves(machine, CDN, SOURCE, PLAIN) == [True] * 3
+
+
+@pytest.mark.parametrize("listings", ["all", "no /domain", "no /v3/domains"])
+def test_either_list(listings: Literal["all", "no /domain", "no /v3/domains"],
+                     machine: Machine) -> None:
+    """Whichever list of a bucket's domains is there, source domains are found, and no others."""
+    machine.cloud.switches.source_listings = listings
+    machine.cloud.qiniu.add_domain("img.example.com", protocol="https", bucket="pictures",
+                                   cert_id=machine.cloud.qiniu.serving(CDN).cert_id)
+    run = machine.issue(*SANS)
+    assert run.status == 0
+    assert leaves(machine, CDN, SOURCE, PLAIN, "img.example.com") == [True] * 4
+    assert len(run.labels("uc.qiniuapi.com/")) == 1 + 2 + (listings == "no /domain")
+    assert "taken as a domain of" not in run.output
 
 
 def test_the_cdn_comes_first(machine: Machine) -> None:
@@ -178,7 +264,7 @@ def test_deleted_bucket(machine: Machine) -> None:
 
 @pytest.mark.parametrize(("status", "text", "advice"), [
     (403, "domaintype is not allowed", "Qiniu binds nothing but source domains"),
-    (401, "bad token", "use a key of the main account"),
+    (401, "bad token", "refused both ways in which it is known to work"),
     (400, "invalid domain", "(code 400"),
     (500, "the server is down", "try again later"),
 ], ids=str)
@@ -237,7 +323,7 @@ def test_calls(machine: Machine) -> None:
     assert later(machine, machine.renew).labels("uc.") == []
     quiet = later(machine, machine.renew)
     assert [label.split()[1] for label in quiet.labels()] == [
-        "api.qiniu.com/domain", "api.qiniu.com/cert/bindings"]
+        *["api.qiniu.com/domain"] * 2, "api.qiniu.com/cert/bindings"]
     daily = later(machine, machine.renew, LISTING_SECONDS)
     assert len(daily.labels("uc.")) == 1 + 2
 
@@ -250,7 +336,7 @@ def test_calls_without_source_domains(tmp_path: Path) -> None:
     machine = Machine(cloud, tmp_path / "machine")
     assert len(machine.issue("example.com", CDN).labels("uc.")) == 2
     later(machine, machine.renew)
-    assert later(machine, machine.renew).labels() == ["GET api.qiniu.com/domain"]
+    assert later(machine, machine.renew).labels() == ["GET api.qiniu.com/domain"] * 2
 
 
 def test_new_source_domain(machine: Machine) -> None:

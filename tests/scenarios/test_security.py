@@ -85,8 +85,9 @@ class Scribe:
 
     def handle(self, request: Request) -> Response:
         self.asked.append(request)
-        # One client in the field binds with one method, another with the other.
-        if request.method == "POST" and request.path == "/cert/bind":
+        # Clients in the field bind with different methods, and list buckets by different lists.
+        if request.label in ("POST api.qiniu.com/cert/bind", "POST api.qiniu.com/cert/unbind",
+                             "GET uc.qiniuapi.com/domain"):
             return Response(405)
         plain_list = request.host == transport.UC or request.path == "/cert/bindings"
         return json_response(200, []) if plain_list else self.answer
@@ -207,11 +208,11 @@ def tls_sender(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
     Patron.seen.clear()
     address = f"127.0.0.1:{server.server_port}"
     monkeypatch.setitem(transport.CALLS_PER_SECOND, address, 1000.0)
+    monkeypatch.setitem(transport.SCHEMES, address, transport.QINIU)
     with requests.Session() as session:
         def send() -> object:
             sender = transport.Transport(ACCESS_KEY, SECRET_KEY, session=session,
                                          sleep=lambda _: None, clock=lambda: 0.0)
-            sender._auths[address] = sender._auths[transport.UC]
             return sender.request(address, "GET", "/buckets", action="look")
 
         yield send

@@ -21,6 +21,14 @@ from tests.sandbox.wire import Carrier, Fault, Switchboard, json_response
 AUTHORITY = Authority()
 PUBLISH_SECONDS = 300.0
 
+DOMAIN_PAGE, CERTIFICATE_PAGE = "GET /domain", "GET /sslcert"
+DOMAIN_LIST, CERTIFICATE_LIST = [DOMAIN_PAGE] * 2, [CERTIFICATE_PAGE] * 2
+"""What a list costs: the page that has everything, and the empty one that ends it.
+
+An empty list is one page. Nothing ends a list sooner, as nobody knows how many entries Qiniu puts
+on a page at most.
+"""
+
 
 def renew(config_dir: Path, name: str, *sans: str, version: int = 1,
           now: dt.datetime | None = None) -> Leaf:

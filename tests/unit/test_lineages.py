@@ -137,7 +137,7 @@ def test_defaults(tmp_path: Path) -> None:
     assert (found.lineage, found.authenticator, found.is_ours, found.webroots) == (
         "example.com", "webroot", True, ())
     assert found.settings == Settings(
-        credentials=None, domains=None, http2=None, keep_certificates=1, publish_timeout=900,
+        credentials=None, domains=None, http2=None, keep_certificates=1, publish_timeout=1800,
         nginx_test_cmd="nginx -t", nginx_reload_cmd=None, skip_nginx=False)
 
 

@@ -150,7 +150,7 @@ def read(*arguments: str) -> Settings:
 def test_defaults() -> None:
     """Without options: any domain that fits, settings as they are, nginx reloaded."""
     assert read() == Settings(
-        credentials=None, domains=None, http2=None, keep_certificates=1, publish_timeout=900,
+        credentials=None, domains=None, http2=None, keep_certificates=1, publish_timeout=1800,
         nginx_test_cmd="nginx -t", nginx_reload_cmd=None, skip_nginx=False)
 
 

@@ -9,7 +9,6 @@ from tests.unit.rig import Rig
 LINEAGE = "example.com"
 SANS = ("example.com", "*.example.com")
 A, B, C = "a.example.com", "b.example.com", "c.example.com"
-LIST, CERTIFICATES = "GET /domain", "GET /sslcert"
 
 
 def read(*names: str) -> list[str]:

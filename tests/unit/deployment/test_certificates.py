@@ -19,8 +19,8 @@ from certbot_qiniu.deployment.certificates import (
 from certbot_qiniu.deployment.state import Managed, Upload
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.model import DAY, Binding, Certificate, Domain, RemoteCertificate
-from tests.unit.deployment.account import CERTIFICATES, LINEAGE, SANS, A, B, uploaded
-from tests.unit.rig import Rig
+from tests.unit.deployment.account import LINEAGE, SANS, A, B, uploaded
+from tests.unit.rig import CERTIFICATE_LIST, CERTIFICATE_PAGE, Rig
 
 # The official package asks the clock in a way that newer Pythons deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
@@ -45,7 +45,7 @@ def test_upload(rig: Rig, certificate: Certificate) -> None:
     assert found.name == certificate.remote_name
     assert rig.memory.uploads == {found.cert_id: Upload(certificate.fingerprint, LINEAGE)}
     assert found.cert_id in (rig.store.folder / "memory.json").read_text("utf-8")
-    assert rig.calls() == [CERTIFICATES, UPLOAD]
+    assert rig.calls() == [CERTIFICATE_PAGE, UPLOAD]
     assert found == obtained(rig, wanted(certificate))
     assert rig.calls() == []
 
@@ -54,7 +54,7 @@ def test_not_uploaded_again(rig: Rig, certificate: Certificate) -> None:
     """What is there under our name is found first: a lost answer leaves no second copy."""
     cert_id = rig.upload(certificate)
     assert obtained(rig, wanted(certificate)).cert_id == cert_id
-    assert rig.calls() == [CERTIFICATES]
+    assert rig.calls() == CERTIFICATE_LIST
 
 
 def test_not_ours(rig: Rig) -> None:
@@ -149,7 +149,7 @@ def test_foreign_cost(rig: Rig, certificate: Certificate) -> None:
     assert foreign_certificates(rig.context, served(ours), [LINEAGE]) == {}
     assert rig.calls() == []
     first = rig.upload(certificate, "console")
-    for calls in [CERTIFICATES], []:
+    for calls in CERTIFICATE_LIST, []:
         assert set(foreign_certificates(rig.context, served(first, ours), [LINEAGE])) == {first}
         assert rig.calls() == calls
     later = Store(rig.store.folder)
@@ -159,7 +159,7 @@ def test_foreign_cost(rig: Rig, certificate: Certificate) -> None:
     second = rig.upload(certificate, "console")
     assert set(foreign_certificates(rig.context, served(first, second), [LINEAGE])) == {
         first, second}
-    assert rig.calls() == [CERTIFICATES]
+    assert rig.calls() == CERTIFICATE_LIST
 
 
 # Refused for good

@@ -26,9 +26,7 @@ from certbot_qiniu.options import Settings
 from certbot_qiniu.qiniu.service import Listing
 from tests.sandbox.lineages import write_version
 from tests.unit.deployment.account import (
-    CERTIFICATES,
     LINEAGE,
-    LIST,
     SANS,
     A,
     B,
@@ -37,7 +35,7 @@ from tests.unit.deployment.account import (
     read,
     uploaded,
 )
-from tests.unit.rig import AUTHORITY, Rig
+from tests.unit.rig import AUTHORITY, CERTIFICATE_LIST, DOMAIN_LIST, Rig
 
 # The official package asks the clock in a way that newer Pythons deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
@@ -63,7 +61,7 @@ def test_choose(rig: Rig) -> None:
     found = choose(rig, None)
     assert found == Selection(("b.example.com", "example.com"),
                               (NotChosen(C, Obstacle.DEAD, "frozen", "ICP"),), (A,))
-    assert rig.calls() == [LIST, *read(B, "example.com")]
+    assert rig.calls() == [*DOMAIN_LIST, *read(B, "example.com")]
     assert choose(rig, None) == found
     assert rig.calls() == []
 
@@ -74,7 +72,7 @@ def test_choose_managed(rig: Rig, certificate: Certificate) -> None:
     rig.qiniu.add_domain(B, protocol="https")
     manage(rig, A, B)
     assert choose(rig, None) == Selection((A, B))
-    assert rig.calls() == [LIST]
+    assert rig.calls() == DOMAIN_LIST
 
 
 def test_choose_managed_by_another(rig: Rig, certificate: Certificate) -> None:
@@ -98,7 +96,7 @@ def test_choose_foreign(order_id: str, days: float, waited: float, chosen: bool,
     cert_id = rig.upload(certificate, "console", order_id=order_id)
     rig.qiniu.add_domain(A, protocol="https", cert_id=cert_id)
     rig.wait(waited * DAY)
-    for calls in [LIST, *read(A), CERTIFICATES], []:
+    for calls in [*DOMAIN_LIST, *read(A), *CERTIFICATE_LIST], []:
         found = choose(rig, None, days=days)
         assert found.chosen == ((A,) if chosen else ())
         assert bool(found.left_out) != chosen
@@ -123,7 +121,7 @@ def test_choose_own(rig: Rig, certificate: Certificate) -> None:
     """A domain that serves one of our uploads is chosen without a look at the certificates."""
     rig.qiniu.add_domain(A, protocol="https", cert_id=uploaded(rig, certificate))
     assert choose(rig, None) == Selection((A,))
-    assert rig.calls() == [LIST, *read(A)]
+    assert rig.calls() == [*DOMAIN_LIST, *read(A)]
 
 
 def test_choose_after_a_loss(rig: Rig, certificate: Certificate) -> None:
@@ -175,7 +173,7 @@ def test_check_listed(rig: Rig) -> None:
     rig.qiniu.add_domain("example.net")
     for names, listed in (SANS, None), ((), [B]), (SANS, [A]):
         check_listed(rig.context, names, listed)
-    assert rig.calls() == [LIST]
+    assert rig.calls() == DOMAIN_LIST
     with pytest.raises(errors.UsageError, match=r"^b\.example\.com is no .*; example\.net is not"):
         check_listed(rig.context, SANS, [A, B, "example.net"])
 
@@ -289,7 +287,7 @@ def test_record_of_a_stranger(rig: Rig) -> None:
 
 
 SETTINGS = Settings(credentials="/etc/qiniu.ini", domains=None, http2=None, keep_certificates=1,
-                    publish_timeout=900, nginx_test_cmd="nginx -t", nginx_reload_cmd=None,
+                    publish_timeout=1800, nginx_test_cmd="nginx -t", nginx_reload_cmd=None,
                     skip_nginx=True)
 
 

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:Depreca
 
 KEYS = "/etc/qiniu.ini"
 SETTINGS = Settings(credentials=KEYS, domains=None, http2=None, keep_certificates=1,
-                    publish_timeout=900, nginx_test_cmd="nginx -t", nginx_reload_cmd=None,
+                    publish_timeout=1800, nginx_test_cmd="nginx -t", nginx_reload_cmd=None,
                     skip_nginx=True)
 
 

@@ -11,8 +11,8 @@ from certbot_qiniu import errors
 from certbot_qiniu.deployment.observe import observe, read_details
 from certbot_qiniu.deployment.state import Sent
 from certbot_qiniu.model import DAY, Binding, Certificate, Domain
-from tests.unit.deployment.account import LIST, A, B, C, read
-from tests.unit.rig import PUBLISH_SECONDS, Rig
+from tests.unit.deployment.account import A, B, C, read
+from tests.unit.rig import DOMAIN_LIST, DOMAIN_PAGE, PUBLISH_SECONDS, Rig
 
 # The official package asks the clock in a way that newer Pythons deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
@@ -56,7 +56,8 @@ def test_read_details_keeps_what_the_list_knows(rig: Rig) -> None:
     listed = {A: replace(rig.account.domains()[A], operable=False, operation="x",
                          state_reason="new")}
     found, _ = read_details(rig.context, [A], listed)
-    assert found[A] == replace(listed[A], detailed=True, hsts=False)
+    assert found[A] == replace(listed[A], detailed=True, hsts=False, force_https=False,
+                               http2=False)
 
 
 # Observing
@@ -83,7 +84,7 @@ def test_observe_processing(rig: Rig) -> None:
     """A domain in processing is not read; since when it is so is remembered until it is not."""
     rig.qiniu.add_domain(A, state="processing", operation="sslize")
     assert observed(rig, A) == {A: "processing"}
-    assert rig.calls() == [LIST]
+    assert rig.calls() == DOMAIN_LIST
     since = rig.now
     rig.wait(60)
     observed(rig, A)
@@ -156,7 +157,9 @@ def publish(rig: Rig, certificate: Certificate, names: Iterable[str]) -> str:
 
 
 @pytest.mark.parametrize(("count", "calls"), [
-    (2, [LIST, *read("d0.example.com", "d1.example.com")]), (3, [LIST] * 3), (9, [LIST] * 3),
+    (2, [*DOMAIN_LIST, *read("d0.example.com", "d1.example.com")]),
+    # The second list is left once it has shown them all, the third is empty: a page each.
+    (3, [*DOMAIN_LIST, DOMAIN_PAGE, DOMAIN_PAGE]), (9, [*DOMAIN_LIST, DOMAIN_PAGE, DOMAIN_PAGE]),
 ])
 def test_observe_many(count: int, calls: list[str], rig: Rig, certificate: Certificate) -> None:
     """That many domains serve what was sent is proven by lists, without reading each of them."""
@@ -174,7 +177,7 @@ def test_observe_many(count: int, calls: list[str], rig: Rig, certificate: Certi
         assert remembered.confirmed.binding.cert_id == cert_id
     rig.calls()
     assert set(observed(rig, *names).values()) == {"success"}
-    assert rig.calls() == [LIST], "and need no reading later either"
+    assert rig.calls() == DOMAIN_LIST, "and need no reading later either"
 
 
 def test_observe_many_without_a_filter(rig: Rig, certificate: Certificate) -> None:
@@ -184,7 +187,8 @@ def test_observe_many_without_a_filter(rig: Rig, certificate: Certificate) -> No
     publish(rig, certificate, names)
     rig.qiniu.change_domain(C, cert_id="")
     observed(rig, *names)
-    assert rig.calls() == [LIST] * 3 + read(*names)
+    # All domains are on the one page of the second list; the third is as long as the first.
+    assert rig.calls() == [*DOMAIN_LIST, DOMAIN_PAGE, *DOMAIN_LIST, *read(*names)]
     assert [rig.memory.domains[name].confirmed is not None for name in names] == [
         True, True, False]
 
@@ -195,7 +199,8 @@ def test_observe_many_with_one_left_behind(rig: Rig, certificate: Certificate) -
     publish(rig, certificate, names)
     rig.qiniu.change_domain(C, cert_id="")
     observed(rig, *names)
-    assert rig.calls() == [LIST] * 3 + read(C)
+    # The second list is read to its end in search of that domain.
+    assert rig.calls() == [*DOMAIN_LIST, *DOMAIN_LIST, DOMAIN_PAGE, *read(C)]
     assert rig.memory.domains[C].confirmed is None
 
 
@@ -205,7 +210,7 @@ def test_observe_with_stale_list(rig: Rig, certificate: Certificate) -> None:
     names = [A, B, C]
     publish(rig, certificate, names)
     observed(rig, *names)
-    assert rig.calls() == [LIST, *read(*names)]
+    assert rig.calls() == [*DOMAIN_LIST, *read(*names)]
 
 
 def test_observe_failures(rig: Rig) -> None:

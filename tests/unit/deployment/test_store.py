@@ -375,7 +375,7 @@ MEMORIES = st.builds(
     st.dictionaries(TEXTS, st.builds(LineageMemory, TEXTS, TEXTS, TEXTS), max_size=2),
     st.dictionaries(TEXTS, st.builds(Listing, TIMES, st.dictionaries(TEXTS, TEXTS, max_size=1),
                                      st.dictionaries(TEXTS, TEXTS, max_size=1)), max_size=1),
-    st.dictionaries(TEXTS, TEXTS, max_size=1))
+    st.dictionaries(TEXTS, TEXTS, max_size=1), st.dictionaries(TEXTS, TEXTS, max_size=1))
 ROUND_TRIP = settings(deadline=None, max_examples=60,
                       suppress_health_check=[HealthCheck.function_scoped_fixture])
 

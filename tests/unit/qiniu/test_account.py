@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import pytest
@@ -12,13 +12,18 @@ from certbot_qiniu.model import Binding, Domain, RemoteCertificate
 from certbot_qiniu.qiniu.account import LISTS_MAX_AGE_SECONDS, Account, Accounts
 from certbot_qiniu.qiniu.cdn import Cdn
 from certbot_qiniu.qiniu.service import Service
-from tests.unit.rig import PUBLISH_SECONDS, Rig
+from tests.unit.rig import (
+    CERTIFICATE_LIST,
+    DOMAIN_LIST,
+    DOMAIN_PAGE,
+    PUBLISH_SECONDS,
+    Rig,
+)
 
 # The official package asks the clock in a way that newer Pythons deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
 
 A, B = "a.example.com", "b.example.com"
-LIST, CERTIFICATES = "GET /domain", "GET /sslcert"
 
 
 class Shelf:
@@ -46,7 +51,8 @@ class Shelf:
     def set_hsts(self, domain: Domain, *, on: bool) -> None:
         raise AssertionError("there are no headers here")
 
-    def users(self, certificate: RemoteCertificate) -> set[str] | None:
+    def users(self, certificate: RemoteCertificate,
+              among: Collection[str] = ()) -> set[str] | None:
         return self._users
 
 
@@ -105,10 +111,10 @@ def test_users(rig: Rig) -> None:
     cdn = Cdn(rig.client)
     old = RemoteCertificate(rig.qiniu.serving(B).cert_id, "console")
     assert cdn.users(old) == {B}
-    assert rig.calls() == [LIST, LIST]
+    assert rig.calls() == [*DOMAIN_LIST, DOMAIN_PAGE], "an empty list is one page"
     assert cdn.users(old) == {B}
     assert cdn.users(certificate_of(rig)) == set()
-    assert rig.calls() == [LIST, LIST, CERTIFICATES]
+    assert rig.calls() == [*DOMAIN_LIST, DOMAIN_PAGE, *CERTIFICATE_LIST]
 
 
 def test_users_without_a_filter(rig: Rig) -> None:
@@ -123,7 +129,7 @@ def test_users_of_an_unknown_certificate(rig: Rig) -> None:
     """That Qiniu refuses to list for a certificate that cannot exist shows a filter at work."""
     cdn = Cdn(rig.client)
     old = RemoteCertificate(rig.qiniu.serving(B).cert_id, "console")
-    rig.refuse("/domain", 400401, skip=1)
+    rig.refuse("/domain", 400401, skip=len(DOMAIN_LIST))
     assert cdn.users(old) == {B}
 
 
@@ -142,13 +148,13 @@ def test_lists_are_fetched_once(rig: Rig) -> None:
     for _ in range(3):
         assert set(rig.account.domains()) == {A, B}
         assert len(rig.account.certificates()) == 1
-    assert rig.calls() == [LIST, CERTIFICATES]
+    assert rig.calls() == [*DOMAIN_LIST, *CERTIFICATE_LIST]
     rig.wait(LISTS_MAX_AGE_SECONDS + 1)
     rig.qiniu.remove_domain(A)
     assert set(rig.account.domains()) == {B}
-    assert rig.calls() == [LIST]
+    assert rig.calls() == DOMAIN_LIST
     rig.account.certificates()
-    assert rig.calls() == [CERTIFICATES]
+    assert rig.calls() == CERTIFICATE_LIST
 
 
 def test_lists_just_after_boot(rig: Rig) -> None:
@@ -166,11 +172,11 @@ def test_refresh(rig: Rig) -> None:
     rig.qiniu.add_domain("c.example.com")
     assert "c.example.com" not in rig.account.domains()
     assert "c.example.com" in rig.account.domains(refresh=True)
-    assert rig.calls() == [LIST]
+    assert rig.calls() == DOMAIN_LIST
     cert_id = rig.upload(rig.renew("new", A))
     assert cert_id not in rig.account.certificates()
     assert cert_id in rig.account.certificates(refresh=True)
-    assert rig.calls() == [CERTIFICATES]
+    assert rig.calls() == CERTIFICATE_LIST
 
 
 def test_refresh_fails(rig: Rig) -> None:

@@ -9,13 +9,12 @@ import pytest
 from certbot_qiniu import errors
 from certbot_qiniu.model import Binding, RemoteCertificate
 from certbot_qiniu.qiniu.cdn import Cdn
-from tests.unit.rig import PUBLISH_SECONDS, Rig
+from tests.unit.rig import DOMAIN_LIST, DOMAIN_PAGE, PUBLISH_SECONDS, Rig
 
 # The official package asks the clock in a way that newer Pythons deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
 
 A, B = "a.example.com", "b.example.com"
-LIST = "GET /domain"
 
 
 @pytest.fixture
@@ -105,9 +104,20 @@ def test_users(rig: Rig) -> None:
     """A list tells who serves a certificate once it was seen to filter, which is tried once."""
     cdn = Cdn(rig.client)
     assert {B} == cdn.users(used(rig))
-    assert [LIST] * 2 == rig.calls()
+    assert [*DOMAIN_LIST, DOMAIN_PAGE] == rig.calls(), "an empty list is one page"
     assert {B} == cdn.users(used(rig))
-    assert [LIST] == rig.calls()
+    assert DOMAIN_LIST == rig.calls()
+
+
+def test_users_among_some(rig: Rig) -> None:
+    """The list is left once it has shown those that are asked about, and else read to its end."""
+    cdn = Cdn(rig.client)
+    cdn.users(used(rig))
+    rig.calls()
+    assert {B} == cdn.users(used(rig), [B])
+    assert [DOMAIN_PAGE] == rig.calls()
+    assert {B} == cdn.users(used(rig), [A, B])
+    assert DOMAIN_LIST == rig.calls()
 
 
 def test_users_without_a_filter(rig: Rig) -> None:
@@ -115,9 +125,9 @@ def test_users_without_a_filter(rig: Rig) -> None:
     rig.qiniu.switches.ignore_cert_filter = True
     cdn = Cdn(rig.client)
     assert cdn.users(used(rig)) is None
-    assert [LIST] * 2 == rig.calls()
+    assert DOMAIN_LIST * 2 == rig.calls()
     assert cdn.users(used(rig)) is None
-    assert [LIST] == rig.calls()
+    assert DOMAIN_LIST == rig.calls()
 
 
 @pytest.mark.parametrize("works", [True, False])
@@ -127,21 +137,21 @@ def test_nobody_uses_it(rig: Rig, new: RemoteCertificate, *, works: bool) -> Non
         for name in (A, B):
             rig.qiniu.remove_domain(name)
     assert set() == Cdn(rig.client).users(new)
-    assert [LIST] == rig.calls()
+    assert [DOMAIN_PAGE] == rig.calls()
 
 
 def test_users_when_the_probe_is_refused(rig: Rig) -> None:
     """Qiniu that refuses to list for a certificate that cannot exist does read the filter."""
-    rig.refuse("/domain", 400401, skip=1)
+    rig.refuse("/domain", 400401, skip=len(DOMAIN_LIST))
     assert {B} == Cdn(rig.client).users(used(rig))
 
 
 def test_users_when_the_probe_is_lost(rig: Rig) -> None:
     """A probe without an answer proves nothing, and is made again the next time."""
     cdn = Cdn(rig.client)
-    rig.refuse("/domain", 503000, skip=1, times=5)
+    rig.refuse("/domain", 503000, skip=len(DOMAIN_LIST), times=5)
     with pytest.raises(errors.Unreachable):
         cdn.users(used(rig))
     rig.calls()
     assert {B} == cdn.users(used(rig))
-    assert [LIST] * 2 == rig.calls()
+    assert [*DOMAIN_LIST, DOMAIN_PAGE] == rig.calls()

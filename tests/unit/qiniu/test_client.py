@@ -387,9 +387,10 @@ class TestDomains:
         sent = [json.loads(call.request.body) for call in rig.board.history[1:]]
         assert sent == ([] if after is None else [{"responseHeaderControls": after}])
 
-    def test_unclear_response_headers(self, rig: Scripted) -> None:
+    @pytest.mark.parametrize("lost", [Drop("timeout"), Response(103)], ids=["silence", "interim"])
+    def test_unclear_response_headers(self, rig: Scripted, lost: Reply) -> None:
         """A lost answer to a change of headers is looked up first."""
-        rig.answers(Drop("timeout"), ok(domain_json(responseHeaderControls=CONTROLS)))
+        rig.answers(lost, ok(domain_json(responseHeaderControls=CONTROLS)))
         rig.client.set_response_headers(NAME, CONTROLS)
         assert [line.split()[0] for line in rig.sent] == ["PUT", "GET", "GET"]
 
@@ -434,14 +435,83 @@ class TestStorageAndLive:
         assert rig.client.list_bindings() == {"a.example.com": CERT_ID}
         assert rig.last.request.label == "GET api.qiniu.com/cert/bindings"
 
+    @pytest.mark.parametrize(("before", "after"), [
+        (False, []), (True, [Response(200, b"[]")])], ids=["first", "second"])
     @pytest.mark.parametrize("status", [404, 405])
-    def test_bind_source_domain(self, rig: Scripted, status: int) -> None:
-        """POST is tried first, PUT where there is no POST; the body of a success is free."""
+    def test_source_domains_of_the_other_list(self, rig: Scripted, status: int, *, before: bool,
+                                              after: list[Response]) -> None:
+        """Where the page's list is not there, the tools' list is asked, and only that again."""
+        rig.answers(Response(status), ok([
+            {"domain": "a.example.com", "tbl": "one", "domaintype": 1, "freeze_types": None},
+            {"domain": "b.example.com", "domaintype": 1, "freeze_types": ["VIOLATION"]},
+            {"domain": "cdn.example.com", "domaintype": 0}, {"domain": "odd.example.com"}]), *after)
+        assert rig.client.list_source_domains("my bucket") == [
+            Domain("a.example.com", service="kodo"),
+            Domain("b.example.com", service="kodo", state="frozen", state_reason="VIOLATION")]
+        if before:
+            assert rig.client.list_source_domains("two") == []
+        assert rig.sent == ["GET /domain?bucket=my+bucket", "GET /v3/domains?tbl=my+bucket",
+                            *["GET /v3/domains?tbl=two"] * before]
+
+    def test_source_domains_of_no_bucket(self, rig: Scripted) -> None:
+        """Any other refusal is final, such as that of a bucket that is gone."""
+        rig.answers(json_response(631, {"error": "no such bucket"}))
+        with pytest.raises(errors.Refused, match="no such bucket"):
+            rig.client.list_source_domains("gone")
+        assert rig.sent == ["GET /domain?bucket=gone"]
+
+    @pytest.mark.parametrize("status", [401, 404, 405])
+    @pytest.mark.parametrize(("first", "ways"), [
+        ("", ["POST QBox", "PUT Qiniu"]), ("POST", ["POST QBox", "PUT Qiniu"]),
+        ("PUT", ["PUT Qiniu", "POST QBox"]), ("of another version", ["POST QBox", "PUT Qiniu"]),
+    ])
+    @pytest.mark.parametrize("verb", ["bind", "unbind"])
+    def test_change_source_domain(self, rig: Scripted, verb: str, first: str, ways: list[str],
+                                  status: int) -> None:
+        """One way that is refused leads to the other; the body of a success is free."""
+        change = getattr(rig.client, f"{verb}_source_domain")
+        rig.answers(Response(200, b"done"))
+        assert change("a.example.com", CERT_ID, first) == ways[0].split()[0]
         rig.answers(Response(status), Response(200, b"done"))
-        rig.client.bind_source_domain("a.example.com", CERT_ID)
-        assert rig.sent == ["POST /cert/bind", "PUT /cert/bind"]
+        assert change("a.example.com", CERT_ID, first) == ways[1].split()[0]
+        assert ways_of(rig) == [ways[0], *ways]
+        assert {call.request.target for call in rig.board.history} == {f"/cert/{verb}"}
         assert rig.last.request.body == (
             b'{"certid":"5a950896f2c5932aaf00142c","domain":"a.example.com"}')
+
+    def test_bind_source_domain_in_no_way(self, rig: Scripted) -> None:
+        """Where neither way is taken, the error has what both were told, and the first's facts."""
+        rig.answers(json_response(401, {"error": "bad token"}, **{"X-Reqid": "abc1"}),
+                    Response(405, b"", {"X-Reqid": "abc2"}))
+        with pytest.raises(errors.Refused) as caught:
+            rig.client.bind_source_domain("a.example.com", CERT_ID)
+        assert str(caught.value) == (
+            f"Could not bind certificate {CERT_ID} to source domain a.example.com: bad token as "
+            "POST with QBox, Method Not Allowed as PUT with Qiniu (code 401, X-Reqid abc1)")
+        assert len(rig.sent) == 2
+
+    def test_bind_source_domain_in_a_way_that_is_understood(self, rig: Scripted) -> None:
+        """What is said to the way that is taken is what counts."""
+        rig.answers(Response(401), json_response(400, {"error": "invalid id"}))
+        with pytest.raises(errors.Refused, match=r"com: invalid id \(code 400\)$"):
+            rig.client.bind_source_domain("a.example.com", CERT_ID)
+
+    def test_bindings_with_the_other_signature(self, rig: Scripted) -> None:
+        """A signature that is refused is not tried first again; the other is, should it change."""
+        rig.answers(Response(401), ok([]), ok([]), Response(401), ok([]), ok([]))
+        for _ in range(4):
+            assert rig.client.list_bindings() == {}
+        assert ways_of(rig) == [
+            "GET QBox", "GET Qiniu", "GET Qiniu", "GET Qiniu", "GET QBox", "GET QBox"]
+
+    def test_bindings_with_neither_signature(self, rig: Scripted) -> None:
+        """Where neither is taken, the error says so, and the next call tries both again."""
+        rig.answers(json_response(401, {"error": "bad token"}))
+        for _ in range(2):
+            with pytest.raises(errors.Refused,
+                               match="bad token as GET with QBox, bad token as GET with Qiniu"):
+                rig.client.list_bindings()
+        assert ways_of(rig) == ["GET QBox", "GET Qiniu"] * 2
 
     def test_bind_source_domain_of_the_cdn(self, rig: Scripted) -> None:
         """A refusal is final."""
@@ -470,6 +540,12 @@ class TestStorageAndLive:
         assert rig.last.request.body == b'{"certName":"mine"}'
 
 
+def ways_of(rig: Scripted) -> list[str]:
+    """The method and the signature of every request so far."""
+    return [f"{call.request.method} {str(call.request.header('Authorization')).split()[0]}"
+            for call in rig.board.history]
+
+
 KEYS = st.sampled_from([
     "code", "error", "certs", "certid", "certID", "name", "dnsnames", "not_after", "marker",
     "domains", "https", "certId", "forceHttps", "protocol", "items", "domain", "freeze_types",
@@ -492,6 +568,7 @@ CALLS: list[Callable[[QiniuClient, Certificate], object]] = [
     lambda c, _: [c.list_source_domains(bucket) for bucket in c.list_buckets()],
     lambda c, _: c.list_bindings(),
     lambda c, _: c.bind_source_domain(NAME, CERT_ID),
+    lambda c, _: c.unbind_source_domain(NAME, CERT_ID),
     lambda c, _: [c.list_live_domains(hub) for hub in c.list_hubs()],
     lambda c, _: c.bind_live_domain("hub", NAME, "mine"),
 ]
@@ -598,7 +675,7 @@ class TestEmulator:
         for _ in range(40):
             live.client.list_domains()
             live.client.list_certificates()
-        assert live.client.calls == 80
+        assert live.client.calls == 80 + 40  # an empty page ends the list that has something
 
     def test_wrong_secret(self, time: Time, qiniu_emulator: Qiniu) -> None:
         """A wrong secret is refused on both hosts, with the advice to check it."""
@@ -625,8 +702,8 @@ class TestEmulator:
         client = live.client
         assert client.list_buckets() == ["one"]
         [source] = client.list_source_domains("one")
-        for methods in ({"POST"}, {"PUT"}):
-            qiniu_emulator.switches.bind_methods = frozenset(methods)
+        for pairs in ("PUT and Qiniu", "QBox"):
+            qiniu_emulator.switches.cert_pairs = pairs
             client.bind_source_domain(source.name, cert_id)
         assert client.list_bindings() == {"img.example.com": cert_id}
         assert client.list_hubs() == ["hub"]

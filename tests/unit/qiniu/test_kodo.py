@@ -8,6 +8,7 @@ import pytest
 
 from certbot_qiniu import errors
 from certbot_qiniu.model import Binding, Domain, RemoteCertificate
+from certbot_qiniu.qiniu.client import QiniuClient
 from certbot_qiniu.qiniu.kodo import LISTING_SECONDS, Kodo
 from certbot_qiniu.qiniu.service import Listing, Notes
 from tests.unit.rig import Rig
@@ -113,6 +114,31 @@ def test_bucket_that_fails(rig: Rig, kodo: Kodo, status: int, *, is_error: bool)
 # One domain
 
 
+@pytest.mark.parametrize("part", ["/cert/bindings", "/buckets", "uc.qiniuapi.com/domain"])
+def test_refused_to_observe(rig: Rig, kodo: Kodo, part: str) -> None:
+    """A refusal names the domain that it is about."""
+    rig.refuse(part)
+    with pytest.raises(errors.Refused, match=f"^Could not list .*, for {SOURCE}: the reason"):
+        kodo.observe(SOURCE)
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_refused_once(rig: Rig, *, is_listed: bool) -> None:
+    """Bindings that are refused are not asked for again, until they are listed anew."""
+    notes = Notes(clock=rig.clock)
+    if is_listed:
+        Kodo(rig.client, notes).list()
+    kodo = Kodo(rig.client, notes)
+    rig.calls()
+    rig.refuse("/cert/bindings", 401000, times=2)
+    for name in (SOURCE, PLAIN):
+        with pytest.raises(errors.Refused, match=f"for {name}: the reason as GET with QBox"):
+            kodo.observe(name)
+    assert [BINDINGS] * 2 == rig.calls()
+    kodo.list()
+    assert kodo.observe(SOURCE)
+
+
 def test_observe(rig: Rig, kodo: Kodo) -> None:
     """What domains serve is one call more for all of them, and made once."""
     kodo.list()
@@ -164,16 +190,21 @@ def test_bind_and_unbind(rig: Rig, kodo: Kodo) -> None:
     assert ("http", "") == (unbound.protocol, unbound.cert_id)
 
 
-@pytest.mark.parametrize(("code", "advice"), [
-    (401001, "use a key of the main account"), (403001, "binds nothing but source domains"),
-    (400326, "names do not cover this domain"),
-], ids=["sub-user", "no source domain", "as transport knows"])
+@pytest.mark.parametrize(("code", "is_sub_user", "advice"), [
+    (401001, True, "use a key of the main account"),
+    (401001, False, "refused both ways in which it is known to work"),
+    (405000, False, "in Qiniu's console, and leave source domains out with --qiniu-services cdn"),
+    (403001, False, "binds nothing but source domains"),
+    (400326, True, "names do not cover this domain"),
+], ids=["sub-user", "main account", "gone", "no source domain", "as transport knows"])
 @pytest.mark.parametrize("change", ["bind", "unbind"])
-def test_refused(rig: Rig, kodo: Kodo, code: int, advice: str, change: str) -> None:
-    """A refusal keeps Qiniu's words, and has the advice that fits this service."""
+def test_refused(rig: Rig, kodo: Kodo, code: int, advice: str, change: str, *, is_sub_user: bool,
+                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal keeps Qiniu's words, and has the advice that fits this service and this key."""
     domain = kodo.observe(SOURCE)
     assert domain is not None
-    rig.refuse(f"/cert/{change}", code)
+    monkeypatch.setattr(QiniuClient, "is_sub_user", is_sub_user)
+    rig.refuse(f"/cert/{change}", code, times=2)
     send = kodo.unbind if change == "unbind" else lambda it: kodo.bind(
         it, RemoteCertificate("0123", "new"), Binding())
     with pytest.raises(errors.Refused, match="the reason") as caught:
@@ -182,6 +213,25 @@ def test_refused(rig: Rig, kodo: Kodo, code: int, advice: str, change: str) -> N
     assert (code, code // 1000) == (caught.value.code, caught.value.status)
     # Perhaps it is no source domain any more: what it may be, the next list has to tell.
     assert (change == "bind") == (kodo._notes.listings == {})
+
+
+def test_bind_as_before(rig: Rig) -> None:
+    """The method that a domain was bound by is the first that a later run tries, in all calls."""
+    notes = Notes(clock=rig.clock)
+    bound = RemoteCertificate(rig.upload(rig.renew("example.com", SOURCE)), "new")
+    rig.refuse("POST api.qiniu.com/cert/bind", 405000)
+    for first, calls in (("", ["POST", "PUT"]), ("PUT", ["PUT"])):
+        kodo = Kodo(rig.client, notes)
+        domain = kodo.observe(SOURCE)
+        assert domain is not None
+        assert first == notes.bind_methods.get(rig.client.account, "")
+        rig.calls()
+        kodo.bind(domain, bound, Binding())
+        assert [f"{method} /cert/bind" for method in calls] == rig.calls()
+    rig.refuse("/cert/unbind", 400000)
+    with pytest.raises(errors.Refused):
+        kodo.unbind(domain)
+    assert ["PUT /cert/unbind"] == rig.calls()
 
 
 def test_users(rig: Rig, kodo: Kodo) -> None:

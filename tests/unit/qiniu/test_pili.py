@@ -9,13 +9,13 @@ import pytest
 from certbot_qiniu import errors
 from certbot_qiniu.model import Binding, Domain, RemoteCertificate
 from certbot_qiniu.qiniu.pili import Pili
-from tests.unit.rig import Rig
+from tests.unit.rig import CERTIFICATE_LIST, CERTIFICATE_PAGE, Rig
 
 # The official package asks the clock in a way that newer Pythons deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
 
 LIVE, PLAIN = "live.example.com", "plain.example.com"
-CERTIFICATES, HUBS = "GET /sslcert", "GET pili/v2/hubs"
+HUBS = "GET pili/v2/hubs"
 
 
 def test_certificate_in_no_list(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_list(rig: Rig, pili: Pili) -> None:
     newest = rig.qiniu.certificates()[-1].cert_id
     assert {LIVE: ("https", newest), PLAIN: ("http", "")} == {
         domain.name: (domain.protocol, domain.cert_id) for domain in pili.list()}
-    assert [CERTIFICATES, HUBS, f"{HUBS}/empty/domains", f"{HUBS}/stage/domains"] == [
+    assert [*CERTIFICATE_LIST, HUBS, f"{HUBS}/empty/domains", f"{HUBS}/stage/domains"] == [
         call.replace("GET pili.qiniuapi.com", "GET pili") for call in rig.calls()]
 
 
@@ -98,7 +98,8 @@ def test_an_id_in_place_of_a_name(rig: Rig, pili: Pili) -> None:
     seen = pili.observe(LIVE)
     assert seen is not None
     assert cert_id == seen.cert_id
-    assert 1 == rig.calls().count(CERTIFICATES), "a known id is no reason to ask again"
+    assert len(CERTIFICATE_LIST) == rig.calls().count(CERTIFICATE_PAGE), (
+        "a known id is no reason to ask again")
 
 
 def test_a_name_that_is_switched_off(rig: Rig, pili: Pili,

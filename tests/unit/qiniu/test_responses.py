@@ -11,7 +11,7 @@ from certbot_qiniu import errors
 from certbot_qiniu.model import Domain, RemoteCertificate, parse_certificate_name
 from certbot_qiniu.qiniu import responses
 from tests.sandbox.wire import json_response
-from tests.unit.qiniu.script import CERT_ID, NAME, Scripted, domain_json, ok
+from tests.unit.qiniu.script import CERT_ID, NAME, Scripted, bind, domain_json, ok
 
 # The official package asks the clock in a way that newer Pythons deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
@@ -170,6 +170,31 @@ class TestThroughTheClient:
         assert rig.client.list_certificates() == [
             RemoteCertificate(CERT_ID, "mine\ufffd", ("a.example",), 1, 2, 3, "o1"),
             RemoteCertificate("other", "")]
+
+    @pytest.mark.parametrize("envelope", [
+        {}, {"code": 0}, {"code": 200}, {"code": None}, {"error": ""}, {"code": 0, "error": ""},
+        {"code": 200, "error": None}], ids=str)
+    def test_envelopes(self, rig: Scripted, envelope: dict[str, Any]) -> None:
+        """A success says so in several ways, and an empty list is empty in several."""
+        for none in ({}, {"certs": None, "domains": None}, {"certs": [], "domains": []}):
+            rig.answers(ok({**none, "marker": "", **envelope}))
+            assert rig.client.list_certificates() == rig.client.list_domains() == []
+        rig.answers(ok({"certs": [{"certid": CERT_ID}], "domains": [{"name": NAME}], **envelope}))
+        assert [item.cert_id for item in rig.client.list_certificates()] == [CERT_ID]
+        assert [item.name for item in rig.client.list_domains()] == [NAME]
+        rig.answers(ok({**domain_json(), **envelope}))
+        assert rig.client.get_domain(NAME)
+        rig.answers(ok(envelope))
+        bind(rig)
+        assert rig.client.delete_certificate(CERT_ID)
+
+    def test_null_lists(self, rig: Scripted) -> None:
+        """A list that is null as a whole, or within an object, is an empty one."""
+        rig.answers(json_response(200, None))
+        assert rig.client.list_buckets() == rig.client.list_source_domains("bucket") == []
+        assert rig.client.list_bindings() == {}
+        rig.answers(ok({"items": None, "domains": None}))
+        assert rig.client.list_hubs() == rig.client.list_live_domains("hub") == []
 
     @pytest.mark.parametrize("answer", [[], "x", None, 5, {"domains": {"a": 1}},
                                         {"domains": "x"}, {"domains": 0}])

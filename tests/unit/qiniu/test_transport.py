@@ -254,7 +254,14 @@ class TestErrors:
         pytest.param(refusal(500219, 500), errors.Unreachable, id="500219"),
         pytest.param(Response(200, b'["trunc'), errors.Unreachable, id="truncated"),
         pytest.param(Response(200, b"[" * 200_000), errors.Unreachable, id="too deep"),
+        pytest.param(Response(100), errors.Unreachable, id="100"),
+        pytest.param(Response(103), errors.Unreachable, id="103"),
+        pytest.param(refusal(200, 199), errors.Unreachable, id="199 with a good code"),
         pytest.param(refusal(403024, 403), errors.Throttled, id="403024"),
+        pytest.param(json_response(400, {"error": "Operation too frequent"}), errors.Throttled,
+                     id="too frequent"),
+        pytest.param(json_response(400, {"code": 400999, "error": "操作过于频繁,请稍后再试"}),
+                     errors.Throttled, id="too frequent, in Chinese, with a code"),
         pytest.param(Response(429), errors.Throttled, id="429"),
         pytest.param(Response(573), errors.Throttled, id="573"),
     ])
@@ -296,8 +303,11 @@ class TestErrors:
         (json_response(403, {"error": "request time too skewed"}), "clock"),
         (json_response(401, {"error": "expired token"}), "clock"),
         (refusal(400020), "ICP"), (refusal(400320), "offline"), (refusal(500923, 500), "frozen"),
-        (refusal(400030), "5 to 10 minutes"), (refusal(612, 612), "Kodo"),
-        (Response(404), "Kodo"), (refusal(400722), "support"), (Response(301), "HTTPS_PROXY"),
+        (refusal(400030), "8 to 15 minutes"),
+        (refusal(400324), "privkey.pem and fullchain.pem of the lineage belong together"),
+        (refusal(400327), "is not the one of the certificate; if it is ECDSA, renew with --key-ty"),
+        (refusal(400328), "--key-type rsa"), (refusal(400348), "--required-profile classic"),
+        (refusal(400722), "support"), (Response(301), "HTTPS_PROXY"),
     ], ids=lambda value: value if isinstance(value, str) else "")
     def test_advice(self, rig: Scripted, reply: Response, words: str) -> None:
         """A refusal says what to do."""
@@ -306,6 +316,18 @@ class TestErrors:
             rig.client.list_buckets()
         assert words in caught.value.advice
         assert words in str(caught.value)
+
+    @pytest.mark.parametrize("reply", [refusal(612, 612), Response(404), refusal(404001, 404)])
+    def test_advice_for_a_name(self, rig: Scripted, reply: Response) -> None:
+        """That a CDN domain is unknown has its own advice, which other services have no use for."""
+        rig.answers(reply)
+        with pytest.raises(errors.Refused, match="that it is a CDN domain of this account"):
+            bind(rig)
+        for call in (rig.client.list_buckets, rig.client.list_hubs, rig.client.list_domains,
+                     lambda: rig.client.bind_live_domain("hub", NAME, "mine")):
+            with pytest.raises(errors.Refused) as caught:
+                call()
+            assert caught.value.advice == ""
 
     def test_message(self, rig: Scripted) -> None:
         """The text has action, Qiniu's words without control characters, code and X-Reqid."""
@@ -449,6 +471,9 @@ class Local(HTTPAdapter):
         return super().send(request, *args, **kwargs)
 
 
+FINAL = b'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n["first"]'
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     """Answers in the ways that only a real connection can."""
 
@@ -472,6 +497,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def short(self) -> None:
         self._body(b'["one"]', 100)
+
+    def interim(self) -> None:
+        """Answer in two parts: the final one comes late, or, to be mean, after the next call."""
+        if self.server.is_later:  # type: ignore[attr-defined]
+            self._body(b'["later"]')
+            return
+        self.server.is_later = True  # type: ignore[attr-defined]
+        self._headers_buffer: list[bytes] = []
+        self.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n"
+                         + FINAL * self.server.is_at_once)  # type: ignore[attr-defined]
+        while self.rfile.readline().strip():
+            pass  # until the connection is closed, or another call has come on it
+        self.wfile.write(FINAL)
 
     def huge(self) -> None:
         self.send_header("Transfer-Encoding", "chunked")
@@ -529,6 +567,14 @@ class TestConnections:
         server.way = "short"
         with pytest.raises(errors.Unreachable, match="after 5 attempts"):
             client.list_buckets()
+
+    @pytest.mark.parametrize("at_once", [True, False])
+    def test_interim(self, local: Any, *, at_once: bool) -> None:
+        """An interim answer ends its connection: what comes on it later answers no other call."""
+        server, client, _ = local
+        server.way, server.is_later, server.is_at_once = "interim", False, at_once
+        assert client.list_buckets() == ["later"]
+        assert (client.calls, len(server.connections)) == (2, 2)
 
     def test_huge(self, local: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         """An answer without an end is given up."""
