@@ -212,10 +212,7 @@ def test_check_selection(rig: Rig, certificate: Certificate, *, can_ask: bool) -
     (89, "", False), (91, "", True), (91, LINEAGE, True), (20, "brief", True)])
 def test_check_selection_foreign(days: float, lineage: str, is_left: bool, rig: Rig,
                                  certificate: Certificate) -> None:
-    """A foreign certificate is weighed against one that lives as long as the last of the lineage.
-
-    A lineage that is not there yet will have the usual 90 days.
-    """
+    """It is weighed against one that lives as long as the lineage's last, or the usual 90 days."""
     now = dt.datetime.fromtimestamp(rig.now, dt.timezone.utc)
     if lineage == "brief":
         write_version(rig.config_dir, "brief", AUTHORITY.issue(*SANS, days=10, now=now))
