@@ -217,7 +217,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         if self._is_unannounced:
             again = ("Under --disable-renew-updates no certbot renew tries again: run "
                      "certbot-qiniu apply")
-        return (f"The certificate of {names} is valid and on this machine, but it has not reached "
+        return (f"The certificate of {names} is on this machine, but it has not reached "
                 f"everything that should serve it: {failures}. {again}")
 
     def _told_of_deployment(self, failures: Failures, must_go_back: bool) -> str:

@@ -135,17 +135,6 @@ class RemoteCertificate:
                 and self.not_after in (0, int(certificate.not_after.timestamp()))
                 and (not self.names or {n.lower() for n in self.names} == set(certificate.names)))
 
-    def is_twin_of(self, certificate: Certificate) -> bool:
-        """Whether this is *certificate* as another program uploaded it, under a name of its own.
-
-        The list has no fingerprint, but one authority does not issue twice for the same SANs with
-        the same seconds.
-        """
-        return (parse_certificate_name(self.name) is None
-                and (self.not_before, self.not_after) == (
-                    int(certificate.not_before.timestamp()), int(certificate.not_after.timestamp()))
-                and {n.lower() for n in self.names} == set(certificate.names))
-
 
 @dataclass(frozen=True)
 class Binding:

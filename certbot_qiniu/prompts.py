@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Sequence
 
 from certbot.configuration import NamespaceConfig
@@ -37,6 +38,11 @@ def credentials_path(config: NamespaceConfig) -> str:
     if code != display.OK or not path:
         raise errors.UsageError(needed)
     return os.path.abspath(os.path.expanduser(path))
+
+
+def can_ask(config: NamespaceConfig) -> bool:
+    """Whether somebody sits there."""
+    return not config.noninteractive_mode and sys.stdin.isatty()
 
 
 def to_switch(config: NamespaceConfig, names: tuple[str, ...]) -> list[str]:

@@ -27,6 +27,8 @@ from certbot_qiniu.command.arguments import (
     folder_options,
 )
 from certbot_qiniu.command.old_setups import DNS_KEYS, QINIU_KEYS, Setup, read_setups
+from certbot_qiniu.deployment import wording
+from certbot_qiniu.deployment.certificates import MINIMUM_DAYS
 from certbot_qiniu.lineages import Lineages, read_renewals
 from certbot_qiniu.model import DAY, Certificate, covering_name
 from certbot_qiniu.text import printable
@@ -80,6 +82,7 @@ class Adoption:
     :ivar present: what is in the file that is there.
     :ivar missing: what else belongs into it.
     :ivar commands: for certbot; none where it deploys this certificate already.
+    :ivar doubt: why Qiniu may refuse the present certificate.
     """
 
     setup: Setup
@@ -88,11 +91,13 @@ class Adoption:
     missing: tuple[str, ...]
     commands: tuple[tuple[str, ...], ...]
     present: tuple[str, ...] = ()
+    doubt: str = ""
 
     @property
     def is_complete(self) -> bool:
         """Whether nothing is left to be filled in or decided by hand."""
-        return not (self.missing or self.setup.notes) and bool(self.setup.authenticator)
+        return not (self.missing or self.setup.notes or self.doubt) and bool(
+            self.setup.authenticator)
 
 
 def places() -> list[Path]:
@@ -117,7 +122,7 @@ def find(paths: Sequence[Path]) -> tuple[list[Setup], list[str]]:
 
 
 def plan(setups: Iterable[Setup], config_dir: Path, credentials: Path | None = None,
-         folders: Sequence[str] = ()) -> list[Adoption]:
+         folders: Sequence[str] = (), now: float | None = None) -> list[Adoption]:
     """Plan the move of each setup.
 
     :param credentials: the file to use or write; further accounts get files beside it.
@@ -129,7 +134,8 @@ def plan(setups: Iterable[Setup], config_dir: Path, credentials: Path | None = N
         path = _file_for(setup, files, credentials or config_dir / CREDENTIALS_FILE)
         files.setdefault(path, {}).update(setup.keys)
         homes.append((setup, path))
-    return [_adoption(setup, path, files[path], config_dir, folders) for setup, path in homes]
+    now = time.time() if now is None else now
+    return [_adoption(setup, path, files[path], config_dir, folders, now) for setup, path in homes]
 
 
 def _file_for(setup: Setup, files: Mapping[Path, Mapping[str, str]], first: Path) -> Path:
@@ -141,7 +147,7 @@ def _file_for(setup: Setup, files: Mapping[Path, Mapping[str, str]], first: Path
 
 
 def _adoption(setup: Setup, path: Path, keys: Mapping[str, str], config_dir: Path,
-              folders: Sequence[str]) -> Adoption:
+              folders: Sequence[str], now: float) -> Adoption:
     needed = (*QINIU_KEYS, *DNS_KEYS.get(setup.authenticator, ()))
     present = tuple(name for name, value in (_read(path) or {}).items() if value)
     missing = tuple(name for name in needed if name not in keys and name not in present)
@@ -149,16 +155,25 @@ def _adoption(setup: Setup, path: Path, keys: Mapping[str, str], config_dir: Pat
     ours = ["-i", "qiniu", "--qiniu-credentials", str(path), *setup.deploying]
     if setup.domains:
         ours += ["--qiniu-domains", ",".join(setup.domains)]
+    doubt = ""
     if renewal and renewal.is_ours:
         commands: list[list[str]] = []
     elif renewal and _names(config_dir, setup.cert_name) >= set(setup.names):
         name = ["--cert-name", setup.cert_name]
         commands = [["reconfigure", *name, *ours], ["renew", *name]]
+        days = _days_left(config_dir, setup.cert_name, now)
+        if days < MINIMUM_DAYS:
+            doubt = wording.too_old(setup.cert_name, days)
+            commands.insert(0, ["renew", "--force-renewal", *name])
     else:
         commands = [["run", *_proof(setup, path), *ours, *setup.issuing,
                      "--cert-name", setup.cert_name, *_issued_names(setup)]]
     return Adoption(setup, path, keys, missing,
-                    tuple(("certbot", *command, *folders) for command in commands), present)
+                    tuple(("certbot", *command, *folders) for command in commands), present, doubt)
+
+
+def _days_left(config_dir: Path, lineage: str, now: float) -> float:
+    return (Lineages(config_dir).current(lineage).not_after.timestamp() - now) / DAY
 
 
 def _names(config_dir: Path, lineage: str) -> set[str]:
@@ -295,7 +310,8 @@ def describe(adoption: Adoption, config_dir: Path, now: float | None = None) -> 
                       *(f"    {line}" for line in retire)])
     for number, step in enumerate(steps, 1):
         lines += [f"{number}. {step[0]}", *step[1:], ""]
-    return [*lines, *(f"Mind: {note}." for note in setup.notes), *[""] * bool(setup.notes)]
+    notes = [*setup.notes, *filter(None, [adoption.doubt])]
+    return [*lines, *(f"Mind: {note}." for note in notes), *[""] * bool(notes)]
 
 
 def _validity(setup: Setup, live: Path, now: float) -> str:

@@ -158,11 +158,14 @@ def folder_options(arguments: argparse.Namespace) -> list[str]:
                      if path != misc.get_default_folder(kind)]
 
 
-def certbot_config(arguments: argparse.Namespace,
-                   renewal: Renewal | None = None) -> NamespaceConfig:
-    """certbot's configuration, as ``certbot renew`` has it when it comes to a lineage."""
-    options = {f"{INSTALLER}_{name.replace('-', '_')}": value
-               for name, value in (renewal.options if renewal else {}).items()}
+def certbot_config(arguments: argparse.Namespace, renewal: Renewal | None = None,
+                   **more: Any) -> NamespaceConfig:
+    """certbot's configuration, as ``certbot renew`` has it when it comes to a lineage.
+
+    :param more: what it has besides.
+    """
+    options = {**more, **{f"{INSTALLER}_{name.replace('-', '_')}": value
+                          for name, value in (renewal.options if renewal else {}).items()}}
     if renewal and renewal.settings.other_installer:
         # One that is not there is told of by itself, and keeps no other target from being reached.
         with contextlib.suppress(errors.UsageError):

@@ -23,6 +23,7 @@ from certbot_qiniu.command import output, scheduled_jobs
 from certbot_qiniu.command.arguments import Command, add_json, certbot_config
 from certbot_qiniu.command.health import Level, exit_status, worst
 from certbot_qiniu.command.scheduled_jobs import program
+from certbot_qiniu.deployment.certificates import too_old
 from certbot_qiniu.deployment.deployer import Deployer, open_deployer
 from certbot_qiniu.lineages import (
     Problem,
@@ -229,6 +230,25 @@ def check_accounts(deployer: Deployer, renewals: Mapping[str, Renewal]) -> Itera
             yield Check(Level.OK, "credentials", f"{path} is readable by its owner alone")
             yield Check(Level.OK, "Qiniu", f"{path} opens an account with {len(domains)} domains "
                         f"and {len(certificates)} certificates")
+            yield from check_ages(deployer, path, renewals)
+
+
+def check_ages(deployer: Deployer, credentials: str, renewals: Mapping[str, Renewal],
+               ) -> Iterator[Check]:
+    """Whether Qiniu would take the certificates of one account that it has not got yet."""
+    context = deployer.context(credentials)
+    for name, renewal in renewals.items():
+        if (deployer.credentials_of(name, renewal.settings) or "") != credentials:
+            continue
+        try:
+            certificate = deployer.lineages.current(name)
+            is_held = deployer.store.memory.lineage(name).hold == certificate.fingerprint
+            doubt = "" if is_held else too_old(context, certificate)
+        except errors.QiniuError as error:
+            yield Check(Level.UNKNOWN, "Qiniu", str(error))
+            continue
+        if doubt:
+            yield Check(Level.ATTENTION, "Qiniu", doubt)
 
 
 def qiniu_time() -> float | None:

@@ -307,7 +307,7 @@ SENTENCES = {
 Verdict = tuple[Level, str, str]
 """A level, the word for its reason, and a sentence."""
 
-_OUT_OF_SYNC = {Verb.BIND, Verb.UNBIND, Verb.HSTS, Verb.FAIL}
+_OUT_OF_SYNC = {Verb.BIND, Verb.UNBIND, Verb.HSTS, Verb.FAIL, Verb.LEAVE}
 
 
 def _verdict(level: Level, subject: str, reason: str, **facts: object) -> Verdict:

@@ -15,7 +15,7 @@ from typing import Any
 from certbot_qiniu import errors
 from certbot_qiniu.command.health import Finding, Level
 from certbot_qiniu.deployment import wording
-from certbot_qiniu.deployment.certificates import remember_copies, unneeded
+from certbot_qiniu.deployment.certificates import remember_copies, too_old, unneeded
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.deployer import Deployer, open_deployer
 from certbot_qiniu.deployment.observe import read_details
@@ -125,7 +125,7 @@ class Survey:
         failed = [Finding(Level.ATTENTION, action.name, action.reason.value,
                           wording.sentence(action))
                   for lineage in self.lineages for action in lineage.actions
-                  if action.verb is Verb.FAIL]
+                  if action.verb in (Verb.FAIL, Verb.LEAVE)]
         unread = [Finding(Level.UNKNOWN, name, "Unreadable", text)
                   for name, text in self.unread.items()]
         return [*failed, *unread, *self.findings]
@@ -219,6 +219,12 @@ class _Observations:
         self.unread.update(planned.domain_failures)
         wanted = {action.binding.fingerprint for action in planned.actions
                   if action.verb is Verb.BIND and action.binding} - {""}
+        if certificate.fingerprint in wanted and (doubt := too_old(context, certificate)):
+            self.findings.append(Finding(Level.ATTENTION, name, "TooOld", doubt))
+        refusal = memory.lineage(name).refusal
+        if refusal and refusal.fingerprint in wanted:
+            self.findings.append(Finding(Level.ATTENTION, name, "Refused",
+                                         wording.refused_for_good(name, refusal)))
         server = settings.other_installer or ("" if settings.skip_nginx or Nginx(
             settings.nginx_test_cmd, settings.nginx_reload_cmd).is_idle else "nginx")
         versions = {one.fingerprint: one.remote_name for one in context.lineages.versions(name)}

@@ -6,22 +6,26 @@ lineage's archive here; either alone is not enough of a memory, and a name alone
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 from certbot_qiniu import errors
+from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.observe import read_details
+from certbot_qiniu.deployment.planning.refusals import FINAL_CODES, TOO_OLD_CODE, is_believed
 from certbot_qiniu.deployment.planning.supersession import kept_fingerprints, superseded
-from certbot_qiniu.deployment.state import Managed, Record
+from certbot_qiniu.deployment.state import Managed, Record, Refusal
 from certbot_qiniu.model import (
     DAY,
     FINGERPRINT_DIGITS,
     Binding,
     Certificate,
+    Domain,
     RemoteCertificate,
     certificate_name,
-    parse_certificate_name,
 )
 
 logger = logging.getLogger(__name__)
@@ -55,45 +59,66 @@ def find_wanted(context: Context, wanted: Iterable[Managed]) -> dict[str, errors
 def remember_copies(context: Context, lineage: str) -> None:
     """Note every certificate at Qiniu that is a version of *lineage* in certbot's archive.
 
-    One that another program uploaded, such as a deploy hook, serves as well; under its own name it
-    is never deleted.
+    One under another name is never taken for ours, whatever its names and dates are: authorities
+    that date by the day issue several such in a day.
 
     :raises errors.ApiError: when the list cannot be had.
     """
     versions = list(context.lineages.versions(lineage))
     for item in context.account.certificates().values():
         for certificate in versions:
-            if item.is_copy_of(certificate) or item.is_twin_of(certificate):
+            if item.is_copy_of(certificate):
                 context.memory.note_upload(
                     item.cert_id, certificate.fingerprint, lineage, context.clock())
 
 
-def other_installations(context: Context, cert_ids: Collection[str],
-                        ) -> dict[str, RemoteCertificate]:
-    """Find those of *cert_ids*, still valid, that other installations of this plugin uploaded."""
-    unknown = set(cert_ids) - set(context.memory.uploads)
+def foreign_certificates(context: Context, domains: Iterable[Domain], lineages: Iterable[str],
+                         ) -> dict[str, RemoteCertificate]:
+    """Find those certificates that *domains* serve and that are not ours, by id.
+
+    The list is asked once for each; then the domain's record has it. One that is in no list has
+    neither a name nor an end.
+
+    :param lineages: whose copies are looked for among them: who has lost the memory is no stranger
+        to himself.
+    :raises errors.ApiError: when the list cannot be had.
+    """
+    memory = context.memory
+    serving = {domain.name: domain.cert_id for domain in domains
+               if domain.protocol == "https" and domain.cert_id}
+    found: dict[str, RemoteCertificate] = {}
+    for name, cert_id in serving.items():
+        known = memory.domains.get(name, Record()).foreign
+        if known and known.cert_id == cert_id and cert_id not in memory.uploads:
+            found[cert_id] = known
+    unknown = set(serving.values()) - set(memory.uploads) - set(found)
     if not unknown:
-        return {}
+        return found
     certificates = context.account.certificates()
     if not unknown <= set(certificates):
         certificates = context.account.certificates(refresh=True)
-    found = {}
-    for cert_id in unknown & set(certificates):
-        item = certificates[cert_id]
-        if parse_certificate_name(item.name) and item.not_after > context.clock():
-            found[cert_id] = item
+    for lineage in lineages:
+        remember_copies(context, lineage)
+    for name, cert_id in serving.items():
+        if cert_id in unknown and cert_id not in memory.uploads:
+            item = certificates.get(cert_id, RemoteCertificate(cert_id, ""))
+            found[cert_id] = item = replace(item, names=())
+            if item.not_after:
+                memory.update(name, foreign=item)
     return found
 
 
 # Upload -----------------------------------------------------------------------------------------
 
 
-def certificate_for(context: Context, binding: Binding, lineage: str, *,
-                    keep_certificates: int) -> RemoteCertificate:
+def certificate_for(context: Context, binding: Binding, lineage: str, *, keep_certificates: int,
+                    insist: bool = True, waiting: Collection[Domain] = ()) -> RemoteCertificate:
     """Find the certificate of a binding at Qiniu, and upload it when it is not there.
 
     :param lineage: whose certificate it is, where it is ours.
     :param keep_certificates: as for :func:`clean`, should the account's quota be full.
+    :param insist: send it also where Qiniu has refused it for good.
+    :param waiting: the domains that are to get it.
     :raises errors.QiniuError: when it cannot be had.
     """
     if not binding.fingerprint:
@@ -107,6 +132,8 @@ def certificate_for(context: Context, binding: Binding, lineage: str, *,
             f"The certificate of {lineage} with the fingerprint "
             f"{binding.fingerprint[:FINGERPRINT_DIGITS]}… is neither at Qiniu nor in certbot's "
             f"archive any more; deploy a newer one with: certbot install --cert-name {lineage}")
+    if not known and not insist:
+        _check_refusal(context, certificate, waiting)
     cert_id = min(known) if known else _upload(context, certificate, keep_certificates)
     return RemoteCertificate(cert_id, certificate.remote_name)
 
@@ -117,19 +144,20 @@ def _upload(context: Context, certificate: Certificate, keep_certificates: int) 
     known = context.memory.uploads_of(certificate.fingerprint)
     if known:
         return min(known)
-    days = (certificate.not_after.timestamp() - context.clock()) / DAY
-    if days < MINIMUM_DAYS:
-        logger.warning(
-            "The certificate of %s ends in %d days; Qiniu is known to refuse certificates "
-            "with less than %d days left", certificate.lineage, days, MINIMUM_DAYS)
+    if doubt := too_old(context, certificate):
+        logger.warning("%s", doubt)
     client = context.account.client
     try:
         cert_id = client.upload_certificate(certificate)
     except errors.Refused as error:
+        if error.code in FINAL_CODES:
+            _remember_refusal(context, certificate, error)
         if error.code != QUOTA_CODE or not clean(
                 context, [certificate.lineage], keep_certificates):
             raise
         cert_id = client.upload_certificate(certificate)
+    if certificate.lineage in context.memory.lineages:
+        context.memory.lineages[certificate.lineage].refusal = None
     context.memory.note_upload(
         cert_id, certificate.fingerprint, certificate.lineage, context.clock())
     context.store.write_memory()
@@ -138,6 +166,73 @@ def _upload(context: Context, certificate: Certificate, keep_certificates: int) 
         int(certificate.not_before.timestamp()), int(certificate.not_after.timestamp()),
         int(context.clock())))
     return cert_id
+
+
+def too_old(context: Context, certificate: Certificate) -> str:
+    """Say that Qiniu may refuse *certificate* for its age; "" where it has it, or is it young.
+
+    :raises errors.ApiError: when the list cannot be had, which is asked only about an old one.
+    """
+    days = (certificate.not_after.timestamp() - context.clock()) / DAY
+    if days >= MINIMUM_DAYS or context.memory.uploads_of(certificate.fingerprint):
+        return ""
+    remember_copies(context, certificate.lineage)
+    if context.memory.uploads_of(certificate.fingerprint):
+        return ""
+    lifetime = certificate.not_after - certificate.not_before
+    return (wording.too_old(certificate.lineage, days) if lifetime.days >= MINIMUM_DAYS
+            else wording.short_lived(certificate.lineage))
+
+
+def refuses_old_ones(context: Context) -> bool:
+    """Whether this account has refused a certificate for its age before."""
+    return _old_ones(context) in context.memory.told
+
+
+def _old_ones(context: Context) -> str:
+    return f"{TOO_OLD_CODE} {context.account.client.account}"
+
+
+def _refusal(context: Context, certificate: Certificate, text: str = "") -> Refusal:
+    return Refusal(certificate.fingerprint, context.account.client.account, _version(),
+                   context.clock(), text)
+
+
+def _version() -> str:
+    return importlib.metadata.version("certbot-qiniu")
+
+
+def _remember_refusal(context: Context, certificate: Certificate, error: errors.Refused) -> None:
+    memory = context.memory
+    memory.lineage(certificate.lineage).refusal = _refusal(context, certificate, str(error))
+    if error.code == TOO_OLD_CODE:
+        memory.told[_old_ones(context)] = "refused"
+    context.store.write_memory()
+
+
+def _check_refusal(context: Context, certificate: Certificate,
+                   waiting: Collection[Domain]) -> None:
+    """Keep the private key here where Qiniu would only refuse the certificate again.
+
+    :raises errors.DeployError: with what Qiniu said.
+    """
+    refusal = context.memory.lineage(certificate.lineage).refusal
+    if refusal is None:
+        return
+    ends = [end for domain in waiting if (end := _served_until(context, domain))]
+    if is_believed(refusal, _refusal(context, certificate), min(ends, default=0)):
+        raise errors.DeployError(wording.refused_for_good(certificate.lineage, refusal))
+
+
+def _served_until(context: Context, domain: Domain) -> float:
+    """When what *domain* serves ends; 0 where it serves nothing, or that is not known."""
+    if domain.protocol != "https":
+        return 0
+    if upload := context.memory.uploads.get(domain.cert_id):
+        ours = context.lineages.find(upload.lineage, upload.fingerprint)
+        return ours.not_after.timestamp() if ours else 0
+    foreign = context.memory.domains.get(domain.name, Record()).foreign
+    return foreign.not_after if foreign and foreign.cert_id == domain.cert_id else 0
 
 
 def is_gone(context: Context, cert_id: str, error: errors.Refused) -> bool:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from certbot_qiniu import errors
 from certbot_qiniu.deployment import wording
-from certbot_qiniu.deployment.certificates import other_installations, remember_copies
+from certbot_qiniu.deployment.certificates import (
+    MINIMUM_DAYS,
+    foreign_certificates,
+    refuses_old_ones,
+    too_old,
+)
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.observe import read_details
 from certbot_qiniu.deployment.planning.bindings import binding_of
@@ -21,18 +27,21 @@ from certbot_qiniu.deployment.planning.selection import (
 from certbot_qiniu.deployment.rehearsal import foresee
 from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.failures import each_cause
-from certbot_qiniu.model import Domain, covering_name
+from certbot_qiniu.model import DAY, Domain, covering_name
 from certbot_qiniu.options import DEFAULT_SERVICES, Settings
+
+USUAL_LIFETIME = 90 * DAY
 
 
 def choose_domains(context: Context, names: Collection[str], listed: Sequence[str] | None,
-                   lineage: str, *, take_over: bool = False) -> Selection:
+                   lineage: str, *, ends: float, take_over: bool = False) -> Selection:
     """Choose the domains that a certificate for *names* is to serve.
 
     A domain that cannot be read is a problem of the selection, and holds up no other one.
 
     :param listed: the domains that the user named in ``--qiniu-domains``, None for ``auto``.
     :param lineage: whose certificate it is, "" where that is unknown.
+    :param ends: when the certificate ends (epoch seconds).
     :param take_over: whether a domain may be taken from another lineage or installation.
     :raises errors.ApiError: when the account's lists cannot be read.
     """
@@ -44,23 +53,51 @@ def choose_domains(context: Context, names: Collection[str], listed: Sequence[st
     details, failures = read_details(context, [domain.name for domain in fresh], domains)
     failures |= unseen
     domains.update({name: domain for name, domain in details.items() if domain})
-    bought = set()
-    unknown = {domain.cert_id for domain in details.values() if domain and domain.cert_id}
-    if unknown - set(context.memory.uploads) and listed is None:
-        remember_copies(context, lineage)  # who has lost the memory is no stranger to himself
-        bought = {cert_id for cert_id, item in context.account.certificates().items()
-                  if item.order_id and item.not_after > context.clock()}
+    foreign = foreign_certificates(context, filter(None, details.values()), [lineage]) if (
+        listed is None) else {}
     owners = {lineage, *(entry.lineage for name, entry in state.items()
                          if covering_name(names, name))}
     selection = select(
         {name: domain for name, domain in domains.items() if name not in failures}, names,
         [name for name in listed if name not in failures] if listed is not None else None,
-        lineage=lineage, state=state, bought=bought,
-        other_installations=() if take_over else other_installations(context, unknown),
+        lineage=lineage, state=state, foreign=foreign, ends=ends, now=context.clock(),
         alive={owner for owner in owners if context.lineages.exists(owner)}, take_over=take_over)
     unread = [NotChosen(name, Obstacle.UNREADABLE, detail=text)
               for name, text in each_cause(failures).items()]
     return replace(selection, problems=(*selection.problems, *unread))
+
+
+def fresh_end(context: Context, lineage: str) -> float:
+    """When a certificate ends that is issued now: lineages keep their lifetime, as a rule.
+
+    :param lineage: "" where there is none yet.
+    """
+    lifetime = USUAL_LIFETIME
+    with contextlib.suppress(errors.UsageError):
+        if lineage:
+            last = context.lineages.current(lineage)
+            lifetime = (last.not_after - last.not_before).total_seconds()
+    return context.clock() + lifetime
+
+
+def check_selection(context: Context, names: Collection[str], lineage: str, *,
+                    can_ask: bool) -> str:
+    """Refuse a certificate that no domain would serve, before it is issued.
+
+    :param lineage: which it will be, "" where that is unknown.
+    :param can_ask: whether there is a user who can answer.
+    :returns: a warning to him, where the account's domains have other names.
+    :raises errors.QiniuError: when the account cannot be used, or that is so.
+    """
+    selection = choose_domains(context, names, None, lineage, ends=fresh_end(context, lineage),
+                               take_over=True)
+    # What could not be read now may be read later.
+    if selection.chosen or selection.problems or (selection.http_only and can_ask):
+        return ""
+    text = wording.nothing_matched(names, selection, context.account.domains())
+    if selection.left_out or not can_ask:
+        raise errors.UsageError(text)
+    return text
 
 
 def check_listed(context: Context, names: Collection[str], listed: Sequence[str] | None) -> None:
@@ -102,27 +139,39 @@ def _observe_missing(context: Context, names: Iterable[str], domains: dict[str, 
 
 
 def rehearse(context: Context, names: Collection[str], settings: Settings, lineage: str, *,
-             issuing: bool = True) -> list[str]:
+             fresh: bool = True) -> list[str]:
     """Say in a line each what the next real renewal would change, or leave out.
 
     :param names: the SANs.
     :param lineage: "" for one that is not there yet.
-    :param issuing: whether it is with a certificate that is yet to be issued.
+    :param fresh: whether that renewal begins with a new certificate, or deploys the present one.
     :raises errors.QiniuError: when the real run would fail.
     """
-    selection = choose_domains(context, names, settings.domains, lineage)
-    if selection.problems:
-        raise errors.UsageError("; ".join(wording.problems(selection)))
-    if not selection.chosen:
-        raise errors.UsageError(wording.nothing_to_rehearse(names))
-    managed = {name for name, entry in context.store.state.items()
-               if lineage and entry.lineage == lineage and covering_name(names, name)}
-    certificate = context.lineages.current(lineage) if lineage and not issuing else None
-    problems = [*unread_services(context, settings), *foresee(
-        context, sorted({*selection.chosen, *managed}), settings.domains or (), certificate)]
+    present = context.lineages.current(lineage) if context.lineages.exists(lineage) else None
+    ends = fresh_end(context, lineage)
+    doubts = [wording.short_lived(lineage)] if fresh and (
+        ends - context.clock() < MINIMUM_DAYS * DAY) else []
+    if present and not fresh and present.not_after.timestamp() > context.clock():
+        ends = present.not_after.timestamp()
+    selection = choose_domains(context, names, settings.domains, lineage, ends=ends)
+    problems = [*wording.problems(selection), *unread_services(context, settings)]
+    mind: list[str] = []
+    if selection.chosen:
+        doubt = too_old(context, present) if present else ""
+        (mind if fresh else doubts).extend(filter(None, [doubt]))
+        (problems if refuses_old_ones(context) else mind).extend(doubts)
     if problems:
-        raise errors.DeployError("; ".join(problems))
-    return wording.rehearsal(selection, context.account.domains())
+        raise errors.UsageError("; ".join(problems))
+    if not selection.chosen and not selection.is_all_foreign:
+        raise errors.UsageError(wording.nothing_matched(
+            names, selection, context.account.domains()))
+    managed = {name for name in context.store.managed(lineage) if covering_name(names, name)}
+    foreseen = foresee(context, sorted({*selection.chosen, *managed}), settings.domains or (),
+                       None if fresh else present, ends)
+    if foreseen:
+        raise errors.DeployError("; ".join(foreseen))
+    return [*wording.rehearsal(selection, context.account.domains()),
+            *(f"  Mind: {text}" for text in mind)]
 
 
 def unread_services(context: Context, settings: Settings) -> list[str]:

@@ -127,14 +127,19 @@ class Deployer:
         self.store.check(lineage)
         self._remember(lineage, settings)
         context = self.context(settings.credentials, settings.services)
-        selection = choose_domains(context, set(sans), settings.domains, lineage, take_over=True)
+        ends = certificate.not_after.timestamp()
+        if ends <= context.clock():
+            raise errors.UsageError(wording.expired(lineage, ends))
+        selection = choose_domains(context, set(sans), settings.domains, lineage, ends=ends,
+                                   take_over=True)
         problems = [*wording.problems(selection), *unread_services(context, settings)]
         if problems:
             raise errors.UsageError("; ".join(problems))
         chosen = {*selection.chosen, *ask(selection.http_only)}
         self._tell_left_out(selection, chosen)
         if not chosen:
-            raise errors.UsageError(wording.nothing_matched(certificate, selection))
+            raise errors.UsageError(wording.nothing_matched(
+                certificate.names, selection, context.account.domains(), lineage))
         unread = remember_baselines(context, sorted(chosen), lineage)
         if unread:
             raise next(iter(unread.values()))
@@ -171,22 +176,40 @@ class Deployer:
                 chosen.remove(name)
         if settings.domains is not None:
             chosen &= set(settings.domains)
-        problems: list[str] = []
         try:
-            context = self.context(self.credentials_of(lineage, settings), settings.services)
-            selection = choose_domains(context, certificate.names, settings.domains, lineage)
-            unread = remember_baselines(context, selection.chosen, lineage)
-            chosen |= set(selection.chosen) - set(unread)
-            problems += [*wording.problems(selection), *told_once(unread.values()),
-                         *unread_services(context, settings)]
-            self._tell_left_out(selection, chosen)
-            if not chosen and not problems:
-                problems.append(wording.nothing_matched(certificate, selection))
+            new, problems = self._choose_new(certificate, settings, chosen)
+            chosen |= new
         except (errors.ApiError, errors.UsageError) as error:
-            problems.append(str(error))
+            problems = [str(error)]
         self._commit(self._changes(chosen, certificate, settings, None),
                      f"Deployed renewed certificate {lineage}")
         return problems
+
+    def _choose_new(self, certificate: Certificate, settings: Settings, chosen: set[str],
+                    ) -> tuple[set[str], list[str]]:
+        """The domains that *certificate* is to serve besides *chosen*, and what is wrong with some.
+
+        :raises errors.QiniuError: when the account's lists cannot be had.
+        """
+        lineage, ends = certificate.lineage, certificate.not_after.timestamp()
+        context = self.context(self.credentials_of(lineage, settings), settings.services)
+        if ends <= context.clock():
+            # Of those that it has already the planner tells.
+            return set(), [] if chosen else [wording.expired(lineage, ends)]
+        selection = choose_domains(context, certificate.names, settings.domains, lineage, ends=ends)
+        unread = remember_baselines(context, selection.chosen, lineage)
+        new = set(selection.chosen) - set(unread)
+        problems = [*wording.problems(selection), *told_once(unread.values()),
+                    *unread_services(context, settings)]
+        self._tell_left_out(selection, chosen | new)
+        if chosen or new or problems:
+            return new, problems
+        text = wording.nothing_matched(certificate.names, selection, context.account.domains(),
+                                       lineage)
+        if not selection.is_all_foreign:
+            return new, [text]
+        logger.warning("%s", text)
+        return new, []
 
     def redirect(self, state: State, lineage: str, san: str) -> State:
         """*state* with http redirected to https wherever *san* is served with *lineage*."""
@@ -241,6 +264,9 @@ class Deployer:
         changes: Changes = dict.fromkeys(self.store.managed(lineage))
         for name in sorted(set(chosen)):
             known = self.store.state.get(name)
+            seen = self.store.memory.domains.get(name, Record()).seen
+            if known is None and seen:
+                self.store.memory.update(name, taken_from=seen.cert_id)
             force = known.binding.force_https if known and redirect is None else redirect
             service = self.store.memory.domains.get(name, Record()).service
             changes[name] = Managed(name, service, lineage, Binding(

@@ -17,8 +17,8 @@ from certbot_qiniu.deployment.certificates import (
     certificate_for,
     clean,
     find_wanted,
+    foreign_certificates,
     is_gone,
-    other_installations,
 )
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.observe import observe
@@ -45,6 +45,9 @@ class Options:
     :ivar keep_certificates: superseded certificates to keep.
     :ivar listed: domains that the user named in ``--qiniu-domains``.
     :ivar take_over: replace other installations' certificates.
+    :ivar take_back: domains whose certificate is replaced, whoever put it there.
+    :ivar insist: a user asks for it, not a timer: what Qiniu has refused for good is tried again,
+        and what was told before is told again.
     :ivar clean: delete superseded certificates afterwards.
     :ivar returning: this goes back to what was served before.
     """
@@ -54,6 +57,8 @@ class Options:
     keep_certificates: int = 1
     listed: Collection[str] = ()
     take_over: bool = False
+    take_back: Collection[str] = ()
+    insist: bool = False
     clean: bool = True
     returning: bool = False
 
@@ -227,6 +232,8 @@ class _Reconciler:
                 self.forget(action)
             elif action.verb is Verb.KEEP:
                 self.kept(action.name)
+            elif action.verb is Verb.LEAVE:
+                self.leave(action)
             elif action.verb in (Verb.BIND, Verb.UNBIND, Verb.HSTS):
                 fingerprint = action.binding.fingerprint if action.binding else ""
                 if fingerprint in planned.certificate_failures:
@@ -257,6 +264,19 @@ class _Reconciler:
         entry = self.store.state.get(name)
         if entry and entry.binding.force_https is None:
             self.memory.update(name, former_force=None)  # from now on it is the user's to change
+        if name in self.memory.domains:
+            self.memory.update(name, taken_from="", left="")
+
+    def leave(self, action: Action) -> None:
+        """Tell that somebody has put a better certificate over ours: a timer is told once."""
+        text = wording.sentence(action)
+        record = self.memory.domains.get(action.name, Record())
+        if self.options.take_over or (record.left == action.other_id and not self.options.insist):
+            self.context.say(text)
+            return
+        self.failed[action.name] = text
+        if not self.options.insist:
+            self.memory.update(action.name, left=action.other_id)
 
     def observe_and_plan(self, names: list[str], *, refresh: bool) -> Planned:
         """Observe and plan, over *names*."""
@@ -285,24 +305,20 @@ class _Reconciler:
         """All that the plan depends on."""
         fingerprints = {entry.binding.fingerprint for entry in wanted}
         fingerprints |= {binding.fingerprint for binding in self.restore.values()}
-        others: dict[str, RemoteCertificate] = {}
-        expiry: dict[str, float] = {}
-        if not self.options.take_over:
-            suspects = {domain.cert_id for name, domain in observed.items()
-                        if domain.cert_id and name in self.wanted
-                        and domain.state != "processing"}
-            others = other_installations(self.context, suspects)
-        if others:
-            for entry in wanted:
-                own = self.context.lineages.find(entry.lineage, entry.binding.fingerprint)
-                if own:
-                    expiry[own.fingerprint] = own.not_after.timestamp()
+        serving = [domain for name, domain in observed.items()
+                   if name in self.wanted and domain.state != "processing"]
+        certificates = {(entry.lineage, entry.binding.fingerprint) for entry in wanted
+                        if entry.binding.fingerprint}
+        found = [self.context.lineages.find(*certificate) for certificate in certificates]
         return Knowledge(
             observed=observed, records=self.memory.domains,
             ids={fingerprint: self.memory.uploads_of(fingerprint)
                  for fingerprint in fingerprints - {""}},
-            now=self.context.clock(), other_installations=others, expiry=expiry,
-            listed=self.options.listed, take_over=self.options.take_over)
+            now=self.context.clock(),
+            foreign=foreign_certificates(self.context, serving, self.scope),
+            expiry={own.fingerprint: own.not_after.timestamp() for own in found if own},
+            listed=self.options.listed, take_over=self.options.take_over,
+            take_back=self.options.take_back)
 
     def forget(self, action: Action) -> None:
         """Stop managing a domain that is gone, or back to what it served before."""
@@ -333,7 +349,10 @@ class _Reconciler:
                 try:
                     certificate = certificate_for(
                         self.context, binding, self.lineage_of(action.name),
-                        keep_certificates=self.options.keep_certificates)
+                        keep_certificates=self.options.keep_certificates,
+                        insist=self.options.insist, waiting=[
+                            observed[other.name] for other in actions
+                            if other.binding and other.binding.fingerprint == binding.fingerprint])
                 except errors.QiniuError as error:
                     self.upload_errors[binding.fingerprint] = error
                     continue
@@ -344,7 +363,8 @@ class _Reconciler:
             return [], []
         before = {job.name: self.memory.domains.get(job.name, Record()) for job in jobs}
         for job in jobs:
-            self.memory.update(job.name, sent=Sent(job.binding, self.context.clock()))
+            self.memory.update(job.name, sent=Sent(job.binding, self.context.clock()),
+                               taken_from=job.domain.cert_id)
             if job.action.verb is Verb.HSTS and job.binding.hsts:
                 self.memory.update(job.name, hsts="ours")
         self.store.write_memory()  # before anything is sent: a crash must not hide what was

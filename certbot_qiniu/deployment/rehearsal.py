@@ -6,13 +6,13 @@ from collections.abc import Collection, Sequence
 
 from certbot_qiniu import errors
 from certbot_qiniu.deployment import wording
-from certbot_qiniu.deployment.certificates import other_installations
+from certbot_qiniu.deployment.certificates import foreign_certificates
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.observe import observe
 from certbot_qiniu.deployment.planning.decision import Action, Knowledge, Reason, Verb, plan
 from certbot_qiniu.deployment.state import Managed
 from certbot_qiniu.deployment.waiting import RENEWAL_SECONDS
-from certbot_qiniu.model import Binding, Certificate, Domain
+from certbot_qiniu.model import Binding, Certificate
 
 PAUSE_SECONDS = 5.0
 FRESH = "fresh"
@@ -20,22 +20,23 @@ FRESH = "fresh"
 
 
 def foresee(context: Context, names: Sequence[str], listed: Collection[str],
-            certificate: Certificate | None) -> list[str]:
+            certificate: Certificate | None, ends: float) -> list[str]:
     """Say what would go wrong with these domains.
 
     One that is busy is waited for, as the real run does.
 
     :param listed: domains that the user named in ``--qiniu-domains``.
     :param certificate: the one that they are to serve; None for one that is yet to be issued.
+    :param ends: when it expires, in seconds since the epoch.
     :raises errors.QiniuError: when Qiniu cannot be asked.
     """
-    actions, failures = _planned(context, names, listed, certificate, refresh=False)
+    actions, failures = _planned(context, names, listed, certificate, ends, refresh=False)
     waiting = context.waiting
     with waiting.watched(context.monotonic):
         while (busy := [action.name for action in actions if action.verb is Verb.QUEUE]) and (
                 left := waiting.left(RENEWAL_SECONDS)):
             waiting.pause(min(left, PAUSE_SECONDS), busy, context.sleep)
-            actions, failures = _planned(context, names, listed, certificate, refresh=True)
+            actions, failures = _planned(context, names, listed, certificate, ends, refresh=True)
     # A change that could not be published is sent again by the real run, and told all the same.
     return [*map(str, failures.values()), *(
         wording.sentence(action) for action in actions
@@ -43,24 +44,19 @@ def foresee(context: Context, names: Sequence[str], listed: Collection[str],
 
 
 def _planned(context: Context, names: Sequence[str], listed: Collection[str],
-             certificate: Certificate | None, *, refresh: bool,
+             certificate: Certificate | None, ends: float, *, refresh: bool,
              ) -> tuple[list[Action], dict[str, errors.QiniuError]]:
     """What would be done with each domain, and why others could not be observed."""
     observed, failures = observe(context, names, refresh=refresh)
     fingerprint = certificate.fingerprint if certificate else FRESH
     wanted = [Managed(name, "", "", Binding("https", fingerprint))
               for name in names if name not in failures]
-    return plan(wanted, {}, _knowledge(context, observed, listed, certificate)), failures
-
-
-def _knowledge(context: Context, observed: dict[str, Domain], listed: Collection[str],
-               certificate: Certificate | None) -> Knowledge:
-    known = Knowledge(observed, context.memory.domains, {}, context.clock(), listed=listed)
-    if certificate is None:
-        return known  # nothing at Qiniu is newer than what is issued next
-    suspects = {domain.cert_id for domain in observed.values() if domain.cert_id}
-    fingerprint = certificate.fingerprint
-    return Knowledge(
-        observed, known.records, {fingerprint: context.memory.uploads_of(fingerprint)}, known.now,
-        other_installations(context, suspects), {fingerprint: certificate.not_after.timestamp()},
-        listed)
+    state = context.store.state
+    managed = [domain for name, domain in observed.items() if name in state]
+    owners = {state[domain.name].lineage for domain in managed}
+    ids = {fingerprint: context.memory.uploads_of(fingerprint)} if certificate else {}
+    return plan(wanted, {}, Knowledge(
+        observed, context.memory.domains, ids, context.clock(),
+        # Of those that are not managed yet, the choice of domains has judged.
+        foreign=foreign_certificates(context, managed, owners),
+        expiry={fingerprint: ends}, listed=listed)), failures

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapp
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
-from certbot_qiniu.model import DAY, Binding, Domain
+from certbot_qiniu.model import DAY, Binding, Domain, RemoteCertificate
 from certbot_qiniu.qiniu.service import Listing
 
 YEAR = 365 * DAY
@@ -63,6 +63,10 @@ class Record:
     :ivar hsts: ``ours`` when we switched HSTS on, ``refused`` when Qiniu would not let us.
     :ivar former_force: forced HTTPS before a redirect was asked for, for a rollback to a state in
         which it is "as it is".
+    :ivar foreign: what it was last seen to serve that is not ours, so that its end is asked once.
+    :ivar taken_from: id of what it served when it was taken over, or taken back: that is replaced
+        whatever its end, until ours was seen there.
+    :ivar left: id of what somebody put over ours, once a renewal has told of it.
     """
 
     service: str = "cdn"
@@ -76,6 +80,9 @@ class Record:
     hsts: str = ""
     former_force: bool | None = None
     let_go: float = 0.0
+    foreign: RemoteCertificate | None = None
+    taken_from: str = ""
+    left: str = ""
 
     @property
     def is_ours(self) -> bool:
@@ -95,6 +102,23 @@ class Upload:
     at: float = 0.0
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """An upload that Qiniu has refused for good.
+
+    :ivar account: our name for the access key.
+    :ivar version: ours: another one may send it otherwise.
+    :ivar at: seconds since the epoch.
+    :ivar text: what was said then.
+    """
+
+    fingerprint: str
+    account: str
+    version: str
+    at: float
+    text: str = ""
+
+
 @dataclass
 class LineageMemory:
     """What we remember of one lineage.
@@ -104,6 +128,7 @@ class LineageMemory:
     :ivar nginx: fingerprint that nginx was last seen to serve, or was reloaded for.
     :ivar other_installer: name of the installer that takes part, for a rollback, too.
     :ivar other_installer_options: its own options.
+    :ivar refusal: the upload that Qiniu refused last, and for good.
     :ivar former: the fingerprints that its older states had, newest first, "" for a state without
         domains; None where that is not known.
     :ivar checkpoints: certbot's names of the checkpoints that we ended for it, and whether each
@@ -120,6 +145,7 @@ class LineageMemory:
     other_installer_options: str = ""
     former: tuple[str, ...] | None = None
     checkpoints: Mapping[str, bool] = field(default_factory=dict)
+    refusal: Refusal | None = None
 
     def __setattr__(self, name: str, value: object) -> None:
         """Note the change: who holds an entry may set it long after he asked for it."""
@@ -199,7 +225,8 @@ class Memory:
     :ivar domains: by their names.
     :ivar uploads: by Qiniu's ids.
     :ivar listings: the last lists that took many calls, by account.
-    :ivar told: what was said before and is not said again, by its subject.
+    :ivar told: what was said before and is not said again, by its subject; also what an account
+        has told of itself.
     :ivar bind_methods: account -> the method by which a source domain last took a certificate.
     """
 

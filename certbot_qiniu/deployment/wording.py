@@ -7,11 +7,13 @@ messages quotes them.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.deployment.planning.selection import NotChosen, Obstacle, Selection
-from certbot_qiniu.model import DEAD_STATES, Certificate, Domain
+from certbot_qiniu.deployment.state import Refusal
+from certbot_qiniu.model import DEAD_STATES, Domain, RemoteCertificate
 
 STATES: Mapping[str, str] = {
     "frozen": "is frozen at Qiniu",
@@ -20,6 +22,9 @@ STATES: Mapping[str, str] = {
     "deleted": "is deleted at Qiniu",
 }
 """Qiniu's words for the states in which a domain can serve nothing, and ours."""
+
+_EXPIRED = ("certbot's certificate {lineage} ended on {end}, and an expired certificate is never "
+            "sent. Run certbot renew --cert-name {lineage}, and see what that says went wrong")
 
 # Actions ----------------------------------------------------------------------------------------
 
@@ -63,6 +68,11 @@ _SENTENCES: Mapping[Reason | tuple[Verb, Reason], str] = {
         "{name} serves {other_certificate}, a newer certificate that another certbot-qiniu "
         "installation put there. Let one of the two manage it: leave it out of --qiniu-domains "
         "here, or leave it out there and run certbot install here",
+    Reason.EXPIRED: "{name} keeps what it serves: " + _EXPIRED,
+    Reason.REPLACED:
+        "{name} serves {other_certificate}, which somebody has put over ours and which is valid "
+        "until {end}, longer than ours. It is left until 30 days before that; to put ours back "
+        "now: certbot-qiniu apply --take-back {name}",
 }
 """What is so, and what happens next: by reason, or by verb and reason where that matters."""
 
@@ -104,7 +114,13 @@ def _filled(template: str, action: Action) -> str:
         detail=action.detail or "no reason given",
         change="our own earlier change" if action.ours else f"another change ({action.operation})",
         hours=int(action.stuck_seconds / 3600), operation=action.operation or "(unknown)",
-        other_certificate=action.other_certificate)
+        other_certificate=action.other_certificate or "another certificate",
+        lineage=action.lineage, end=date(action.end))
+
+
+def date(seconds: float) -> str:
+    """A day, in UTC."""
+    return time.strftime("%Y-%m-%d", time.gmtime(seconds))
 
 
 def _in_brackets(detail: str) -> str:
@@ -172,7 +188,7 @@ _OBSTACLES: Mapping[Obstacle, str] = {
     Obstacle.NOT_OPERABLE: "cannot be changed by this account; ask Qiniu's support",
     Obstacle.OTHER_LINEAGE: "is managed by the lineage {lineage}",
     Obstacle.OTHER_INSTALLATION: "is managed by another certbot-qiniu installation",
-    Obstacle.BOUGHT: "serves a valid certificate that was bought through Qiniu",
+    Obstacle.FOREIGN: "serves a certificate that {foreign}",
 }
 """What comes after the domain's name. What cannot be read has an error's own sentence, and what
 does not exist one for all such domains together."""
@@ -185,7 +201,21 @@ def why(found: NotChosen) -> str:
     """Say why a domain is not chosen, as what comes after its name."""
     return _OBSTACLES[found.obstacle].format(
         state=STATES.get(found.state, ""), cause=_in_brackets(found.detail),
-        lineage=found.lineage, names=", ".join(found.names))
+        lineage=found.lineage, names=", ".join(found.names), foreign=_what(found.foreign))
+
+
+def _what(foreign: RemoteCertificate | None) -> str:
+    """Why a certificate that is not ours is better than ours."""
+    end = f"is valid until {date(foreign.not_after)}" if foreign and foreign.not_after else ""
+    if foreign and foreign.order_id:
+        return f"was bought through Qiniu{' and ' * bool(end)}{end}"
+    return f"{end}, longer than ours" if end else "is not ours and whose end is not known"
+
+
+def _remedy(found: NotChosen) -> str:
+    """What comes after :func:`why` where the user can decide otherwise."""
+    return (f" (to replace it: --qiniu-domains {found.name})"
+            if found.obstacle is Obstacle.FOREIGN else "")
 
 
 def problems(selection: Selection) -> list[str]:
@@ -230,7 +260,8 @@ def left_out(selection: Selection, chosen: Collection[str]) -> list[str]:
 
     :param chosen: what is served, http-only domains that the user agreed to included.
     """
-    lines = [f"{found.name} {why(found)}: left out" for found in selection.left_out]
+    lines = [f"{found.name} {why(found)}: left out{_remedy(found)}"
+             for found in selection.left_out]
     plain = [name for name in selection.http_only if name not in chosen]
     if plain:
         lines.append(f"{', '.join(plain)}: http only and covered by a wildcard alone, so left as "
@@ -238,23 +269,68 @@ def left_out(selection: Selection, chosen: Collection[str]) -> list[str]:
     return lines
 
 
-def nothing_matched(certificate: Certificate, selection: Selection) -> str:
-    """Tell a user for whose certificate there is no domain what there is instead."""
-    text = (f"No domain in this Qiniu account is to be served by the certificate "
-            f"{certificate.lineage} for {', '.join(certificate.names)}")
-    reasons = [f"{found.name} {why(found)}" for found in selection.left_out]
+def nothing_matched(names: Collection[str], selection: Selection, domains: Collection[str],
+                    lineage: str = "") -> str:
+    """Tell a user for whose certificate there is no domain what there is instead.
+
+    :param names: the certificate's SANs.
+    :param domains: the account's domains.
+    :param lineage: which certificate it is, where it is there already.
+    """
+    certificate = f"the certificate {lineage}" if lineage else "a certificate"
+    text = (f"No domain in this Qiniu account is to be served by {certificate} for "
+            f"{', '.join(sorted(names))}")
+    reasons = [f"{found.name} {why(found)}{_remedy(found)}" for found in selection.left_out]
     reasons += [f"{name} speaks http only and is covered by a wildcard alone (list it in "
                 "--qiniu-domains to switch it to HTTPS)" for name in selection.http_only]
-    return f"{text}: {'; '.join(reasons)}" if reasons else (
-        f"{text}. Check that the credentials are those of the right account, and that the domain "
-        "exists there in one of the services that --qiniu-services names")
+    if reasons:
+        return f"{text}: {'; '.join(reasons)}"
+    return (f"{text}. {_missing_names(names, domains)}The account has: "
+            f"{_shown(tuple(sorted(domains)))}. Check that the credentials are those of the right "
+            "account, and that --qiniu-services names the right services")
 
 
-def nothing_to_rehearse(names: Iterable[str]) -> str:
-    """Tell the same in a dry run, which knows no more than the SANs."""
-    return (f"No domain in this Qiniu account is to be served by a certificate for "
-            f"{', '.join(sorted(names))}. Check the credentials, or list domains in "
-            "--qiniu-domains")
+def _missing_names(names: Collection[str], domains: Collection[str]) -> str:
+    """Name the ``-d`` that may have been forgotten: for domains beside or below *names*."""
+    bases = {name.removeprefix("*.") for name in names}
+    hints: list[str] = []
+    for domain in sorted(domains):
+        plain = domain.removeprefix(".")
+        parent = plain.partition(".")[2]
+        if domain != plain:
+            hints += [f"-d '*.{plain}'"] * (plain in bases)
+        elif parent in bases:
+            hints += [f"-d '*.{parent}'", f"-d {domain}"]
+        elif any(plain.endswith(f".{base}") or f".{base}".endswith(f".{plain}") for base in bases):
+            hints.append(f"-d {domain}")
+    hints = list(dict.fromkeys(hints))
+    return f"Is a name missing: {' or '.join(hints[:SHOWN_DOMAINS])}? " if hints else ""
+
+
+def expired(lineage: str, ends: float) -> str:
+    """Say that a lineage has nothing to deploy."""
+    return _EXPIRED.format(lineage=lineage, end=date(ends))
+
+
+def too_old(lineage: str, days: float) -> str:
+    """Say that a certificate that is not at Qiniu yet may come too late."""
+    return (f"The certificate of {lineage} ends in {days:.0f} days and is not at Qiniu yet: Qiniu "
+            "is known to refuse certificates with less than 30 days left. Renew it first: certbot "
+            f"renew --force-renewal --cert-name {lineage}")
+
+
+def short_lived(lineage: str) -> str:
+    """Say that no certificate of a lineage lives long enough for Qiniu."""
+    return (f"The certificates of {lineage or 'this kind'} are valid for less than 30 days when "
+            "they are issued, and Qiniu is known to refuse such: use another profile")
+
+
+def refused_for_good(lineage: str, refusal: Refusal) -> str:
+    """Say that an upload is not tried again, and what ends that."""
+    return (f"{refusal.text}. That was on {date(refusal.at)}, and cannot pass by itself: the key "
+            f"of {lineage} was not sent again. A new certificate is (certbot renew "
+            f"--force-renewal --cert-name {lineage}); certbot-qiniu apply --cert-name {lineage} "
+            "tries this one again")
 
 
 def rehearsal(selection: Selection, domains: Mapping[str, Domain]) -> list[str]:

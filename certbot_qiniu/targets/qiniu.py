@@ -13,7 +13,7 @@ from typing import ClassVar
 from certbot import interfaces
 
 from certbot_qiniu import errors, prompts
-from certbot_qiniu.deployment.choose import check_listed, rehearse
+from certbot_qiniu.deployment.choose import check_listed, check_selection, rehearse
 from certbot_qiniu.deployment.reconcile import Options as Reconciling
 from certbot_qiniu.deployment.state import State
 from certbot_qiniu.deployment.waiting import RENEWAL_SECONDS
@@ -77,6 +77,12 @@ class QiniuTarget(Target):
         settings = run.settings
         context = run.deployer.context(settings.credentials, settings.services)
         check_listed(context, run.names(), settings.domains)
+        if run.verb == "run" and run.names() and settings.domains is None:
+            alike = run.lineages.with_names(run.names(), run.lineages.names())
+            lineage = str(run.config.certname or (alike[0] if len(alike) == 1 else ""))
+            if warning := check_selection(context, run.names(), lineage,
+                                          can_ask=prompts.can_ask(run.config)):
+                run.say(warning)
 
     def rehearse(self) -> None:
         """Show what the next ``certbot renew`` would do here.
@@ -96,8 +102,7 @@ class QiniuTarget(Target):
         context = run.deployer.context(
             run.deployer.credentials_of(lineage, settings), settings.services)
         # What reconfigure leads to is the plain renew after it, which issues nothing.
-        return rehearse(context, run.names(), settings, lineage,
-                        issuing=run.verb != "reconfigure")
+        return rehearse(context, run.names(), settings, lineage, fresh=run.verb != "reconfigure")
 
     # The desired state --------------------------------------------------------------------------
 
@@ -250,9 +255,9 @@ class QiniuTarget(Target):
             wait=not renewing,
             wait_seconds=RENEWAL_SECONDS if renewing else settings.publish_timeout,
             keep_certificates=settings.keep_certificates, listed=settings.domains or (),
-            take_over=not renewing))
-        managed = {name for name, entry in deployer.store.state.items()
-                   if entry.lineage == lineage}
+            take_over=not renewing, take_back=self.run.take_back,
+            insist=not renewing or self.run.is_apply))
+        managed = set(deployer.store.managed(lineage))
         self.has_taken = self.has_taken or bool(managed - set(outcome.failed))
         if outcome.pending:
             names = ", ".join(sorted(set(outcome.pending)))
@@ -279,8 +284,8 @@ class QiniuTarget(Target):
         if not self._is_returning:
             return
         outcome = deployer.settle_all(settings, Reconciling(
-            wait=True, wait_seconds=settings.publish_timeout, take_over=True, clean=False,
-            returning=True))
+            wait=True, wait_seconds=settings.publish_timeout, take_over=True, insist=True,
+            clean=False, returning=True))
         if outcome.pending:
             self.run.note(f"Qiniu is still publishing {', '.join(sorted(outcome.pending))}")
         if outcome.problems:

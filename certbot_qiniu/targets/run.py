@@ -60,6 +60,16 @@ class Run:
         return self.verb == "renew"
 
     @property
+    def is_apply(self) -> bool:
+        """Whether a user asks for what a renewal does: ``certbot-qiniu apply``."""
+        return bool(getattr(self.config, "qiniu_apply", False))
+
+    @property
+    def take_back(self) -> tuple[str, ...]:
+        """The domains that he takes back, whatever was put there."""
+        return tuple(getattr(self.config, "qiniu_take_back", ()))
+
+    @property
     def is_rehearsal(self) -> bool:
         """Whether nothing may be changed: ``reconfigure`` simulates a renewal as a dry run does."""
         return bool(self.config.dry_run or self.verb == "reconfigure")

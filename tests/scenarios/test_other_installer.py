@@ -449,8 +449,8 @@ def test_serving_none_of_the_names(make: Callable[[type[Apart]], User],
     assert {user.old} == user.at_qiniu()
     run = user.certbot("run", "-a", "standalone", *user.machine.installer, "--qiniu-with", "fake",
                        "-d", "lonely.example.org")
-    assert "serves none of lonely.example.org by name" in run.output
-    assert "No domain in this Qiniu account" in run.output
+    assert 1 == run.status
+    assert "No domain in this Qiniu account" in run.output, "before it is issued"
     user.calls()
     monkeypatch.setattr(Apart, "served", None)
     assert 0 == user.issue().status
@@ -515,9 +515,13 @@ def test_failed_run_returns_the_other_installer(make: Callable[[type[Apart]], Us
 def test_killed_run(make: Callable[[type[Apart]], User]) -> None:
     """What a killed run had written for the other installer is undone by the next one."""
     user = make(Sharing)
-    run = user.machine.issue("example.com", "*.example.com", arguments=("--qiniu-with", "fake"),
-                             around=functools.partial(installed, Sharing),
-                             kill_at=lambda _: user.site.read_text() != "plain")
+    with_fake = (*user.machine.installer, "--qiniu-with", "fake")
+    assert 0 == user.certbot("certonly", "-a", "standalone", *with_fake, "-d", "example.com",
+                             "-d", "*.example.com").status
+    # Unlike run, which has read all before it issues, install asks Qiniu between the two.
+    run = user.machine.certbot("install", "--cert-name", "example.com", *with_fake,
+                               around=functools.partial(installed, Sharing),
+                               kill_at=lambda _: user.site.read_text() != "plain")
     assert run.status < 0
     assert "ssl_certificate" == user.site.read_text()
     assert 0 == user.renew().status

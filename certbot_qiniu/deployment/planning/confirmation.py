@@ -49,7 +49,7 @@ def account_for(record: Record, domain: Domain, now: float) -> Record:
         return record
     # By Qiniu's own id: that another copy of the certificate is served confirms nothing.
     if not has_failed(domain) and serves(domain, replace(sent.binding, fingerprint=""), {}):
-        return replace(record, confirmed=sent, sent=None)
+        return replace(record, confirmed=sent, sent=None, taken_from="")
     if domain.state == "success":
         return replace(record, sent=None)  # it never took effect, or was undone since
     return record

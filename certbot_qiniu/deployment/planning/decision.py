@@ -18,16 +18,9 @@ from certbot_qiniu.deployment.planning.confirmation import (
     HTTPS_OPERATIONS,
     has_failed,
 )
+from certbot_qiniu.deployment.planning.validity import Claim, Contest, claim
 from certbot_qiniu.deployment.state import Managed, Record, Sent
-from certbot_qiniu.model import (
-    DAY,
-    DEAD_STATES,
-    FINGERPRINT_DIGITS,
-    Binding,
-    Domain,
-    RemoteCertificate,
-    parse_certificate_name,
-)
+from certbot_qiniu.model import DAY, DEAD_STATES, Binding, Domain, RemoteCertificate
 
 
 class Verb(Enum):
@@ -39,6 +32,7 @@ class Verb(Enum):
     WAIT = "wait"  # our own change is being published
     QUEUE = "queue"  # busy with another change; ours has to wait for it
     KEEP = "keep"
+    LEAVE = "leave"  # somebody has put a certificate there on purpose
     FORGET = "forget"  # no longer at Qiniu, or restored: stop managing it
     SKIP = "skip"  # cannot be changed now, and serves nothing that matters
     FAIL = "fail"
@@ -59,7 +53,9 @@ class Reason(Enum):
     NOT_FOUND = "NotFound"  # the account has no such domain
     DEAD = "Dead"  # frozen, offline or deleted at Qiniu
     NOT_OPERABLE = "NotOperable"  # Qiniu lets this account change nothing
+    EXPIRED = "OursExpired"  # the certificate that it should serve has ended
     OTHER_INSTALLATION = "OtherInstallation"  # serves its newer certificate
+    REPLACED = "Replaced"  # serves one that is not ours, was put over ours and ends later
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,11 @@ class Action:
     :ivar operation: what Qiniu is busy with; with BUSY and STUCK.
     :ivar ours: whether that is a change of our own; with BUSY.
     :ivar stuck_seconds: for how long Qiniu has been busy; with STUCK.
-    :ivar other_certificate: name of the certificate that is left; with OTHER_INSTALLATION.
+    :ivar other_certificate: name of the certificate that is left; with OTHER_INSTALLATION, and
+        REPLACED, where it may have none.
+    :ivar other_id: its id at Qiniu; with REPLACED.
+    :ivar lineage: whose certificate has ended; with EXPIRED.
+    :ivar end: the end of that, or of the one that is left (epoch seconds).
     """
 
     verb: Verb
@@ -92,6 +92,9 @@ class Action:
     ours: bool = False
     stuck_seconds: float = 0.0
     other_certificate: str = ""
+    other_id: str = ""
+    lineage: str = ""
+    end: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -100,12 +103,12 @@ class Knowledge:
 
     :ivar observed: what Qiniu says of each domain; one that is missing does not exist there.
     :ivar ids: fingerprint -> Qiniu's ids of our certificate, for those that are there.
-    :ivar other_installations: id -> certificate under a name of our kind that this installation
-        never made.
+    :ivar foreign: id -> certificate, of those that domains serve and that are not ours.
     :ivar expiry: fingerprint -> end of validity (epoch seconds) of our own certificates.
     :ivar listed: domains that the user named in ``--qiniu-domains``.
     :ivar take_over: whether other installations' certificates may be replaced (``install``,
         ``run``).
+    :ivar take_back: domains that the user takes back from whatever was put there.
     :ivar now: seconds since the epoch.
     """
 
@@ -113,10 +116,11 @@ class Knowledge:
     records: Mapping[str, Record]
     ids: Mapping[str, frozenset[str]]
     now: float
-    other_installations: Mapping[str, RemoteCertificate] = field(default_factory=dict)
+    foreign: Mapping[str, RemoteCertificate] = field(default_factory=dict)
     expiry: Mapping[str, float] = field(default_factory=dict)
     listed: Collection[str] = ()
     take_over: bool = False
+    take_back: Collection[str] = ()
 
 
 def plan(wanted: Iterable[Managed], restore: Mapping[str, Binding],
@@ -192,6 +196,18 @@ class _Situation:
         return (self.failed is not None and self.wanted.protocol == "https"
                 and satisfies(self.failed.binding, self.wanted))
 
+    @property
+    def contest(self) -> Contest:
+        """Our certificate, and what the domain serves instead."""
+        known, fingerprint = self.known, self.wanted.fingerprint
+        is_taken_back = self.name in known.take_back
+        foreign = known.foreign.get(self.domain.cert_id)
+        return Contest(
+            known.now, known.expiry.get(fingerprint, 0), fingerprint,
+            foreign if self.domain.protocol == "https" else None, managed=True,
+            take_over=known.take_over or is_taken_back,
+            asked=is_taken_back or self.record.taken_from == self.domain.cert_id)
+
     def serves(self, wanted: Binding) -> bool:
         return serves(self.domain, wanted, self.known.ids)
 
@@ -205,6 +221,14 @@ def _dead(it: _Situation) -> Action | None:
         return None
     return Action(Verb.FAIL if it.is_listed else Verb.SKIP, it.name, Reason.DEAD,
                   state=it.domain.state, detail=it.domain.state_reason)
+
+
+def _expired(it: _Situation) -> Action | None:
+    """Make sure that no certificate is sent that has ended, and that serving one is no success."""
+    if not it.wanted.fingerprint or claim(it.contest) is not Claim.EXPIRED:
+        return None
+    return Action(Verb.FAIL, it.name, Reason.EXPIRED, lineage=it.record.lineage,
+                  end=it.contest.ends)
 
 
 def _stuck(it: _Situation) -> Action | None:
@@ -261,24 +285,17 @@ def _not_operable(it: _Situation) -> Action | None:
     return Action(Verb.FAIL if matters else Verb.SKIP, it.name, Reason.NOT_OPERABLE)
 
 
-def _other_installation(it: _Situation) -> Action | None:
-    """Make sure that two installations do not take a domain from each other in turn."""
-    theirs = it.known.other_installations.get(it.domain.cert_id)
-    if (theirs and not it.known.take_over and it.wanted.fingerprint
-            and _is_newer(theirs, it.wanted.fingerprint, it.known.expiry)):
+def _foreign(it: _Situation) -> Action | None:
+    """Make sure that a better certificate than ours stays where somebody has put it on purpose."""
+    contest = it.contest
+    found, foreign = claim(contest) if it.wanted.fingerprint else Claim.OURS, contest.foreign
+    if foreign and found is Claim.OTHER_INSTALLATION:
         return Action(Verb.FAIL, it.name, Reason.OTHER_INSTALLATION,
-                      other_certificate=theirs.name)
+                      other_certificate=foreign.name)
+    if foreign and found is Claim.REPLACED:
+        return Action(Verb.LEAVE, it.name, Reason.REPLACED, other_certificate=foreign.name,
+                      other_id=foreign.cert_id, end=foreign.not_after)
     return None
-
-
-def _is_newer(theirs: RemoteCertificate, own: str, expiry: Mapping[str, float]) -> bool:
-    """Whether another installation's certificate goes before our *own*.
-
-    Of two that end in the same second it is the same one for both, or each would take the domain
-    back from the other for ever.
-    """
-    _, digits = parse_certificate_name(theirs.name) or ("", "")
-    return (theirs.not_after, digits) > (expiry.get(own, 0), own[:FINGERPRINT_DIGITS])
 
 
 def _hsts_alone(it: _Situation) -> Action | None:
@@ -321,5 +338,5 @@ def _bind(it: _Situation) -> Action:
 
 
 _RULES: Sequence[Callable[[_Situation], Action | None]] = (
-    _dead, _stuck, _busy_with_something_else, _processing, _in_sync, _not_operable,
-    _other_installation, _hsts_alone, _back_to_http, _bind)
+    _dead, _expired, _stuck, _busy_with_something_else, _processing, _in_sync, _not_operable,
+    _foreign, _hsts_alone, _back_to_http, _bind)

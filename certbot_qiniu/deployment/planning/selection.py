@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
+from certbot_qiniu.deployment.planning.validity import Claim, Contest, claim
 from certbot_qiniu.deployment.state import State
-from certbot_qiniu.model import DEAD_STATES, Domain, covering_name, san_of
+from certbot_qiniu.model import (
+    DEAD_STATES,
+    Domain,
+    RemoteCertificate,
+    covering_name,
+    san_of,
+)
 
 
 class Obstacle(Enum):
@@ -22,7 +29,10 @@ class Obstacle(Enum):
     NOT_OPERABLE = "NotOperable"  # Qiniu lets this account change nothing
     OTHER_LINEAGE = "OtherLineage"  # managed by another lineage of this machine
     OTHER_INSTALLATION = "OtherInstallation"  # managed from another machine
-    BOUGHT = "Bought"  # serves a valid certificate that was bought through Qiniu
+    FOREIGN = "Foreign"  # serves one that was bought through Qiniu, or ends later than ours
+
+
+_UNUSABLE = (Obstacle.TEST_DOMAIN, Obstacle.DCDN, Obstacle.DEAD, Obstacle.NOT_OPERABLE)
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,7 @@ class NotChosen:
     :ivar detail: Qiniu's own words about that state; with UNREADABLE what went wrong.
     :ivar lineage: who manages it; with OTHER_LINEAGE.
     :ivar names: the certificate's SANs, with NOT_COVERED; the account's domains, with NOT_FOUND.
+    :ivar foreign: what the domain serves; with FOREIGN.
     """
 
     name: str
@@ -41,6 +52,7 @@ class NotChosen:
     detail: str = ""
     lineage: str = ""
     names: tuple[str, ...] = ()
+    foreign: RemoteCertificate | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,13 @@ class Selection:
     http_only: tuple[str, ...] = ()
     problems: tuple[NotChosen, ...] = ()
 
+    @property
+    def is_all_foreign(self) -> bool:
+        """Whether there are domains for the certificate, and all serve better ones."""
+        obstacles = {found.obstacle for found in self.left_out}
+        return not self.chosen and not self.problems and Obstacle.FOREIGN in obstacles and (
+            obstacles <= {Obstacle.FOREIGN, *_UNUSABLE})
+
 
 def candidates(domains: Iterable[Domain], names: Collection[str], listed: Sequence[str] | None,
                managed: Collection[str]) -> list[Domain]:
@@ -73,8 +92,8 @@ def candidates(domains: Iterable[Domain], names: Collection[str], listed: Sequen
 
 
 def select(domains: Mapping[str, Domain], names: Collection[str], listed: Sequence[str] | None,
-           *, lineage: str, state: State, bought: Collection[str] = (),
-           other_installations: Collection[str] = (), alive: Collection[str] = (),
+           *, lineage: str, state: State, foreign: Mapping[str, RemoteCertificate] | None = None,
+           ends: float = 0.0, now: float = 0.0, alive: Collection[str] = (),
            take_over: bool = False) -> Selection:
     """Choose the domains that *lineage* serves.
 
@@ -82,10 +101,12 @@ def select(domains: Mapping[str, Domain], names: Collection[str], listed: Sequen
     :param names: the SANs of the certificate.
     :param listed: the domains that the user named in ``--qiniu-domains``, None for ``auto``.
     :param state: the desired state so far, for who manages what.
-    :param bought: ids of certificates that were bought through Qiniu and have not expired.
-    :param other_installations: ids of certificates that other installations of this plugin made.
+    :param foreign: id -> certificate, of those that the candidates serve and that are not ours.
+    :param ends: when our certificate ends; 0 where nobody knows it.
+    :param now: seconds since the epoch.
     :param alive: the lineages that certbot still has.
-    :param take_over: whether a listed domain may be taken from another lineage.
+    :param take_over: whether a domain may be taken from another installation, and a listed one
+        from another lineage.
     """
     def owner(name: str) -> str:
         entry = state.get(name)
@@ -106,17 +127,15 @@ def select(domains: Mapping[str, Domain], names: Collection[str], listed: Sequen
         # Make sure that two lineages, or two installations, do not take it from each other in turn.
         elif owner(name) not in ("", lineage):
             left_out.append(NotChosen(name, Obstacle.OTHER_LINEAGE, lineage=owner(name)))
-        elif name not in own and domain.cert_id and domain.cert_id in other_installations:
-            left_out.append(NotChosen(name, Obstacle.OTHER_INSTALLATION))
+        elif name not in own and (obstacle := _claimed(
+                domain, Contest(now, ends, take_over=take_over), foreign or {})):
+            left_out.append(obstacle)
         # Make sure that what the certificate is made for, and what is ours already, is served.
         elif san_of(name) in names or name in own:
             chosen.append(name)
         # Make sure that nobody pays for HTTPS traffic that he did not ask for.
         elif domain.protocol != "https":
             http_only.append(name)
-        # Make sure that a certificate that was paid for is used until its end.
-        elif domain.cert_id in bought:
-            left_out.append(NotChosen(name, Obstacle.BOUGHT))
         else:
             chosen.append(name)
     return Selection(tuple(chosen), tuple(left_out), tuple(http_only))
@@ -139,6 +158,19 @@ def _select_listed(domains: Mapping[str, Domain], names: Collection[str], listed
         else:
             chosen.append(name)
     return Selection(tuple(chosen), problems=tuple(problems))
+
+
+def _claimed(domain: Domain, contest: Contest,
+             foreign: Mapping[str, RemoteCertificate]) -> NotChosen | None:
+    """Whose certificate keeps us from this domain, None where ours may go there."""
+    if domain.protocol != "https":
+        return None
+    served = foreign.get(domain.cert_id)
+    found = claim(replace(contest, foreign=served))
+    if found is Claim.OTHER_INSTALLATION:
+        return NotChosen(domain.name, Obstacle.OTHER_INSTALLATION)
+    return (NotChosen(domain.name, Obstacle.FOREIGN, foreign=served)
+            if found is Claim.FOREIGN else None)
 
 
 def _unusable(domain: Domain) -> NotChosen | None:

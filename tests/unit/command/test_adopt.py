@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import stat
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from tests.unit.command.homes import (
     lego_home,
     packed,
 )
-from tests.unit.rig import renew
+from tests.unit.rig import paths, renew
 
 SECRETS = (QINIU_SECRET, ALIYUN_SECRET)
 FINE, ATTENTION, IMPOSSIBLE = 0, 1, 2
@@ -420,6 +421,22 @@ def setup(name: str = "a.example.com", authenticator: str = "standalone",
 
 
 KEYS = {"qiniu_access_key": "1", "qiniu_secret_key": "2"}
+
+
+@pytest.mark.parametrize(("days", "is_old"), [(59, False), (61, True)])
+def test_a_lineage_that_is_too_old_for_qiniu(tmp_path: Path, days: int, is_old: bool) -> None:
+    """One with less than 30 days left is renewed first, and the exit status is 1."""
+    renew(tmp_path / "etc", "a.example.com", "a.example.com")
+    path = tmp_path / "etc" / "renewal" / "a.example.com.conf"
+    path.write_text(f"{paths(tmp_path / 'etc', 'a.example.com')}"
+                    "[renewalparams]\nauthenticator = standalone\n")
+    [adoption] = adopt.plan([setup(**KEYS)], tmp_path / "etc", now=time.time() + days * 86_400)
+    verbs = [words[1] for words in adoption.commands]
+    assert [*["renew"] * is_old, "reconfigure", "renew"] == verbs
+    assert is_old == ("--force-renewal" in adoption.commands[0])
+    assert is_old != adoption.is_complete
+    said = "\n".join(adopt.describe(adoption, tmp_path / "etc"))
+    assert is_old == ("refuse certificates with less than 30 days left" in said)
 
 
 @pytest.mark.parametrize(("found", "expected"), [

@@ -51,8 +51,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locked: list[str],
     desk.deploy("b.example.com")
     desk.deploy("c.example.com", installer="nginx")
 
-    def run(name: str = "") -> int:
-        return apply.run(argparse.Namespace(**vars(desk.arguments), cert_name=name))
+    def run(name: str = "", *take_back: str) -> int:
+        return apply.run(argparse.Namespace(
+            **vars(desk.arguments), cert_name=name, take_back=list(take_back)))
 
     return run
 

@@ -11,12 +11,14 @@ from certbot_qiniu import errors
 from certbot_qiniu.deployment.certificates import (
     certificate_for,
     find_wanted,
+    foreign_certificates,
     is_gone,
-    other_installations,
+    refuses_old_ones,
     remember_copies,
 )
 from certbot_qiniu.deployment.state import Managed, Upload
-from certbot_qiniu.model import DAY, Binding, Certificate, RemoteCertificate
+from certbot_qiniu.deployment.store import Store
+from certbot_qiniu.model import DAY, Binding, Certificate, Domain, RemoteCertificate
 from tests.unit.deployment.account import LINEAGE, SANS, A, B, uploaded
 from tests.unit.rig import CERTIFICATE_LIST, CERTIFICATE_PAGE, Rig
 
@@ -123,27 +125,100 @@ def test_is_gone_unknown(rig: Rig) -> None:
 # Certificates that we know, and that we do not
 
 
-def test_other_installations(rig: Rig, certificate: Certificate) -> None:
-    """A stranger is a valid certificate under a name of our kind that we did not upload."""
-    ours, theirs = uploaded(rig, certificate), rig.upload(certificate)
-    others = [rig.upload(certificate, name) for name in ("console", "certbot_x_0123456789AB")]
-    asked = {ours, theirs, *others, "0123456789abcdef"}
-    assert set(other_installations(rig.context, asked)) == {theirs}
-    rig.wait(91 * DAY)
-    assert other_installations(rig.context, asked) == {}
+def served(*cert_ids: str) -> list[Domain]:
+    """Domains that serve certificates."""
+    return [Domain(f"{cert_id or 'none'}.example.com", protocol="https", cert_id=cert_id)
+            for cert_id in cert_ids]
 
 
-def test_other_installations_cost(rig: Rig, certificate: Certificate) -> None:
-    """The certificates are listed only for ids that nobody knows, and again for newer ones."""
+def test_foreign(rig: Rig, certificate: Certificate) -> None:
+    """Whatever is served and is not ours is told, with its end; what is in no list has none."""
+    old = rig.renew(LINEAGE, *SANS)
+    ours, lost = uploaded(rig, certificate), rig.upload(old)
+    theirs = rig.upload(certificate, "console", order_id="1")
+    found = foreign_certificates(rig.context, [
+        *served(ours, lost, theirs, "gone", ""), Domain("http.example.com", cert_id=theirs)],
+        [LINEAGE])
+    end = int(certificate.not_after.timestamp())
+    assert {"gone": ("", 0, ""), theirs: ("console", end, "1")} == {
+        cert_id: (item.name, item.not_after, item.order_id) for cert_id, item in found.items()}
+    assert {ours, lost} == set(rig.memory.uploads), "who has lost the memory is no stranger"
+
+
+def test_foreign_cost(rig: Rig, certificate: Certificate) -> None:
+    """The certificates are listed once for each id, and again for one that the list lacks."""
     ours = uploaded(rig, certificate)
-    assert other_installations(rig.context, {ours}) == {}
+    assert foreign_certificates(rig.context, served(ours), [LINEAGE]) == {}
     assert rig.calls() == []
-    first = rig.upload(certificate)
-    assert set(other_installations(rig.context, {first, ours})) == {first}
+    first = rig.upload(certificate, "console")
+    for calls in CERTIFICATE_LIST, []:
+        assert set(foreign_certificates(rig.context, served(first, ours), [LINEAGE])) == {first}
+        assert rig.calls() == calls
+    later = Store(rig.store.folder)
+    rig.store.write_memory()
+    later.load()
+    assert later.memory.domains == rig.memory.domains, "a later run knows it, too"
+    second = rig.upload(certificate, "console")
+    assert set(foreign_certificates(rig.context, served(first, second), [LINEAGE])) == {
+        first, second}
     assert rig.calls() == CERTIFICATE_LIST
-    second = rig.upload(certificate)
-    assert set(other_installations(rig.context, {first, second})) == {first, second}
-    assert rig.calls() == CERTIFICATE_LIST
+
+
+# Refused for good
+
+
+@pytest.mark.parametrize(("code", "is_final"), [
+    (400322, True), (400319, True), (404906, True), (400500, False), (400030, False)])
+def test_refusal(code: int, is_final: bool, rig: Rig, certificate: Certificate) -> None:
+    """The key is not sent again after a refusal that cannot pass; what was said is told."""
+    rig.refuse("POST fusion", code, times=2)
+    sends = []
+    for _ in range(2):
+        with pytest.raises(errors.QiniuError, match=str(code)) as caught:
+            certificate_for(rig.context, wanted(certificate), LINEAGE, keep_certificates=0,
+                            insist=False)
+        sends.append(rig.calls().count(UPLOAD))
+    assert [1, 0 if is_final else 1] == sends
+    assert is_final == ("was not sent again" in str(caught.value))
+    assert (code == 400322) == refuses_old_ones(rig.context)
+    later = Store(rig.store.folder)
+    later.load()
+    assert later.memory.lineage(LINEAGE) == rig.memory.lineage(LINEAGE)
+    assert is_final == bool(later.memory.lineage(LINEAGE).refusal)
+
+
+def test_insisting(rig: Rig, certificate: Certificate) -> None:
+    """Who insists sends it; once it is there, nothing is remembered."""
+    rig.refuse("POST fusion", 400348)
+    with pytest.raises(errors.Refused):
+        obtained(rig, wanted(certificate))
+    assert rig.memory.lineage(LINEAGE).refusal
+    obtained(rig, wanted(certificate))
+    assert rig.memory.lineage(LINEAGE).refusal is None
+
+
+@pytest.mark.parametrize(("days", "expected"), [(10, 1), (30, 0)], ids=["ends soon", "has time"])
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_refusal_urgent(days: float, expected: int, is_ours: bool, rig: Rig,
+                        certificate: Certificate) -> None:
+    """What the waiting domains serve decides how soon it is tried again."""
+    rig.refuse("POST fusion", 400348)
+    with pytest.raises(errors.Refused):
+        obtained(rig, wanted(certificate))
+    rig.wait((90 - days) * DAY)
+    rig.refuse("POST fusion", 400348)
+    fresh = rig.renew(LINEAGE, *SANS)
+    with pytest.raises(errors.Refused):
+        obtained(rig, wanted(fresh))
+    cert_id = uploaded(rig, certificate) if is_ours else rig.upload(certificate, "console")
+    foreign_certificates(rig.context, served(cert_id), [LINEAGE])
+    rig.wait(DAY)
+    rig.refuse("POST fusion", 400348)
+    rig.calls()
+    with pytest.raises(errors.QiniuError):
+        certificate_for(rig.context, wanted(fresh), LINEAGE, keep_certificates=0, insist=False,
+                        waiting=[*served(cert_id), Domain("http.example.com")])
+    assert expected == rig.calls().count(UPLOAD)
 
 
 def test_find_wanted(rig: Rig) -> None:

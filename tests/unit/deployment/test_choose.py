@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from certbot_qiniu import errors
 from certbot_qiniu.deployment.choose import (
     check_listed,
+    check_selection,
     choose_domains,
     rehearse,
     remember_baselines,
@@ -20,6 +24,7 @@ from certbot_qiniu.deployment.wording import problems
 from certbot_qiniu.model import DAY, Binding, Certificate
 from certbot_qiniu.options import Settings
 from certbot_qiniu.qiniu.service import Listing
+from tests.sandbox.lineages import write_version
 from tests.unit.deployment.account import (
     LINEAGE,
     SANS,
@@ -30,10 +35,16 @@ from tests.unit.deployment.account import (
     read,
     uploaded,
 )
-from tests.unit.rig import CERTIFICATE_LIST, DOMAIN_LIST, Rig
+from tests.unit.rig import AUTHORITY, CERTIFICATE_LIST, DOMAIN_LIST, Rig, paths
 
 # The official package asks the clock in a way that newer Pythons deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
+
+
+def choose(rig: Rig, listed: Sequence[str] | None, *, sans: Sequence[str] = SANS, days: float = 90,
+           **changes: Any) -> Selection:
+    """The domains for a certificate that ends in so many days."""
+    return choose_domains(rig.context, sans, listed, LINEAGE, ends=rig.now + days * DAY, **changes)
 
 
 # Which domains a certificate is for
@@ -47,11 +58,11 @@ def test_choose(rig: Rig) -> None:
     rig.qiniu.add_domain(A)
     rig.qiniu.add_domain(B, protocol="https")
     rig.qiniu.add_domain(C, state="frozen", freeze_type="ICP")
-    found = choose_domains(rig.context, SANS, None, LINEAGE)
+    found = choose(rig, None)
     assert found == Selection(("b.example.com", "example.com"),
                               (NotChosen(C, Obstacle.DEAD, "frozen", "ICP"),), (A,))
     assert rig.calls() == [*DOMAIN_LIST, *read(B, "example.com")]
-    assert choose_domains(rig.context, SANS, None, LINEAGE) == found
+    assert choose(rig, None) == found
     assert rig.calls() == []
 
 
@@ -60,7 +71,7 @@ def test_choose_managed(rig: Rig, certificate: Certificate) -> None:
     rig.qiniu.add_domain(A)
     rig.qiniu.add_domain(B, protocol="https")
     manage(rig, A, B)
-    assert choose_domains(rig.context, SANS, None, LINEAGE) == Selection((A, B))
+    assert choose(rig, None) == Selection((A, B))
     assert rig.calls() == DOMAIN_LIST
 
 
@@ -68,24 +79,31 @@ def test_choose_managed_by_another(rig: Rig, certificate: Certificate) -> None:
     """Domains of another lineage stay with it while certbot has it."""
     rig.qiniu.add_domain(A, protocol="https")
     manage(rig, A, lineage="other")
-    assert choose_domains(rig.context, SANS, None, LINEAGE) == Selection((A,))
+    assert choose(rig, None) == Selection((A,))
     rig.renew("other", A)
-    assert choose_domains(rig.context, SANS, None, LINEAGE).left_out == (
+    assert choose(rig, None).left_out == (
         NotChosen(A, Obstacle.OTHER_LINEAGE, lineage="other"),)
-    assert choose_domains(rig.context, SANS, [A], LINEAGE).chosen == ()
-    assert choose_domains(rig.context, SANS, [A], LINEAGE, take_over=True) == Selection((A,))
+    assert choose(rig, [A]).chosen == ()
+    assert choose(rig, [A], take_over=True) == Selection((A,))
 
 
-@pytest.mark.parametrize("days", [1, 91], ids=["valid", "expired"])
-def test_choose_bought(days: int, rig: Rig, certificate: Certificate) -> None:
-    """A domain with a certificate bought through Qiniu is left alone until that has expired."""
-    rig.qiniu.add_domain(A, protocol="https",
-                         cert_id=rig.upload(certificate, "bought", order_id="1"))
-    rig.wait(days * DAY)
-    found = choose_domains(rig.context, SANS, None, LINEAGE)
-    assert found.chosen == ((A,) if days > 90 else ())
-    assert bool(found.left_out) == (days < 90)
-    assert rig.calls() == [*DOMAIN_LIST, *read(A), *CERTIFICATE_LIST]
+@pytest.mark.parametrize(("order_id", "days", "waited", "chosen"), [
+    ("1", 90, 1, False), ("1", 90, 91, True), ("", 90, 0, True), ("", 89, 0, False),
+], ids=["bought", "bought and expired", "ends with ours", "ends later"])
+def test_choose_foreign(order_id: str, days: float, waited: float, chosen: bool, rig: Rig,
+                        certificate: Certificate) -> None:
+    """A better certificate is left alone, and the list is asked once how long it is good."""
+    cert_id = rig.upload(certificate, "console", order_id=order_id)
+    rig.qiniu.add_domain(A, protocol="https", cert_id=cert_id)
+    rig.wait(waited * DAY)
+    for calls in [*DOMAIN_LIST, *read(A), *CERTIFICATE_LIST], []:
+        found = choose(rig, None, days=days)
+        assert found.chosen == ((A,) if chosen else ())
+        assert bool(found.left_out) != chosen
+        assert rig.calls() == calls
+    remembered = rig.memory.domains[A].foreign
+    assert remembered
+    assert (cert_id, order_id) == (remembered.cert_id, remembered.order_id)
 
 
 @pytest.mark.parametrize("days", [1, 91], ids=["valid", "expired"])
@@ -94,22 +112,22 @@ def test_choose_other_installations(days: int, rig: Rig, certificate: Certificat
     theirs = rig.upload(certificate, "certbot_example.com_0123456789ab")
     rig.qiniu.add_domain(A, protocol="https", cert_id=theirs)
     rig.wait(days * DAY)
-    found = choose_domains(rig.context, SANS, None, LINEAGE)
+    found = choose(rig, None)
     assert found.chosen == ((A,) if days > 90 else ())
-    assert choose_domains(rig.context, SANS, None, LINEAGE, take_over=True) == Selection((A,))
+    assert choose(rig, None, take_over=True) == Selection((A,))
 
 
 def test_choose_own(rig: Rig, certificate: Certificate) -> None:
     """A domain that serves one of our uploads is chosen without a look at the certificates."""
     rig.qiniu.add_domain(A, protocol="https", cert_id=uploaded(rig, certificate))
-    assert choose_domains(rig.context, SANS, None, LINEAGE) == Selection((A,))
+    assert choose(rig, None) == Selection((A,))
     assert rig.calls() == [*DOMAIN_LIST, *read(A)]
 
 
 def test_choose_after_a_loss(rig: Rig, certificate: Certificate) -> None:
     """Who has lost the memory is no stranger to himself: what is in the archive is ours."""
     rig.qiniu.add_domain(A, protocol="https", cert_id=rig.upload(certificate))
-    assert choose_domains(rig.context, SANS, None, LINEAGE) == Selection((A,))
+    assert choose(rig, None) == Selection((A,))
 
 
 @pytest.mark.parametrize("listed", [None, [A, B]], ids=["auto", "listed"])
@@ -118,7 +136,7 @@ def test_choose_unreadable(listed: list[str] | None, rig: Rig) -> None:
     rig.qiniu.add_domain(A, protocol="https")
     rig.qiniu.add_domain(B, protocol="https")
     rig.refuse(f"/domain/{A}")
-    found = choose_domains(rig.context, SANS, listed, LINEAGE)
+    found = choose(rig, listed)
     assert found.chosen == (B,)
     [problem] = problems(found)
     assert A in problem
@@ -131,7 +149,7 @@ def test_choose_without_a_list(match: str, rig: Rig, certificate: Certificate) -
     rig.qiniu.add_domain(A, protocol="https", cert_id=rig.upload(certificate, "console"))
     rig.refuse(match)
     with pytest.raises(errors.ApiError):
-        choose_domains(rig.context, SANS, None, LINEAGE)
+        choose(rig, None)
 
 
 def test_choose_listed(rig: Rig) -> None:
@@ -139,7 +157,7 @@ def test_choose_listed(rig: Rig) -> None:
     rig.account.domains()
     rig.qiniu.add_domain(A)
     rig.calls()
-    found = choose_domains(rig.context, SANS, [A, B], LINEAGE)
+    found = choose(rig, [A, B])
     assert found.chosen == (A,)
     assert [(problem.name, problem.obstacle) for problem in found.problems] == [
         (B, Obstacle.NOT_FOUND)]
@@ -172,6 +190,42 @@ def test_check_listed_without_access(rig: Rig) -> None:
     rig.refuse("/domain", 401000)
     with pytest.raises(errors.Refused):
         check_listed(rig.context, (), None)
+
+
+@pytest.mark.parametrize("can_ask", [True, False])
+def test_check_selection(rig: Rig, certificate: Certificate, *, can_ask: bool) -> None:
+    """Where nothing is covered a user is warned, and what nobody watches is refused."""
+    rig.qiniu.add_domain("static.example.com")
+    asked: list[tuple[str, ...]] = [("static.example.com",), ("example.com",)]
+    assert "" == check_selection(rig.context, asked[0], "", can_ask=can_ask)
+    if can_ask:
+        assert "Is a name missing: -d '*.example.com' or -d static.example.com?" in (
+            check_selection(rig.context, asked[1], "", can_ask=True))
+        assert "" == check_selection(rig.context, ["*.example.com"], "", can_ask=True), "is asked"
+    else:
+        for names in asked[1], ("*.example.com",):
+            with pytest.raises(errors.UsageError, match="No domain in this Qiniu account"):
+                check_selection(rig.context, names, "", can_ask=False)
+
+
+@pytest.mark.parametrize(("days", "lineage", "is_left"), [
+    (89, "", False), (91, "", True), (91, LINEAGE, True), (20, "brief", True)])
+def test_check_selection_foreign(days: float, lineage: str, is_left: bool, rig: Rig,
+                                 certificate: Certificate) -> None:
+    """It is weighed against one that lives as long as the lineage's last, or the usual 90 days."""
+    now = dt.datetime.fromtimestamp(rig.now, dt.timezone.utc)
+    if lineage == "brief":
+        write_version(rig.config_dir, "brief", AUTHORITY.issue(*SANS, days=10, now=now))
+        (rig.config_dir / "renewal").mkdir(exist_ok=True)
+        (rig.config_dir / "renewal" / "brief.conf").write_text(paths(rig.config_dir, "brief"))
+    theirs = AUTHORITY.issue(A, days=days, now=now)
+    rig.qiniu.add_domain(A, protocol="https", cert_id=rig.qiniu.add_certificate(
+        theirs.fullchain_pem, name="console"))
+    if is_left:
+        with pytest.raises(errors.UsageError, match=f"to replace it: --qiniu-domains {A}"):
+            check_selection(rig.context, SANS, lineage, can_ask=True)
+    else:
+        assert "" == check_selection(rig.context, SANS, lineage, can_ask=True)
 
 
 # Baselines
@@ -237,7 +291,7 @@ def test_baseline_not_written(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None
 def test_record_of_a_stranger(rig: Rig) -> None:
     """Reading a domain does not make us manage it."""
     rig.qiniu.add_domain(A)
-    choose_domains(rig.context, [A], None, LINEAGE)
+    choose(rig, None, sans=[A])
     remembered = rig.memory.domains[A]
     assert remembered == Record(seen=remembered.seen, seen_at=rig.now)
 
@@ -282,6 +336,40 @@ def test_rehearse_what_would_fail(rig: Rig, domains: tuple[str, ...] | None, wor
     """What the real run would fail at, the dry run fails at."""
     with pytest.raises(errors.UsageError, match=words):
         rehearse(rig.context, SANS, replace(SETTINGS, domains=domains), "")
+
+
+@pytest.mark.parametrize("knows", [False, True], ids=["never refused", "refused before"])
+@pytest.mark.parametrize("fresh", [True, False], ids=["dry run", "reconfigure"])
+def test_rehearse_an_old_one(rig: Rig, certificate: Certificate, *, fresh: bool,
+                             knows: bool) -> None:
+    """A dry run is judged by a new certificate, ``reconfigure`` by the present one."""
+    rig.qiniu.add_domain(A, protocol="https")
+    rig.wait(65 * DAY)
+    if knows:
+        rig.memory.told[f"400322 {rig.client.account}"] = "refused"
+    if knows and not fresh:
+        with pytest.raises(errors.UsageError, match="certbot renew --force-renewal --cert-name"):
+            rehearse(rig.context, SANS, SETTINGS, LINEAGE, fresh=fresh)
+        return
+    bind, mind = rehearse(rig.context, SANS, SETTINGS, LINEAGE, fresh=fresh)
+    assert f"  {A}: bind the new certificate" == bind
+    assert mind.startswith(f"  Mind: The certificate of {LINEAGE} ends in 25 days")
+
+
+@pytest.mark.parametrize("knows", [False, True], ids=["never refused", "refused before"])
+def test_rehearse_a_short_lived_one(rig: Rig, *, knows: bool) -> None:
+    """No renewal of such a lineage helps."""
+    now = dt.datetime.fromtimestamp(rig.now, dt.timezone.utc)
+    write_version(rig.config_dir, LINEAGE, AUTHORITY.issue(*SANS, days=6, now=now))
+    (rig.config_dir / "renewal").mkdir(exist_ok=True)
+    (rig.config_dir / "renewal" / f"{LINEAGE}.conf").write_text(paths(rig.config_dir, LINEAGE))
+    rig.qiniu.add_domain(A, protocol="https")
+    if knows:
+        rig.memory.told[f"400322 {rig.client.account}"] = "refused"
+        with pytest.raises(errors.UsageError, match="use another profile"):
+            rehearse(rig.context, SANS, SETTINGS, LINEAGE)
+    else:
+        assert "use another profile" in rehearse(rig.context, SANS, SETTINGS, LINEAGE)[-1]
 
 
 @pytest.mark.parametrize("code", [403001, 500001])

@@ -9,7 +9,7 @@ import pytest
 from certbot_qiniu.deployment.rehearsal import foresee
 from certbot_qiniu.deployment.state import Sent
 from certbot_qiniu.model import DAY, Binding, Certificate
-from tests.unit.deployment.account import A, B
+from tests.unit.deployment.account import A, B, manage
 from tests.unit.rig import Rig
 
 # The official package asks the clock in a way that newer Pythons deprecate.
@@ -20,7 +20,8 @@ def foreseen(rig: Rig, certificate: Certificate | None = None, listed: tuple[str
              ) -> list[str]:
     """What is foreseen of two domains, as a process does that has no lists yet."""
     rig.account.domains(refresh=True)
-    return foresee(rig.context, [A, B], listed, certificate)
+    return foresee(rig.context, [A, B], listed, certificate,
+                   certificate.not_after.timestamp() if certificate else rig.now + 91 * DAY)
 
 
 def add(rig: Rig, **changes: Any) -> None:
@@ -78,6 +79,7 @@ def test_failed(rig: Rig, certificate: Certificate) -> None:
 def test_as_it_is(rig: Rig, certificate: Certificate) -> None:
     """With the certificate that there is, another installation's newer one stays."""
     add(rig)
+    manage(rig, A, B)
     rig.wait(DAY)
     cert_id = rig.upload(rig.renew("elsewhere", A, B), "certbot_example.com_ffffffffffff")
     rig.qiniu.change_domain(B, cert_id=cert_id)

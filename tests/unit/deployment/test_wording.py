@@ -12,13 +12,14 @@ from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb, decide, plan
 from certbot_qiniu.deployment.planning.selection import NotChosen, Obstacle, Selection
 from certbot_qiniu.deployment.wording import STATES, phrase, sentence
-from certbot_qiniu.model import DEAD_STATES, Binding, Domain
+from certbot_qiniu.model import DEAD_STATES, Binding, Domain, RemoteCertificate
 from tests.unit.deployment.planning.test_decision import CASES, RESTORE_CASES
 from tests.unit.facts import NAME, http, https, knowledge
 
 FACTS: Mapping[str, Any] = {
     "service": "cdn", "state": "frozen", "detail": "why", "operation": "sslize",
-    "stuck_seconds": 90_000.0, "other_certificate": "theirs"}
+    "stuck_seconds": 90_000.0, "other_certificate": "theirs", "lineage": "example.com",
+    "end": 1_800_000_000.0}
 """More than any one decision gives: only what belongs to the reason may be told."""
 
 SAME = "the sentence itself"
@@ -69,6 +70,14 @@ WORDS: Mapping[tuple[Verb, Reason], tuple[str, str]] = {
         f"{NAME} serves theirs, a newer certificate that another certbot-qiniu installation put "
         "there. Let one of the two manage it: leave it out of --qiniu-domains here, or leave it "
         "out there and run certbot install here", SAME),
+    (Verb.FAIL, Reason.EXPIRED): (
+        f"{NAME} keeps what it serves: certbot's certificate example.com ended on 2027-01-15, and "
+        "an expired certificate is never sent. Run certbot renew --cert-name example.com, and see "
+        "what that says went wrong", SAME),
+    (Verb.LEAVE, Reason.REPLACED): (
+        f"{NAME} serves theirs, which somebody has put over ours and which is valid until "
+        "2027-01-15, longer than ours. It is left until 30 days before that; to put ours back "
+        f"now: certbot-qiniu apply --take-back {NAME}", SAME),
     (Verb.FAIL, Reason.PUBLICATION_FAILED): (
         f"Qiniu could not publish the last change of {NAME} (why), so its header "
         "Strict-Transport-Security cannot be changed; see Qiniu's console", LAST_FAILED),
@@ -217,14 +226,17 @@ def test_dead(state: str) -> None:
         f"{STATES[state]} (ICP)")
 
 
+BOUGHT = RemoteCertificate("id", "paid", not_after=1_800_000_000, order_id="1")
 SELECTION = Selection(
-    (NAME,), (NotChosen("a.example.com", Obstacle.BOUGHT),), ("b.example.com", "c.example.com"))
+    (NAME,), (NotChosen("a.example.com", Obstacle.FOREIGN, foreign=BOUGHT),),
+    ("b.example.com", "c.example.com"))
 
 
 def test_left_out() -> None:
     """A deployment names what it leaves, but for what the user has agreed to."""
     assert wording.left_out(SELECTION, {NAME, "b.example.com"}) == [
-        "a.example.com serves a valid certificate that was bought through Qiniu: left out",
+        "a.example.com serves a certificate that was bought through Qiniu and is valid until "
+        "2027-01-15: left out (to replace it: --qiniu-domains a.example.com)",
         "c.example.com: http only and covered by a wildcard alone, so left as it is. To switch it "
         "to HTTPS, list it in --qiniu-domains"]
     assert wording.left_out(Selection((NAME,)), {NAME}) == []
@@ -241,6 +253,7 @@ def test_rehearsal(domain: Domain | None, expected: str) -> None:
     lines = wording.rehearsal(SELECTION, {NAME: domain} if domain else {})
     assert lines == [
         f"  {NAME}: {expected}",
-        "  a.example.com: left out, it serves a valid certificate that was bought through Qiniu",
+        "  a.example.com: left out, it serves a certificate that was bought through Qiniu and is "
+        "valid until 2027-01-15",
         *(f"  {name}: left as it is (http only, covered by a wildcard alone; list it in "
           "--qiniu-domains to switch it to HTTPS)" for name in SELECTION.http_only)]

@@ -317,11 +317,13 @@ def test_update_of_an_unreadable_one(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(("verb", "values", "expected"), [
-    ("run", {}, Options(wait=True, take_over=True)),
+    ("run", {}, Options(wait=True, take_over=True, insist=True)),
     ("install", {"qiniu_keep_certificates": 3, "qiniu_publish_timeout": 5},
-     Options(wait=True, take_over=True, keep_certificates=3, wait_seconds=5)),
+     Options(wait=True, take_over=True, insist=True, keep_certificates=3, wait_seconds=5)),
     ("renew", {"qiniu_domains": f"{A},{B}"}, Options(listed=(A, B), wait_seconds=60)),
-], ids=["run", "install", "renew"])
+    ("renew", {"qiniu_apply": True, "qiniu_take_back": [A]},
+     Options(insist=True, take_back=(A,), wait_seconds=60)),
+], ids=["run", "install", "renew", "apply"])
 def test_how(desk: Desk, verb: str, values: dict[str, Any], expected: Options) -> None:
     """Who sits before it waits and may take over; a timer waits a minute for what is busy."""
     target = target_of(desk, verb, **values)
@@ -397,7 +399,7 @@ def test_rollback(desk: Desk, monkeypatch: pytest.MonkeyPatch, *, changed: bool)
     target.roll_back(1)
     target.settle()
     assert (newest if changed else "") == desk.store.memory.lineage(LINEAGE).hold
-    assert [Options(wait=True, wait_seconds=7, take_over=True, clean=False,
+    assert [Options(wait=True, wait_seconds=7, take_over=True, insist=True, clean=False,
                     returning=True)] == options
 
 

@@ -63,9 +63,16 @@ class Case:
 
 def other_installation(not_after: float) -> dict[str, Any]:
     """A certificate of another installation at Qiniu, and the end of our own."""
-    return {"other_installations": {"theirs": RemoteCertificate("theirs", "certbot_x_0123456789ab",
-                                                      not_after=int(not_after))},
+    return {"foreign": {"theirs": RemoteCertificate("theirs", "certbot_x_0123456789ab",
+                                                    not_after=int(not_after))},
             "expiry": {NEW: NOW + 60 * DAY}}
+
+
+def by_hand(days: float, **changes: Any) -> dict[str, Any]:
+    """A certificate that somebody put there, and the end of our own."""
+    return {"foreign": {"theirs": RemoteCertificate("theirs", "by hand",
+                                                    not_after=int(NOW + days * DAY))},
+            "expiry": {NEW: NOW + 60 * DAY}, **changes}
 
 
 CASES: Mapping[str, Case] = {
@@ -229,6 +236,38 @@ CASES: Mapping[str, Case] = {
     "a newer one is replaced by certbot install":
         Case(https("theirs"), Verb.BIND, Reason.OUTDATED,
              known={**other_installation(NOW + 61 * DAY), "take_over": True}),
+
+    "what somebody has put over ours stays where it ends later":
+        Case(https("theirs"), Verb.LEAVE, Reason.REPLACED,
+             f"certbot-qiniu apply --take-back {NAME}", record=record(confirmed=sent()),
+             known=by_hand(61)),
+    "it is replaced where it was there when the domain was taken over":
+        Case(https("theirs"), Verb.BIND, Reason.OUTDATED, record=record(taken_from="theirs"),
+             known=by_hand(61)),
+    "another one is not":
+        Case(https("theirs"), Verb.LEAVE, Reason.REPLACED, "by hand",
+             record=record(taken_from="old"), known=by_hand(61)),
+    "it is replaced where the user takes the domain back":
+        Case(https("theirs"), Verb.BIND, Reason.OUTDATED, known=by_hand(61, take_back=[NAME])),
+    "so is another installation's":
+        Case(https("theirs"), Verb.BIND, Reason.OUTDATED,
+             known={**other_installation(NOW + 61 * DAY), "take_back": [NAME]}),
+    "it is replaced where it ends sooner":
+        Case(https("theirs"), Verb.BIND, Reason.OUTDATED, known=by_hand(59)),
+    "what speaks http serves nothing, whatever is bound":
+        Case(http(cert_id="theirs"), Verb.BIND, Reason.NOT_BOUND, known=by_hand(61)),
+    "a certificate by its id is not weighed against another":
+        Case(https("theirs"), Verb.BIND, Reason.OUTDATED, known=by_hand(61),
+             wanted=Binding("https", "", "bought")),
+    "an expired certificate is not sent":
+        Case(https(), Verb.FAIL, Reason.EXPIRED, "Run certbot renew --cert-name example.com",
+             record=record(), known={"expiry": {NEW: NOW}}),
+    "that it is served already is no success":
+        Case(https("new"), Verb.FAIL, Reason.EXPIRED, "ended on 2027-01-15",
+             record=record(), known={"expiry": {NEW: NOW}}),
+    "that it is being published is none either":
+        Case(https(state="processing", operation="sslize"), Verb.FAIL, Reason.EXPIRED,
+             record=record(sent=sent()), known={"expiry": {NEW: NOW}}),
 
     "a domain that this account may not change is left out":
         Case(https(operable=False), Verb.SKIP, Reason.NOT_OPERABLE, "ask Qiniu's support",

@@ -19,8 +19,14 @@ from certbot_qiniu.deployment.planning.selection import (
 )
 from certbot_qiniu.deployment.state import State
 from certbot_qiniu.deployment.wording import STATES, problems, why
-from certbot_qiniu.model import Binding, Domain, covering_name, san_of
+from certbot_qiniu.model import Binding, Domain, RemoteCertificate, covering_name, san_of
 from tests.unit.facts import NAME, OLD, http, https, managed
+
+BOUGHT = RemoteCertificate("bought", "paid", not_after=100, order_id="1")
+LATER = RemoteCertificate("later", "console", not_after=201)
+THEIRS = RemoteCertificate("theirs", "certbot_x_0123456789ab", not_after=100)
+FOREIGN = {item.cert_id: item for item in (BOUGHT, LATER, THEIRS)}
+"""What is not ours, where it is 10 now and ours ends at 200."""
 
 SANS = ("example.com", "*.example.com", "a.example.org")
 
@@ -34,7 +40,8 @@ def choose(domains: Mapping[str, Domain], listed: Sequence[str] | None = None,
            **changes: Any) -> Selection:
     """The selection for a certificate of the lineage ``example.com``."""
     return select(domains, SANS, listed,
-                  **{"lineage": "example.com", "state": {}, **changes})
+                  **{"lineage": "example.com", "state": {}, "foreign": FOREIGN, "ends": 200,
+                     "now": 10, **changes})
 
 
 def owned_by(lineage: str, name: str = NAME) -> State:
@@ -62,14 +69,14 @@ def test_nothing_covered() -> None:
 
 @pytest.mark.parametrize("domain", [
     http(name="example.com"), http(name=".example.com"), http(name="a.example.org"),
-    https(name="example.com"), https("bought", name="example.com"),
+    https(name="example.com"),
     http(name="example.com", state="failed"), http(name="example.com", state="processing"),
     https(name=".example.com", kind="wildcard"), https(kind="pan"),
-], ids=["apex", "wildcard", "other", "https", "bought but named", "failed", "processing",
+], ids=["apex", "wildcard", "other", "https", "failed", "processing",
         "https wildcard", "pan"])
 def test_named_domain(domain: Domain) -> None:
-    """A domain that the certificate names is chosen, whatever it serves now."""
-    assert choose(account(domain), bought={"bought"}) == Selection((domain.name,))
+    """A domain that the certificate names is chosen, also where it speaks http only."""
+    assert choose(account(domain)) == Selection((domain.name,))
 
 
 def test_http_by_wildcard() -> None:
@@ -82,24 +89,41 @@ def test_https_by_wildcard() -> None:
     assert choose(account(https())) == Selection((NAME,))
 
 
-def test_bought() -> None:
-    """A domain with a valid certificate bought from Qiniu is left out, and named."""
-    assert choose(account(https("bought")), bought={"bought"}) == Selection(
-        left_out=(NotChosen(NAME, Obstacle.BOUGHT),))
-    assert choose(account(https("bought")), bought={"another"}) == Selection((NAME,))
-    assert choose(account(http(cert_id="bought")), bought={"bought"}) == Selection(
-        http_only=(NAME,))
+@pytest.mark.parametrize("name", [NAME, "example.com"], ids=["by wildcard", "by its name"])
+@pytest.mark.parametrize("served", [BOUGHT, LATER], ids=["bought", "ends later"])
+def test_foreign(served: RemoteCertificate, name: str) -> None:
+    """A domain that serves a better certificate is left out, and named with that."""
+    domains = account(https(served.cert_id, name=name))
+    for take_over in (False, True):
+        assert choose(domains, take_over=take_over) == Selection(
+            left_out=(NotChosen(name, Obstacle.FOREIGN, foreign=served),))
+    assert choose(domains, foreign={}) == Selection((name,))
+    assert choose(domains, ends=202, now=101) == Selection((name,))
+    assert choose(account(http(cert_id=served.cert_id))) == Selection(http_only=(NAME,))
 
 
 def test_other_installation() -> None:
     """A domain that another installation serves is left out, even when named, unless it is ours."""
     left_out = Selection(left_out=(NotChosen(NAME, Obstacle.OTHER_INSTALLATION),))
-    assert choose(account(https("theirs")), other_installations={"theirs"}) == left_out
-    apex = https("theirs", name="example.com")
-    assert choose(account(apex), other_installations={"theirs"}).chosen == ()
-    assert choose(account(https("theirs")), other_installations={"theirs"},
-                  state=owned_by("example.com"), alive={"example.com"}) == Selection((NAME,))
-    assert choose(account(https("theirs")), other_installations={""}) == Selection((NAME,))
+    assert choose(account(https("theirs"))) == left_out
+    assert choose(account(https("theirs")), take_over=True) == Selection((NAME,))
+    assert choose(account(https("theirs")), now=100) == Selection((NAME,))
+    assert choose(account(https("theirs", name="example.com"))).chosen == ()
+    assert choose(account(https("theirs")), state=owned_by("example.com"),
+                  alive={"example.com"}) == Selection((NAME,))
+
+
+@pytest.mark.parametrize(("domains", "expected"), [
+    ([https("later")], True), ([https("later"), http(name="x.example.com")], True),
+    ([https("later"), https(name="x.example.com", state="frozen")], True), ([], False),
+    ([https(state="frozen")], False), ([http()], False),
+    ([https("later"), https(name="x.example.com")], False),
+    ([https("later"), https("theirs", name="x.example.com")], False),
+], ids=["it alone", "http beside it", "frozen beside it", "none", "frozen", "http", "chosen",
+        "another installation's"])
+def test_all_foreign(domains: list[Domain], expected: bool) -> None:
+    """Whether better certificates are the reason that nothing is chosen."""
+    assert expected == choose(account(*domains)).is_all_foreign
 
 
 def test_other_lineage() -> None:
@@ -117,7 +141,8 @@ def test_managed_already() -> None:
     """What this lineage manages stays chosen: on http, and with a bought certificate."""
     ours: dict[str, Any] = {"state": owned_by("example.com"), "alive": {"example.com"}}
     assert choose(account(http()), **ours) == Selection((NAME,))
-    assert choose(account(https("bought")), bought={"bought"}, **ours) == Selection((NAME,))
+    for cert_id in FOREIGN:
+        assert choose(account(https(cert_id)), **ours) == Selection((NAME,))
 
 
 def test_managed_by_a_namesake() -> None:
@@ -147,13 +172,12 @@ def test_listed_and_unusable(domain: Domain, words: str) -> None:
     assert problem.startswith(f"{NAME} {words}")
 
 
-@pytest.mark.parametrize("domain", [http(), https(), https("bought"), https("theirs")],
-                         ids=["http", "https", "bought", "other installation"])
+@pytest.mark.parametrize("domain", [http(), https(), *map(https, FOREIGN)],
+                         ids=["http", "https", *FOREIGN])
 def test_listed(domain: Domain) -> None:
     """A listed domain that is covered is chosen, whatever it serves now; others are not."""
     domains = account(domain, https(name="example.com"))
-    assert choose(domains, [NAME], bought={"bought"},
-                  other_installations={"theirs"}) == Selection((NAME,))
+    assert choose(domains, [NAME]) == Selection((NAME,))
 
 
 def test_listed_order() -> None:
@@ -212,7 +236,7 @@ ANY_DOMAINS = st.builds(
     Domain, st.sampled_from(["example.com", ".example.com", NAME, "x.example.com", "example.net"]),
     kind=st.sampled_from(["normal", "test"]), protocol=st.sampled_from(["http", "https"]),
     state=st.sampled_from(["success", "processing", "frozen"]), operable=st.booleans(),
-    cert_id=st.sampled_from(["", "new", "bought", "theirs"]))
+    cert_id=st.sampled_from(["", "new", *FOREIGN]))
 
 
 @given(st.lists(ANY_DOMAINS, unique_by=lambda domain: domain.name), st.booleans(),
@@ -222,8 +246,7 @@ def test_selection_is_a_partition(domains: list[Domain], is_listed: bool, owner:
     """Each domain that is covered, or listed, is in just one of the answers; others in none."""
     listed = [domain.name for domain in domains] if is_listed else None
     by_name = account(*domains)
-    found = choose(by_name, listed, bought={"bought"}, other_installations={"theirs"},
-                   state=owned_by(owner), alive={"example.com", "other"})
+    found = choose(by_name, listed, state=owned_by(owner), alive={"example.com", "other"})
     told = [*found.chosen, *found.http_only,
             *(left.name for left in (*found.left_out, *found.problems))]
     expected = [domain.name for domain in domains
