@@ -253,7 +253,7 @@ def test_dry_run_rehearses_and_changes_nothing(issued: Site) -> None:
     """It prints the plan, fails when the real run would, and leaves everything as it is."""
     before, conf, leaf = issued.all_serving(), issued.conf, issued.leaf
     folder = issued.box.config_dir / "qiniu"
-    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     result = issued.box.certbot("renew", "--dry-run")
     assert re.search(r"www\.example\.com: bind the new certificate", result.stdout)
     issued.box.nginx.break_config()
@@ -265,7 +265,8 @@ def test_dry_run_rehearses_and_changes_nothing(issued: Site) -> None:
     assert "Could not list the CDN domains" in failed.stderr
     assert [] == issued.changes()
     assert (before, conf, leaf) == (issued.all_serving(), issued.conf, issued.leaf)
-    assert files == {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert files == {path: path.read_bytes()
+                     for path in folder.rglob("*") if path.is_file()}
 
 
 def test_domain_list_written_by_hand_into_the_conf(issued: Site) -> None:
