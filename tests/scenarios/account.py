@@ -1,9 +1,12 @@
-"""A small account that has a domain of every kind, as the tests of the fast track begin with it."""
+"""Accounts that several tests of the fast track begin with."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from tests.sandbox.lineages import write_renewal, write_version
 from tests.scenarios.invariants import Bystanders, Settings, bystanders
-from tests.scenarios.machine import Cloud
+from tests.scenarios.machine import Cloud, Machine
 
 NAMES = ("example.com", "*.example.com")
 """What the certificate is for."""
@@ -29,3 +32,21 @@ def fill(cloud: Cloud) -> Bystanders:
                                    http2=http2, kind="wildcard" if name[0] == "." else "normal")
     cloud.qiniu.add_domain("other.example.org", protocol="https", cert_id=parked)
     return bystanders(cloud, "other.example.org")
+
+
+def fleet(directory: Path, lineages: int) -> Machine:
+    """A machine with many lineages, each with a domain of its own, before its first renewal."""
+    cloud = Cloud()
+    machine = Machine(cloud, directory)
+    authority = cloud.authority.intermediate("Fast Track CA")
+    for number in range(lineages):
+        name = f"site{number}.example"
+        leaf = authority.issue(name)
+        cloud.qiniu.add_domain(name, protocol="https", cert_id=cloud.qiniu.add_certificate(
+            leaf.fullchain_pem, name=f"certbot_{name}_{leaf.fingerprint[:12]}"))
+        write_version(machine.config_dir, name, leaf)
+        write_renewal(machine.config_dir, name, {
+            "authenticator": "standalone", "installer": "qiniu",
+            "qiniu_credentials": machine.credentials, "qiniu_skip_nginx": True,
+            "server": "https://127.0.0.1:1/dir"})
+    return machine

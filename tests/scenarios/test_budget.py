@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.lineages import write_renewal, write_version
 from tests.sandbox.qiniu_rules import Switches
+from tests.scenarios.account import fleet
 from tests.scenarios.machine import Cloud, Machine, Run
 
 HALF_A_DAY = 43_200
@@ -130,19 +130,7 @@ def test_one_drifted_domain(tmp_path: Path) -> None:
 @pytest.mark.timeout(600)
 def test_hundreds_of_lineages(tmp_path: Path) -> None:
     """``certbot renew`` over hundreds of lineages asks for the account's lists once."""
-    cloud = Cloud()
-    machine = Machine(cloud, tmp_path)
-    authority = cloud.authority.intermediate("Fast Track CA")
-    for number in range(LINEAGES):
-        name = f"site{number}.example"
-        leaf = authority.issue(name)
-        cloud.qiniu.add_domain(name, protocol="https", cert_id=cloud.qiniu.add_certificate(
-            leaf.fullchain_pem, name=f"certbot_{name}_{leaf.fingerprint[:12]}"))
-        write_version(machine.config_dir, name, leaf)
-        write_renewal(machine.config_dir, name, {
-            "authenticator": "standalone", "installer": "qiniu",
-            "qiniu_credentials": machine.credentials, "qiniu_skip_nginx": True,
-            "server": "https://127.0.0.1:1/dir"})
+    machine = fleet(tmp_path, LINEAGES)
     first = ordinary(machine, 0)
     assert LINEAGES == len(first.labels("/domain/"))
     run = ordinary(machine, EVERY_FEW_HOURS)

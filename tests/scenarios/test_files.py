@@ -15,28 +15,16 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.lineages import write_renewal, write_version
 from tests.sandbox.qiniu_rules import Switches
+from tests.scenarios.account import fleet
 from tests.scenarios.machine import Cloud, Machine, Run
 
 HOUR, HALF_A_DAY, DAY = 3600, 43_200, 86_400
 
 
-def fleet(directory: Path, lineages: int) -> Machine:
+def deployed(directory: Path, lineages: int) -> Machine:
     """A machine with many lineages, each of which has deployed to a domain of its own."""
-    cloud = Cloud()
-    machine = Machine(cloud, directory)
-    authority = cloud.authority.intermediate("Fast Track CA")
-    for number in range(lineages):
-        name = f"site{number}.example"
-        leaf = authority.issue(name)
-        cloud.qiniu.add_domain(name, protocol="https", cert_id=cloud.qiniu.add_certificate(
-            leaf.fullchain_pem, name=f"certbot_{name}_{leaf.fingerprint[:12]}"))
-        write_version(machine.config_dir, name, leaf)
-        write_renewal(machine.config_dir, name, {
-            "authenticator": "standalone", "installer": "qiniu",
-            "qiniu_credentials": machine.credentials, "qiniu_skip_nginx": True,
-            "server": "https://127.0.0.1:1/dir"})
+    machine = fleet(directory, lineages)
     later(machine, 0)
     return machine
 
@@ -75,7 +63,7 @@ def opened(machine: Machine) -> list[str]:
     4, pytest.param(200, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 def test_nothing_to_do(tmp_path: Path, lineages: int) -> None:
     """It costs as much after a cycle of renewals as before, and that is in step with lineages."""
-    machine = fleet(tmp_path, lineages)
+    machine = deployed(tmp_path, lineages)
     later(machine, HALF_A_DAY)
     before = opened(machine)
     ours = [line for line in before if "/qiniu/" in line and not line.endswith(".lock")]
