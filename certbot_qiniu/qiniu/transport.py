@@ -256,10 +256,8 @@ class Transport:
                               text="an empty answer")
                 return value
             except _TransientError as failure:
-                # One call too many is the one failure that is sure to have had no effect, unless
-                # it is known by its words alone.
-                doubtful = (doubtful or failure.error.status == _BAD_REQUEST
-                            or not isinstance(failure.error, errors.Throttled))
+                # One call too many is the one failure that is sure to have had no effect.
+                doubtful = doubtful or not isinstance(failure.error, errors.Throttled)
                 raise
             except errors.Refused:
                 if doubtful and settled and (seen := settled()) is not None:

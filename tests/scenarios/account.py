@@ -20,9 +20,12 @@ DOMAINS: dict[str, Settings] = {
 """The domains that it is for, with what they must have; the last one speaks http alone at first."""
 
 
-def fill(cloud: Cloud) -> Bystanders:
-    """Put the domains into the account, and a stranger's beside them."""
-    old = cloud.stranger(*NAMES)
+def fill(cloud: Cloud, days: float = 60) -> Bystanders:
+    """Put the domains into the account, and a stranger's beside them.
+
+    :param days: how long the certificate is valid that the domains have at first.
+    """
+    old = cloud.stranger(*NAMES, days=days)
     parked = cloud.stranger("other.example.org", name="certbot_example.com_0123456789ab")
     for name, (force_https, http2) in DOMAINS.items():
         if name == "example.com":

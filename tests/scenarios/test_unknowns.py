@@ -192,7 +192,7 @@ def begin(directory: Path, reading: Reading = LIKELY,
     keys = (reading.access_key, SECRET_KEY)
     cloud = Cloud(Switches(**switches), {reading.access_key: SECRET_KEY})
     cloud.switches.clock_window = switches.get("clock_window", cloud.switches.clock_window)
-    others = fill(cloud)
+    others = fill(cloud, min(60, reading.days / 2))  # one that ends later would be left
     if reading.services:
         old = cloud.qiniu.serving(WWW).cert_id
         cloud.qiniu.add_bucket("bucket")
