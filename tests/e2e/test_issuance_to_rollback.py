@@ -354,7 +354,7 @@ def test_interactive_run_offers_the_accounts_domains(site: Site) -> None:
     chosen = {name: number for number, name in numbers.items()}
     assert {"*.example.com", "example.com", WWW, IMG, DOWNLOADS} <= set(chosen)
     child.sendline(f"{chosen['example.com']} {chosen['*.example.com']}")
-    child.expect("shall be")
+    child.expect(r"shall\s+be")
     child.expect(r"1: dl\.example\.com")
     child.sendline("1")
     child.expect(pexpect.EOF)

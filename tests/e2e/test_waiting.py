@@ -63,7 +63,7 @@ class Site:
     @property
     def state(self) -> str:
         """What is wanted."""
-        return (self.box.config_dir / "qiniu" / "state.json").read_text()
+        return (self.box.config_dir / "qiniu" / "state" / f"{self.lineage}.json").read_text()
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from tests.scenarios.account import DOMAINS, NAMES, fill
 from tests.scenarios.invariants import changes, check
 from tests.scenarios.machine import Cloud, Machine, Run
 
-WWW, IMG = "www.example.com", "img.example.com"
+WWW, IMG, APEX = "www.example.com", "img.example.com", "example.com"
 HOUR = 3600.0
 CERTBOT = importlib.metadata.version("certbot").split(".")[0]
 GOES_ON = "Not waited for any longer: Qiniu goes on with"
@@ -116,7 +116,7 @@ def test_the_second_signal_leaves_at_once(number: int, first: str, tmp_path: Pat
     if first == "later" and CERTBOT == "4":
         pytest.skip("certbot 4 asks the authority before it issues once more")
     machine = Seat(tmp_path) if first == "issuance" else issued(tmp_path)
-    state = machine.config_dir / "qiniu" / "state.json"
+    state = machine.config_dir / "qiniu" / "state" / f"{APEX}.json"
     before = state.read_text() if state.exists() else ""
     begun = machine.cloud.clock.now
     run = interrupted(machine, number, number, arguments=("--force-renewal",))
