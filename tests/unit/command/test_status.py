@@ -72,6 +72,13 @@ def test_pending(record: Record, reason: str) -> None:
     assert judged(seen(WAIT, record=record))[1] == reason
 
 
+def test_pending_too_long() -> None:
+    """What is usual is said with it."""
+    [row] = status(seen(WAIT, record=Record(processing_since=NOW - 7200)), 14).rows
+    assert row.text == (
+        f"Qiniu has been publishing {WWW} for 120 minutes; 8 to 15 are usual, overseas more")
+
+
 @pytest.mark.parametrize(("leaf", "held", "edge", "reason"), [
     (Leaf("f" * 64, 0), False, "same", "InSync"),
     (Leaf("0" * 64, 0), False, "other", "EdgeDiffers"),

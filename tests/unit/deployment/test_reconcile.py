@@ -21,6 +21,7 @@ from certbot_qiniu.deployment.reconcile import (
 from certbot_qiniu.deployment.state import Managed, Upload
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.model import DAY, Binding, Certificate, Domain, RemoteCertificate
+from certbot_qiniu.options import OPTIONS
 from tests.sandbox.wire import Fault
 from tests.unit.deployment.account import LINEAGE, SANS, A, B, C
 from tests.unit.rig import DOMAIN_PAGE, PUBLISH_SECONDS, Rig
@@ -138,6 +139,11 @@ def test_noted_for_the_next_lineage(rig: Rig, certificate: Certificate) -> None:
             C: ("processing", "unsslize")} == {
         name: (domain.state, domain.operation)
         for name, domain in rig.account.domains().items()}
+
+
+def test_patience_by_default() -> None:
+    """It is what the command line has by default."""
+    assert OPTIONS["publish-timeout"]["default"] == Options().publish_timeout
 
 
 def test_patience_ends(rig: Rig, certificate: Certificate) -> None:

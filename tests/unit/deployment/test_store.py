@@ -318,6 +318,9 @@ def test_unchanged_memory_is_not_written(store: Store, monkeypatch: pytest.Monke
     later.memory.lineage("example.com").hold = "another fingerprint"
     later.write_memory()
     assert "another fingerprint" == reopened(store).memory.lineage("example.com").hold
+    later.memory.bind_methods["account"] = "PUT"
+    later.write_memory()
+    assert {"account": "PUT"} == reopened(store).memory.bind_methods
 
 
 @pytest.fixture
