@@ -143,7 +143,7 @@ def test_noted_for_the_next_lineage(rig: Rig, certificate: Certificate) -> None:
 
 def test_patience_by_default() -> None:
     """It is what the command line has by default."""
-    assert OPTIONS["publish-timeout"]["default"] == Options().publish_timeout
+    assert OPTIONS["publish-timeout"]["default"] == Options().wait_seconds
 
 
 def test_patience_ends(rig: Rig, certificate: Certificate) -> None:
