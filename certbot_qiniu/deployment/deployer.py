@@ -204,18 +204,18 @@ class Deployer:
             served = self.held(context, newest)
         except errors.QiniuError as error:
             return False, [str(error)]
-        by_outlook: dict[Outlook, list[Served]] = {}
+        now, by_outlook = context.clock(), dict[Outlook, list[Served]]()
         for one in served:
-            by_outlook.setdefault(outlook(one, end, context.clock()), []).append(one)
+            by_outlook.setdefault(outlook(one, end, now), []).append(one)
         for one in by_outlook.get(Outlook.WARN, ()):
-            logger.warning("%s", wording.held(one, lineage))
+            logger.warning("%s", wording.held(one, lineage, now))
         for one in by_outlook.get(Outlook.ENDS, ()):
             self.say(wording.hold_ended(one, lineage))
         if not by_outlook:
             logger.info("%s was rolled back: its newest certificate stays undeployed until a "
                         "renewal or certbot install", lineage)
         return Outlook.ENDS in by_outlook, [
-            wording.held(one, lineage) for one in by_outlook.get(Outlook.FAIL, ())]
+            wording.held(one, lineage, now) for one in by_outlook.get(Outlook.FAIL, ())]
 
     def held(self, context: Context, newest: Certificate) -> list[Served]:
         """What the domains serve that a rollback keeps *newest* from, if that can end.

@@ -178,13 +178,13 @@ def sent(action: Action, certificate: str) -> str:
     return f"{action.name}: certificate {certificate} sent to Qiniu{switched}"
 
 
-def held(served: Served, lineage: str) -> str:
+def held(served: Served, lineage: str, now: float) -> str:
     """Say on what a rollback keeps a domain, for how long, and what ends that."""
     end = f"ends on {date(served.end)}" if served.end else "ends nobody knows when"
     what = (f"an older certificate of {lineage}" if served.is_ours else
             "what it served before certbot managed it")
-    until = (f"on {date(served.gives_way)} the newest one is deployed" if served.gives_way else
-             "nothing but a newer one changes that")
+    until = (f"on {date(served.gives_way)} the newest one is deployed"
+             if served.gives_way > now else "nothing but a newer one changes that")
     return (f"{served.name} is kept by a rollback on {what}, which {end}; {until}. To deploy the "
             f"newest certificate now: certbot install --cert-name {lineage} -i qiniu")
 
