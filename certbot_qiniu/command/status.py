@@ -290,7 +290,7 @@ SENTENCES = {
         "Expired": "certbot's newest certificate {name} has expired",
         "Expiring": "certbot's newest certificate {name} ends in {days}",
         "Held": "a rollback keeps certbot's newest certificate {name} from being deployed, until "
-                "certbot has a newer one. To deploy it now, run: {remedy}",
+                "certbot has a newer one{until}. To deploy it now, run: {remedy}",
         "NotRenewed": "the renewal conf of {name} does not say installer = qiniu: renewals will "
                       "not reach Qiniu. Run: {remedy}",
         "NotSeen": "{server} was not yet seen to serve certbot's newest certificate {name}. To "
@@ -363,7 +363,7 @@ def _judge_end(subject: str, name: str, left: int) -> Verdict:
 def _judge_lineage(lineage: LineageFacts, now: float, warn_days: int) -> list[Finding]:
     def judge(reason: str, remedy: str) -> Verdict:
         return _verdict(Level.ATTENTION, "lineage", reason, name=lineage.name, remedy=remedy,
-                        server=lineage.reload)
+                        server=lineage.reload, until=wording.held_until(lineage.kept_on))
 
     verdicts, left = [], None
     of_it = f"--cert-name {lineage.name}"

@@ -20,6 +20,7 @@ from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.deployer import Deployer, open_deployer
 from certbot_qiniu.deployment.observe import read_details
 from certbot_qiniu.deployment.planning.decision import Action, Verb
+from certbot_qiniu.deployment.planning.hold import Served
 from certbot_qiniu.deployment.reconcile import Options, observe_and_plan
 from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.failures import each_cause
@@ -54,6 +55,7 @@ class LineageFacts:
     :ivar certificate: its newest certificate, if that can be read.
     :ivar renews: whether its renewal conf names this plugin.
     :ivar held: whether a rollback keeps its newest certificate from being deployed.
+    :ivar kept_on: what it keeps the domains on, of what can end.
     :ivar actions: what the next ``certbot renew`` would do with its domains.
     :ivar uploads: names of the certificates that it would upload for that.
     :ivar superseded: ids of its certificates at Qiniu that nothing here needs any more.
@@ -65,6 +67,7 @@ class LineageFacts:
     certificate: Certificate | None = None
     renews: bool = True
     held: bool = False
+    kept_on: tuple[Served, ...] = ()
     actions: tuple[Action, ...] = ()
     uploads: tuple[str, ...] = ()
     superseded: tuple[str, ...] = ()
@@ -228,9 +231,10 @@ class _Observations:
         server = settings.other_installer or ("" if settings.skip_nginx or Nginx(
             settings.nginx_test_cmd, settings.nginx_reload_cmd).is_idle else "nginx")
         versions = {one.fingerprint: one.remote_name for one in context.lineages.versions(name)}
+        held = memory.lineage(name).hold == certificate.fingerprint
         return LineageFacts(
             name, account, certificate, renewal.is_ours,
-            held=memory.lineage(name).hold == certificate.fingerprint,
+            held=held, kept_on=tuple(self.deployer.held(context, certificate)) if held else (),
             actions=tuple(planned.actions),
             uploads=tuple(versions.get(one, one) for one in sorted(wanted)
                           if not memory.uploads_of(one)),

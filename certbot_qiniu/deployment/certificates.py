@@ -108,6 +108,41 @@ def foreign_certificates(context: Context, domains: Iterable[Domain], lineages: 
     return found
 
 
+def unusable_certificates(context: Context, ids: Collection[str]) -> dict[str, float]:
+    """Find those of these certificates, which are not ours, that no domain can go back to.
+
+    :returns: by id, when they have ended; 0 for those that Qiniu no longer has.
+    """
+    if not ids:
+        return {}
+    try:
+        certificates = context.account.certificates()
+        if not set(ids) <= set(certificates):
+            certificates = context.account.certificates(refresh=True)
+    except errors.ApiError as error:
+        logger.debug("Qiniu itself will refuse what is gone: %s", error)
+        return {}
+    ends = {cert_id: certificates[cert_id].not_after if cert_id in certificates else None
+            for cert_id in ids}
+    return {cert_id: end or 0.0 for cert_id, end in ends.items()
+            if end is None or 0 < end <= context.clock()}
+
+
+def validity_of(context: Context, lineage: str, fingerprint: str) -> tuple[float, float]:
+    """The end and the lifetime of a certificate of ours; zeros where nobody knows them.
+
+    Qiniu is asked only for one that certbot no longer has.
+
+    :raises errors.ApiError: when its list cannot be had.
+    """
+    if own := context.lineages.find(lineage, fingerprint):
+        return own.not_after.timestamp(), (own.not_after - own.not_before).total_seconds()
+    for cert_id in context.memory.uploads_of(fingerprint):
+        if item := context.account.certificates().get(cert_id):
+            return item.not_after, item.not_after - item.not_before
+    return 0.0, 0.0
+
+
 # Upload -----------------------------------------------------------------------------------------
 
 

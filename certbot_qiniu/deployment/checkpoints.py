@@ -106,6 +106,16 @@ def finish_deletions(backups: Path, folder: Path) -> bool:
     return [finish_deletion(path, folder) for path in paths][:1] == [True]
 
 
+def older_states(backups: Path, folder: Path, count: int,
+                 ) -> list[tuple[Path, dict[str, tuple[str, str]]]]:
+    """Read what ``certbot rollback --checkpoints count`` would put back, in its order.
+
+    :returns: a path, and what it would say: the lineage and the fingerprint of each domain.
+    """
+    paths = sorted(backups.iterdir(), reverse=True)[:count] if backups.is_dir() else []
+    return [found for path in paths for found in _states(path, folder)]
+
+
 def former_fingerprints(backups: Path, folder: Path, current: Mapping[str, Collection[str]],
                         ) -> dict[str, tuple[str, ...]]:
     """Find in all checkpoints what the older states of lineages had, once it was forgotten.
@@ -115,22 +125,25 @@ def former_fingerprints(backups: Path, folder: Path, current: Mapping[str, Colle
     """
     found: dict[str, dict[str, None]] = {lineage: {} for lineage in current}
     for path in sorted(backups.iterdir(), reverse=True) if backups.is_dir() else ():
-        for lineage, fingerprint in _fingerprints(path, folder):
-            if lineage in found and fingerprint not in current[lineage]:
-                found[lineage].setdefault(fingerprint)
+        for _, state in _states(path, folder):
+            for lineage, fingerprint in state.values():
+                if lineage in found and fingerprint not in current[lineage]:
+                    found[lineage].setdefault(fingerprint)
     return {lineage: tuple(fingerprints) for lineage, fingerprints in found.items()}
 
 
-def _fingerprints(path: Path, folder: Path) -> Iterator[tuple[str, str]]:
-    """The lineages and fingerprints in a checkpoint; one that is damaged has none."""
+def _states(path: Path, folder: Path) -> Iterator[tuple[Path, dict[str, tuple[str, str]]]]:
+    """The states in a checkpoint, with their paths; one that is damaged has none."""
     try:
         for name, copy in _copies(path).items():
             if not Path(name).is_relative_to(folder):
                 continue
             raw = read_json(path / copy, newest=2)
             with decoding(path / copy):
-                for entry in raw.get("domains", {}).values():
-                    yield entry.get("lineage", Path(name).stem), entry["binding"]["fingerprint"]
+                state = {domain: (entry.get("lineage", Path(name).stem),
+                                  entry["binding"]["fingerprint"])
+                         for domain, entry in raw.get("domains", {}).items()}
+            yield Path(name), state
     except (OSError, ValueError, errors.StateError) as error:
         logger.debug("The checkpoint %s is passed over: %s", path, error)
 

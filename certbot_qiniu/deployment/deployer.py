@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,10 +18,12 @@ from certbot.configuration import NamespaceConfig
 
 from certbot_qiniu import errors
 from certbot_qiniu.deployment import wording
+from certbot_qiniu.deployment.certificates import foreign_certificates, validity_of
 from certbot_qiniu.deployment.checkpoints import (
     Checkpoints,
     NoCheckpoints,
     former_fingerprints,
+    older_states,
     prune,
 )
 from certbot_qiniu.deployment.choose import (
@@ -30,6 +32,8 @@ from certbot_qiniu.deployment.choose import (
     unread_services,
 )
 from certbot_qiniu.deployment.context import Context
+from certbot_qiniu.deployment.observe import observe, read_details
+from certbot_qiniu.deployment.planning.hold import LEAST_DAYS, Outlook, Served, outlook
 from certbot_qiniu.deployment.planning.selection import Selection
 from certbot_qiniu.deployment.planning.supersession import KEPT_CHECKPOINTS, prunable
 from certbot_qiniu.deployment.reconcile import Options, Outcome, reconcile
@@ -38,7 +42,7 @@ from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.deployment.waiting import Waiting
 from certbot_qiniu.failures import Failures, told_once
 from certbot_qiniu.lineages import Lineages, reconfigure_command
-from certbot_qiniu.model import Binding, Certificate, covering_name
+from certbot_qiniu.model import DAY, Binding, Certificate, covering_name
 from certbot_qiniu.options import DEFAULT_SERVICES, Settings
 from certbot_qiniu.qiniu.account import Accounts
 
@@ -158,11 +162,13 @@ class Deployer:
         memory = self.store.memory.lineage(lineage)
         self._forget_deleted_lineages()
         self._remember(lineage, settings)
-        if memory.hold == certificate.fingerprint:
-            logger.info("%s was rolled back: its newest certificate stays undeployed until a "
-                        "renewal or certbot install", lineage)
-            return []
-        memory.hold = ""
+        is_held = memory.hold == certificate.fingerprint
+        if is_held:
+            ends, problems = self._under_hold(certificate, settings)
+            if not ends:
+                return problems
+        if not (is_held and memory.given_back):
+            memory.hold = ""
         managed = set(self.store.managed(lineage))
         chosen = {name for name in managed if certificate.covers(name)}
         for name in sorted(managed - chosen):
@@ -177,13 +183,66 @@ class Deployer:
         if settings.domains is not None:
             chosen &= set(settings.domains)
         try:
-            new, problems = self._choose_new(certificate, settings, chosen)
+            # What the rollback gave back stays as long as there is no newer certificate.
+            new, problems = ((set(), problems) if memory.hold else
+                             self._choose_new(certificate, settings, chosen))
             chosen |= new
         except (errors.ApiError, errors.UsageError) as error:
             problems = [str(error)]
         self._commit(self._changes(chosen, certificate, settings, None),
                      f"Deployed renewed certificate {lineage}")
         return problems
+
+    def _under_hold(self, newest: Certificate, settings: Settings) -> tuple[bool, list[str]]:
+        """Look at what a rollback keeps a lineage's domains on.
+
+        :returns: whether the hold ends now, and what is wrong with it.
+        """
+        lineage, end = newest.lineage, newest.not_after.timestamp()
+        try:
+            context = self.context(self.credentials_of(lineage, settings), settings.services)
+            served = self.held(context, newest)
+        except errors.QiniuError as error:
+            return False, [str(error)]
+        now, by_outlook = context.clock(), dict[Outlook, list[Served]]()
+        for one in served:
+            by_outlook.setdefault(outlook(one, end, now), []).append(one)
+        for one in by_outlook.get(Outlook.WARN, ()):
+            logger.warning("%s", wording.held(one, lineage, now))
+        for one in by_outlook.get(Outlook.ENDS, ()):
+            self.say(wording.hold_ended(one, lineage))
+        if not by_outlook:
+            logger.info("%s was rolled back: its newest certificate stays undeployed until a "
+                        "renewal or certbot install", lineage)
+        return Outlook.ENDS in by_outlook, [
+            wording.held(one, lineage, now) for one in by_outlook.get(Outlook.FAIL, ())]
+
+    def held(self, context: Context, newest: Certificate) -> list[Served]:
+        """What the domains serve that a rollback keeps *newest* from, if that can end.
+
+        :raises errors.ApiError: when it cannot be told.
+        """
+        lineage, state = newest.lineage, self.store.state
+        found = [Served(name, True, *validity_of(context, lineage, entry.binding.fingerprint))
+                 for name, entry in sorted(self.store.managed(lineage).items())
+                 if entry.binding.fingerprint != newest.fingerprint]
+        names = [name for name in context.memory.lineage(lineage).given_back if name not in state]
+        if not names:
+            return found
+        details, failures = read_details(context, names, context.account.domains())
+        for error in failures.values():
+            raise error
+        domains = [domain for domain in details.values() if domain and domain.protocol == "https"]
+        foreign = foreign_certificates(context, domains, [lineage])
+        for domain in domains:
+            if theirs := foreign.get(domain.cert_id):
+                found.append(Served(domain.name, False, theirs.not_after,
+                                    theirs.not_after - theirs.not_before))
+            elif (ours := context.memory.uploads.get(domain.cert_id)) and (
+                    ours.fingerprint != newest.fingerprint):
+                found.append(Served(domain.name, False, *validity_of(
+                    context, ours.lineage, ours.fingerprint)))
+        return found
 
     def _choose_new(self, certificate: Certificate, settings: Settings, chosen: set[str],
                     ) -> tuple[set[str], list[str]]:
@@ -250,6 +309,9 @@ class Deployer:
                    for name, entry in self.store.managed(lineage).items()}
             if (fingerprints != now and lineage not in self.store.damaged
                     and self.lineages.exists(lineage)):
+                memory = self.store.memory.lineage(lineage)
+                returned = {*fingerprints, *(memory.given_back if memory.hold else ())}
+                memory.given_back = tuple(sorted(returned - set(self.store.state)))
                 self.hold(lineage, self.lineages.current(lineage).fingerprint)
 
     def _with(self, chosen: Iterable[str], certificate: Certificate, settings: Settings,
@@ -407,14 +469,82 @@ class Deployer:
             whole.problems.append(str(failures))
         return whole
 
-    def check_accounts(self, settings: Settings) -> None:
-        """See that all accounts with anything in them can be used, before a rollback.
+    def check_rollback(self, settings: Settings, count: int) -> dict[str, str]:
+        """See that going back by *count* checkpoints can be done, and leads to nothing that ends.
 
-        :raises errors.QiniuError: when one cannot.
+        :returns: the lineage of each domain that it brings back, or passes on its way.
+        :raises errors.QiniuError: when no account can be used, or a certificate has no time left.
         """
-        for lineage in self.all_lineages():
-            if lineage not in self.store.damaged:  # what a rollback may well put right
-                self.context(self.credentials_of(lineage, settings)).account.domains()
+        older = older_states(self.backups, self.store.folder, count)
+        target = {name: entry for _, state in reversed(dict(older).items())
+                  for name, entry in state.items()}
+        concerned = {name: lineage for _, state in older for name, (lineage, _) in state.items()}
+        failures, usable, soon, later = Failures(), set[str](), list[str](), list[str]()
+        lineages = {*self.all_lineages(), *(lineage for lineage, _ in target.values())}
+        for lineage in sorted(lineages - set(self.store.damaged)):
+            context = failures.attempt(self._usable, lineage, settings)
+            if context is None:
+                continue
+            usable.add(lineage)
+            back: dict[str, list[str]] = {}
+            for name, (owner, fingerprint) in sorted(target.items()):
+                entry = self.store.state.get(name)
+                if owner == lineage and not (entry and entry.binding.fingerprint == fingerprint):
+                    back.setdefault(fingerprint, []).append(name)
+            for fingerprint, names in back.items():
+                end, _ = validity_of(context, lineage, fingerprint)
+                if end:
+                    has_time = end - context.clock() >= LEAST_DAYS * DAY
+                    (later if has_time else soon).append(wording.goes_back(names, lineage, end))
+        if not usable & ({*concerned.values()} or lineages):
+            failures.raise_any()
+        if soon:
+            raise errors.UsageError(wording.too_late_to_go_back(soon))
+        for text in later:
+            self.say(text)
+        return concerned
+
+    def _usable(self, lineage: str, settings: Settings) -> Context:
+        """What a reconcile of this lineage works with, its account being there.
+
+        :raises errors.QiniuError: when it is not.
+        """
+        context = self.context(self.credentials_of(lineage, settings))
+        context.account.domains()
+        return context
+
+    def take_up(self, passed: Mapping[str, str], settings: Settings) -> list[str]:
+        """After a rollback: give back what was let go and is, once more, not managed yet.
+
+        :param passed: the lineages of the domains that the rollback has passed on its way.
+        :returns: what could not be done.
+        """
+        memory, failures = self.store.memory, Failures()
+        for lineage in sorted(set(passed.values())):
+            names = [name for name, record in sorted(memory.domains_of(lineage).items())
+                     if passed.get(name) == lineage and record.let_go and record.baseline
+                     and name not in self.store.state]
+            if names:
+                failures.attempt(self._take_up, lineage, names, settings)
+        self.store.write_memory()
+        return told_once(failures.errors)
+
+    def _take_up(self, lineage: str, names: list[str], settings: Settings) -> None:
+        memory = self.store.memory
+        services = {memory.domains[name].service for name in names}
+        context = self.context(self.credentials_of(lineage, settings), services)
+        observed, failures = observe(context, names, refresh=False)
+        for name, domain in observed.items():
+            # What is being published is waited for, and looked at where it is sent.
+            if domain.state == "processing" or domain.cert_id in memory.uploads_by(lineage):
+                memory.update(name, let_go=0.0)
+                entry = memory.lineage(lineage)
+                entry.given_back = tuple(sorted({*entry.given_back, name}))
+            else:
+                self.say(wording.changed_since(name))
+        if failures:
+            raise errors.DeployError("; ".join(
+                wording.not_given_back(name, error) for name, error in failures.items()))
 
     def fingerprints(self, lineage: str) -> set[tuple[str, str]]:
         """(lineage, fingerprint) of all that the desired state has for a lineage."""

@@ -19,6 +19,7 @@ from certbot_qiniu.deployment.certificates import (
     find_wanted,
     foreign_certificates,
     is_gone,
+    unusable_certificates,
 )
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.observe import observe
@@ -309,6 +310,10 @@ class _Reconciler:
                    if name in self.wanted and domain.state != "processing"]
         certificates = {(entry.lineage, entry.binding.fingerprint) for entry in wanted
                         if entry.binding.fingerprint}
+        certificates |= {
+            (upload.lineage, upload.fingerprint) for binding in self.restore.values()
+            for cert_id in self.memory.uploads_of(binding.fingerprint)
+            if (upload := self.memory.uploads.get(cert_id))}
         found = [self.context.lineages.find(*certificate) for certificate in certificates]
         return Knowledge(
             observed=observed, records=self.memory.domains,
@@ -317,6 +322,8 @@ class _Reconciler:
             now=self.context.clock(),
             foreign=foreign_certificates(self.context, serving, self.scope),
             expiry={own.fingerprint: own.not_after.timestamp() for own in found if own},
+            unusable=unusable_certificates(
+                self.context, {binding.cert_id for binding in self.restore.values()} - {""}),
             listed=self.options.listed, take_over=self.options.take_over,
             take_back=self.options.take_back)
 

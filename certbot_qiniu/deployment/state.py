@@ -125,6 +125,7 @@ class LineageMemory:
 
     :ivar credentials: path of the credentials file, so that a rollback needs no flags.
     :ivar hold: fingerprint that a rollback took back; it is not deployed again by itself.
+    :ivar given_back: the domains that it gave back to what they served before certbot came.
     :ivar nginx: fingerprint that nginx was last seen to serve, or was reloaded for.
     :ivar other_installer: name of the installer that takes part, for a rollback, too.
     :ivar other_installer_options: its own options.
@@ -146,6 +147,7 @@ class LineageMemory:
     former: tuple[str, ...] | None = None
     checkpoints: Mapping[str, bool] = field(default_factory=dict)
     refusal: Refusal | None = None
+    given_back: tuple[str, ...] = ()
 
     def __setattr__(self, name: str, value: object) -> None:
         """Note the change: who holds an entry may set it long after he asked for it."""

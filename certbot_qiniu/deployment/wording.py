@@ -11,6 +11,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
+from certbot_qiniu.deployment.planning.hold import LEAST_DAYS, Served
 from certbot_qiniu.deployment.planning.selection import NotChosen, Obstacle, Selection
 from certbot_qiniu.deployment.state import Refusal
 from certbot_qiniu.model import DEAD_STATES, Domain, RemoteCertificate
@@ -25,6 +26,11 @@ STATES: Mapping[str, str] = {
 
 _EXPIRED = ("certbot's certificate {lineage} ended on {end}, and an expired certificate is never "
             "sent. Run certbot renew --cert-name {lineage}, and see what that says went wrong")
+
+_NOT_GIVEN_BACK = (
+    "{{name}} keeps what it serves: the certificate that it had before certbot managed it {what}. "
+    "Bind another one in Qiniu's console, or let certbot manage it again: certbot install "
+    "--cert-name {{lineage}} -i qiniu")
 
 # Actions ----------------------------------------------------------------------------------------
 
@@ -68,6 +74,8 @@ _SENTENCES: Mapping[Reason | tuple[Verb, Reason], str] = {
         "{name} serves {other_certificate}, a newer certificate that another certbot-qiniu "
         "installation put there. Let one of the two manage it: leave it out of --qiniu-domains "
         "here, or leave it out there and run certbot install here",
+    Reason.BASELINE_EXPIRED: _NOT_GIVEN_BACK.format(what="ended on {end}"),
+    Reason.BASELINE_GONE: _NOT_GIVEN_BACK.format(what="is no longer at Qiniu"),
     Reason.EXPIRED: "{name} keeps what it serves: " + _EXPIRED,
     Reason.REPLACED:
         "{name} serves {other_certificate}, which somebody has put over ours and which is valid "
@@ -168,6 +176,61 @@ def sent(action: Action, certificate: str) -> str:
         return f"{action.name}: switched back to http"
     switched = ", HTTPS switched on" if action.enable else ""
     return f"{action.name}: certificate {certificate} sent to Qiniu{switched}"
+
+
+def held(served: Served, lineage: str, now: float) -> str:
+    """Say on what a rollback keeps a domain, for how long, and what ends that."""
+    end = f"ends on {date(served.end)}" if served.end else "ends nobody knows when"
+    what = (f"an older certificate of {lineage}" if served.is_ours else
+            "what it served before certbot managed it")
+    until = (f"on {date(served.gives_way)} the newest one is deployed"
+             if served.gives_way > now else "nothing but a newer one changes that")
+    return (f"{served.name} is kept by a rollback on {what}, which {end}; {until}. To deploy the "
+            f"newest certificate now: certbot install --cert-name {lineage} -i qiniu")
+
+
+def held_until(served: Collection[Served]) -> str:
+    """Say after "until certbot has a newer one" what else ends a hold, or makes it end badly."""
+    ours = [one.gives_way for one in served if one.gives_way]
+    until = f", or {date(min(ours))} comes: what is served instead ends soon after" if ours else ""
+    foreign = [one for one in served if not one.gives_way]
+    if not foreign:
+        return until
+    first = min(foreign, key=lambda one: one.end)
+    end = f"until {date(first.end)}" if first.end else "nobody knows how long"
+    return f"{until}; what {first.name} serves instead is valid {end}"
+
+
+def hold_ended(served: Served, lineage: str) -> str:
+    """Say that a rollback is over by itself, and why."""
+    return (f"{served.name}: a rollback kept it on an older certificate of {lineage}, which ends "
+            f"on {date(served.end)}; that is over, and the newest one is deployed")
+
+
+def goes_back(names: Collection[str], lineage: str, end: float) -> str:
+    """Say what a rollback leads to, and when that ends."""
+    return f"{', '.join(names)}: back to the certificate of {lineage} that ends on {date(end)}"
+
+
+def too_late_to_go_back(told: Sequence[str]) -> str:
+    """Refuse a rollback to what ends too soon.
+
+    :param told: what :func:`goes_back` says of each.
+    """
+    return (f"Nothing was rolled back, as a certificate would be served with less than "
+            f"{LEAST_DAYS} days left: {'; '.join(told)}. Keep the newest one, or have another "
+            "issued (certbot renew --force-renewal); more --checkpoints lead further back")
+
+
+def changed_since(name: str) -> str:
+    """Say that a domain that was let go is not given back."""
+    return (f"{name} was let go, and has been changed since: it is left as it is, and does not go "
+            "back to what it served before certbot managed it")
+
+
+def not_given_back(name: str, error: Exception) -> str:
+    """Say that a domain that was let go could not be looked at."""
+    return f"{name} was let go, and is not given back: {error}"
 
 
 def https_kept(name: str, refusal: str) -> str:

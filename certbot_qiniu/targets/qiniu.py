@@ -45,6 +45,7 @@ class QiniuTarget(Target):
         self._told: set[str] = set()
         self._desired: State | None = None
         self._is_returning: bool | None = None  # after a rollback: whether it changed anything
+        self._passed: dict[str, str] = {}  # domain -> lineage, in what a rollback undoes
         self._lifted_holds: dict[str, str] = {}
 
     def describe(self) -> str:
@@ -70,7 +71,7 @@ class QiniuTarget(Target):
         """
         run = self.run
         if run.verb == "rollback":
-            run.deployer.check_accounts(run.settings)
+            self._passed = run.deployer.check_rollback(run.settings, int(run.config.checkpoints))
             return
         if not run.settings.credentials:
             run.set_option("credentials", prompts.credentials_path(run.config))
@@ -283,14 +284,15 @@ class QiniuTarget(Target):
         deployer.store.load()  # had that failed before, nothing may be sent by what was there then
         if not self._is_returning:
             return
+        problems = deployer.take_up(self._passed, settings)
         outcome = deployer.settle_all(settings, Reconciling(
             wait=True, wait_seconds=settings.publish_timeout, take_over=True, insist=True,
             clean=False, returning=True))
         if outcome.pending:
             self.run.note(f"Qiniu is still publishing {', '.join(sorted(outcome.pending))}")
-        if outcome.problems:
+        if problems := [*problems, *outcome.problems]:
             raise errors.DeployError("Not every domain at Qiniu is back to what it served before: "
-                                     + "; ".join(dict.fromkeys(outcome.problems)))
+                                     + "; ".join(dict.fromkeys(problems)))
 
     # Going back ---------------------------------------------------------------------------------
 

@@ -54,6 +54,8 @@ class Reason(Enum):
     DEAD = "Dead"  # frozen, offline or deleted at Qiniu
     NOT_OPERABLE = "NotOperable"  # Qiniu lets this account change nothing
     EXPIRED = "OursExpired"  # the certificate that it should serve has ended
+    BASELINE_EXPIRED = "BaselineExpired"  # the certificate to go back to has ended
+    BASELINE_GONE = "BaselineGone"  # or is no longer at Qiniu
     OTHER_INSTALLATION = "OtherInstallation"  # serves its newer certificate
     REPLACED = "Replaced"  # serves one that is not ours, was put over ours and ends later
 
@@ -75,8 +77,8 @@ class Action:
     :ivar other_certificate: name of the certificate that is left; with OTHER_INSTALLATION, and
         REPLACED, where it may have none.
     :ivar other_id: its id at Qiniu; with REPLACED.
-    :ivar lineage: whose certificate has ended; with EXPIRED.
-    :ivar end: the end of that, or of the one that is left (epoch seconds).
+    :ivar lineage: whose certificate has ended, with EXPIRED, or stays, with BASELINE_….
+    :ivar end: the end of what has ended, or of the one that is left (epoch seconds).
     """
 
     verb: Verb
@@ -105,6 +107,8 @@ class Knowledge:
     :ivar ids: fingerprint -> Qiniu's ids of our certificate, for those that are there.
     :ivar foreign: id -> certificate, of those that domains serve and that are not ours.
     :ivar expiry: fingerprint -> end of validity (epoch seconds) of our own certificates.
+    :ivar unusable: id -> end, of baselines' certificates that have expired; 0 of those that are
+        gone.
     :ivar listed: domains that the user named in ``--qiniu-domains``.
     :ivar take_over: whether other installations' certificates may be replaced (``install``,
         ``run``).
@@ -118,6 +122,7 @@ class Knowledge:
     now: float
     foreign: Mapping[str, RemoteCertificate] = field(default_factory=dict)
     expiry: Mapping[str, float] = field(default_factory=dict)
+    unusable: Mapping[str, float] = field(default_factory=dict)
     listed: Collection[str] = ()
     take_over: bool = False
     take_back: Collection[str] = ()
@@ -273,6 +278,21 @@ def _in_sync(it: _Situation) -> Action | None:
     return None
 
 
+def _baseline_unusable(it: _Situation) -> Action | None:
+    """Make sure that nothing goes back to a certificate that is of no use any more.
+
+    Where somebody has replaced ours meanwhile, nothing is left to be given back.
+    """
+    end = it.known.unusable.get(it.wanted.cert_id)
+    if it.wanted.protocol != "https" or end is None:
+        return None
+    ours = it.record.confirmed
+    if ours and ours.binding.cert_id != it.domain.cert_id and not it.record.sent:
+        return Action(Verb.KEEP, it.name, Reason.IN_SYNC)
+    return Action(Verb.FAIL, it.name, Reason.BASELINE_EXPIRED if end else Reason.BASELINE_GONE,
+                  lineage=it.record.lineage, end=end)
+
+
 def _not_operable(it: _Situation) -> Action | None:
     """Make sure that nothing is sent where Qiniu refuses this account every change.
 
@@ -338,5 +358,5 @@ def _bind(it: _Situation) -> Action:
 
 
 _RULES: Sequence[Callable[[_Situation], Action | None]] = (
-    _dead, _expired, _stuck, _busy_with_something_else, _processing, _in_sync, _not_operable,
-    _foreign, _hsts_alone, _back_to_http, _bind)
+    _dead, _expired, _stuck, _busy_with_something_else, _processing, _in_sync,
+    _baseline_unusable, _not_operable, _foreign, _hsts_alone, _back_to_http, _bind)

@@ -15,6 +15,8 @@ from certbot_qiniu.deployment.certificates import (
     is_gone,
     refuses_old_ones,
     remember_copies,
+    unusable_certificates,
+    validity_of,
 )
 from certbot_qiniu.deployment.state import Managed, Upload
 from certbot_qiniu.deployment.store import Store
@@ -265,3 +267,30 @@ def test_namesakes(rig: Rig) -> None:
     rig.account.certificates(refresh=True)
     remember_copies(rig.context, LINEAGE)
     assert list(rig.memory.uploads) == [cert_id]
+
+
+def test_validity_of(rig: Rig, certificate: Certificate) -> None:
+    """certbot's archive tells it, else Qiniu's list, else nobody."""
+    end, begin = certificate.not_after.timestamp(), certificate.not_before.timestamp()
+    assert (end, end - begin) == validity_of(rig.context, LINEAGE, certificate.fingerprint)
+    assert [] == rig.calls()
+    assert (0, 0) == validity_of(rig.context, "gone", certificate.fingerprint)
+    rig.memory.uploads[rig.upload(certificate)] = Upload(certificate.fingerprint, "gone")
+    assert (int(end), int(end) - int(begin)) == validity_of(
+        rig.context, "gone", certificate.fingerprint)
+
+
+def test_unusable_certificates(rig: Rig, certificate: Certificate) -> None:
+    """Nothing can go back to what has ended or is gone; what is there still can."""
+    there = rig.upload(certificate)
+    assert {} == unusable_certificates(rig.context, ())
+    assert [] == rig.calls()
+    assert {"gone": 0.0} == unusable_certificates(rig.context, {there, "gone"})
+    rig.now = certificate.not_after.timestamp()
+    assert {there: int(rig.now)} == unusable_certificates(rig.context, {there})
+
+
+def test_unusable_certificates_unknown(rig: Rig) -> None:
+    """Without a list Qiniu itself refuses what is gone."""
+    rig.refuse("/sslcert", times=9)
+    assert {} == unusable_certificates(rig.context, {"gone"})

@@ -17,6 +17,7 @@ from certbot_qiniu.deployment.checkpoints import (
     finish_deletions,
     former_fingerprints,
     newest,
+    older_states,
     prune,
 )
 
@@ -194,6 +195,19 @@ def test_former_fingerprints_of_version_1(desk: Desk) -> None:
         desk.checkpoint(path)
     assert {"a": ("a1", "a0"), "b": ("b0",)} == former_fingerprints(
         desk.backups, desk.folder, {"a": {"a2"}, "b": {"b1"}})
+
+
+def test_older_states(desk: Desk) -> None:
+    """What a rollback would put back, newest first, past damaged and other checkpoints."""
+    for number in range(3):
+        path = desk.state("a", str(number))
+        desk.checkpoint(path, desk.other)
+        desk.checkpoint(desk.other)
+    assert [(path, {"d0": ("a", "2")}), (path, {"d0": ("a", "1")})] == older_states(
+        desk.backups, desk.folder, 4)
+    next(sorted(desk.backups.iterdir(), reverse=True)[1].glob("a.json_*")).write_text("damaged")
+    assert [(path, {"d0": ("a", "1")})] == older_states(desk.backups, desk.folder, 4)
+    assert [] == older_states(desk.home / "nowhere", desk.folder, 1)
 
 
 def test_no_checkpoints(desk: Desk) -> None:

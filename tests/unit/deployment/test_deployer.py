@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 from collections.abc import Collection, Iterable
 from dataclasses import replace
@@ -19,7 +20,7 @@ from certbot_qiniu.deployment.deployer import Deployer, open_deployer
 from certbot_qiniu.deployment.reconcile import Options, Outcome
 from certbot_qiniu.deployment.state import Managed, Record, Sent, State
 from certbot_qiniu.deployment.store import Store
-from certbot_qiniu.model import Binding, Certificate, Domain
+from certbot_qiniu.model import DAY, Binding, Certificate, Domain
 from certbot_qiniu.options import Settings
 from certbot_qiniu.qiniu.account import Account
 from tests.unit.deployment.account import LINEAGE, SANS, A, B, C
@@ -619,7 +620,7 @@ def test_damaged_lineage(rig: Rig, deployer: Deployer, certificate: Certificate)
         with pytest.raises(errors.StateError, match="damaged"):
             work()
     assert Outcome(["damaged"], [C], [C]) == deployer.settle_all(SETTINGS, Options())
-    deployer.check_accounts(SETTINGS)
+    deployer.check_rollback(SETTINGS, 1)
 
 
 # Checkpoints
@@ -727,25 +728,59 @@ def test_settle_all_of_nothing(deployer: Deployer) -> None:
     assert Outcome() == deployer.settle_all(SETTINGS, Options())
 
 
-@pytest.mark.parametrize(("path", "is_error"), [
-    (KEYS, False), ("/broken.ini", True), ("", True)], ids=["good", "bad", "unknown"])
-def test_check_accounts(rig: Rig, deployer: Deployer, path: str, *, is_error: bool) -> None:
-    """A rollback that could not reach one of the accounts is refused before it begins."""
+def checkpoint(rig: Rig, lineage: str, *entries: Managed) -> None:
+    """Let a rollback lead to a lineage's state with just these entries."""
+    path = rig.backups / str(1_800_000_000.0 - sum(1 for _ in rig.backups.glob("*")))
+    path.mkdir(parents=True)
+    (path / "FILEPATHS").write_text(f"{rig.store.state_path(lineage)}\n")
+    (path / f"{lineage}.json_0").write_text(json.dumps({"version": 2, "domains": {
+        one.name: {"service": one.service, "binding": {"fingerprint": one.binding.fingerprint}}
+        for one in entries}}))
+
+
+@pytest.mark.parametrize(("path", "concerned", "is_error"), [
+    (KEYS, (), False), ("/broken.ini", (), False), ("", (), False),
+    ("/broken.ini", (LINEAGE, "other"), False), ("/broken.ini", (LINEAGE,), False),
+    ("/broken.ini", ("other",), True)])
+def test_check_rollback_needs_an_account(rig: Rig, deployer: Deployer, path: str,
+                                         concerned: tuple[str, ...], *, is_error: bool) -> None:
+    """A rollback that could reach none of the accounts that it concerns is refused."""
     manage(rig, entry(A), entry(B, lineage="other"))
+    for lineage in concerned:
+        checkpoint(rig, lineage, entry(A if lineage == LINEAGE else B, fingerprint="cd" * 32))
     rig.memory.lineage(LINEAGE).credentials = KEYS
     rig.memory.lineage("other").credentials = path
     expectation = (pytest.raises(errors.UsageError, match="bad credentials") if is_error
                    else contextlib.nullcontext())
     with expectation:
-        deployer.check_accounts(replace(SETTINGS, credentials=None))
+        found = deployer.check_rollback(replace(SETTINGS, credentials=None), len(concerned))
+        assert set(concerned) == set(found.values())
 
 
-def test_check_accounts_asks_qiniu(rig: Rig, deployer: Deployer) -> None:
+def test_check_rollback_asks_qiniu(rig: Rig, deployer: Deployer) -> None:
     """That the file with the keys can be read is not enough."""
     manage(rig, entry(A))
     rig.refuse("/domain", 401001)
     with pytest.raises(errors.Refused):
-        deployer.check_accounts(SETTINGS)
+        deployer.check_rollback(SETTINGS, 1)
+
+
+@pytest.mark.parametrize(("days", "is_refused"), [(-1, True), (6.9, True), (7.1, False)])
+def test_check_rollback_to_what_ends(rig: Rig, deployer: Deployer, certificate: Certificate,
+                                     days: float, *, is_refused: bool) -> None:
+    """What has less than 7 days left is refused, naming domain and end; else its end is said."""
+    newest = rig.renew(LINEAGE, *certificate.names)
+    manage(rig, entry(A, newest))
+    checkpoint(rig, LINEAGE, entry(A, certificate))
+    rig.now = certificate.not_after.timestamp() - days * DAY
+    said = f"{A}: back to the certificate of {LINEAGE} that ends on"
+    if is_refused:
+        with pytest.raises(errors.UsageError, match=said):
+            deployer.check_rollback(SETTINGS, 1)
+        assert [] == rig.said
+    else:
+        assert {A: LINEAGE} == deployer.check_rollback(SETTINGS, 1)
+        assert rig.said[0].startswith(said)
 
 
 def test_fingerprints(rig: Rig, deployer: Deployer, certificate: Certificate) -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb, decide, plan
+from certbot_qiniu.deployment.planning.hold import Served
 from certbot_qiniu.deployment.planning.selection import NotChosen, Obstacle, Selection
 from certbot_qiniu.deployment.wording import STATES, phrase, sentence
-from certbot_qiniu.model import DEAD_STATES, Binding, Domain, RemoteCertificate
+from certbot_qiniu.model import DAY, DEAD_STATES, Binding, Domain, RemoteCertificate
 from tests.unit.deployment.planning.test_decision import CASES, RESTORE_CASES
 from tests.unit.facts import NAME, http, https, knowledge
 
@@ -74,6 +75,14 @@ WORDS: Mapping[tuple[Verb, Reason], tuple[str, str]] = {
         f"{NAME} keeps what it serves: certbot's certificate example.com ended on 2027-01-15, and "
         "an expired certificate is never sent. Run certbot renew --cert-name example.com, and see "
         "what that says went wrong", SAME),
+    (Verb.FAIL, Reason.BASELINE_EXPIRED): (
+        f"{NAME} keeps what it serves: the certificate that it had before certbot managed it ended "
+        "on 2027-01-15. Bind another one in Qiniu's console, or let certbot manage it again: "
+        "certbot install --cert-name example.com -i qiniu", SAME),
+    (Verb.FAIL, Reason.BASELINE_GONE): (
+        f"{NAME} keeps what it serves: the certificate that it had before certbot managed it is no "
+        "longer at Qiniu. Bind another one in Qiniu's console, or let certbot manage it again: "
+        "certbot install --cert-name example.com -i qiniu", SAME),
     (Verb.LEAVE, Reason.REPLACED): (
         f"{NAME} serves theirs, which somebody has put over ours and which is valid until "
         "2027-01-15, longer than ours. It is left until 30 days before that; to put ours back "
@@ -224,6 +233,38 @@ def test_dead(state: str) -> None:
     assert wording.why(NotChosen(NAME, Obstacle.DEAD, state)) == STATES[state]
     assert wording.why(NotChosen(NAME, Obstacle.DEAD, state, "ICP")) == (
         f"{STATES[state]} (ICP)")
+
+
+OURS = Served(NAME, True, 1_800_000_000.0 + 10 * DAY, 90 * DAY)
+THEIRS = Served("a.example.com", False, 1_800_000_000.0)
+
+
+def test_kept_on() -> None:
+    """On what a rollback keeps a domain, until when, and what ends that."""
+    assert wording.held(OURS, "example.com", 1_800_000_000.0) == (
+        f"{NAME} is kept by a rollback on an older certificate of example.com, which ends on "
+        "2027-01-25; on 2027-01-18 the newest one is deployed. To deploy the newest certificate "
+        "now: certbot install --cert-name example.com -i qiniu")
+    assert ("what it served before certbot managed it, which ends on 2027-01-15; nothing but a "
+            "newer one changes that.") in wording.held(THEIRS, "example.com", 0)
+    assert "which ends nobody knows when" in wording.held(
+        replace(THEIRS, end=0.0), "example.com", 0)
+    assert "; nothing but a newer one changes that." in wording.held(
+        OURS, "example.com", OURS.end), "it was to end, and there was nothing better"
+
+
+@pytest.mark.parametrize(("served", "expected"), [
+    ((), ""),
+    ((OURS,), ", or 2027-01-18 comes: what is served instead ends soon after"),
+    ((THEIRS,), "; what a.example.com serves instead is valid until 2027-01-15"),
+    ((replace(THEIRS, end=0.0),), "; what a.example.com serves instead is valid nobody knows how "
+                                  "long"),
+    ((OURS, THEIRS), ", or 2027-01-18 comes: what is served instead ends soon after; what "
+                     "a.example.com serves instead is valid until 2027-01-15"),
+], ids=["http", "ours", "foreign", "unknown", "both"])
+def test_held_until(served: tuple[Served, ...], expected: str) -> None:
+    """What status says after "until certbot has a newer one"."""
+    assert expected == wording.held_until(served)
 
 
 BOUGHT = RemoteCertificate("id", "paid", not_after=1_800_000_000, order_id="1")

@@ -78,8 +78,9 @@ class Desk(Deployer):
             raise outcome
         return outcome
 
-    def check_accounts(self, settings: Settings) -> None:
-        self.asked.append(("check accounts", ""))
+    def check_rollback(self, settings: Settings, count: int) -> dict[str, str]:
+        self.asked.append(("check rollback", str(count)))
+        return {}
 
     @property
     def settled(self) -> list[str]:
@@ -175,8 +176,8 @@ def test_check(desk: Desk, monkeypatch: pytest.MonkeyPatch, credentials: str | N
 def test_check_before_a_rollback(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rollback needs its accounts, and nobody to name credentials or domains."""
     monkeypatch.setattr(module, "check_listed", None)
-    target_of(desk, "rollback", qiniu_credentials=None).check()
-    assert [("check accounts", "")] == desk.asked
+    target_of(desk, "rollback", qiniu_credentials=None, checkpoints=2).check()
+    assert [("check rollback", "2")] == desk.asked
 
 
 def test_rehearse(desk: Desk, shown: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -387,6 +387,22 @@ RESTORE_CASES: Mapping[str, Case] = {
         Case(https("new", state="processing", operation="unsslize"), Verb.FAIL, Reason.STUCK,
              "25 hours", wanted=Binding("http"),
              record=record(sent=SENT_HTTP, processing_since=NOW - 25 * 3600)),
+    "a domain whose certificate from before has ended keeps ours":
+        Case(https("new"), Verb.FAIL, Reason.BASELINE_EXPIRED, "before certbot managed it ended on",
+             wanted=Binding("https", "", "bought"), known={"unusable": {"bought": NOW - 1}}),
+    "so does one whose certificate from before is gone":
+        Case(https("new"), Verb.FAIL, Reason.BASELINE_GONE, "is no longer at Qiniu",
+             wanted=Binding("https", "", "bought"), record=record(confirmed=sent()),
+             known={"unusable": {"bought": 0.0}}),
+    "one that serves it all the same is forgotten":
+        Case(https("bought"), Verb.FORGET, Reason.IN_SYNC, wanted=Binding("https", "", "bought"),
+             known={"unusable": {"bought": NOW - 1}}),
+    "one that somebody has given another is forgotten":
+        Case(https("by hand"), Verb.FORGET, Reason.IN_SYNC, wanted=Binding("https", "", "bought"),
+             record=record(confirmed=sent()), known={"unusable": {"bought": 0.0}}),
+    "a domain that goes back to http needs no certificate":
+        Case(https("new"), Verb.UNBIND, Reason.RESTORE, wanted=Binding("http"),
+             known={"unusable": {"": 0.0}}),
     "another installation's certificate is no obstacle to a certificate of theirs":
         Case(https("theirs"), Verb.BIND, Reason.RESTORE, wanted=Binding("https", "", "bought"),
              known=other_installation(NOW + 90 * DAY)),

@@ -1,0 +1,66 @@
+"""How long a rollback keeps the newest certificate back: not until an older one expires.
+
+What a domain serves under the hold is ours, an older one, or what was there before certbot came.
+Ours can give way to the newest by itself; what somebody else bound only he or a user may replace.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from certbot_qiniu.model import DAY
+
+LEAST_DAYS = 7
+"""To a certificate of ours with less left nothing goes back, and a hold on one ends."""
+
+
+class Outlook(Enum):
+    """What becomes of a hold, from good to bad."""
+
+    FINE = 0
+    WARN = 1
+    FAIL = 2  # a human must look
+    ENDS = 3  # the newest certificate is deployed
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a domain serves under a hold; one on http serves nothing that could end.
+
+    :ivar is_ours: whether it is an older certificate of the lineage that is held.
+    :ivar end: of what it serves (epoch seconds); 0 where that could not be learnt.
+    :ivar lifetime: of that, in seconds; 0 likewise.
+    """
+
+    name: str
+    is_ours: bool
+    end: float = 0.0
+    lifetime: float = 0.0
+
+    @property
+    def gives_way(self) -> float:
+        """When the hold on it ends by itself; 0 for never."""
+        return self.end - self.within(LEAST_DAYS, 8) if self.is_ours and self.end else 0.0
+
+    def within(self, days: float, part: int) -> float:
+        """So many seconds before its end: *days*, or less of one that does not live for long."""
+        return min(days * DAY, self.lifetime / part) if self.lifetime else days * DAY
+
+
+def outlook(served: Served, newest_end: float, now: float) -> Outlook:
+    """Judge the hold of one domain.
+
+    :param newest_end: of the certificate that is held back.
+    """
+    if not served.end:
+        return Outlook.WARN
+    left = served.end - now
+    if served.is_ours:
+        if left < served.within(LEAST_DAYS, 8) and newest_end > max(now, served.end):
+            return Outlook.ENDS
+        if left < served.within(14, 4):
+            return Outlook.FAIL
+    elif left < LEAST_DAYS * DAY:
+        return Outlook.FAIL
+    return Outlook.WARN if left < served.within(21, 3) else Outlook.FINE
