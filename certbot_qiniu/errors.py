@@ -11,6 +11,7 @@ Everything that may leave the plugin is a :class:`certbot.errors.PluginError`::
         │   │   └── Throttled   Qiniu asked for fewer calls, beyond our patience
         │   └── Refused         Qiniu answered, and said no
         ├── DeployError         one or more domains are not as wanted (raised at the end of a run)
+        │   └── ListInDoubt     the account has none of our domains: it may be the wrong one
         ├── NginxError          test, reload or check of nginx failed
         └── OtherInstallerError the installer that --qiniu-with names failed
 
@@ -90,6 +91,10 @@ class DeployError(QiniuError):
     def __init__(self, text: str, reason: str = "") -> None:
         super().__init__(text)
         self.reason = reason or text
+
+
+class ListInDoubt(DeployError):
+    """An account has none of the domains that we manage there: it may be the wrong one."""
 
 
 class NginxError(QiniuError, errors.MisconfigurationError):

@@ -168,7 +168,8 @@ class Domain:
     :ivar state: ``success``, ``processing``, ``failed``, ``frozen``, ``offlined``, …
     :ivar state_reason: Qiniu's explanation of the state, or the kind of a freeze.
     :ivar operation: the last operation (``modify_https_conf``, …).
-    :ivar modified: Qiniu's ``modifyAt``, compared but never parsed.
+    :ivar modified: Qiniu's ``modifyAt``, compared but never parsed; likewise *created*,
+        ``createAt``, by which a domain that was made anew is told from one that was not.
     :ivar cname: where the domain's CNAME points.
     :ivar operable: false where Qiniu lets this account change nothing.
     :ivar cert_id: the certificate bound, "" for none.
@@ -192,6 +193,7 @@ class Domain:
     force_https: bool | None = None
     http2: bool | None = None
     hsts: bool | None = None
+    created: str = ""
 
 
 def canonical_domain(text: str) -> str:

@@ -6,15 +6,17 @@ import argparse
 import logging
 import sys
 from collections.abc import Collection, Iterable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from certbot import errors as certbot_errors
-from certbot import util
-
 from certbot_qiniu import errors
-from certbot_qiniu.command.arguments import Command, add_cert_name, certbot_config, our_renewals
+from certbot_qiniu.command.arguments import (
+    Command,
+    add_cert_name,
+    certbot_config,
+    lock_certbot,
+    our_renewals,
+)
 from certbot_qiniu.deployment.deployer import open_deployer
 from certbot_qiniu.failures import Failures
 from certbot_qiniu.installer import Installer
@@ -55,8 +57,7 @@ def apply(arguments: argparse.Namespace, renewals: Iterable[Renewal]) -> list[st
     :returns: what went wrong.
     :raises errors.UsageError: when certbot itself is at work, or its folders cannot be used.
     """
-    for folder in (arguments.config_dir, arguments.work_dir, arguments.logs_dir):
-        _lock(folder)
+    lock_certbot(arguments)
     problems: dict[str, list[str]] = {}
     for renewal in renewals:
         failures = Failures()
@@ -92,20 +93,6 @@ def _check_managed(arguments: argparse.Namespace, lineages: Collection[str]) -> 
         raise errors.UsageError(
             f"certbot does not manage {', '.join(others)} at Qiniu, so there is nothing to take "
             f"back; it does manage: {', '.join(sorted(ours)) or 'none'}")
-
-
-def _lock(folder: Path) -> None:
-    """Keep certbot from running beside us, as it keeps a second certbot.
-
-    :raises errors.UsageError: when that is not possible.
-    """
-    try:
-        util.lock_dir_until_exit(str(folder))
-    except certbot_errors.LockError as error:
-        raise errors.UsageError("certbot is at work; try again when it has ended") from error
-    except OSError as error:
-        raise errors.UsageError(f"Could not use {folder}: {error.strerror}. Run this as root, or "
-                                "name certbot's folders") from error
 
 
 COMMAND = Command("apply", "do now what the next certbot renew would do; issues nothing",

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from certbot import errors as certbot_errors
+from certbot import util
 from certbot.compat import misc
 from certbot.configuration import NamespaceConfig
 
@@ -183,6 +185,22 @@ def _defaults(installer: str) -> dict[str, Any]:
     parser = argparse.ArgumentParser(add_help=False)
     find_installer(installer).inject_parser_options(parser, installer)
     return vars(parser.parse_args([]))
+
+
+def lock_certbot(arguments: argparse.Namespace) -> None:
+    """Keep certbot from running beside us, as it keeps a second certbot.
+
+    :raises errors.UsageError: when that is not possible.
+    """
+    for kind in FOLDERS:
+        folder = getattr(arguments, f"{kind}_dir")
+        try:
+            util.lock_dir_until_exit(str(folder))
+        except certbot_errors.LockError as error:
+            raise errors.UsageError("certbot is at work; try again when it has ended") from error
+        except OSError as error:
+            raise errors.UsageError(f"Could not use {folder}: {error.strerror}. Run this as root, "
+                                    "or name certbot's folders") from error
 
 
 def our_renewals(arguments: argparse.Namespace, name: str = "") -> list[Renewal]:

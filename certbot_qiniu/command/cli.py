@@ -21,6 +21,7 @@ from certbot_qiniu.command import (
     apply,
     certificates,
     doctor,
+    forget,
     install_timer,
     output,
     plan,
@@ -30,7 +31,7 @@ from certbot_qiniu.command.arguments import Command, add_common, as_certbot
 
 COMMANDS: tuple[Command, ...] = (
     status.COMMAND, plan.COMMAND, apply.COMMAND, doctor.COMMAND, certificates.COMMAND,
-    install_timer.COMMAND, adopt.COMMAND)
+    forget.COMMAND, install_timer.COMMAND, adopt.COMMAND)
 
 EXIT_STATUS = ("exit status: 0 fine, 1 something needs attention, 2 it could not be told (or the "
                "command could not be carried out)")
@@ -83,7 +84,8 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(
         prog="certbot-qiniu", epilog=EXIT_STATUS,
         description="Show and check what certbot deploys to Qiniu Cloud (七牛云). Nothing is "
-                    "changed but by apply, certificates --prune, install-timer and adopt --write.")
+                    "changed but by apply, certificates --prune, forget, install-timer and "
+                    "adopt --write.")
     found.add_argument("--version", action="version",
                        version=f"%(prog)s {importlib.metadata.version('certbot-qiniu')}")
     found.add_argument("--print-completion", action=_PrintCompletion, choices=["bash", "zsh"],

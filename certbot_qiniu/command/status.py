@@ -254,10 +254,9 @@ def _row(facts: Survey, account: AccountFacts, domain: Domain,
 
 def _missing(lineage: LineageFacts, action: Action) -> Row:
     """A managed domain that the account does not have."""
-    failed = action.verb is Verb.FAIL
     return Row(lineage.account, action.name, "", "", lineage.name, None, None, None, None,
-               "missing", "", "", False, None, Level.ATTENTION if failed else Level.OK,
-               action.reason.value, wording.sentence(action))
+               "missing", "", "", False, None, Level.ATTENTION, action.reason.value,
+               wording.sentence(action))
 
 
 def _edge(facts: Survey, name: str, managed: tuple[LineageFacts, Action] | None) -> str | None:

@@ -19,15 +19,18 @@ from certbot_qiniu.deployment.certificates import remember_copies, too_old, unne
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.deployer import Deployer, open_deployer
 from certbot_qiniu.deployment.observe import read_details
-from certbot_qiniu.deployment.planning.decision import Action, Verb
+from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.deployment.planning.hold import Served
 from certbot_qiniu.deployment.reconcile import Options, observe_and_plan
 from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.failures import each_cause
 from certbot_qiniu.lineages import Renewal, problems, read_renewals, reconfigure_command
-from certbot_qiniu.model import Certificate, Domain, RemoteCertificate, certificate_name
+from certbot_qiniu.model import DAY, Certificate, Domain, RemoteCertificate, certificate_name
 from certbot_qiniu.webserver.nginx import Nginx
 from certbot_qiniu.webserver.tls import Leaf
+
+GONE_SECONDS = 7 * DAY
+"""For so long a domain that is gone needs attention."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ class Survey:
     def lineage_of(self, domain: str) -> str | None:
         """The lineage that manages a domain, also where it could not be read."""
         record = self.records.get(domain, Record())
-        return None if record.let_go else record.lineage or None
+        return None if record.let_go or record.gone else record.lineage or None
 
     def being_published(self) -> set[str]:
         """The ids of the certificates that domains are about to serve."""
@@ -128,7 +131,7 @@ class Survey:
         failed = [Finding(Level.ATTENTION, action.name, action.reason.value,
                           wording.sentence(action))
                   for lineage in self.lineages for action in lineage.actions
-                  if action.verb in (Verb.FAIL, Verb.LEAVE)]
+                  if action.verb in (Verb.FAIL, Verb.LEAVE) or action.reason is Reason.NOT_FOUND]
         unread = [Finding(Level.UNKNOWN, name, "Unreadable", text)
                   for name, text in self.unread.items()]
         return [*failed, *unread, *self.findings]
@@ -202,6 +205,10 @@ class _Observations:
                 self.problem(name, error)
             return
         self.lineages.append(facts)
+        self.findings += [
+            Finding(Level.ATTENTION, domain, "Gone", wording.gone(domain, record.gone.at))
+            for domain, record in sorted(self.memory.domains_of(name).items())
+            if record.gone and context.clock() - record.gone.at < GONE_SECONDS]
 
     def plan_renewal(self, context: Context, account: str, name: str,
                      renewal: Renewal) -> LineageFacts:
@@ -267,7 +274,8 @@ class _Observations:
 
     def problem(self, subject: str, error: errors.QiniuError) -> None:
         """Note that *subject* could not be observed."""
-        reason = ("Unreachable" if isinstance(error, errors.Unreachable)
+        reason = ("InDoubt" if isinstance(error, errors.ListInDoubt)
+                  else "Unreachable" if isinstance(error, errors.Unreachable)
                   else "Refused" if isinstance(error, errors.ApiError) else "Unusable")
         self.findings.append(Finding(_level(error), subject, reason, str(error)))
 

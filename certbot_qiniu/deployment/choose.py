@@ -27,7 +27,7 @@ from certbot_qiniu.deployment.planning.selection import (
 from certbot_qiniu.deployment.rehearsal import foresee
 from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.failures import each_cause
-from certbot_qiniu.model import DAY, Domain, covering_name
+from certbot_qiniu.model import DAY, Binding, Domain, covering_name
 from certbot_qiniu.options import DEFAULT_SERVICES, Settings
 
 USUAL_LIFETIME = 90 * DAY
@@ -48,7 +48,8 @@ def choose_domains(context: Context, names: Collection[str], listed: Sequence[st
     domains = dict(context.account.domains())
     unseen = _observe_missing(context, listed or (), domains)
     state, managed = context.store.owners(), context.store.managed(lineage)
-    fresh = [domain for domain in candidates(domains.values(), names, listed, managed)
+    back = context.memory.gone_of(lineage)
+    fresh = [domain for domain in candidates(domains.values(), names, listed, managed, back)
              if domain.name not in managed]
     details, failures = read_details(context, [domain.name for domain in fresh], domains)
     failures |= unseen
@@ -61,7 +62,8 @@ def choose_domains(context: Context, names: Collection[str], listed: Sequence[st
         {name: domain for name, domain in domains.items() if name not in failures}, names,
         [name for name in listed if name not in failures] if listed is not None else None,
         lineage=lineage, state=state, foreign=foreign, ends=ends, now=context.clock(),
-        alive={owner for owner in owners if context.lineages.exists(owner)}, take_over=take_over)
+        alive={owner for owner in owners if context.lineages.exists(owner)}, take_over=take_over,
+        back=back)
     unread = [NotChosen(name, Obstacle.UNREADABLE, detail=text)
               for name, text in each_cause(failures).items()]
     return replace(selection, problems=(*selection.problems, *unread))
@@ -199,9 +201,20 @@ def remember_baselines(context: Context, names: Iterable[str], lineage: str,
         if domain:
             found = binding_of(domain, uploads)
             record = context.memory.domains.get(name, Record())
-            # One that was let go, and still has our certificate, had something else before us.
-            kept = record.baseline if record.let_go and found.fingerprint else None
+            kept = record.baseline if _is_as_before(record, domain, found) else None
             context.memory.update(name, service=domain.service, lineage=lineage, let_go=0.0,
-                                  baseline=kept or found)
+                                  hsts=record.hsts if kept else "", baseline=kept or found)
     context.store.write_memory()
     return failures
+
+
+def _is_as_before(record: Record, domain: Domain, found: Binding) -> bool:
+    """Whether the baseline of a domain that comes back is that of this one, and not of a namesake.
+
+    One that still has our certificate had something else before us.
+
+    :param found: what it serves now.
+    """
+    if record.gone and record.gone.created and domain.created:
+        return record.gone.created == domain.created
+    return bool(record.gone or record.let_go) and bool(found.fingerprint)

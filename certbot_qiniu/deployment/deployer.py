@@ -7,6 +7,7 @@ on hold. The same steps serve ``certbot renew`` and the command line.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -32,6 +33,7 @@ from certbot_qiniu.deployment.choose import (
     unread_services,
 )
 from certbot_qiniu.deployment.context import Context
+from certbot_qiniu.deployment.missing import check_list, forget
 from certbot_qiniu.deployment.observe import observe, read_details
 from certbot_qiniu.deployment.planning.hold import LEAST_DAYS, Outlook, Served, outlook
 from certbot_qiniu.deployment.planning.selection import Selection
@@ -119,23 +121,23 @@ class Deployer:
 
     # Changing the desired state -----------------------------------------------------------------
 
-    def deploy(self, certificate: Certificate, sans: Iterable[str], settings: Settings,
-               redirect: bool | None, ask: Callable[[tuple[str, ...]], Iterable[str]]) -> State:
+    def deploy(self, certificate: Certificate, settings: Settings, redirect: bool | None,
+               ask: Callable[[tuple[str, ...]], Iterable[str]]) -> State:
         """The desired state with *certificate* on all the domains it is for.
 
-        :param sans: the SANs that the user asked to deploy.
         :param ask: which of these http-only domains to switch to HTTPS.
         :raises errors.QiniuError: when the domains cannot be chosen.
         """
         lineage = certificate.lineage
         self.store.check(lineage)
+        self.check_list(lineage, settings)
         self._remember(lineage, settings)
         context = self.context(settings.credentials, settings.services)
         ends = certificate.not_after.timestamp()
         if ends <= context.clock():
             raise errors.UsageError(wording.expired(lineage, ends))
-        selection = choose_domains(context, set(sans), settings.domains, lineage, ends=ends,
-                                   take_over=True)
+        selection = choose_domains(context, certificate.names, settings.domains, lineage,
+                                   ends=ends, take_over=True)
         problems = [*wording.problems(selection), *unread_services(context, settings)]
         if problems:
             raise errors.UsageError("; ".join(problems))
@@ -147,6 +149,12 @@ class Deployer:
         unread = remember_baselines(context, sorted(chosen), lineage)
         if unread:
             raise next(iter(unread.values()))
+        if settings.domains is None:
+            # What is missing is not let go: that it is gone is found, and told, in the end.
+            chosen |= {name for name in self.store.managed(lineage)
+                       if certificate.covers(name) and name not in context.account.domains()}
+        for name in sorted({*self.store.managed(lineage)} - chosen):
+            self.say(wording.let_go(name, self._why_let_go(name, certificate, settings)))
         return self._with(chosen, certificate, settings, redirect)
 
     def converge(self, lineage: str, settings: Settings) -> list[str]:
@@ -161,27 +169,22 @@ class Deployer:
         certificate = self.lineages.current(lineage)
         memory = self.store.memory.lineage(lineage)
         self._forget_deleted_lineages()
-        self._remember(lineage, settings)
         is_held = memory.hold == certificate.fingerprint
+        if not is_held:
+            self.check_list(lineage, settings)
+        self._remember(lineage, settings)
         if is_held:
             ends, problems = self._under_hold(certificate, settings)
             if not ends:
                 return problems
+            self.check_list(lineage, settings)
         if not (is_held and memory.given_back):
             memory.hold = ""
-        managed = set(self.store.managed(lineage))
-        chosen = {name for name in managed if certificate.covers(name)}
-        for name in sorted(managed - chosen):
-            logger.warning("%s is no longer covered by the certificate %s; it keeps what it "
-                           "serves and is no longer managed", name, lineage)
+        chosen = set(self.store.managed(lineage))
         for name in sorted(chosen):
-            service = self.store.state[name].service
-            if service not in settings.services:
-                logger.warning("%s belongs to the service %s, which --qiniu-services leaves out; "
-                               "it keeps what it serves and is no longer managed", name, service)
+            if why := self._why_let_go(name, certificate, settings):
+                logger.warning("%s", wording.let_go(name, why))
                 chosen.remove(name)
-        if settings.domains is not None:
-            chosen &= set(settings.domains)
         try:
             # What the rollback gave back stays as long as there is no newer certificate.
             new, problems = ((set(), problems) if memory.hold else
@@ -243,6 +246,17 @@ class Deployer:
                 found.append(Served(domain.name, False, *validity_of(
                     context, ours.lineage, ours.fingerprint)))
         return found
+
+    def _why_let_go(self, name: str, certificate: Certificate, settings: Settings) -> str:
+        """Why a managed domain is managed no longer, "" where no option or name says so."""
+        if not certificate.covers(name):
+            return f"the certificate {certificate.lineage} does not cover it any more"
+        service = self.store.state[name].service
+        if service not in settings.services:
+            return f"--qiniu-services leaves out its service, {service}"
+        if settings.domains is not None and name not in settings.domains:
+            return "--qiniu-domains does not name it"
+        return ""
 
     def _choose_new(self, certificate: Certificate, settings: Settings, chosen: set[str],
                     ) -> tuple[set[str], list[str]]:
@@ -329,11 +343,13 @@ class Deployer:
             seen = self.store.memory.domains.get(name, Record()).seen
             if known is None and seen:
                 self.store.memory.update(name, taken_from=seen.cert_id)
-            force = known.binding.force_https if known and redirect is None else redirect
+            # One that comes back has the settings that it had.
+            former = known.binding if known else self.store.memory.gone_of(lineage).get(name)
+            force = former.force_https if former and redirect is None else redirect
             service = self.store.memory.domains.get(name, Record()).service
             changes[name] = Managed(name, service, lineage, Binding(
                 "https", certificate.fingerprint, "", force, settings.http2,
-                known.binding.hsts if known else None))
+                former.hsts if former else None))
         return changes
 
     def commit(self, desired: State, title: str) -> None:
@@ -365,8 +381,8 @@ class Deployer:
                 # On purpose: it keeps what it serves, and its baseline is kept for it.
                 store.memory.update(name, let_go=time.time(), sent=None)
                 continue
-            if (record.lineage, record.let_go) != (entry.lineage, 0):
-                store.memory.update(name, lineage=entry.lineage, let_go=0.0)
+            if (record.lineage, record.let_go, record.gone) != (entry.lineage, 0, None):
+                store.memory.update(name, lineage=entry.lineage, let_go=0.0, gone=None)
             if (former and former.binding.force_https is None and record.seen
                     and entry.binding.force_https is not None):
                 store.memory.update(name, former_force=record.seen.force_https)
@@ -444,6 +460,49 @@ class Deployer:
         for line in wording.left_out(selection, chosen):
             self.note(line)
 
+    # What is missing ----------------------------------------------------------------------------
+
+    def check_list(self, lineage: str, settings: Settings) -> None:
+        """Refuse to believe an account that has no domain of ours at all.
+
+        An account that cannot be asked is told of where the domains are brought up to date.
+
+        :raises errors.ListInDoubt: when none of those that we manage there is there.
+        """
+        with contextlib.suppress(errors.ApiError, errors.UsageError):
+            context = self._own_context(lineage, settings)
+            check_list(context, lineage, self.credentials_of(lineage, settings) or "",
+                       listed=settings.domains or (),
+                       others_are_there=lambda: self._has_others(context, lineage))
+
+    def _has_others(self, context: Context, lineage: str) -> bool:
+        """Whether the account has a domain that another lineage manages there."""
+        account, store = context.account.client.account, self.store
+        for other in sorted({entry.lineage for entry in store.state.values()} - {lineage}):
+            with contextlib.suppress(errors.ApiError, errors.UsageError):
+                theirs = self.context(store.memory.lineage(other).credentials).account
+                if theirs.client.account == account and (
+                        theirs.domains().keys() & store.managed(other)):
+                    return True
+        return False
+
+    def forget(self, lineage: str, settings: Settings) -> list[str]:
+        """Stop managing the domains of a lineage that are missing; what is known of them is kept.
+
+        :returns: their names.
+        :raises errors.QiniuError: when it is not known which are missing.
+        """
+        self.store.check(lineage)
+        return forget(self._own_context(lineage, settings), lineage)
+
+    def _own_context(self, lineage: str, settings: Settings) -> Context:
+        """What a reconcile of one lineage works with.
+
+        :raises errors.UsageError: when the credentials are bad.
+        """
+        return self.context(self.credentials_of(lineage, settings),
+                            {*settings.services, *self._services_in_use(lineage)})
+
     # Making it so -------------------------------------------------------------------------------
 
     def settle(self, lineage: str, settings: Settings, options: Options) -> Outcome:
@@ -452,9 +511,8 @@ class Deployer:
         :raises errors.QiniuError: when not even a beginning can be made.
         """
         self.store.check(lineage)
-        context = self.context(self.credentials_of(lineage, settings),
-                           {*settings.services, *self._services_in_use(lineage)})
-        return reconcile(context, [lineage], options)
+        self.check_list(lineage, settings)
+        return reconcile(self._own_context(lineage, settings), [lineage], options)
 
     def settle_all(self, settings: Settings, options: Options) -> Outcome:
         """Reconcile every lineage that has anything at Qiniu; one that fails stops no other."""

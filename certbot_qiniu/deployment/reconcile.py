@@ -50,6 +50,7 @@ class Options:
     :ivar insist: a user asks for it, not a timer: what Qiniu has refused for good is tried again,
         and what was told before is told again.
     :ivar clean: delete superseded certificates afterwards.
+    :ivar bury: stop managing what is gone; else that is only told.
     :ivar returning: this goes back to what was served before.
     """
 
@@ -61,6 +62,7 @@ class Options:
     take_back: Collection[str] = ()
     insist: bool = False
     clean: bool = True
+    bury: bool = True
     returning: bool = False
 
 
@@ -329,15 +331,17 @@ class _Reconciler:
 
     def forget(self, action: Action) -> None:
         """Stop managing a domain that is gone, or back to what it served before."""
-        if told := wording.sentence(action):
-            self.context.say(told)
-        if action.name in self.restore:
-            if self.sends.get(action.name):
-                self.context.say(f"{action.name}: back to what it was before certbot managed it")
-        else:
-            self.forgotten.append(action.name)
-        self.memory.update(
-            action.name, lineage="", baseline=None, sent=None, confirmed=None, hsts="")
+        name, entry = action.name, self.store.state.get(action.name)
+        if action.reason is Reason.NOT_FOUND:
+            if entry:
+                self.failed[name] = wording.sentence(action)
+            if self.options.bury:
+                self.forgotten += [name] * bool(entry)
+                self.memory.bury(name, entry.binding if entry else None, self.context.clock())
+            return
+        if self.sends.get(name):
+            self.context.say(f"{name}: back to what it was before certbot managed it")
+        self.memory.update(name, lineage="", baseline=None, sent=None, confirmed=None, hsts="")
 
     # Applying --------------------------------------------------------------------------------
 

@@ -40,7 +40,8 @@ def foresee(context: Context, names: Sequence[str], listed: Collection[str],
     # A change that could not be published is sent again by the real run, and told all the same.
     return [*map(str, failures.values()), *(
         wording.sentence(action) for action in actions
-        if action.verb in (Verb.FAIL, Verb.QUEUE) or action.reason is Reason.PUBLICATION_FAILED)]
+        if action.verb in (Verb.FAIL, Verb.QUEUE)
+        or action.reason in (Reason.PUBLICATION_FAILED, Reason.NOT_FOUND))]
 
 
 def _planned(context: Context, names: Sequence[str], listed: Collection[str],

@@ -50,12 +50,28 @@ class Sent:
 
 
 @dataclass(frozen=True)
+class Tombstone:
+    """A domain that we managed and that the account does not have any more.
+
+    :ivar at: since when we know; seconds since the epoch.
+    :ivar created: its ``createAt``, "" where that is not known: with another one it is
+        another domain.
+    :ivar binding: what it should have served; None if it was on its way back to its baseline.
+    """
+
+    at: float
+    created: str = ""
+    binding: Binding | None = None
+
+
+@dataclass(frozen=True)
 class Record:
     """What we remember of one domain.
 
     :ivar lineage: the lineage that last managed it; "" if we only ever read it.
     :ivar baseline: its binding before we first touched it; None if we never did.
     :ivar let_go: when it was let go on purpose, and keeps what it serves; 0 if it was not.
+    :ivar gone: that it is missing at Qiniu, and what it is to have back should it return.
     :ivar sent: what we sent last, until it is confirmed or has failed.
     :ivar confirmed: what we last saw it serve of what we sent.
     :ivar seen: the last detailed read, taken at *seen_at*.
@@ -83,11 +99,12 @@ class Record:
     foreign: RemoteCertificate | None = None
     taken_from: str = ""
     left: str = ""
+    gone: Tombstone | None = None
 
     @property
     def is_ours(self) -> bool:
-        """Whether we have touched it, and have not let it go."""
-        return self.baseline is not None and not self.let_go
+        """Whether we have touched it, have not let it go, and it is not gone."""
+        return self.baseline is not None and not self.let_go and not self.gone
 
 
 @dataclass(frozen=True)
@@ -130,6 +147,7 @@ class LineageMemory:
     :ivar other_installer: name of the installer that takes part, for a rollback, too.
     :ivar other_installer_options: its own options.
     :ivar refusal: the upload that Qiniu refused last, and for good.
+    :ivar doubted: since when none of its domains is in the account; 0 while one is.
     :ivar former: the fingerprints that its older states had, newest first, "" for a state without
         domains; None where that is not known.
     :ivar checkpoints: certbot's names of the checkpoints that we ended for it, and whether each
@@ -148,6 +166,7 @@ class LineageMemory:
     checkpoints: Mapping[str, bool] = field(default_factory=dict)
     refusal: Refusal | None = None
     given_back: tuple[str, ...] = ()
+    doubted: float = 0.0
 
     def __setattr__(self, name: str, value: object) -> None:
         """Note the change: who holds an entry may set it long after he asked for it."""
@@ -253,6 +272,18 @@ class Memory:
         self.domains[name] = record
         return record
 
+    def bury(self, name: str, binding: Binding | None, now: float) -> None:
+        """Note that a domain is gone; its lineage, baseline and settings are kept."""
+        record = self.domains.get(name, Record())
+        created = record.seen.created if record.seen else ""
+        self.update(name, gone=Tombstone(now, created, binding), sent=None, confirmed=None,
+                    processing_since=0.0, taken_from="", left="")
+
+    def gone_of(self, lineage: str) -> dict[str, Binding]:
+        """The domains of this lineage that are gone, and what they are to have back."""
+        return {name: record.gone.binding for name, record in self.domains_of(lineage).items()
+                if record.gone and record.gone.binding}
+
     def domains_of(self, lineage: str) -> dict[str, Record]:
         """The records of the domains that this lineage was the last to manage."""
         return self._domains.where("lineage", lineage)
@@ -278,6 +309,9 @@ class Memory:
         """
         for name, record in list(self.domains_of("").items()):
             if record.baseline is None and 0 < record.seen_at < now - YEAR:
+                del self.domains[name]
+        for name, record in list(self.domains.items()):
+            if record.gone and record.gone.at < now - YEAR:
                 del self.domains[name]
         for cert_id, upload in list(self.uploads.items()):
             if upload.lineage not in managing and 0 < upload.at < now - YEAR:

@@ -149,8 +149,9 @@ class Store:
             self.state = Facts[Managed](former, "lineage")
         self._read_memories()
         for name in self.state:
-            if name in self.memory.domains and self.memory.domains[name].let_go:
-                self.memory.update(name, let_go=0.0)
+            record = self.memory.domains.get(name)
+            if record and (record.let_go or record.gone):
+                self.memory.update(name, let_go=0.0, gone=None)
         for lineage, entry in self.memory.lineages.items():
             if lineage not in self.damaged:
                 entry.returned(self.fingerprints(lineage))

@@ -64,8 +64,9 @@ _SENTENCES: Mapping[Reason | tuple[Verb, Reason], str] = {
         "{name} does not exist in this Qiniu account as a domain of its {service}. Remove it from "
         "--qiniu-domains, or add it at Qiniu",
     Reason.NOT_FOUND:
-        "{name} does not exist in this Qiniu account as a domain of its {service} any more; it is "
-        "no longer managed",
+        "{name} does not exist in this Qiniu account as a domain of its {service} any more; "
+        "certbot renew says so once and stops managing it. What it served before, and its "
+        "settings, are kept for a year: should it come back, it gets its certificate again",
     Reason.DEAD:
         "{name} {state}{cause} and cannot be changed",
     Reason.NOT_OPERABLE:
@@ -239,6 +240,34 @@ def https_kept(name: str, refusal: str) -> str:
             "HTTPS be switched off now; it keeps HTTPS and its present certificate, and is no "
             "longer managed. Qiniu's console may be able to, for a CDN domain once the "
             "certificate has expired")
+
+
+# Domains that are managed no longer -----------------------------------------------------------
+
+def let_go(name: str, why: str) -> str:
+    """Name a domain that is not managed any more, and keeps what it serves.
+
+    :param why: "" where that was said before.
+    """
+    return (f"{name} is let go{f', as {why}' if why else ''}: it keeps what it serves, and gets no "
+            "renewed certificates")
+
+
+def list_in_doubt(lineage: str, names: Sequence[str], credentials: str) -> str:
+    """Say that an account has none of the domains that it should have."""
+    more = f" and {len(names) - SHOWN_DOMAINS} more" if len(names) > SHOWN_DOMAINS else ""
+    return (f"The Qiniu account of {credentials} has no domain that certbot manages; "
+            f"{', '.join(names[:SHOWN_DOMAINS])}{more} of {lineage} should be there. Nothing is "
+            "changed: see that these are the keys of the right account. If the domains were "
+            f"deleted: certbot-qiniu forget --cert-name {lineage}; after 7 days of this certbot "
+            "renew stops managing them by itself")
+
+
+def gone(name: str, at: float) -> str:
+    """Say, for some days, that a domain was found missing."""
+    return (f"{name} was missing at Qiniu on {date(at)} and is no longer managed. If it was not "
+            "deleted on purpose, add it again: the next certbot renew gives it its certificate and "
+            "settings")
 
 
 # Domains that are not chosen ---------------------------------------------------------------------

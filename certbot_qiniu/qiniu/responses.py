@@ -67,7 +67,8 @@ def read_domain(entry: dict[str, Any], *, detailed: bool = False) -> Domain | No
         operable=entry.get("couldoperatebyself") is not False, detailed=detailed,
         cert_id=text(https, "certid"), force_https=flag(https, "forcehttps"),
         http2=flag(https, "http2enable"),
-        hsts=_shows_hsts(entry.get("responseheadercontrols")) if detailed else None)
+        hsts=_shows_hsts(entry.get("responseheadercontrols")) if detailed else None,
+        created=text(entry, "createat"))
 
 
 def read_name(value: object) -> str | None:

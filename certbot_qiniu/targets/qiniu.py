@@ -40,7 +40,6 @@ class QiniuTarget(Target):
     def __init__(self, run: Run) -> None:
         super().__init__(run)
         self._certificate: Certificate | None = None
-        self._sans: set[str] = set()
         self._decided: set[str] = set()
         self._told: set[str] = set()
         self._desired: State | None = None
@@ -100,6 +99,7 @@ class QiniuTarget(Target):
 
     def _rehearse(self, lineage: str) -> list[str]:
         run, settings = self.run, self.run.settings
+        run.deployer.check_list(lineage, settings)
         context = run.deployer.context(
             run.deployer.credentials_of(lineage, settings), settings.services)
         # What reconfigure leads to is the plain renew after it, which issues nothing.
@@ -108,9 +108,8 @@ class QiniuTarget(Target):
     # The desired state --------------------------------------------------------------------------
 
     def deploy(self, certificate: Certificate, san: str, paths: tuple[str, ...]) -> None:
-        """Note that *san* is to be served with *certificate*."""
+        """Note the certificate: all of its names are served, whichever were asked for."""
         self._certificate = certificate
-        self._sans.add(san.lower())
 
     def enhancements(self) -> tuple[str, ...]:
         """Redirects, and HSTS."""
@@ -178,7 +177,7 @@ class QiniuTarget(Target):
         if not title or certificate is None or certificate.lineage in self._decided:
             return
         run, deployer, lineage = self.run, self.run.deployer, certificate.lineage
-        self._desired = deployer.deploy(certificate, self._sans, run.settings, run.config.redirect,
+        self._desired = deployer.deploy(certificate, run.settings, run.config.redirect,
                                         partial(prompts.to_switch, run.config))
         if held := deployer.lift_hold(lineage):
             self._lifted_holds[lineage] = held
@@ -257,7 +256,7 @@ class QiniuTarget(Target):
             wait_seconds=RENEWAL_SECONDS if renewing else settings.publish_timeout,
             keep_certificates=settings.keep_certificates, listed=settings.domains or (),
             take_over=not renewing, take_back=self.run.take_back,
-            insist=not renewing or self.run.is_apply))
+            insist=not renewing or self.run.is_apply, bury=not self.run.is_apply))
         managed = set(deployer.store.managed(lineage))
         self.has_taken = self.has_taken or bool(managed - set(outcome.failed))
         if outcome.pending:

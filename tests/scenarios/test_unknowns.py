@@ -492,14 +492,14 @@ def test_row_16_back_to_what_was_before(unsslize: str, tmp_path: Path) -> None:
     Response(404),
 ], ids=["404001", "612", "404 without a body"])
 def test_row_20_a_domain_that_is_gone(answer: Response, tmp_path: Path) -> None:
-    """All of them mean that it is not here: the domain is no longer managed, the others are."""
+    """All of them mean that it is not here: told once, and no longer managed; the others are."""
     machine, others = settled(tmp_path)
     cloud = machine.cloud
     cloud.qiniu.remove_domain(WWW)
     cloud.board.arm(Fault("reply", answer), match=f"/domain/{WWW}", times=1000)
     run = machine.renew()
-    assert 0 == run.status, run.output
-    assert [] == changes(run)
+    assert (1, []) == (run.status, changes(run)), run.output
+    assert f"{WWW} does not exist" in run.output
     for command in (machine.force_renewal, machine.renew):
         run = command()
         assert (0, []) == (run.status, run.labels(WWW)), run.output

@@ -80,7 +80,7 @@ class Selection:
 
 
 def candidates(domains: Iterable[Domain], names: Collection[str], listed: Sequence[str] | None,
-               managed: Collection[str]) -> list[Domain]:
+               managed: Collection[str], back: Collection[str] = ()) -> list[Domain]:
     """Find the domains whose details :func:`select` wants to see before it chooses."""
     pool = [domain for domain in domains if _unusable(domain) is None]
     if listed is not None:
@@ -88,13 +88,13 @@ def candidates(domains: Iterable[Domain], names: Collection[str], listed: Sequen
     return [domain for domain in pool
             if covering_name(names, domain.name)
             and (san_of(domain.name) in names or domain.name in managed
-                 or domain.protocol == "https")]
+                 or domain.name in back or domain.protocol == "https")]
 
 
 def select(domains: Mapping[str, Domain], names: Collection[str], listed: Sequence[str] | None,
            *, lineage: str, state: State, foreign: Mapping[str, RemoteCertificate] | None = None,
            ends: float = 0.0, now: float = 0.0, alive: Collection[str] = (),
-           take_over: bool = False) -> Selection:
+           take_over: bool = False, back: Collection[str] = ()) -> Selection:
     """Choose the domains that *lineage* serves.
 
     :param domains: the account's domains; details for the :func:`candidates`.
@@ -107,6 +107,7 @@ def select(domains: Mapping[str, Domain], names: Collection[str], listed: Sequen
     :param alive: the lineages that certbot still has.
     :param take_over: whether a domain may be taken from another installation, and a listed one
         from another lineage.
+    :param back: domains that the lineage had until they were missing.
     """
     def owner(name: str) -> str:
         entry = state.get(name)
@@ -130,8 +131,8 @@ def select(domains: Mapping[str, Domain], names: Collection[str], listed: Sequen
         elif name not in own and (obstacle := _claimed(
                 domain, Contest(now, ends, take_over=take_over), foreign or {})):
             left_out.append(obstacle)
-        # Make sure that what the certificate is made for, and what is ours already, is served.
-        elif san_of(name) in names or name in own:
+        # Make sure that what the certificate is made for, and what is ours or was, is served.
+        elif san_of(name) in names or name in own or name in back:
             chosen.append(name)
         # Make sure that nobody pays for HTTPS traffic that he did not ask for.
         elif domain.protocol != "https":

@@ -19,7 +19,8 @@ from certbot_qiniu.command import cli, status
 from certbot_qiniu.command.arguments import Command
 from tests.package import DOCS
 
-COMMANDS = ("status", "plan", "apply", "doctor", "certificates", "install-timer", "adopt")
+COMMANDS = ("status", "plan", "apply", "doctor", "certificates", "forget", "install-timer",
+            "adopt")
 
 
 def squeezed(text: str) -> str:
@@ -177,7 +178,8 @@ def test_all_commands() -> None:
 def test_every_command_knows_certbots_folders(name: str, tmp_path: Path) -> None:
     """Each takes them, as absolute paths, and the option for the whole log."""
     found = cli.parser().parse_args([
-        name, "--config-dir", "etc", "--work-dir", str(tmp_path), "--logs-dir=log", "-v"])
+        name, "--config-dir", "etc", "--work-dir", str(tmp_path), "--logs-dir=log", "-v",
+        *(["--cert-name", "example.com"] if name == "forget" else [])])
     assert (Path.cwd() / "etc", tmp_path, Path.cwd() / "log", True) == (
         found.config_dir, found.work_dir, found.logs_dir, found.verbose)
     assert callable(found.run)

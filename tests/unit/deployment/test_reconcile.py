@@ -609,13 +609,32 @@ def test_redirect_taken_back(rig: Rig, certificate: Certificate) -> None:
 
 @pytest.mark.parametrize("listed", [(), (A,)], ids=["found", "listed"])
 def test_gone(rig: Rig, certificate: Certificate, listed: Collection[str]) -> None:
-    """A domain that is gone is no longer managed, unless the user has named it."""
+    """A domain that is gone is told, and no longer managed unless listed; its past is kept."""
     manage(rig, certificate, A)
-    outcome = go(rig, replace(WAIT, listed=listed))
-    assert bool(listed) == bool(outcome.problems)
-    assert bool(listed) == (A in remembered(rig).state)
-    assert bool(listed) == (remembered(rig).memory.domains[A].baseline is not None)
-    assert (not listed) == any("no longer managed" in line for line in rig.said)
+    before = remembered(rig)
+    assert [A] == go(rig, replace(WAIT, listed=listed)).failed
+    after = remembered(rig)
+    record = after.memory.domains[A]
+    assert bool(listed) == (A in after.state) == (record.gone is None)
+    assert before.memory.domains[A].baseline == record.baseline
+    assert record.gone is None or before.state[A].binding == record.gone.binding
+
+
+def test_gone_and_only_told(rig: Rig, certificate: Certificate) -> None:
+    """Where nothing is buried, it is told again and again."""
+    manage(rig, certificate, A)
+    for _ in range(2):
+        assert [A] == go(rig, replace(WAIT, bury=False)).failed
+    assert A in remembered(rig).state
+
+
+def test_gone_on_its_way_back(rig: Rig, certificate: Certificate) -> None:
+    """A domain that was to have its baseline back keeps it in memory, without our settings."""
+    manage(rig, certificate, A)
+    rig.store.write_state({})
+    go(rig)
+    record = remembered(rig).memory.domains[A]
+    assert (True, None) == (record.baseline is not None, record.gone and record.gone.binding)
 
 
 @pytest.mark.parametrize("listed", [(), (A,)], ids=["found", "listed"])

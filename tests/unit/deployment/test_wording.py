@@ -54,8 +54,9 @@ WORDS: Mapping[tuple[Verb, Reason], tuple[str, str]] = {
     (Verb.KEEP, Reason.IN_SYNC): ("", "as wanted"),
     (Verb.FORGET, Reason.IN_SYNC): ("", "as wanted"),
     (Verb.FORGET, Reason.NOT_FOUND): (
-        f"{NAME} does not exist in this Qiniu account as a domain of its cdn any more; it is no "
-        "longer managed", SAME),
+        f"{NAME} does not exist in this Qiniu account as a domain of its cdn any more; "
+        "certbot renew says so once and stops managing it. What it served before, and its "
+        "settings, are kept for a year: should it come back, it gets its certificate again", SAME),
     (Verb.SKIP, Reason.DEAD): (FROZEN, SAME),
     (Verb.SKIP, Reason.NOT_OPERABLE): (NOT_OPERABLE, SAME),
     (Verb.FAIL, Reason.NOT_FOUND): (

@@ -61,14 +61,17 @@ class Desk(Deployer):
             (A, "normal"), (".example.com", "wildcard"), ("x.test.qiniu.com", "test"))}
         return SimpleNamespace(account=SimpleNamespace(domains=lambda: domains))
 
-    def deploy(self, certificate: Certificate, sans: Iterable[str], settings: Settings,
-               redirect: bool | None, ask: Callable[[tuple[str, ...]], Iterable[str]]) -> State:
-        self.asked.append(("deploy", ",".join(sorted(sans))))
+    def deploy(self, certificate: Certificate, settings: Settings, redirect: bool | None,
+               ask: Callable[[tuple[str, ...]], Iterable[str]]) -> State:
+        self.asked.append(("deploy", certificate.lineage))
         return self._with(self.chosen, certificate, settings, redirect)
 
     def converge(self, lineage: str, settings: Settings) -> list[str]:
         self.asked.append(("converge", lineage))
         return self.problems
+
+    def check_list(self, lineage: str, settings: Settings) -> None:
+        self.asked.append(("check list", lineage))
 
     def settle(self, lineage: str, settings: Settings, options: Options) -> Outcome:
         self.asked.append(("settle", lineage))
@@ -199,7 +202,7 @@ def test_save(desk: Desk) -> None:
     target.save(None)
     assert [] == desk.asked
     save(target, "title")
-    assert [("deploy", "*.example.com,example.com"), ("checkpoint", "")] == desk.asked
+    assert [("deploy", LINEAGE), ("checkpoint", "")] == desk.asked
     assert [A] == list(written(desk))
     assert {LINEAGE} == target.lineages
     save(target, "Add enhancement redirect")
@@ -323,7 +326,7 @@ def test_update_of_an_unreadable_one(desk: Desk) -> None:
      Options(wait=True, take_over=True, insist=True, keep_certificates=3, wait_seconds=5)),
     ("renew", {"qiniu_domains": f"{A},{B}"}, Options(listed=(A, B), wait_seconds=60)),
     ("renew", {"qiniu_apply": True, "qiniu_take_back": [A]},
-     Options(insist=True, take_back=(A,), wait_seconds=60)),
+     Options(insist=True, take_back=(A,), wait_seconds=60, bury=False)),
 ], ids=["run", "install", "renew", "apply"])
 def test_how(desk: Desk, verb: str, values: dict[str, Any], expected: Options) -> None:
     """Who sits before it waits and may take over; a timer waits a minute for what is busy."""

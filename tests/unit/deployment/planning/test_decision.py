@@ -77,7 +77,7 @@ def by_hand(days: float, **changes: Any) -> dict[str, Any]:
 
 CASES: Mapping[str, Case] = {
     "a domain that is gone is forgotten, a listed one is an error":
-        Case(None, Verb.FORGET, Reason.NOT_FOUND, "no longer managed", listed=Verb.FAIL),
+        Case(None, Verb.FORGET, Reason.NOT_FOUND, "stops managing it", listed=Verb.FAIL),
     "an http domain gets the certificate":
         Case(http(), Verb.BIND, Reason.NOT_BOUND),
     "an https domain with another certificate gets the new one":

@@ -1,0 +1,67 @@
+"""Domains that we manage and that the account does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from certbot_qiniu import errors
+from certbot_qiniu.deployment import wording
+from certbot_qiniu.deployment.context import Context
+from certbot_qiniu.deployment.observe import observe
+from certbot_qiniu.deployment.planning.absence import is_in_doubt
+from certbot_qiniu.deployment.store import Store
+
+
+def expected(store: Store, lineage: str) -> list[str]:
+    """The domains that a lineage manages, or is to put back."""
+    return sorted({*store.managed(lineage), *(
+        name for name, record in store.memory.domains_of(lineage).items()
+        if record.is_ours and name not in store.state)})
+
+
+def check_list(context: Context, lineage: str, credentials: str, *, listed: Collection[str],
+               others_are_there: Callable[[], bool]) -> None:
+    """Refuse to believe an account that has none of a lineage's domains.
+
+    :param credentials: path of the account's credentials file.
+    :param listed: domains that the user named; of these he is told by name.
+    :param others_are_there: asks whether the account has any domain of another lineage.
+    :raises errors.ListInDoubt: when it is not believed.
+    :raises errors.QiniuError: when the account cannot be listed.
+    """
+    memory, names = context.memory.lineage(lineage), expected(context.store, lineage)
+    present = context.account.domains()
+    if not names or set(names) & {*present, *listed}:
+        if memory.doubted:
+            memory.doubted = 0.0
+        return
+    observed, failures = observe(context, names, refresh=False)
+    if observed or failures:
+        return  # nothing is missing, or nothing is known
+    now = context.clock()
+    if is_in_doubt(names, names, others_are_there=others_are_there(), since=memory.doubted,
+                   now=now):
+        memory.doubted = memory.doubted or now
+        context.store.write_memory()
+        raise errors.ListInDoubt(wording.list_in_doubt(lineage, names, credentials))
+
+
+def forget(context: Context, lineage: str) -> list[str]:
+    """Take the user's word that the domains of a lineage that are missing are gone.
+
+    :returns: their names.
+    :raises errors.QiniuError: when it is not known which are missing, or a file cannot be written.
+    """
+    store, memory = context.store, context.memory
+    names = expected(store, lineage)
+    observed, failures = observe(context, names, refresh=False)
+    if failures:
+        raise next(iter(failures.values()))
+    missing = [name for name in names if name not in observed]
+    for name in missing:
+        entry = store.state.get(name)
+        memory.bury(name, entry.binding if entry else None, context.clock())
+    memory.lineage(lineage).doubted = 0.0
+    store.write_memory()  # before the state: what a crash leaves must lead back to it
+    store.apply({name: None for name in missing if name in store.state})
+    return missing

@@ -1,0 +1,83 @@
+"""A list that is not believed, and a user's word that it is right."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import pytest
+
+from certbot_qiniu import errors
+from certbot_qiniu.deployment.missing import check_list, expected, forget
+from certbot_qiniu.deployment.state import Managed
+from certbot_qiniu.model import DAY, Binding
+from tests.unit.deployment.account import LINEAGE, A, B, C
+from tests.unit.rig import Rig
+
+# The official package asks the clock in a way that newer Pythons deprecate.
+pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
+
+OURS = Binding(fingerprint="ab" * 32, force_https=True)
+
+
+@pytest.fixture(autouse=True)
+def managed(rig: Rig) -> None:
+    """The lineage manages two domains, and another one has a third."""
+    rig.store.write_state({name: Managed(name, "cdn", lineage, OURS) for name, lineage in (
+        (A, LINEAGE), (B, LINEAGE), (C, "other"))})
+    for name in (A, B):
+        rig.memory.update(name, lineage=LINEAGE, baseline=Binding("http"))
+
+
+def check(rig: Rig, listed: Collection[str] = (), *, others: bool = False) -> None:
+    """Check the account's list."""
+    check_list(rig.context, LINEAGE, "keys.ini", listed=listed, others_are_there=lambda: others)
+
+
+def test_expected(rig: Rig) -> None:
+    """What a lineage manages, and what it is to put back."""
+    assert [A, B] == expected(rig.store, LINEAGE)
+    rig.store.write_state({})
+    assert [A, B] == expected(rig.store, LINEAGE)
+    rig.memory.bury(A, OURS, rig.now)
+    assert [B] == expected(rig.store, LINEAGE)
+
+
+def test_doubt(rig: Rig) -> None:
+    """Without any of them it is not believed, for seven days from the first time."""
+    for _ in range(2):
+        with pytest.raises(errors.ListInDoubt, match=rf"keys.ini has no .* {A}, {B} of {LINEAGE}"):
+            check(rig)
+        rig.now += 3.5 * DAY
+    check(rig)
+
+
+@pytest.mark.parametrize("kind", ["one there", "others there", "listed", "not to be read"])
+def test_no_doubt(rig: Rig, kind: str) -> None:
+    """One that is there, and what is not known, raises none."""
+    if kind == "one there":
+        rig.memory.lineage(LINEAGE).doubted = 1.0
+        rig.qiniu.add_domain(A)
+    elif kind == "not to be read":
+        rig.refuse(f"/domain/{A}", 403001, times=9)
+    check(rig, [A] if kind == "listed" else [], others=kind == "others there")
+    assert not rig.memory.lineage(LINEAGE).doubted
+
+
+def test_forget(rig: Rig) -> None:
+    """What is missing is managed no longer; what it was and should be is kept."""
+    rig.qiniu.add_domain(B)
+    assert [A] == forget(rig.context, LINEAGE)
+    assert [B, C] == sorted(rig.store.state)
+    record = rig.memory.domains[A]
+    assert (LINEAGE, Binding("http"), OURS) == (
+        record.lineage, record.baseline, record.gone and record.gone.binding)
+    assert {A: OURS} == rig.memory.gone_of(LINEAGE)
+    assert [] == forget(rig.context, LINEAGE)
+
+
+def test_forget_what_cannot_be_read(rig: Rig) -> None:
+    """Nothing is forgotten where it is not known what is missing."""
+    rig.refuse(f"/domain/{A}", 403001, times=9)
+    with pytest.raises(errors.Refused):
+        forget(rig.context, LINEAGE)
+    assert [A, B, C] == sorted(rig.store.state)
