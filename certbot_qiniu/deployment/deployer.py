@@ -522,7 +522,7 @@ class Deployer:
                 whole.problems += outcome.problems
                 whole.pending += outcome.pending
                 whole.changed += outcome.changed
-                whole.failed += outcome.failed
+                whole.unserved += outcome.unserved
         if failures:
             whole.problems.append(str(failures))
         return whole

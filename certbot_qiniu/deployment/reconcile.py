@@ -73,13 +73,14 @@ class Outcome:
     :ivar problems: one message for each thing that is not as wanted.
     :ivar pending: domains that Qiniu is still publishing.
     :ivar changed: domains that were changed.
-    :ivar failed: domains that neither have what they should nor get it once it is published.
+    :ivar unserved: domains that neither have what they should nor get it once it is published,
+        be it that nothing is wrong with that.
     """
 
     problems: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
+    unserved: list[str] = field(default_factory=list)
 
 
 def reconcile(context: Context, scope: Collection[str], options: Options) -> Outcome:
@@ -179,9 +180,7 @@ class _Reconciler:
             # finds it gone again.
             self.store.apply(dict.fromkeys(self.forgotten))
         self.outcome.problems += told_once([*self.upload_errors.values(), *self.failed.values()])
-        unsent = {name for name, entry in self.wanted.items()
-                  if entry.binding.fingerprint in self.upload_errors} - self.taken
-        self.outcome.failed = sorted(unsent | self.failed.keys())
+        self.outcome.unserved = sorted((self.wanted.keys() - self.taken) | self.failed.keys())
         if self.options.clean and not self.outcome.problems and not self.outcome.pending:
             clean(self.context, self.scope, self.options.keep_certificates)
         return self.outcome

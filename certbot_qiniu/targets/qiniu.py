@@ -258,7 +258,7 @@ class QiniuTarget(Target):
             take_over=not renewing, take_back=self.run.take_back,
             insist=not renewing or self.run.is_apply, bury=not self.run.is_apply))
         managed = set(deployer.store.managed(lineage))
-        self.has_taken = self.has_taken or bool(managed - set(outcome.failed))
+        self.has_taken = self.has_taken or bool(managed - set(outcome.unserved))
         if outcome.pending:
             names = ", ".join(sorted(set(outcome.pending)))
             self.run.note(

@@ -13,6 +13,7 @@ import pytest
 from tests.sandbox.lineages import write_version
 from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY
 from tests.sandbox.qiniu_rules import Switches
+from tests.sandbox.wire import Fault, json_response
 from tests.scenarios.command import Seat
 from tests.scenarios.invariants import changes
 from tests.scenarios.machine import Cloud, Machine, Run
@@ -176,6 +177,25 @@ def test_drift_is_put_back(days: float, tmp_path: Path) -> None:
     later(machine)
     later(machine)
     assert serves_ours(machine)
+
+
+def test_what_is_left_has_not_taken_ours(tmp_path: Path) -> None:
+    """Where ours is left out at one domain and refused at the other, nobody has it: all goes back.
+    """
+    machine = account(tmp_path)
+    machine.cloud.qiniu.add_domain(PAY, protocol="https",
+                                   cert_id=machine.cloud.stranger(*NAMES, days=20))
+    assert 0 == machine.issue(*NAMES).status
+    later(machine)
+    before = machine.cloud.qiniu.serving(WWW).cert_id
+    by_hand(machine, domain=PAY)
+    refusal = json_response(400, {"code": 400514, "error": "unsupported key"})
+    machine.cloud.board.arm(Fault("reply", refusal), match="PUT api.qiniu.com", times=10**6)
+    run = machine.issue(*NAMES, arguments=("--force-renewal",))
+    assert 1 == run.status
+    assert "certbot puts back what was served before" in text(run)
+    assert "successfully restored your server" in text(run)
+    assert before == machine.cloud.qiniu.serving(WWW).cert_id
 
 
 def test_install_leaves_it(tmp_path: Path) -> None:

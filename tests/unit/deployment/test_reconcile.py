@@ -612,7 +612,7 @@ def test_gone(rig: Rig, certificate: Certificate, listed: Collection[str]) -> No
     """A domain that is gone is told, and no longer managed unless listed; its past is kept."""
     manage(rig, certificate, A)
     before = remembered(rig)
-    assert [A] == go(rig, replace(WAIT, listed=listed)).failed
+    assert [A] == go(rig, replace(WAIT, listed=listed)).unserved
     after = remembered(rig)
     record = after.memory.domains[A]
     assert bool(listed) == (A in after.state) == (record.gone is None)
@@ -624,7 +624,7 @@ def test_gone_and_only_told(rig: Rig, certificate: Certificate) -> None:
     """Where nothing is buried, it is told again and again."""
     manage(rig, certificate, A)
     for _ in range(2):
-        assert [A] == go(rig, replace(WAIT, bury=False)).failed
+        assert [A] == go(rig, replace(WAIT, bury=False)).unserved
     assert A in remembered(rig).state
 
 
