@@ -25,7 +25,7 @@ from certbot_qiniu.deployment.planning.selection import (
     select,
 )
 from certbot_qiniu.deployment.rehearsal import foresee
-from certbot_qiniu.deployment.state import Record
+from certbot_qiniu.deployment.state import Managed, Record
 from certbot_qiniu.failures import each_cause
 from certbot_qiniu.model import DAY, Binding, Domain, covering_name
 from certbot_qiniu.options import DEFAULT_SERVICES, Settings
@@ -164,16 +164,34 @@ def rehearse(context: Context, names: Collection[str], settings: Settings, linea
         (problems if refuses_old_ones(context) else mind).extend(doubts)
     if problems:
         raise errors.UsageError("; ".join(problems))
-    if not selection.chosen and not selection.is_all_foreign:
+    managed = context.store.managed(lineage)
+    let_go = {name: why for name, entry in sorted(managed.items())
+              if (why := why_let_go(entry, names, settings))}
+    concerned = sorted({*selection.chosen, *managed} - let_go.keys())
+    if not concerned and not selection.is_all_foreign:
         raise errors.UsageError(wording.nothing_matched(
             names, selection, context.account.domains()))
-    managed = {name for name in context.store.managed(lineage) if covering_name(names, name)}
-    foreseen = foresee(context, sorted({*selection.chosen, *managed}), settings.domains or (),
-                       None if fresh else present, ends)
+    foreseen, left = foresee(context, concerned, settings.domains or (),
+                             None if fresh else present, ends)
     if foreseen:
         raise errors.DeployError("; ".join(foreseen))
-    return [*wording.rehearsal(selection, context.account.domains()),
+    return [*wording.rehearsal(selection, context.account.domains(), left),
+            *(f"  {wording.let_go(name, why)}" for name, why in let_go.items()),
             *(f"  Mind: {text}" for text in mind)]
+
+
+def why_let_go(entry: Managed, names: Collection[str], settings: Settings) -> str:
+    """Why a managed domain is managed no longer, "" where no option or name says so.
+
+    :param names: the SANs of its lineage's certificate.
+    """
+    if not covering_name(names, entry.name):
+        return f"the certificate {entry.lineage} does not cover it any more"
+    if entry.service not in settings.services:
+        return f"--qiniu-services leaves out its service, {entry.service}"
+    if settings.domains is not None and entry.name not in settings.domains:
+        return "--qiniu-domains does not name it"
+    return ""
 
 
 def unread_services(context: Context, settings: Settings) -> list[str]:

@@ -31,6 +31,7 @@ from certbot_qiniu.deployment.choose import (
     choose_domains,
     remember_baselines,
     unread_services,
+    why_let_go,
 )
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.missing import check_list, forget
@@ -154,7 +155,8 @@ class Deployer:
             chosen |= {name for name in self.store.managed(lineage)
                        if certificate.covers(name) and name not in context.account.domains()}
         for name in sorted({*self.store.managed(lineage)} - chosen):
-            self.say(wording.let_go(name, self._why_let_go(name, certificate, settings)))
+            self.say(wording.let_go(name, why_let_go(
+                self.store.state[name], certificate.names, settings)))
         return self._with(chosen, certificate, settings, redirect)
 
     def converge(self, lineage: str, settings: Settings) -> list[str]:
@@ -182,7 +184,7 @@ class Deployer:
             memory.hold = ""
         chosen = set(self.store.managed(lineage))
         for name in sorted(chosen):
-            if why := self._why_let_go(name, certificate, settings):
+            if why := why_let_go(self.store.state[name], certificate.names, settings):
                 logger.warning("%s", wording.let_go(name, why))
                 chosen.remove(name)
         try:
@@ -246,17 +248,6 @@ class Deployer:
                 found.append(Served(domain.name, False, *validity_of(
                     context, ours.lineage, ours.fingerprint)))
         return found
-
-    def _why_let_go(self, name: str, certificate: Certificate, settings: Settings) -> str:
-        """Why a managed domain is managed no longer, "" where no option or name says so."""
-        if not certificate.covers(name):
-            return f"the certificate {certificate.lineage} does not cover it any more"
-        service = self.store.state[name].service
-        if service not in settings.services:
-            return f"--qiniu-services leaves out its service, {service}"
-        if settings.domains is not None and name not in settings.domains:
-            return "--qiniu-domains does not name it"
-        return ""
 
     def _choose_new(self, certificate: Certificate, settings: Settings, chosen: set[str],
                     ) -> tuple[set[str], list[str]]:

@@ -10,7 +10,7 @@ from certbot_qiniu.deployment.certificates import foreign_certificates
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.observe import observe
 from certbot_qiniu.deployment.planning.decision import Action, Knowledge, Reason, Verb, plan
-from certbot_qiniu.deployment.state import Managed
+from certbot_qiniu.deployment.state import Managed, Record
 from certbot_qiniu.deployment.waiting import RENEWAL_SECONDS
 from certbot_qiniu.model import Binding, Certificate
 
@@ -20,14 +20,15 @@ FRESH = "fresh"
 
 
 def foresee(context: Context, names: Sequence[str], listed: Collection[str],
-            certificate: Certificate | None, ends: float) -> list[str]:
-    """Say what would go wrong with these domains.
+            certificate: Certificate | None, ends: float) -> tuple[list[str], dict[str, str]]:
+    """Say what would go wrong with these domains, and why some of them would be left as they are.
 
     One that is busy is waited for, as the real run does.
 
     :param listed: domains that the user named in ``--qiniu-domains``.
     :param certificate: the one that they are to serve; None for one that is yet to be issued.
     :param ends: when it expires, in seconds since the epoch.
+    :returns: one text for each thing that would go wrong, and the reasons by the domains' names.
     :raises errors.QiniuError: when Qiniu cannot be asked.
     """
     actions, failures = _planned(context, names, listed, certificate, ends, refresh=False)
@@ -37,11 +38,16 @@ def foresee(context: Context, names: Sequence[str], listed: Collection[str],
                 left := waiting.left(RENEWAL_SECONDS)):
             waiting.pause(min(left, PAUSE_SECONDS), busy, context.sleep)
             actions, failures = _planned(context, names, listed, certificate, ends, refresh=True)
+    records = context.memory.domains
     # A change that could not be published is sent again by the real run, and told all the same.
-    return [*map(str, failures.values()), *(
+    problems = [*map(str, failures.values()), *(
         wording.sentence(action) for action in actions
         if action.verb in (Verb.FAIL, Verb.QUEUE)
-        or action.reason in (Reason.PUBLICATION_FAILED, Reason.NOT_FOUND))]
+        or action.reason in (Reason.PUBLICATION_FAILED, Reason.NOT_FOUND)
+        or (action.verb is Verb.LEAVE
+            and records.get(action.name, Record()).left != action.other_id))]  # not yet told
+    return problems, {action.name: wording.sentence(action) for action in actions
+                      if action.verb in (Verb.LEAVE, Verb.SKIP)}
 
 
 def _planned(context: Context, names: Sequence[str], listed: Collection[str],

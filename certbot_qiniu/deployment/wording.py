@@ -425,12 +425,15 @@ def refused_for_good(lineage: str, refusal: Refusal) -> str:
             "tries this one again")
 
 
-def rehearsal(selection: Selection, domains: Mapping[str, Domain]) -> list[str]:
+def rehearsal(selection: Selection, domains: Mapping[str, Domain],
+              left: Mapping[str, str]) -> list[str]:
     """Name in one line each what the next renewal would change, or leave out.
 
     :param domains: the account's domains.
+    :param left: why chosen ones stay as they are.
     """
-    lines = [f"  {name}: {_change(domains.get(name))}" for name in selection.chosen]
+    lines = [f"  {left.get(name) or f'{name}: {_change(domains.get(name))}'}"
+             for name in selection.chosen]
     lines += [f"  {found.name}: left out, it {why(found)}" for found in selection.left_out]
     lines += [f"  {name}: left as it is (http only, covered by a wildcard alone; list it in "
               "--qiniu-domains to switch it to HTTPS)" for name in selection.http_only]

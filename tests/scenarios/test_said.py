@@ -186,11 +186,26 @@ def lasting(machine: Machine, fault: str) -> tuple[str, ...]:
     elif fault == "listed and frozen":
         qiniu.change_domain(WWW, state="frozen", freeze_type="ICP")
         return ("--qiniu-domains", ",".join(DOMAINS))
+    elif fault == "let go and not operable":
+        qiniu.change_domain(WWW, operable=False)
+        return ("--qiniu-domains", ",".join(name for name in DOMAINS if name != WWW))
+    elif fault == "all frozen":
+        for name in DOMAINS:
+            qiniu.change_domain(name, state="frozen", freeze_type="ICP")
+    elif fault.startswith("replaced"):
+        qiniu.change_domain(WWW, protocol="https",
+                            cert_id=machine.cloud.stranger(*NAMES, days=285))
+        if fault == "replaced and told":
+            assert 1 == machine.renew().status
     return ()
 
 
-@pytest.mark.parametrize("fault", ["none", "stuck", "busy", "busy for a moment", "failed",
-                                   "not operable", "frozen", "listed and frozen"])
+PASSING = ("none", "busy for a moment", "frozen", "all frozen", "let go and not operable",
+           "replaced and told")
+
+
+@pytest.mark.parametrize("fault", [*PASSING, "stuck", "busy", "failed", "not operable",
+                                   "listed and frozen", "replaced"])
 def test_a_dry_run_ends_as_the_real_one(issued: Machine, fault: str) -> None:
     """The exit status of ``renew --dry-run`` is that of ``renew --force-renewal`` after it."""
     arguments = lasting(issued, fault)
@@ -199,11 +214,12 @@ def test_a_dry_run_ends_as_the_real_one(issued: Machine, fault: str) -> None:
     assert [] == changes(rehearsed)
     issued.cloud.restore(saved)
     real = issued.renew("--force-renewal", *arguments)
-    assert (real.status, fault not in ("none", "busy for a moment", "frozen")) == (
+    assert (real.status, fault not in PASSING) == (
         rehearsed.status, bool(rehearsed.status)), rehearsed.output + real.output
 
 
-@pytest.mark.parametrize("fault", ["none", "stuck", "busy", "failed", "not operable"])
+@pytest.mark.parametrize("fault", ["none", "stuck", "busy", "failed", "not operable", "all frozen",
+                                   "replaced", "replaced and told"])
 def test_reconfigure_ends_as_the_renewal_after_it(issued: Machine, fault: str) -> None:
     """``reconfigure`` stores what works, and refuses what the plain ``renew`` would fail at."""
     lasting(issued, fault)

@@ -180,8 +180,7 @@ def test_drift_is_put_back(days: float, tmp_path: Path) -> None:
 
 
 def test_what_is_left_has_not_taken_ours(tmp_path: Path) -> None:
-    """Where ours is left out at one domain and refused at the other, nobody has it: all goes back.
-    """
+    """Where ours is left out at one domain and refused at the other, nobody has it."""
     machine = account(tmp_path)
     machine.cloud.qiniu.add_domain(PAY, protocol="https",
                                    cert_id=machine.cloud.stranger(*NAMES, days=20))

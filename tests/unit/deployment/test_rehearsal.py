@@ -21,7 +21,7 @@ def foreseen(rig: Rig, certificate: Certificate | None = None, listed: tuple[str
     """What is foreseen of two domains, as a process does that has no lists yet."""
     rig.account.domains(refresh=True)
     return foresee(rig.context, [A, B], listed, certificate,
-                   certificate.not_after.timestamp() if certificate else rig.now + 91 * DAY)
+                   certificate.not_after.timestamp() if certificate else rig.now + 91 * DAY)[0]
 
 
 def add(rig: Rig, **changes: Any) -> None:
@@ -86,3 +86,17 @@ def test_as_it_is(rig: Rig, certificate: Certificate) -> None:
     assert [] == foreseen(rig)
     [told] = foreseen(rig, certificate)
     assert "another certbot-qiniu installation" in told
+
+
+def test_left(rig: Rig) -> None:
+    """What somebody has put over ours is a problem until it was told; then it is named."""
+    add(rig)
+    manage(rig, A, B)
+    cert_id = rig.upload(rig.renew("elsewhere", A, B), "by hand")
+    rig.qiniu.change_domain(B, cert_id=cert_id)
+    rig.account.domains(refresh=True)
+    [told], left = foresee(rig.context, [A, B], (), None, rig.now + 60 * DAY)
+    assert f"{B} serves by hand" in told
+    rig.memory.update(B, left=cert_id)
+    assert ([], left) == foresee(rig.context, [A, B], (), None, rig.now + 60 * DAY)
+    assert {B: told} == left

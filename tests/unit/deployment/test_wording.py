@@ -292,7 +292,7 @@ def test_left_out() -> None:
 ], ids=["gone", "frozen", "http", "https", "processing"])
 def test_rehearsal(domain: Domain | None, expected: str) -> None:
     """A dry run says in a line each what becomes of a domain."""
-    lines = wording.rehearsal(SELECTION, {NAME: domain} if domain else {})
+    lines = wording.rehearsal(SELECTION, {NAME: domain} if domain else {}, {})
     assert lines == [
         f"  {NAME}: {expected}",
         "  a.example.com: left out, it serves a certificate that was bought through Qiniu and is "
