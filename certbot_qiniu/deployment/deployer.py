@@ -198,6 +198,19 @@ class Deployer:
                      f"Deployed renewed certificate {lineage}")
         return problems
 
+    def stays_held(self, lineage: str, settings: Settings) -> bool:
+        """Foresee whether a run that issues nothing leaves a rollback's hold as it is.
+
+        :raises errors.DeployError: when that run would fail for what the hold rests on.
+        """
+        newest, memory = self.lineages.current(lineage), self.store.memory.lineage(lineage)
+        if memory.hold != newest.fingerprint:
+            return False
+        ends, problems = self._under_hold(newest, settings)
+        if problems and (memory.given_back or not ends):
+            raise errors.DeployError("; ".join(problems))
+        return not ends
+
     def _under_hold(self, newest: Certificate, settings: Settings) -> tuple[bool, list[str]]:
         """Look at what a rollback keeps a lineage's domains on.
 

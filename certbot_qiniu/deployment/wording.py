@@ -425,6 +425,11 @@ def refused_for_good(lineage: str, refusal: Refusal) -> str:
             "tries this one again")
 
 
+def stays_held(lineage: str) -> str:
+    """Say for a dry run that a rollback keeps a lineage's newest certificate back."""
+    return f"  {lineage}: nothing, a rollback keeps its newest certificate from being deployed"
+
+
 def rehearsal(selection: Selection, domains: Mapping[str, Domain],
               left: Mapping[str, str]) -> list[str]:
     """Name in one line each what the next renewal would change, or leave out.

@@ -13,6 +13,7 @@ from typing import ClassVar
 from certbot import interfaces
 
 from certbot_qiniu import errors, prompts
+from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.choose import check_listed, check_selection, rehearse
 from certbot_qiniu.deployment.reconcile import Options as Reconciling
 from certbot_qiniu.deployment.state import State
@@ -99,11 +100,15 @@ class QiniuTarget(Target):
 
     def _rehearse(self, lineage: str) -> list[str]:
         run, settings = self.run, self.run.settings
+        run.deployer.store.check(lineage)
         run.deployer.check_list(lineage, settings)
         context = run.deployer.context(
             run.deployer.credentials_of(lineage, settings), settings.services)
         # What reconfigure leads to is the plain renew after it, which issues nothing.
-        return rehearse(context, run.names(), settings, lineage, fresh=run.verb != "reconfigure")
+        fresh = run.verb != "reconfigure"
+        is_held = bool(lineage) and not fresh and run.deployer.stays_held(lineage, settings)
+        lines = rehearse(context, run.names(), settings, lineage, fresh=fresh)
+        return [wording.stays_held(lineage)] if is_held else lines
 
     # The desired state --------------------------------------------------------------------------
 

@@ -192,6 +192,14 @@ def lasting(machine: Machine, fault: str) -> tuple[str, ...]:
     elif fault == "all frozen":
         for name in DOMAINS:
             qiniu.change_domain(name, state="frozen", freeze_type="ICP")
+    elif fault == "damaged":
+        (machine.config_dir / "qiniu/state/example.com.json").write_text("{")
+    elif fault.startswith("held"):
+        clock.sleep(60 * DAY)
+        assert 0 == machine.force_renewal().status
+        clock.sleep(DAY)
+        assert 0 == machine.certbot("rollback", *machine.installer).status
+        clock.sleep({"held": 1, "held for long": 18, "held for too long": 25}[fault] * DAY)
     elif fault.startswith("replaced"):
         qiniu.change_domain(WWW, protocol="https",
                             cert_id=machine.cloud.stranger(*NAMES, days=285))
@@ -205,7 +213,7 @@ PASSING = ("none", "busy for a moment", "frozen", "all frozen", "let go and not 
 
 
 @pytest.mark.parametrize("fault", [*PASSING, "stuck", "busy", "failed", "not operable",
-                                   "listed and frozen", "replaced"])
+                                   "listed and frozen", "replaced", "damaged"])
 def test_a_dry_run_ends_as_the_real_one(issued: Machine, fault: str) -> None:
     """The exit status of ``renew --dry-run`` is that of ``renew --force-renewal`` after it."""
     arguments = lasting(issued, fault)
@@ -219,7 +227,8 @@ def test_a_dry_run_ends_as_the_real_one(issued: Machine, fault: str) -> None:
 
 
 @pytest.mark.parametrize("fault", ["none", "stuck", "busy", "failed", "not operable", "all frozen",
-                                   "replaced", "replaced and told"])
+                                   "replaced", "replaced and told", "damaged", "held",
+                                   "held for long", "held for too long"])
 def test_reconfigure_ends_as_the_renewal_after_it(issued: Machine, fault: str) -> None:
     """``reconfigure`` stores what works, and refuses what the plain ``renew`` would fail at."""
     lasting(issued, fault)
@@ -228,6 +237,8 @@ def test_reconfigure_ends_as_the_renewal_after_it(issued: Machine, fault: str) -
     issued.cloud.restore(saved)
     real = issued.renew()
     assert real.status == rehearsed.status, rehearsed.output + real.output
+    is_held = "a rollback keeps its newest certificate from being deployed" in words(rehearsed)
+    assert (fault == "held") == is_held
 
 
 def test_a_chosen_service_that_is_refused(issued: Machine) -> None:
