@@ -62,6 +62,13 @@ class Failures:
         raise errors.DeployError(str(self)) from first
 
 
+def with_outlook(text: str) -> str:
+    """*text*, and that a renewal tries again, unless its reasons say themselves what comes next."""
+    if any(command in text for command in ("certbot renew", "certbot install", "certbot-qiniu ")):
+        return text
+    return f"{text}. The next certbot renew tries again"
+
+
 def told_once(problems: Iterable[Exception | str]) -> list[str]:
     """What *problems* say, each cause once, with all that failed for it."""
     return list(dict.fromkeys(each_cause(dict(enumerate(problems))).values()))

@@ -21,7 +21,7 @@ from certbot import interfaces
 from certbot.plugins import common
 
 from certbot_qiniu import errors, options
-from certbot_qiniu.failures import Failures
+from certbot_qiniu.failures import Failures, with_outlook
 
 if TYPE_CHECKING:
     from certbot_qiniu.targets.run import Run
@@ -213,12 +213,12 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         if self.config.verb != "renew":
             return str(failures)
         names = ", ".join(sorted(self._lineages))
-        again = "The next certbot renew tries again"
+        told = (f"The certificate of {names} is on this machine, but it has not reached "
+                f"everything that should serve it: {failures}")
         if self._is_unannounced:
-            again = ("Under --disable-renew-updates no certbot renew tries again: run "
-                     "certbot-qiniu apply")
-        return (f"The certificate of {names} is on this machine, but it has not reached "
-                f"everything that should serve it: {failures}. {again}")
+            return (f"{told}. Under --disable-renew-updates no certbot renew tries again: run "
+                    "certbot-qiniu apply")
+        return with_outlook(told)
 
     def _told_of_deployment(self, failures: Failures, must_go_back: bool) -> str:
         lineage = min(self._lineages)
@@ -226,7 +226,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
                 "certbot puts back what was served before" if must_go_back else
                 "The rest has it and keeps it; nothing was put back"]
         if self._is_renewed(lineage):
-            told.append("The next certbot renew tries again")
+            told = [with_outlook(". ".join(told))]
         else:
             told.append("Nothing repairs this by itself, as renewals of this certificate do not "
                         "reach Qiniu; so that they do: "

@@ -18,7 +18,7 @@ from certbot_qiniu.command.arguments import (
     our_renewals,
 )
 from certbot_qiniu.deployment.deployer import open_deployer
-from certbot_qiniu.failures import Failures
+from certbot_qiniu.failures import Failures, with_outlook
 from certbot_qiniu.installer import Installer
 from certbot_qiniu.lineages import INSTALLER, Renewal
 from certbot_qiniu.model import canonical_domain
@@ -65,7 +65,7 @@ def apply(arguments: argparse.Namespace, renewals: Iterable[Renewal]) -> list[st
         for error in failures.errors:
             reason = error.reason if isinstance(error, errors.DeployError) else str(failures)
             problems.setdefault(reason, []).append(renewal.lineage)
-    return [f"{', '.join(names)}: {reason.rstrip('.')}. The next certbot renew tries again"
+    return [with_outlook(f"{', '.join(names)}: {reason.rstrip('.')}")
             for reason, names in problems.items()]
 
 

@@ -157,6 +157,15 @@ def test_disabled_updates_fail(issued: Machine) -> None:
     assert "no certbot renew tries again: run certbot-qiniu apply" in words(run)
 
 
+@pytest.mark.parametrize(("fault", "times"), [("busy", 1), ("replaced", 0), ("damaged", 0)])
+def test_what_comes_next_is_said_once(issued: Machine, fault: str, times: int) -> None:
+    """Nobody is told twice that a renewal tries again, nor where it does not."""
+    lasting(issued, fault)
+    run = issued.force_renewal()
+    assert (1, times) == (run.status, words(run).count("next certbot renew tries again")), (
+        run.output)
+
+
 # Dry runs
 
 

@@ -8,7 +8,7 @@ import pytest
 from certbot import errors as certbot_errors
 
 from certbot_qiniu import errors
-from certbot_qiniu.failures import Failures, each_cause, told_once
+from certbot_qiniu.failures import Failures, each_cause, told_once, with_outlook
 
 
 def fail(error: BaseException) -> None:
@@ -115,3 +115,14 @@ def test_each_has_the_common_sentence() -> None:
     assert {"x": "Could not read the CDN domain a, b: no answer. Wait",
             "y": "Could not read the CDN domain a, b: no answer. Wait", "z": "odd"} == each_cause({
                 "x": unreachable("a"), "y": unreachable("b"), "z": errors.UsageError("odd")})
+
+
+@pytest.mark.parametrize(("text", "is_added"), [
+    ("www.example.com: no answer", True), ("certbot managed it", True),
+    ("it is busy; the next certbot renew tries again", False),
+    ("to put ours back now: certbot-qiniu apply --take-back www.example.com", False),
+    ("to deploy it now: certbot install --cert-name example.com", False)])
+def test_outlook(text: str, is_added: bool) -> None:
+    """That a renewal tries again is added where nothing says what comes next."""
+    assert (f"{text}. The next certbot renew tries again" if is_added else text) == (
+        with_outlook(text))
