@@ -45,7 +45,7 @@ from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.deployment.waiting import Waiting
 from certbot_qiniu.failures import Failures, told_once
 from certbot_qiniu.lineages import Lineages, reconfigure_command
-from certbot_qiniu.model import DAY, Binding, Certificate, covering_name
+from certbot_qiniu.model import DAY, DEAD_STATES, Binding, Certificate, covering_name
 from certbot_qiniu.options import DEFAULT_SERVICES, Settings
 from certbot_qiniu.qiniu.account import Accounts
 
@@ -151,9 +151,12 @@ class Deployer:
         if unread:
             raise next(iter(unread.values()))
         if settings.domains is None:
-            # What is missing is not let go: that it is gone is found, and told, in the end.
-            chosen |= {name for name in self.store.managed(lineage)
-                       if certificate.covers(name) and name not in context.account.domains()}
+            # What is missing is not let go: that it is gone is found, and told, in the end. What
+            # is frozen or offline may be in service again tomorrow.
+            there = context.account.domains()
+            chosen |= {name for name, entry in self.store.managed(lineage).items()
+                       if not why_let_go(entry, certificate.names, settings)
+                       and (name not in there or there[name].state in DEAD_STATES)}
         for name in sorted({*self.store.managed(lineage)} - chosen):
             self.say(wording.let_go(name, why_let_go(
                 self.store.state[name], certificate.names, settings)))
@@ -325,7 +328,10 @@ class Deployer:
         for lineage, fingerprints in then.items():
             now = {name: entry.binding.fingerprint
                    for name, entry in self.store.managed(lineage).items()}
-            if (fingerprints != now and lineage not in self.store.damaged
+            # A domain that is gone since comes back into the state; it is not taken back.
+            is_taken_back = (fingerprints.items() - now.items()
+                             or set(now.values()) - set(fingerprints.values()))
+            if (is_taken_back and lineage not in self.store.damaged
                     and self.lineages.exists(lineage)):
                 memory = self.store.memory.lineage(lineage)
                 returned = {*fingerprints, *(memory.given_back if memory.hold else ())}

@@ -289,6 +289,36 @@ def test_narrowed_by_install(machine: Seat) -> None:
     assert record(machine)["baseline"]["cert_id"]
 
 
+def test_frozen_during_an_install(machine: Seat) -> None:
+    """A domain that is frozen for a while is not let go: it gets what is renewed meanwhile."""
+    machine.cloud.qiniu.change_domain(IMG, state="frozen", freeze_type="ICP")
+    run = machine.certbot("install", "--cert-name", APEX, *machine.installer, "--redirect")
+    assert 0 == run.status, run.output
+    assert "is let go" not in text(run)
+    assert {WWW, IMG} == managed(machine)
+    assert 0 == machine.force_renewal().status
+    machine.cloud.qiniu.change_domain(IMG, state="success", freeze_type="")
+    later(machine)
+    later(machine)
+    assert serves_ours(machine, IMG)
+
+
+def test_gone_before_an_enhancement_is_rolled_back(machine: Seat) -> None:
+    """The rollback takes no certificate back, so it holds none: a new domain gets it."""
+    enhanced = machine.certbot("enhance", "--hsts", "--cert-name", APEX, *machine.installer)
+    assert 0 == enhanced.status, enhanced.output
+    hide(machine, IMG)
+    later(machine, status=1)
+    assert 1 == machine.certbot("rollback", *machine.installer).status, f"{IMG} is gone"
+    new = "new.example.com"
+    machine.cloud.qiniu.add_domain(new, protocol="https",
+                                   cert_id=machine.cloud.stranger(*SANS, days=20))
+    assert "A rollback keeps" not in text(machine.run("status"))
+    later(machine)
+    later(machine)
+    assert machine.fingerprint() == machine.cloud.qiniu.serving(new).fingerprint
+
+
 def test_install_of_a_subset(machine: Seat) -> None:
     """All names of the certificate are deployed, whatever was asked, and nothing is let go."""
     run = machine.certbot("install", *machine.installer, "--cert-name", APEX, "-d", APEX)
