@@ -45,7 +45,7 @@ from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.deployment.waiting import Waiting
 from certbot_qiniu.failures import Failures, told_once
 from certbot_qiniu.lineages import Lineages, reconfigure_command
-from certbot_qiniu.model import DAY, DEAD_STATES, Binding, Certificate, covering_name
+from certbot_qiniu.model import DEAD_STATES, Binding, Certificate, covering_name
 from certbot_qiniu.options import DEFAULT_SERVICES, Settings
 from certbot_qiniu.qiniu.account import Accounts
 
@@ -560,10 +560,11 @@ class Deployer:
                 if owner == lineage and not (entry and entry.binding.fingerprint == fingerprint):
                     back.setdefault(fingerprint, []).append(name)
             for fingerprint, names in back.items():
-                end, _ = validity_of(context, lineage, fingerprint)
+                end, lifetime = validity_of(context, lineage, fingerprint)
                 if end:
-                    has_time = end - context.clock() >= LEAST_DAYS * DAY
-                    (later if has_time else soon).append(wording.goes_back(names, lineage, end))
+                    least = Served(names[0], True, end, lifetime).within(LEAST_DAYS, 4)
+                    (soon if end - context.clock() < least else later).append(
+                        wording.goes_back(names, lineage, end))
         if not usable & ({*concerned.values()} or lineages):
             failures.raise_any()
         if soon:

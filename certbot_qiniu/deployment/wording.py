@@ -219,8 +219,9 @@ def too_late_to_go_back(told: Sequence[str]) -> str:
     :param told: what :func:`goes_back` says of each.
     """
     return (f"Nothing was rolled back, as a certificate would be served with less than "
-            f"{LEAST_DAYS} days left: {'; '.join(told)}. Keep the newest one, or have another "
-            "issued (certbot renew --force-renewal); more --checkpoints lead further back")
+            f"{LEAST_DAYS} days, or a quarter of its lifetime, left: {'; '.join(told)}. Keep the "
+            "newest one, or have another issued (certbot renew --force-renewal); more "
+            "--checkpoints lead further back")
 
 
 def changed_since(name: str) -> str:

@@ -12,7 +12,10 @@ from enum import Enum
 from certbot_qiniu.model import DAY
 
 LEAST_DAYS = 7
-"""To a certificate of ours with less left nothing goes back, and a hold on one ends."""
+"""To a certificate of ours with less left nothing goes back, and a hold on one ends.
+
+Of short-lived ones it is a part of their lifetime: a quarter, and an eighth.
+"""
 
 
 class Outlook(Enum):
