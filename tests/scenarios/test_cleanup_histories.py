@@ -298,8 +298,8 @@ class Histories(RuleBasedStateMachine):
         held = deployer.lift_hold(lineage)
         before = len(list((self.home / "backups").iterdir()))
         try:
-            desired = deployer.deploy(deployer.lineages.current(lineage), SANS[lineage], chosen,
-                                     None, lambda names: names)
+            desired = deployer.deploy(deployer.lineages.current(lineage), chosen, None,
+                                      lambda names: names)
             deployer.commit(desired, "install")
             problems = self.settle(deployer, lineage, wait=True, take_over=True).problems
         except errors.QiniuError as error:
