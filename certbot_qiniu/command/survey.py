@@ -7,7 +7,7 @@ they would write stays in memory, and what they would send is only planned.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,12 @@ from typing import Any
 from certbot_qiniu import errors
 from certbot_qiniu.command.health import Finding, Level
 from certbot_qiniu.deployment import wording
-from certbot_qiniu.deployment.certificates import remember_copies, too_old, unneeded
+from certbot_qiniu.deployment.certificates import (
+    left_behind,
+    remember_copies,
+    too_old,
+    unneeded,
+)
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.deployer import Deployer, open_deployer
 from certbot_qiniu.deployment.observe import read_details
@@ -83,6 +88,9 @@ class Survey:
 
     :ivar records: what the memory says of each domain.
     :ivar uploads: Qiniu's id -> (lineage, fingerprint) of certificates that are ours.
+    :ivar left_behind: ids of certificates, in these accounts, of lineages that certbot deleted or
+        that are in another account now, and that nothing here needs any more.
+    :ivar elsewhere: ids of certificates of ours in accounts that no lineage is in any more.
     :ivar unread: why some domains could not be read.
     :ivar findings: what is wrong apart from single domains.
     :ivar notes: remarks that ``certbot renew`` would make.
@@ -98,6 +106,8 @@ class Survey:
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     edges: Mapping[str, Leaf | None] = field(default_factory=dict)
+    left_behind: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
 
     def managed(self) -> dict[str, tuple[LineageFacts, Action]]:
         """The managed domains: their lineage, and what is to be done."""
@@ -120,11 +130,20 @@ class Survey:
         account = next((one for one in self.accounts if one.name == lineage.account), None)
         if account is None or lineage.held or self.unread:
             return []
-        found = [account.certificates[cert_id] for cert_id in lineage.superseded
+        return self._deletable(account, lineage.superseded)
+
+    def superseded_left_behind(self) -> list[RemoteCertificate]:
+        """The certificates of deleted lineages and former accounts that a clean-up deletes."""
+        return [] if self.unread else [
+            item for account in self.accounts
+            for item in self._deletable(account, self.left_behind)]
+
+    def _deletable(self, account: AccountFacts, ids: Iterable[str]) -> list[RemoteCertificate]:
+        found = [account.certificates[cert_id] for cert_id in ids
                  if cert_id in account.certificates and not account.users(cert_id)]
         # What another program uploaded, under a name of its own, is left to it.
         return [item for item in found if item.name == certificate_name(
-            lineage.name, self.uploads.get(item.cert_id, ("", ""))[1])]
+            *self.uploads.get(item.cert_id, ("", "")))]
 
     def failures(self) -> list[Finding]:
         """What a ``certbot renew`` would report as failed, or could not observe."""
@@ -182,6 +201,7 @@ class _Observations:
         self.unread: dict[str, errors.QiniuError] = {}
         self.lineages: list[LineageFacts] = []
         self.accounts: dict[str, AccountFacts | None] = {}  # None where it is out of reach
+        self.contexts: dict[str, Context] = {}  # of those accounts that could be observed
         self.clock: Callable[[], float] | None = None
 
     def observe_lineage(self, name: str, renewal: Renewal) -> None:
@@ -244,7 +264,7 @@ class _Observations:
             held=held, kept_on=tuple(self.deployer.held(context, certificate)) if held else (),
             actions=tuple(planned.actions),
             uploads=tuple(versions.get(one, one) for one in sorted(wanted)
-                          if not memory.uploads_of(one)),
+                          if not context.uploads_of(one)),
             superseded=tuple(superseded),
             reload=server if memory.lineage(name).nginx != certificate.fingerprint else "")
 
@@ -254,6 +274,7 @@ class _Observations:
         if key not in self.accounts:
             try:
                 self.accounts[key] = self.read_account(context, credentials)
+                self.contexts[key] = context
             except errors.ApiError as error:
                 self.accounts[key] = None
                 self.problem(credentials, error)
@@ -288,10 +309,19 @@ class _Observations:
                 f"{reconfigure_command()}"))
         uploads = {cert_id: (upload.lineage, upload.fingerprint)
                    for cert_id, upload in self.memory.uploads.items()}
+        # Credentials that cannot be read today are still somebody's.
+        known = {entry.account for name, entry in self.memory.lineages.items()
+                 if self.deployer.lineages.exists(name)}
+        known.update(map(self.memory.account_of, self.accounts))
         return Survey(
             (self.clock or time.time)(), tuple(filter(None, self.accounts.values())),
             tuple(self.lineages), dict(self.memory.domains), uploads, each_cause(self.unread),
-            tuple(self.findings), tuple(dict.fromkeys(notes)))
+            tuple(self.findings), tuple(dict.fromkeys(notes)), left_behind=tuple(
+                cert_id for context in self.contexts.values()
+                for ids in left_behind(context).values() for cert_id in ids),
+            elsewhere=tuple(sorted(
+                cert_id for cert_id, upload in self.memory.uploads.items()
+                if upload.account and upload.account not in known)))
 
 
 def _level(error: errors.QiniuError) -> Level:

@@ -17,7 +17,7 @@ from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.observe import read_details
 from certbot_qiniu.deployment.planning.refusals import FINAL_CODES, TOO_OLD_CODE, is_believed
 from certbot_qiniu.deployment.planning.supersession import kept_fingerprints, superseded
-from certbot_qiniu.deployment.state import Managed, Record, Refusal
+from certbot_qiniu.deployment.state import LineageMemory, Managed, Record, Refusal, Upload
 from certbot_qiniu.model import (
     DAY,
     FINGERPRINT_DIGITS,
@@ -26,6 +26,7 @@ from certbot_qiniu.model import (
     Domain,
     RemoteCertificate,
     certificate_name,
+    parse_certificate_name,
 )
 
 logger = logging.getLogger(__name__)
@@ -44,9 +45,8 @@ def find_wanted(context: Context, wanted: Iterable[Managed]) -> dict[str, errors
 
     :returns: fingerprint -> error, for those that could not be looked for.
     """
-    memory = context.memory
     missing = {(entry.lineage, entry.binding.fingerprint) for entry in wanted
-               if entry.binding.fingerprint and not memory.uploads_of(entry.binding.fingerprint)}
+               if entry.binding.fingerprint and not context.uploads_of(entry.binding.fingerprint)}
     failures: dict[str, errors.QiniuError] = {}
     for lineage, fingerprint in missing:
         try:
@@ -64,12 +64,20 @@ def remember_copies(context: Context, lineage: str) -> None:
 
     :raises errors.ApiError: when the list cannot be had.
     """
+    certificates = context.account.certificates()
+    context.memory.same_account(context.account.client.account, {
+        upload.account for cert_id in certificates
+        if (upload := context.memory.uploads.get(cert_id))})
     versions = list(context.lineages.versions(lineage))
-    for item in context.account.certificates().values():
+    for item in certificates.values():
         for certificate in versions:
             if item.is_copy_of(certificate):
-                context.memory.note_upload(
-                    item.cert_id, certificate.fingerprint, lineage, context.clock())
+                _note_upload(context, item.cert_id, certificate)
+
+
+def _note_upload(context: Context, cert_id: str, certificate: Certificate) -> None:
+    context.memory.note_upload(cert_id, Upload(certificate.fingerprint, certificate.lineage,
+                                               context.clock(), context.account_name))
 
 
 def foreign_certificates(context: Context, domains: Iterable[Domain], lineages: Iterable[str],
@@ -137,7 +145,7 @@ def validity_of(context: Context, lineage: str, fingerprint: str) -> tuple[float
     """
     if own := context.lineages.find(lineage, fingerprint):
         return own.not_after.timestamp(), (own.not_after - own.not_before).total_seconds()
-    for cert_id in context.memory.uploads_of(fingerprint):
+    for cert_id in context.uploads_of(fingerprint):
         if item := context.account.certificates().get(cert_id):
             return item.not_after, item.not_after - item.not_before
     return 0.0, 0.0
@@ -159,7 +167,7 @@ def certificate_for(context: Context, binding: Binding, lineage: str, *, keep_ce
     if not binding.fingerprint:
         return RemoteCertificate(binding.cert_id, binding.cert_id)
     certificate = context.lineages.find(lineage, binding.fingerprint)
-    known = context.memory.uploads_of(binding.fingerprint)
+    known = context.uploads_of(binding.fingerprint)
     if certificate is None:
         if known:
             return RemoteCertificate(min(known), f"certificate {min(known)}")
@@ -176,7 +184,7 @@ def certificate_for(context: Context, binding: Binding, lineage: str, *, keep_ce
 def _upload(context: Context, certificate: Certificate, keep_certificates: int) -> str:
     """Upload *certificate*, unless Qiniu has it already, and remember its id."""
     remember_copies(context, certificate.lineage)
-    known = context.memory.uploads_of(certificate.fingerprint)
+    known = context.uploads_of(certificate.fingerprint)
     if known:
         return min(known)
     if doubt := too_old(context, certificate):
@@ -193,8 +201,7 @@ def _upload(context: Context, certificate: Certificate, keep_certificates: int) 
         cert_id = client.upload_certificate(certificate)
     if certificate.lineage in context.memory.lineages:
         context.memory.lineages[certificate.lineage].refusal = None
-    context.memory.note_upload(
-        cert_id, certificate.fingerprint, certificate.lineage, context.clock())
+    _note_upload(context, cert_id, certificate)
     context.store.write_memory()
     context.account.note_upload(RemoteCertificate(
         cert_id, certificate.remote_name, certificate.names,
@@ -209,10 +216,10 @@ def too_old(context: Context, certificate: Certificate) -> str:
     :raises errors.ApiError: when the list cannot be had, which is asked only about an old one.
     """
     days = (certificate.not_after.timestamp() - context.clock()) / DAY
-    if days >= MINIMUM_DAYS or context.memory.uploads_of(certificate.fingerprint):
+    if days >= MINIMUM_DAYS or context.uploads_of(certificate.fingerprint):
         return ""
     remember_copies(context, certificate.lineage)
-    if context.memory.uploads_of(certificate.fingerprint):
+    if context.uploads_of(certificate.fingerprint):
         return ""
     lifetime = certificate.not_after - certificate.not_before
     return (wording.too_old(certificate.lineage, days) if lifetime.days >= MINIMUM_DAYS
@@ -288,9 +295,10 @@ def is_gone(context: Context, cert_id: str, error: errors.Refused) -> bool:
 
 
 def clean(context: Context, scope: Collection[str], keep_certificates: int) -> int:
-    """Delete what the lineages in *scope* uploaded and nothing needs any more.
+    """Delete what the lineages in *scope* uploaded to this account and nothing needs any more.
 
-    A failure is a warning and no more: the next run tries again.
+    Where the list of certificates is at hand, what other lineages have left behind goes, too. A
+    failure is a warning and no more: the next run tries again.
 
     :param keep_certificates: how many superseded certificates a rollback may need.
     :returns: how many certificates were deleted.
@@ -299,15 +307,60 @@ def clean(context: Context, scope: Collection[str], keep_certificates: int) -> i
     for lineage in sorted(scope):
         if context.memory.lineage(lineage).hold:
             continue  # after a rollback nothing is thrown away until it is settled
-        try:
-            deleted += _clean_lineage(context, lineage, keep_certificates)
-        except errors.QiniuError as error:
-            logger.warning("Old certificates of %s stay at Qiniu for now: %s", lineage, error)
+        deleted += _try_to_clean(context, lineage, unneeded(context, lineage, keep_certificates),
+                                 is_here=True)
+    if context.account.has_certificates:
+        for lineage, ids in left_behind(context, scope).items():
+            deleted += _try_to_clean(context, lineage, ids, is_here=False)
     return deleted
 
 
+def left_behind(context: Context, scope: Collection[str] = ()) -> dict[str, list[str]]:
+    """Find what is in this account of lineages that certbot deleted, or that have left it.
+
+    Their domains keep what they serve, and nobody reads them: only Qiniu can tell what is in use.
+
+    :param scope: lineages that are known to be here.
+    :returns: lineage -> ids that nothing else here needs, without a call.
+    """
+    memory, store, account = context.memory, context.store, context.account_name
+    if store.damaged:
+        return {}  # what is not known may be needed
+    ours: dict[str, list[str]] = {}
+    for cert_id, upload in sorted(memory.uploads.items()):
+        if upload.may_be_in(account) and upload.lineage not in scope:
+            ours.setdefault(upload.lineage, []).append(cert_id)
+    gone = sorted(lineage for lineage in ours if _has_left(context, lineage)
+                  and not _publishes_unknown(context, memory.domains_of(lineage)))
+    if not gone:
+        return {}
+    bound, baselines = bound_ids(context), _baselines(memory.domains)
+    found = {}
+    for lineage in gone:
+        needed = baselines | {entry.binding.fingerprint for entry in store.state.values()
+                              if entry.lineage != lineage}
+        found[lineage] = superseded(
+            {cert_id: memory.uploads[cert_id].fingerprint for cert_id in ours[lineage]},
+            needed, bound)
+    return found
+
+
+def _has_left(context: Context, lineage: str) -> bool:
+    """Whether certbot has deleted a lineage, or all its domains have moved to another account."""
+    account = context.memory.lineages.get(lineage, LineageMemory()).account
+    return account not in ("", context.account_name) or not (
+        context.store.managed(lineage) or context.lineages.exists(lineage))
+
+
+def _baselines(records: Mapping[str, Record]) -> set[str]:
+    """The fingerprints of what domains served before we first touched them."""
+    return {record.baseline.fingerprint for record in records.values() if record.baseline}
+
+
 def unneeded(context: Context, lineage: str, keep_certificates: int) -> list[str]:
-    """Find the ids of *lineage*'s certificates at Qiniu that nothing here needs, without a call.
+    """Find the ids of *lineage*'s certificates in this account that nothing here needs.
+
+    That takes no call.
 
     :param keep_certificates: how many superseded certificates a rollback may need.
     """
@@ -317,13 +370,13 @@ def unneeded(context: Context, lineage: str, keep_certificates: int) -> list[str
             or (managed and former is None)):
         return []  # what is not known may be needed
     ours = {cert_id: upload.fingerprint
-            for cert_id, upload in sorted(memory.uploads_by(lineage).items())}
+            for cert_id, upload in sorted(memory.uploads_by(lineage).items())
+            if upload.may_be_in(context.account_name)}
     needed = kept_fingerprints(managed, former or (), keep_certificates)
     if not superseded(ours, needed, _bound(memory.domains_of(lineage))):
         return []  # whatever the other lineages need
     needed |= kept_fingerprints(context.store.state, (), 0)
-    needed |= {record.baseline.fingerprint for record in memory.domains.values()
-               if record.baseline}
+    needed |= _baselines(memory.domains)
     return superseded(ours, needed, bound_ids(context))
 
 
@@ -355,11 +408,21 @@ def _bound(records: Mapping[str, Record]) -> set[str]:
             | {record.sent.binding.cert_id for record in records.values() if record.sent})
 
 
-def _clean_lineage(context: Context, lineage: str, keep_certificates: int) -> int:
+def _try_to_clean(context: Context, lineage: str, ids: Collection[str], *, is_here: bool) -> int:
+    try:
+        return _clean_lineage(context, lineage, ids, is_here=is_here)
+    except errors.QiniuError as error:
+        logger.warning("Old certificates of %s stay at Qiniu for now: %s", lineage, error)
+        return 0
+
+
+def _clean_lineage(context: Context, lineage: str, ids: Collection[str], *, is_here: bool) -> int:
     memory, deleted = context.memory, 0
-    for cert_id in unneeded(context, lineage, keep_certificates):
-        certificate = context.account.certificates().get(cert_id)
-        name = certificate_name(lineage, memory.uploads[cert_id].fingerprint)
+    for cert_id in ids:
+        certificate, upload = context.account.certificates().get(cert_id), memory.uploads[cert_id]
+        if certificate is None and not (upload.account or is_here):
+            continue  # it may be in another account
+        name = certificate_name(lineage, upload.fingerprint)
         if certificate is None or certificate.name != name:
             memory.uploads.pop(cert_id)  # gone, or renamed by somebody: then it is theirs
         elif cert_id in bound_ids(context) or _used(context, certificate):
@@ -370,6 +433,27 @@ def _clean_lineage(context: Context, lineage: str, keep_certificates: int) -> in
             deleted += 1
     context.store.write_memory()
     return deleted
+
+
+def expired_strays(context: Context) -> list[RemoteCertificate]:
+    """Find the expired certificates with a name of our kind that are not provably ours.
+
+    They may be an older machine's, or a stranger's: only the user can tell. What any domain may
+    use is not among them.
+
+    :raises errors.ApiError: when a list cannot be had.
+    """
+    bound = bound_ids(context)
+    return [item for item in sorted(context.account.certificates().values(),
+                                    key=lambda item: (item.not_after, item.cert_id))
+            if is_expired_stray(item, context.memory.uploads, context.clock())
+            and item.cert_id not in bound and context.account.users(item) == set()]
+
+
+def is_expired_stray(item: RemoteCertificate, ours: Collection[str], now: float) -> bool:
+    """Whether this one has a name of our kind, is not among *ours*, and has expired."""
+    return (parse_certificate_name(item.name) is not None and item.cert_id not in ours
+            and not item.order_id and 0 < item.not_after <= now)
 
 
 def _used(context: Context, certificate: RemoteCertificate) -> bool:

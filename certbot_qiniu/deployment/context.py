@@ -73,3 +73,12 @@ class Context:
     def memory(self) -> Memory:
         """What we remember, see :mod:`certbot_qiniu.deployment.state`."""
         return self.store.memory
+
+    def uploads_of(self, fingerprint: str) -> frozenset[str]:
+        """The ids under which we know this certificate in this account."""
+        return self.memory.uploads_of(fingerprint, self.account_name)
+
+    @property
+    def account_name(self) -> str:
+        """Our name for the account, which is that of the first of its keys that we knew."""
+        return self.memory.account_of(self.account.client.account)

@@ -182,6 +182,10 @@ class _Reconciler:
         self.outcome.problems += told_once([*self.upload_errors.values(), *self.failed.values()])
         self.outcome.unserved = sorted((self.wanted.keys() - self.taken) | self.failed.keys())
         if self.options.clean and not self.outcome.problems and not self.outcome.pending:
+            for lineage in self.scope:
+                entry, account = self.memory.lineage(lineage), self.context.account_name
+                if entry.account != account:  # what it left in a former one may go now
+                    entry.account = account
             clean(self.context, self.scope, self.options.keep_certificates)
         return self.outcome
 
@@ -313,12 +317,12 @@ class _Reconciler:
                         if entry.binding.fingerprint}
         certificates |= {
             (upload.lineage, upload.fingerprint) for binding in self.restore.values()
-            for cert_id in self.memory.uploads_of(binding.fingerprint)
+            for cert_id in self.context.uploads_of(binding.fingerprint)
             if (upload := self.memory.uploads.get(cert_id))}
         found = [self.context.lineages.find(*certificate) for certificate in certificates]
         return Knowledge(
             observed=observed, records=self.memory.domains,
-            ids={fingerprint: self.memory.uploads_of(fingerprint)
+            ids={fingerprint: self.context.uploads_of(fingerprint)
                  for fingerprint in fingerprints - {""}},
             now=self.context.clock(),
             foreign=foreign_certificates(self.context, serving, self.scope),

@@ -61,7 +61,7 @@ def _planned(context: Context, names: Sequence[str], listed: Collection[str],
     state = context.store.state
     managed = [domain for name, domain in observed.items() if name in state]
     owners = {state[domain.name].lineage for domain in managed}
-    ids = {fingerprint: context.memory.uploads_of(fingerprint)} if certificate else {}
+    ids = {fingerprint: context.uploads_of(fingerprint)} if certificate else {}
     return plan(wanted, {}, Knowledge(
         observed, context.memory.domains, ids, context.clock(),
         # Of those that are not managed yet, the choice of domains has judged.

@@ -112,11 +112,17 @@ class Upload:
     """A certificate that we uploaded, or found again under our name.
 
     :ivar at: when, in seconds since the epoch.
+    :ivar account: our name for the access key; "" where that is not known.
     """
 
     fingerprint: str
     lineage: str
     at: float = 0.0
+    account: str = ""
+
+    def may_be_in(self, account: str) -> bool:
+        """Whether it is not known to be in another account."""
+        return self.account in ("", account)
 
 
 @dataclass(frozen=True)
@@ -148,6 +154,8 @@ class LineageMemory:
     :ivar other_installer_options: its own options.
     :ivar refusal: the upload that Qiniu refused last, and for good.
     :ivar doubted: since when none of its domains is in the account; 0 while one is.
+    :ivar account: our name for the access key with which all its domains were last seen to have
+        what they should.
     :ivar former: the fingerprints that its older states had, newest first, "" for a state without
         domains; None where that is not known.
     :ivar checkpoints: certbot's names of the checkpoints that we ended for it, and whether each
@@ -167,6 +175,7 @@ class LineageMemory:
     refusal: Refusal | None = None
     given_back: tuple[str, ...] = ()
     doubted: float = 0.0
+    account: str = ""
 
     def __setattr__(self, name: str, value: object) -> None:
         """Note the change: who holds an entry may set it long after he asked for it."""
@@ -292,15 +301,40 @@ class Memory:
         """The certificates of this lineage, by their ids at Qiniu."""
         return self._uploads.where("lineage", lineage)
 
-    def uploads_of(self, fingerprint: str) -> frozenset[str]:
-        """The ids at Qiniu under which we know this certificate."""
-        return frozenset(self._uploads.where("fingerprint", fingerprint))
+    def uploads_of(self, fingerprint: str, account: str) -> frozenset[str]:
+        """The ids under which we know this certificate in this account."""
+        return frozenset(
+            cert_id for cert_id, upload in self._uploads.where("fingerprint", fingerprint).items()
+            if upload.may_be_in(account))
 
-    def note_upload(self, cert_id: str, fingerprint: str, lineage: str, at: float) -> None:
-        """Remember that a certificate is at Qiniu, unless that is known."""
+    def note_upload(self, cert_id: str, upload: Upload) -> None:
+        """Remember that a certificate is at Qiniu; since when stays, should that be known."""
         known = self.uploads.get(cert_id)
-        if not known or (known.fingerprint, known.lineage) != (fingerprint, lineage):
-            self.uploads[cert_id] = Upload(fingerprint, lineage, at)
+        if known and (known.fingerprint, known.lineage) == (upload.fingerprint, upload.lineage):
+            upload = dataclasses.replace(upload, at=known.at)
+        self.uploads[cert_id] = upload
+
+    def account_of(self, key: str) -> str:
+        """Our name for the account of an access key, of which we have only a name, too."""
+        return self.told.get(f"account of {key}", key)
+
+    def same_account(self, key: str, names: Collection[str]) -> None:
+        """Note that what is in the account of *key* was uploaded under these names of it.
+
+        Ids are nowhere twice: a new access key, or a second one, opens the same account.
+        """
+        same = {self.account_of(key), *names} - {""}
+        if len(same) == 1:
+            return
+        name = min(same - {key})
+        for other in {key, *same} - {name}:
+            self.told[f"account of {other}"] = name
+        for cert_id, upload in list(self.uploads.items()):
+            if upload.account in same:
+                self.uploads[cert_id] = dataclasses.replace(upload, account=name)
+        for entry in self.lineages.values():
+            if entry.account in same - {name}:
+                entry.account = name
 
     def forget_old(self, managing: Collection[str], now: float) -> None:
         """Drop what was of no use for a year: nobody leads to it any more.

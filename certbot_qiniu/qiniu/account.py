@@ -125,6 +125,11 @@ class Account:
             self._listed_at["certificates"] = self._clock()
         return self._certificates
 
+    @property
+    def has_certificates(self) -> bool:
+        """Whether their list was asked for already."""
+        return self._certificates is not None
+
     def _old(self, which: str) -> bool:
         return self._clock() - self._listed_at[which] > LISTS_MAX_AGE_SECONDS
 

@@ -438,7 +438,8 @@ def test_certificates_and_prune(machine: Seat) -> None:
     run = machine.run("certificates")
     assert run.status == 0
     assert {name: cells[-1] for name, cells in rows(run.output).items()} == {
-        "Certificate": "Verdict", oldest: "superseded", older: "kept", newest: "in use"}
+        "Certificate": "Verdict", oldest: "superseded", newest: "in use",
+        older: "kept: the newest, or for a rollback"}
     assert "a stranger's" in machine.run("certificates", "--all").output
     assert (oldest, "delete") in {(step["subject"], step["verb"]) for step in json.loads(
         machine.run("plan", "--json").output)["steps"]}

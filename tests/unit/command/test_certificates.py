@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +12,14 @@ from typing import Any
 
 import pytest
 
+from certbot_qiniu import errors
 from certbot_qiniu.command import certificates, output
 from certbot_qiniu.command.arguments import our_renewals
 from certbot_qiniu.command.certificates import Remote
 from certbot_qiniu.command.survey import AccountFacts, LineageFacts, Survey
 from certbot_qiniu.deployment.state import Record, Sent
 from certbot_qiniu.model import Binding, Domain, RemoteCertificate
+from certbot_qiniu.qiniu.account import Account
 from tests.unit.command.desk import Desk
 from tests.unit.command.facts import DAY, NOW, WWW
 
@@ -93,7 +97,8 @@ def test_table() -> None:
     """Each has a row with its users; without any there is a sentence."""
     [table] = certificates.table(certificates.certificates(seen()))
     assert isinstance(table, output.Table)
-    assert [[f"certbot_example.com_{'0' * 12}", "old", "20", "-", "kept"],
+    assert [[f"certbot_example.com_{'0' * 12}", "old", "20", "-",
+             "kept: the newest, or for a rollback"],
             [f"certbot_example.com_{'f' * 12}", "new", "80", WWW, "in use"]] == [
                 list(cells) for _, cells in table.rows]
     assert [("There is no certificate of ours at Qiniu.", "")] == certificates.table([])
@@ -113,15 +118,16 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     return found
 
 
-def run(desk: Desk, **options: bool) -> int:
+def run(desk: Desk, **options: Any) -> int:
     """The command."""
-    return certificates.run(argparse.Namespace(
-        **vars(desk.arguments), **{"all": False, "prune": False, "json": True, **options}))
+    return certificates.run(argparse.Namespace(**vars(desk.arguments), **{
+        "all": False, "prune": False, "json": True, "expired": [], **options}))
 
 
 def test_prune(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     """What is superseded goes, once; the one in use stays."""
-    assert 2 == certificates.prune(desk.config, our_renewals(desk.arguments), desk.said.append)
+    assert 2 == certificates.prune(
+        desk.config, our_renewals(desk.arguments), desk.said.append)[0]
     assert 1 == len(desk.qiniu.certificates())
     assert 0 == run(desk, prune=True)
     assert "0 superseded certificates deleted" in capsys.readouterr().err
@@ -178,3 +184,98 @@ def test_what_is_being_published(state: str, verdict: str) -> None:
     found = seen(bound="old", records={WWW: record})
     found = replace(found, accounts=(replace(found.accounts[0], domains={WWW: domain}),))
     assert verdict == verdicts(found)["new"]
+
+
+# What is not provably ours
+
+
+@pytest.fixture
+def strays(desk: Desk) -> dict[str, str]:
+    """Certificates that the machine knows nothing of, by what there is to each."""
+    leaf = desk.renew("example.org", WWW)
+    name = f"certbot_example.org_{'a' * 12}"
+    found = {"old": desk.upload(leaf, name), "used": desk.upload(leaf, f"certbot_x_{'b' * 12}"),
+             "named otherwise": desk.upload(leaf, "certbot_example.org")}
+    desk.qiniu.add_domain("used.example.org", protocol="https", cert_id=found["used"])
+    desk.now += 100 * DAY
+    found["valid"] = desk.upload(desk.renew("example.org", WWW), f"certbot_y_{'c' * 12}")
+    desk.deploy("example.com", WWW)
+    return found
+
+
+def left(desk: Desk, strays: dict[str, str]) -> set[str]:
+    """Those that are still there."""
+    ids = {item.cert_id for item in desk.qiniu.certificates()}
+    return {what for what, cert_id in strays.items() if cert_id in ids}
+
+
+@pytest.mark.parametrize(("answer", "goes"), [
+    ("y\n", True), ("YES\n", True), ("n\n", False), ("\n", False), ("", False), (None, False),
+], ids=["y", "yes", "n", "Enter", "end of input", "no terminal"])
+def test_expired_stray_on_a_terminal(desk: Desk, strays: dict[str, str], answer: str | None,
+                                     monkeypatch: pytest.MonkeyPatch,
+                                     capsys: pytest.CaptureFixture[str], *, goes: bool) -> None:
+    """What has expired, is unused and has a name of our kind is asked about, and no other."""
+    stdin = io.StringIO(answer or "y\n")
+    monkeypatch.setattr(stdin, "isatty", lambda: answer is not None)
+    if answer == "":
+        stdin.read()
+    monkeypatch.setattr("sys.stdin", stdin)
+    run(desk, prune=True)
+    assert set(strays) - ({"old"} if goes else set()) == left(desk, strays)
+    said = capsys.readouterr().err
+    assert (answer is not None) == (strays["old"] in said)
+    assert not any(strays[what] in said for what in set(strays) - {"old"})
+
+
+@pytest.mark.parametrize(("named", "gone", "error"), [
+    (["old"], {"old"}, ""), (["used"], set(), "Not deleted"),
+    (["old", "valid"], set(), "Not deleted"), (["named otherwise"], set(), "Not deleted")],
+    ids=["offered", "in use", "one of two", "another name"])
+def test_expired_stray_by_name(desk: Desk, strays: dict[str, str], named: list[str],
+                               gone: set[str], error: str) -> None:
+    """Who names one is not asked; one that is not offered is an error, and none goes then."""
+    with pytest.raises(errors.UsageError, match=error) if error else contextlib.nullcontext():
+        run(desk, prune=True, expired=[strays[what] for what in named])
+    assert set(strays) - gone == left(desk, strays)
+
+
+def test_expired_without_prune(desk: Desk) -> None:
+    """Nothing is deleted by a command that is to show."""
+    with pytest.raises(errors.UsageError, match="--prune"):
+        run(desk, expired=["1"])
+
+
+def test_stray_whose_users_are_unknown(desk: Desk, strays: dict[str, str],
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no list tells who uses it, somebody does."""
+    monkeypatch.setattr(Account, "users", lambda *_: None)
+    with pytest.raises(errors.UsageError, match="Not deleted"):
+        run(desk, prune=True, expired=[strays["old"]])
+    assert set(strays) == left(desk, strays)
+
+
+def test_stray_is_shown(desk: Desk, strays: dict[str, str],
+                        capsys: pytest.CaptureFixture[str]) -> None:
+    """What --prune would offer is shown, and why it stays."""
+    run(desk)
+    shown = {item["cert_id"]: item["verdict"]
+             for item in json.loads(capsys.readouterr().out)["certificates"]}
+    assert shown[strays["old"]] == "expired"
+    assert not shown.keys() & {strays["used"], strays["valid"], strays["named otherwise"]}
+    run(desk, json=False)
+    assert "--prune offers it" in " ".join(capsys.readouterr().out.split())
+
+
+def test_former_account() -> None:
+    """What is where nobody has credentials for is named."""
+    assert [] == certificates.elsewhere(seen())
+    [(text, _)] = certificates.elsewhere(seen(elsewhere=("1", "2")))
+    assert "1, 2" in text
+
+
+def test_left_behind_is_superseded() -> None:
+    """What a deleted lineage left goes with the next clean-up, unless somebody uses it."""
+    assert "superseded" == verdicts(seen(left_behind=("old",)))["old"]
+    assert "in use" == verdicts(seen(left_behind=("old",), bound="old"))["old"]
+    assert "kept" == verdicts(seen(left_behind=("old",), unread={WWW: "no answer"}))["old"]

@@ -45,8 +45,8 @@ def test_upload(rig: Rig, certificate: Certificate) -> None:
     """What is not at Qiniu is uploaded once, under our name, and is remembered on the disk."""
     found = obtained(rig, wanted(certificate))
     assert found.name == certificate.remote_name
-    assert rig.memory.uploads == {
-        found.cert_id: Upload(certificate.fingerprint, LINEAGE, rig.now)}
+    assert rig.memory.uploads == {found.cert_id: Upload(
+        certificate.fingerprint, LINEAGE, rig.now, rig.client.account)}
     assert found.cert_id in rig.store.memory_path(LINEAGE).read_text("utf-8")
     assert rig.calls() == [CERTIFICATE_PAGE, UPLOAD]
     assert found == obtained(rig, wanted(certificate))
@@ -231,7 +231,7 @@ def test_find_wanted(rig: Rig) -> None:
     wanted = [Managed(A, "cdn", LINEAGE, Binding("https", versions[1].fingerprint))]
     assert find_wanted(rig.context, wanted) == {}
     assert rig.memory.uploads == {
-        cert_id: Upload(version.fingerprint, LINEAGE, rig.now)
+        cert_id: Upload(version.fingerprint, LINEAGE, rig.now, rig.client.account)
         for cert_id, version in zip(ids, versions, strict=True)}
     rig.calls()
     assert find_wanted(rig.context, wanted) == {}

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from certbot_qiniu import errors
-from certbot_qiniu.deployment.certificates import bound_ids, clean, unneeded
+from certbot_qiniu.deployment.certificates import bound_ids, clean, remember_copies, unneeded
 from certbot_qiniu.deployment.state import Managed, Sent, Upload
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.model import Binding, Certificate, Domain
@@ -316,3 +319,166 @@ def test_cost(rig: Rig) -> None:
     deletions = sorted(f"DELETE /sslcert/{cert_id}" for cert_id in lineage.ids[:2])
     # Nobody uses what goes, so its list of domains is one empty page.
     assert rig.calls() == sorted([*deletions, *[DOMAIN_PAGE] * 2, *CERTIFICATE_LIST])
+
+
+# What other lineages have left behind
+
+
+class Left:
+    """A lineage beside the main one, deleted from certbot; B serves the newer of its two."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig, self.main = rig, Lineage(rig, 1)
+        self.lineage = Lineage(rig, 2, "old.example", B)
+        rig.store.apply({B: None})
+        rig.memory.update(B, lineage="old.example", let_go=rig.now,
+                          seen=Domain(B, protocol="https", cert_id=self.lineage.ids[1]))
+        self.conf = rig.config_dir / "renewal" / "old.example.conf"
+        self.conf.unlink()
+
+    def clean(self, *, ask: bool = True) -> list[int]:
+        """Clean up after the main lineage: which of the two stay."""
+        if ask:
+            self.rig.account.certificates()
+        clean(self.rig.context, [LINEAGE], 1)
+        assert self.main.ids[0] in at_qiniu(self.rig)
+        return [number for number, cert_id in enumerate(self.lineage.ids)
+                if cert_id in at_qiniu(self.rig)]
+
+    def note(self, **changes: Any) -> None:
+        """Change what is remembered of the uploads."""
+        for cert_id in self.lineage.ids:
+            self.rig.memory.uploads[cert_id] = replace(self.rig.memory.uploads[cert_id], **changes)
+
+
+@pytest.fixture
+def old(rig: Rig) -> Left:
+    """A deleted lineage."""
+    return Left(rig)
+
+
+def move(old: Left) -> None:
+    """Let B serve the main lineage's, which only Qiniu tells."""
+    old.rig.qiniu.change_domain(B, cert_id=old.main.ids[0])
+
+
+def test_what_a_deleted_lineage_left(rig: Rig, old: Left) -> None:
+    """What its domains serve stays until Qiniu says that they have moved; the rest goes."""
+    assert old.clean() == [1]
+    assert old.clean() == [1]
+    move(old)
+    assert old.clean() == []
+    assert set(rig.memory.uploads) == {old.main.ids[0]}
+
+
+def test_no_list_for_what_is_left(rig: Rig, old: Left) -> None:
+    """An idle run asks nothing for its sake."""
+    move(old)
+    rig.calls()
+    assert old.clean(ask=False) == [0, 1]
+    assert rig.calls() == []
+
+
+def lives(old: Left) -> None:
+    """Certbot still has it, with another installer."""
+    old.conf.touch()
+
+
+def is_managed(old: Left) -> None:
+    """Its domains were not let go yet."""
+    old.lineage.want(old.lineage.versions[1])
+    old.rig.memory.uploads.pop(old.lineage.ids[0])
+
+
+def is_elsewhere(old: Left) -> None:
+    """It was uploaded to another account."""
+    old.note(account="another")
+
+
+def is_damaged(old: Left) -> None:
+    """Some file cannot be read: what is not known may be needed."""
+    old.rig.store.damaged["x"] = errors.StateError("x")
+
+
+@pytest.mark.parametrize("case", [lives, is_managed, is_elsewhere, is_damaged],
+                         ids=lambda case: case.__name__)
+def test_not_left_behind(old: Left, case: Callable[[Left], None]) -> None:
+    """What is not provably left behind here stays, and is not forgotten."""
+    move(old)
+    case(old)
+    before = set(old.rig.memory.uploads)
+    assert old.clean() == [0, 1]
+    assert before == set(old.rig.memory.uploads)
+
+
+def is_wanted(old: Left) -> None:
+    """A lineage of another name has the very same certificate."""
+    old.rig.store.apply({"c.example.com": Managed(
+        "c.example.com", "cdn", LINEAGE, Binding("https", old.lineage.versions[1].fingerprint))})
+
+
+def is_baseline(old: Left) -> None:
+    """Another domain served it before we came."""
+    old.rig.memory.update(A, baseline=Binding("https", old.lineage.versions[1].fingerprint))
+
+
+def is_sent(old: Left) -> None:
+    """A domain is about to serve it."""
+    old.rig.memory.update(A, sent=Sent(Binding("https", "", old.lineage.ids[1]), 1.0))
+
+
+@pytest.mark.parametrize("case", [is_wanted, is_baseline, is_sent],
+                         ids=lambda case: case.__name__)
+def test_left_behind_and_needed(old: Left, case: Callable[[Left], None]) -> None:
+    """What somebody else here needs stays, whoever uploaded it."""
+    move(old)
+    case(old)
+    assert old.clean() == [1]
+
+
+@pytest.mark.parametrize(("account", "is_here"), [("another", True), ("", False)],
+                         ids=["moved away", "as ever"])
+def test_former_account(rig: Rig, old: Left, account: str, *, is_here: bool) -> None:
+    """A lineage that is in another account now needs nothing here; what is served stays."""
+    old.conf.touch()
+    old.lineage.want(old.lineage.versions[1])
+    rig.memory.update(B, seen=None)
+    rig.memory.lineage("old.example").account = account
+    old.note(account=rig.client.account)
+    assert old.clean() == ([1] if is_here else [0, 1])
+    move(old)
+    assert old.clean() == ([] if is_here else [0, 1])
+
+
+def test_own_account_alone(rig: Rig) -> None:
+    """The clean-up of this account neither deletes nor forgets what is in a former one."""
+    lineage = Lineage(rig, 3)
+    rig.memory.uploads["there"] = Upload(
+        lineage.versions[0].fingerprint, LINEAGE, account="another")
+    assert clean(rig.context, [LINEAGE], 1) == 1
+    assert set(rig.memory.uploads) == {*lineage.ids[1:], "there"}
+
+
+def test_unknown_account(rig: Rig, old: Left) -> None:
+    """An id of an older memory that is not in this account's list is not forgotten."""
+    rig.memory.uploads["unknown"] = Upload("ab" * 32, "old.example")
+    move(old)
+    assert old.clean() == []
+    assert "unknown" in rig.memory.uploads
+
+
+def test_new_access_key(rig: Rig, old: Left) -> None:
+    """Another key of the same account makes nothing a former account's, and costs one list."""
+    old.conf.touch()
+    old.lineage.want(old.lineage.versions[1])
+    for lineage in (LINEAGE, "old.example"):
+        rig.memory.lineage(lineage).account = "old key"
+    for cert_id in list(rig.memory.uploads):
+        rig.memory.uploads[cert_id] = replace(rig.memory.uploads[cert_id], account="old key")
+    assert rig.context.uploads_of(old.main.versions[0].fingerprint) == frozenset()
+    remember_copies(rig.context, LINEAGE)
+    assert rig.context.uploads_of(old.main.versions[0].fingerprint) == {old.main.ids[0]}
+    move(old)
+    assert old.clean() == [0, 1]
+    assert {"old key"} == {upload.account for upload in rig.memory.uploads.values()}
+    assert rig.memory.account_of(rig.client.account) == "old key"

@@ -26,8 +26,11 @@ def test_uploads_of() -> None:
     """One certificate may have several ids at Qiniu."""
     memory = Memory(uploads={"1": Upload("ab", "x"), "2": Upload("cd", "x"),
                              "3": Upload("ab", "y")})
-    assert memory.uploads_of("ab") == {"1", "3"}
-    assert memory.uploads_of("ef") == frozenset()
+    assert memory.uploads_of("ab", "here") == {"1", "3"}
+    assert memory.uploads_of("ef", "here") == frozenset()
+    memory.uploads["4"] = Upload("ab", "x", account="there")
+    assert memory.uploads_of("ab", "here") == {"1", "3"}
+    assert memory.uploads_of("ab", "there") == {"1", "3", "4"}
 
 
 def test_memories_share_nothing() -> None:
@@ -81,7 +84,8 @@ def test_facts_by_lineage() -> None:
         list(memory.domains_of(lineage)) for lineage in ("one", "two"))
     assert ({}, {"1": Upload("cd", "two")}) == (
         memory.uploads_by("one"), memory.uploads_by("two"))
-    assert (frozenset(), {"1"}) == (memory.uploads_of("ab"), memory.uploads_of("cd"))
+    assert (frozenset(), {"1"}) == (
+        memory.uploads_of("ab", "here"), memory.uploads_of("cd", "here"))
     del memory.domains["b"]
     assert ["c"] == list(memory.domains_of("two"))
     assert "'a'" in repr(memory.domains)
@@ -93,7 +97,7 @@ def test_what_has_changed() -> None:
     memory.lineage("three").hold = "ab"
     memory.written(["one", "two", "three"])
     memory.update(NAME, lineage="one")
-    memory.note_upload("1", "ab", "two", 5.0)
+    memory.note_upload("1", Upload("ab", "two", 5.0))
     memory.lineage("three")
     assert set() == memory.changed()
     memory.update(NAME, lineage="two")
@@ -143,3 +147,17 @@ def test_is_ours() -> None:
     """A domain is ours from its baseline on, until it is let go."""
     assert [False, True, False] == [record.is_ours for record in (
         Record(), Record(baseline=Binding()), Record(baseline=Binding(), let_go=1.0))]
+
+
+def test_same_account() -> None:
+    """Two names of one account become one, for what was uploaded and for who is there."""
+    memory = Memory(uploads={"1": Upload("ab", "x", account="k1"),
+                             "2": Upload("cd", "y", account="k2"),
+                             "3": Upload("ef", "z", account="k3")})
+    memory.lineage("x").account, memory.lineage("y").account = "k1", "k2"
+    memory.same_account("k1", {"", "k1"})
+    assert memory.told == {}
+    memory.same_account("k1", {"k1", "k2"})
+    assert ["k2", "k2", "k3"] == [upload.account for upload in memory.uploads.values()]
+    assert ["k2", "k2"] == [entry.account for entry in memory.lineages.values()]
+    assert ("k2", "k2", "k3") == tuple(map(memory.account_of, ("k1", "k2", "k3")))
