@@ -319,13 +319,13 @@ def drift(story: Story) -> None:
     """What is ours is put right, what is the user's stays."""
     story.title("5. Somebody changes a domain by hand")
     box = story.box
-    other = Authority("Another Authority").issue("www.example.com", days=365)
+    other = Authority("Another Authority").issue("www.example.com", days=20)
     story.label(other.fingerprint, "by hand")
     box.qiniu.change_domain(
         "www.example.com", http2=True,
         cert_id=box.qiniu.add_certificate(other.fullchain_pem, name="www by hand"))
-    story.tell("In Qiniu's console somebody binds another certificate to www.example.com, and "
-               "switches HTTP/2 on.")
+    story.tell("In Qiniu's console somebody binds another certificate, which ends sooner than "
+               "ours, to www.example.com, and switches HTTP/2 on.")
     story.table()
     box.board.clear()
     status = story.certbot("renew")
