@@ -33,6 +33,9 @@ from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY, Qiniu
 from tests.sandbox.qiniu_rules import Switches
 from tests.sandbox.wire import Carrier, Exchange, Request, Switchboard
 
+HALF_A_DAY = 43_200.0
+"""Between two runs of the timer."""
+
 _UNSHARED = {"_lock", "_clock", "switches", "_routes", "_roots", "_cert_numbers", "_reqids"}
 """What of an emulator is not carried between processes."""
 
@@ -290,3 +293,11 @@ def _run(arguments: list[str]) -> int:
     except BaseException as error:  # noqa: BLE001 - certbot's excepthook prints it and exits with 1
         print(f"{type(error).__name__}: {error}", flush=True)
         return 1
+
+
+def later(machine: Machine, seconds: float = HALF_A_DAY, status: int = 0) -> Run:
+    """What the timer runs *seconds* later."""
+    machine.cloud.clock.sleep(seconds)
+    run = machine.renew()
+    assert status == run.status, run.output
+    return run

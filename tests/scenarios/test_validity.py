@@ -16,10 +16,9 @@ from tests.sandbox.qiniu_rules import Switches
 from tests.sandbox.wire import Fault, json_response
 from tests.scenarios.command import Seat
 from tests.scenarios.invariants import changes
-from tests.scenarios.machine import Cloud, Machine, Run
+from tests.scenarios.machine import Cloud, Machine, Run, later
 
 DAY = 86_400.0
-HALF_A_DAY = DAY / 2
 WWW, PAY, APEX = "www.example.com", "pay.example.com", "example.com"
 NAMES = (APEX, "*.example.com")
 OTHER_KEY = f"other-{ACCESS_KEY}"
@@ -41,14 +40,6 @@ def issued(directory: Path, *arguments: str) -> Seat:
     assert 0 == machine.issue(*NAMES, arguments=arguments).status
     later(machine)
     return machine
-
-
-def later(machine: Machine, seconds: float = HALF_A_DAY, status: int = 0) -> Run:
-    """What the timer runs *seconds* later."""
-    machine.cloud.clock.sleep(seconds)
-    run = machine.renew()
-    assert status == run.status, run.output
-    return run
 
 
 def by_hand(machine: Machine, days: float = 285, domain: str = WWW, **about: str) -> str:

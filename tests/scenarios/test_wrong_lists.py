@@ -12,10 +12,9 @@ from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY
 from tests.sandbox.qiniu_rules import Switches
 from tests.scenarios.command import Seat
 from tests.scenarios.invariants import changes
-from tests.scenarios.machine import Cloud, Machine, Run
+from tests.scenarios.machine import HALF_A_DAY, Cloud, Machine, later
 
 DAY = 86_400.0
-HALF_A_DAY = DAY / 2
 APEX, WWW, IMG = "example.com", "www.example.com", "img.example.com"
 SANS = (APEX, "*.example.com")
 OTHER_KEY = f"other-{ACCESS_KEY}"
@@ -32,14 +31,6 @@ def machine(tmp_path: Path) -> Seat:
     assert 0 == machine.issue(*SANS, arguments=("--redirect",)).status
     later(machine)
     return machine
-
-
-def later(machine: Machine, seconds: float = HALF_A_DAY, status: int = 0) -> Run:
-    """What the timer runs *seconds* later."""
-    machine.cloud.clock.sleep(seconds)
-    run = machine.renew()
-    assert status == run.status, run.output
-    return run
 
 
 def text(run: Any) -> str:
