@@ -36,7 +36,7 @@ from certbot_qiniu.deployment.choose import (
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.missing import check_list, forget
 from certbot_qiniu.deployment.observe import observe, read_details
-from certbot_qiniu.deployment.planning.hold import LEAST_DAYS, Outlook, Served, outlook
+from certbot_qiniu.deployment.planning.hold import Outlook, Served, ends_too_soon, outlook
 from certbot_qiniu.deployment.planning.selection import Selection
 from certbot_qiniu.deployment.planning.supersession import KEPT_CHECKPOINTS, prunable
 from certbot_qiniu.deployment.reconcile import Options, Outcome, reconcile
@@ -560,11 +560,10 @@ class Deployer:
                 if owner == lineage and not (entry and entry.binding.fingerprint == fingerprint):
                     back.setdefault(fingerprint, []).append(name)
             for fingerprint, names in back.items():
-                end, lifetime = validity_of(context, lineage, fingerprint)
-                if end:
-                    least = Served(names[0], True, end, lifetime).within(LEAST_DAYS, 4)
-                    (soon if end - context.clock() < least else later).append(
-                        wording.goes_back(names, lineage, end))
+                served = Served(names[0], True, *validity_of(context, lineage, fingerprint))
+                if served.end:
+                    (soon if ends_too_soon(served, context.clock()) else later).append(
+                        wording.goes_back(names, lineage, served.end))
         if not usable & ({*concerned.values()} or lineages):
             failures.raise_any()
         if soon:

@@ -67,3 +67,11 @@ def outlook(served: Served, newest_end: float, now: float) -> Outlook:
     elif left < LEAST_DAYS * DAY:
         return Outlook.FAIL
     return Outlook.WARN if left < served.within(21, 3) else Outlook.FINE
+
+
+def ends_too_soon(one: Served, now: float) -> bool:
+    """Tell whether a rollback to what is served here would leave hardly any time.
+
+    :param now: seconds since the epoch.
+    """
+    return one.end - now < one.within(LEAST_DAYS, 4)
