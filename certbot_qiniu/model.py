@@ -203,11 +203,12 @@ def canonical_domain(text: str) -> str:
     """
     name = text.strip().lower().rstrip(".")
     name = name.removeprefix("*") if name.startswith("*.") else name
-    if not _DOMAIN.fullmatch(name):
+    if len(name) > _LONGEST_DOMAIN or not _DOMAIN.fullmatch(name):
         raise errors.UsageError(f"{text.strip()!r} is not a domain name")
     return name
 
 
+_LONGEST_DOMAIN = 254  # with the dot that a wildcard begins with
 _DOMAIN = re.compile(r"\.?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9-]{2,63}")
 
 

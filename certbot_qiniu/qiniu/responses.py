@@ -22,6 +22,8 @@ ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 HSTS = {"op": "set", "key": "Strict-Transport-Security", "value": "max-age=31536000"}
 """What certbot's own nginx installer sets."""
 
+_LONGEST_TEXT = 4096
+"""Characters: more than any name, marker or reason has. What is shown of one text ends here."""
 _LATEST_TIME = 253_402_300_799  # the end of the year 9999: what datetime can hold
 
 
@@ -118,9 +120,10 @@ def text(entry: dict[str, Any], key: str) -> str:
 
 
 def as_text(value: object) -> str:
-    """A string as it may be shown; what is no string is empty."""
+    """A string as it may be shown, and no longer; what is no string is empty."""
     # Not dropped but replaced: a stranger's name must not become one of ours.
-    return printable(value, "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else ""
+    return (printable(value[:_LONGEST_TEXT], "\N{REPLACEMENT CHARACTER}")
+            if isinstance(value, str) else "")
 
 
 def seconds(entry: dict[str, Any], key: str) -> int:

@@ -23,6 +23,7 @@ from qiniu.auth import Auth, QiniuMacAuth, QiniuMacRequestsAuth, RequestsAuth
 from requests.auth import AuthBase
 
 from certbot_qiniu import errors
+from certbot_qiniu.deadline import deadline
 from certbot_qiniu.text import printable
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ LONGEST_RETRY_AFTER_SECONDS = 60
 BREAKER_FAILURES, BREAKER_SECONDS = 2, 60
 TEXT_LIMIT = 300
 
+_HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
 _BAD_REQUEST = 400
 _QPS_EXCEEDED = 403024
 _THROTTLED_STATUSES = {429, 573}
@@ -290,9 +292,9 @@ class Transport:
         outcome = "no answer"
         try:
             # The auth object signs what is sent, and keeps requests from looking into ~/.netrc.
-            with self._session.request(
+            with deadline(ANSWER_SECONDS), self._session.request(
                     method, f"https://{host}{target}", data=content, auth=auth,
-                    headers={"Content-Type": "application/json"}, allow_redirects=False,
+                    headers=_HEADERS, allow_redirects=False,
                     stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as response:
                 status = response.status_code
                 if status < 200:
@@ -301,7 +303,7 @@ class Transport:
                     # left unread closes it.
                     raise requests.ConnectionError(
                         f"HTTP {status}, which announces an answer, and is none")
-                answer = _take_apart(response, self._read(response, begun + ANSWER_SECONDS))
+                answer = _take_apart(response, _read(response))
             outcome = f"HTTP {answer.status}, code {answer.code}, X-Reqid {answer.reqid or '-'}"
             return answer
         except ValueError as error:
@@ -320,19 +322,22 @@ class Transport:
             logger.debug("%s %s%s: %s, %d ms", method, host, target.partition("?")[0], outcome,
                          (self._clock() - begun) * 1000)
 
-    def _read(self, response: requests.Response, deadline: float) -> bytes:
-        """Read the body as it trickles in, up to our limits of size and time."""
-        # Unlike iter_content, read1 returns what has arrived instead of waiting for a full
-        # chunk, so that a dripping answer meets the deadline. urllib3 has it since 2.2.
-        read = getattr(response.raw, "read1", response.raw.read)
-        content = bytearray()
-        while chunk := read(65536, decode_content=True):
-            content += chunk
-            if len(content) > ANSWER_BYTES:
-                raise requests.ConnectionError("the answer is too large")
-            if self._clock() > deadline:
-                raise requests.Timeout(f"the answer took more than {ANSWER_SECONDS} s")
-        return bytes(content)
+
+def _read(response: requests.Response) -> bytes:
+    """Read the body, up to our limit of size.
+
+    :raises requests.ConnectionError: when it is larger, or in an encoding, which we ask not for:
+        a few bytes of one may stand for gigabytes.
+    """
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if encoding.strip().lower() != "identity":
+        raise requests.ConnectionError(f"the answer is in an encoding: {encoding}")
+    content = bytearray()
+    while chunk := response.raw.read(65536, decode_content=False):
+        content += chunk
+        if len(content) > ANSWER_BYTES:
+            raise requests.ConnectionError("the answer is too large")
+    return bytes(content)
 
 
 def _pause_seconds(state: tenacity.RetryCallState) -> float:

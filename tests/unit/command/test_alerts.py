@@ -331,13 +331,13 @@ def test_heartbeat(monkeypatch: pytest.MonkeyPatch, answer: int | Exception,
     """It is called once, without patience or redirects; a failure is told without its secret."""
     calls = []
 
-    def get(url: str, **options: object) -> Answer:
+    def get(_session: object, url: str, **options: object) -> Answer:
         calls.append((url, options["timeout"], options["allow_redirects"]))
         if isinstance(answer, Exception):
             raise answer
         return Answer(answer)
 
-    monkeypatch.setattr(requests, "get", get)
+    monkeypatch.setattr(requests.Session, "get", get)
     expected = [f"the heartbeat to https://… failed: {problem}"] if problem else []
     assert expected == alerts.heartbeat([BEAT])
     assert [(BEAT, 10, False)] == calls

@@ -10,9 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import requests
 
-from certbot_qiniu import errors
+from certbot_qiniu import deadline, errors
 from certbot_qiniu.command import doctor, output, scheduled_jobs
 from certbot_qiniu.command.health import Level
 from certbot_qiniu.deployment.deployer import open_deployer
@@ -198,11 +197,13 @@ def test_account_that_does_not_open(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(("date", "expected"), [
-    ("Fri, 15 Jan 2027 08:00:00 GMT", NOW), ("yesterday", None), ("", None)])
+    ("Fri, 15 Jan 2027 08:00:00 GMT", NOW), ("yesterday", None), ("", None),
+    ("Fri, 15 Jan 99999 08:00:00 GMT", None),
+    ("Fri, 15 Jan 2027 08:00:00 +99999999", None)])
 def test_time_of_qiniu(monkeypatch: pytest.MonkeyPatch, date: str,
                        expected: float | None) -> None:
     """It is in the header of an answer, or is not known."""
-    monkeypatch.setattr(requests, "get", lambda *_, **__: SimpleNamespace(headers={"Date": date}))
+    monkeypatch.setattr(deadline, "head", lambda *_: SimpleNamespace(headers={"Date": date}))
     assert expected == doctor.qiniu_time()
 
 

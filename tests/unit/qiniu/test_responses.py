@@ -30,6 +30,11 @@ def test_text(value: object, expected: str) -> None:
     assert expected == responses.text({"key": value}, "key")
 
 
+def test_endless_text() -> None:
+    """A text of megabytes, which every row of a table would be padded to, is not kept."""
+    assert 4096 == len(responses.as_text("x" * 2_000_000))
+
+
 def test_a_name_does_not_become_ours() -> None:
     """A stranger's name with a character that is not shown stays a stranger's."""
     ours = "certbot_example.com_0123456789ab"

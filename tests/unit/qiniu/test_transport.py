@@ -531,14 +531,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         while True:
             self.wfile.write(b"10000\r\n" + b" " * 65536 + b"\r\n")
 
-    def dripping(self) -> None:
-        self.send_header("Content-Length", "100000")
-        self.end_headers()
-        for _ in range(10):
-            self.wfile.write(b" ")
-            # The client goes on reading only when it has noticed the byte.
-            self.server.noticed.acquire(timeout=10)  # type: ignore[attr-defined]
-
     def log_message(self, *_args: Any) -> None:
         pass
 
@@ -548,7 +540,6 @@ def local(time: Time) -> Iterator[tuple[Any, QiniuClient, requests.Session]]:
     """A server, and a client whose requests reach it through a real connection."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.connections = set()  # type: ignore[attr-defined]
-    server.noticed = threading.Semaphore(0)  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     with requests.Session() as session:
@@ -596,18 +587,4 @@ class TestConnections:
         server, client, _ = local
         server.way = "huge"
         with pytest.raises(errors.Unreachable, match="too large"):
-            client.list_buckets()
-
-    def test_dripping(self, local: Any, time: Time, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An answer that comes byte by byte is given up after a minute in all."""
-        server, client, _ = local
-        server.way = "dripping"
-
-        def clock() -> float:  # every look at the clock takes twenty seconds
-            server.noticed.release()
-            time.seconds += 20
-            return time.seconds
-
-        monkeypatch.setattr(client._transport, "_clock", clock)
-        with pytest.raises(errors.Unreachable, match="more than 60 s"):
             client.list_buckets()

@@ -1,0 +1,146 @@
+"""HTTPS exchanges that end in time, however the other side behaves.
+
+The timeouts of requests hold for a single read. A header, or a proxy's answer to CONNECT, that
+comes byte by byte meets none of them, nor do interim answers without an end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPSConnection
+from urllib3.connectionpool import HTTPSConnectionPool
+from urllib3.poolmanager import PoolManager
+
+AGAIN_SECONDS = 0.1
+"""How soon a connection is cut off again: it may have been between two sockets."""
+
+_here = threading.local()
+
+
+class _Watch:
+    """Cuts off the connections of one exchange once its time is over."""
+
+    def __init__(self, seconds: float) -> None:
+        self.is_over = False
+        self._seconds = seconds
+        self._ended = threading.Event()
+        self._connection: HTTPSConnection | None = None
+        self._socket: Any = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def see(self, connection: HTTPSConnection) -> None:
+        """Note what the exchange uses now."""
+        self._connection = connection
+        # An answer that ends its connection keeps the socket, which the connection then forgets.
+        self._socket = connection.sock
+
+    def end(self) -> None:
+        """Cut off nothing any more."""
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        pause = self._seconds
+        while not self._ended.wait(pause):
+            self.is_over = True
+            pause = AGAIN_SECONDS
+            for used in (self._socket, getattr(self._connection, "sock", None)):
+                plain = getattr(used, "socket", used)  # TLS within the TLS to a proxy
+                if isinstance(plain, socket.socket):
+                    # That of SSLSocket would take the TLS away from under its reader.
+                    with contextlib.suppress(OSError):
+                        socket.socket.shutdown(plain, socket.SHUT_RDWR)
+
+
+class _Connection(HTTPSConnection):
+    """Shows itself to whoever watches this thread's exchange."""
+
+    def connect(self) -> None:
+        """Connect, through a proxy's tunnel perhaps."""
+        self._show()
+        super().connect()
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        """Send a request."""
+        self._show()
+        super().request(*args, **kwargs)
+        self._show()
+
+    def _show(self) -> None:
+        watch: _Watch | None = getattr(_here, "watch", None)
+        if watch:
+            watch.see(self)
+
+
+class _Pool(HTTPSConnectionPool):
+    ConnectionCls = _Connection
+
+
+class Adapter(HTTPAdapter):
+    """Carries requests over connections that :func:`deadline` can cut off."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make what keeps the direct connections."""
+        super().init_poolmanager(*args, **kwargs)
+        _watched(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        """Make what keeps the connections through a proxy."""
+        return _watched(super().proxy_manager_for(*args, **kwargs))
+
+
+def _watched(manager: PoolManager) -> PoolManager:
+    manager.pool_classes_by_scheme = {**manager.pool_classes_by_scheme, "https": _Pool}
+    return manager
+
+
+def session() -> requests.Session:
+    """A session whose https exchanges can be bounded by :func:`deadline`."""
+    made = requests.Session()
+    made.mount("https://", Adapter())
+    return made
+
+
+@contextlib.contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """Bound one exchange of a :func:`session`: connection, request, header and body together.
+
+    The look-up of the host's name and the connection are left to the timeouts that they have.
+
+    :raises requests.Timeout: when it was not over by then, whatever came of it.
+    """
+    watch = _here.watch = _Watch(seconds)
+    late = requests.Timeout(f"the answer took more than {seconds:g} s")
+    try:
+        yield
+    except Exception as error:
+        if watch.is_over:
+            raise late from error
+        raise
+    finally:
+        _here.watch = None
+        watch.end()
+    if watch.is_over:
+        raise late
+
+
+def head(url: str, seconds: float) -> requests.Response:
+    """Get *url*, but only the status and the header: no body is read, no redirect followed.
+
+    What ~/.netrc holds for that host, or for any, is not sent.
+
+    :raises requests.RequestException: where no answer came in time.
+    :raises ValueError: for a malformed address, of the proxy perhaps.
+    """
+    with deadline(seconds), session() as asking, asking.get(
+            url, timeout=seconds, allow_redirects=False, stream=True,
+            auth=lambda request: request) as response:
+        return response

@@ -1,0 +1,123 @@
+"""Exchanges end in time, and take no more memory than they may, whatever comes from outside."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from certbot_qiniu import deadline, errors
+from certbot_qiniu.command import alerts, doctor
+from certbot_qiniu.qiniu import transport
+from certbot_qiniu.qiniu.client import QiniuClient
+from tests.unit.hostile import Hostile, hostile
+
+pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
+
+SLOW = ["drip_connect", "drip_header", "drip_headers", "flood", "drip_body", "drip_last_body",
+        "silent"]
+PATIENCE = 0.3
+PLENTY = 20.0
+
+
+@pytest.fixture
+def against(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hostile]:
+    """The network between us and everybody, as the environment tells of it."""
+    (tmp_path / ".netrc").write_text("default login somebody password netrc-secret\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    with hostile(tmp_path, transport.API, "uc.qiniuapi.com", "beat.example.com") as network:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("HTTPS_PROXY", network.proxy)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", network.ca)
+        yield network
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> QiniuClient:
+    """A client whose patience is short, and that does not rest between its attempts."""
+    monkeypatch.setattr(transport, "ANSWER_SECONDS", PATIENCE)
+    return QiniuClient("access", "secret", sleep=lambda _: None, clock=time.monotonic)
+
+
+def _threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if "_run" in thread.name]
+
+
+@pytest.mark.parametrize("way", SLOW)
+def test_call(way: str, against: Hostile, client: QiniuClient) -> None:
+    """Five attempts take five times the patience, and leave nobody watching."""
+    against.way = way
+    begun = time.monotonic()
+    with pytest.raises(errors.Unreachable, match=r"more than 0\.3 s, after 5 attempts"):
+        client.list_buckets()
+    assert time.monotonic() - begun < PLENTY
+    assert client.calls == against.connections == 5
+    assert not _threads()
+
+
+def test_next_call(against: Hostile, client: QiniuClient) -> None:
+    """A call that was cut off spoils none after it, and those share a connection."""
+    against.way = "drip_header"
+    with pytest.raises(errors.Unreachable):
+        client.list_buckets()
+    against.way = "plain"
+    client = QiniuClient("access", "secret", session=client._transport._session)
+    assert [client.list_buckets() for _ in range(3)] == [[], [], []]
+    assert against.connections == 6
+
+
+@pytest.mark.parametrize(("way", "words"), [("huge", "too large"), ("bomb", "in an encoding")])
+def test_memory(way: str, words: str, against: Hostile, client: QiniuClient) -> None:
+    """A large answer takes little more memory than the largest that is read, as does a bomb."""
+    against.way = way
+    tracemalloc.start()
+    try:
+        with pytest.raises(errors.Unreachable, match=words):
+            client.list_buckets()
+        assert tracemalloc.get_traced_memory()[1] < 4 * transport.ANSWER_BYTES
+    finally:
+        tracemalloc.stop()
+
+
+def test_no_encoding_is_asked_for(against: Hostile, client: QiniuClient) -> None:
+    """Nor does what ~/.netrc knows go out with a call."""
+    assert [] == client.list_buckets()
+    [request] = against.requests
+    assert b"Accept-Encoding: identity\r\n" in request
+    assert b"Authorization: Qiniu access:" in request
+
+
+@pytest.mark.parametrize("way", SLOW)
+@pytest.mark.parametrize("ask", [
+    lambda: doctor.qiniu_time(), lambda: alerts.heartbeat(["https://beat.example.com/token"])],
+    ids=["doctor", "heartbeat"])
+def test_head(way: str, ask: Callable[[], object], against: Hostile,
+              monkeypatch: pytest.MonkeyPatch) -> None:
+    """What doctor and a heartbeat ask ends in time, too; a body does not even begin to matter."""
+    monkeypatch.setattr(doctor, "CLOCK_SECONDS", PATIENCE)
+    monkeypatch.setattr(alerts, "HEARTBEAT_SECONDS", PATIENCE)
+    against.way = way
+    begun = time.monotonic()
+    told = ask()
+    assert time.monotonic() - begun < PLENTY
+    # A read may wait as long as the whole: of silence either is told.
+    failed = "" if "body" in way else r"'the heartbeat to https://… failed: (Read)?Timeout'"
+    assert re.fullmatch(rf"None|\[{failed}\]", str(told))
+    assert not any(b"Authorization" in request for request in against.requests)
+    assert not _threads()
+
+
+def test_signals_pass() -> None:
+    """What ends the program is not turned into an answer that came too late."""
+    def interrupted() -> None:
+        with deadline.deadline(0):
+            threading.Event().wait(0.05)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
