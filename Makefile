@@ -5,10 +5,11 @@ VENV = .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 LOWEST = .venv-lowest
+WITNESS = .venv-witness
 PYTEST = $(BIN)/python -m pytest -q -n auto --dist worksteal
 PIP = python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help system venv unit check test test-slow test-full lowest demo bench dist audit matrix clean
+.PHONY: help system venv unit check test test-slow test-full witnesses lowest demo bench dist audit matrix clean
 
 help: ## list the targets, with the time that each takes on two cores
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -33,13 +34,19 @@ check: venv ## lint, types, floors, layout and documentation (40 s)
 	$(PYTEST) -m docs
 
 test: system venv ## the tests, without the largest matrices; installs what is missing (10 min)
-	$(PYTEST) -m 'not slow'
+	$(PYTEST) -m 'not slow and not witness'
 
 test-slow: system venv ## the largest matrices, packages and the Ansible role alone (8 min)
 	$(PYTEST) -m slow
 
-test-full: system venv ## all tests (18 min)
-	$(PYTEST)
+test-full: system venv ## both of them (18 min)
+	$(PYTEST) -m 'not witness'
+
+witnesses: venv ## let independent clients upload and bind, in an environment of their own (30 s)
+	test -x $(WITNESS)/bin/python || $(PYTHON) -m venv $(WITNESS)
+	$(WITNESS)/bin/$(PIP) -r tests/witness/requirements.txt
+	$(WITNESS)/bin/$(PIP) --no-deps -r tests/witness/requirements-alone.txt
+	$(BIN)/python -m pytest -q tests/witness
 
 lowest: venv ## the unit tests with the oldest dependencies that setup.py allows (2 min)
 	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
@@ -72,5 +79,5 @@ matrix: venv ## the tests with old and new certbots and Pythons (hours)
 	$(BIN)/python -m nox
 
 clean: ## remove everything that was made here
-	rm -rf $(VENV) $(LOWEST) .nox build dist ./*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) $(WITNESS) .nox build dist ./*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -22,7 +22,7 @@ NO_SKIPS = "CERTBOT_QINIU_NO_SKIPS"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with the folder that it is in: unit, scenarios, e2e, sandbox or repo."""
+    """Mark each test with the folder that it is in: unit, scenarios, e2e and so on."""
     for item in items:
         if item.path.is_relative_to(TESTS):
             item.add_marker(item.path.relative_to(TESTS).parts[0])

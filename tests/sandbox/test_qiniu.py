@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -773,6 +773,31 @@ def test_lists_with_entries_are_never_null(bench: Bench, style: Any) -> None:
     bench.qiniu.add_domain("www.example.com")
     assert bench.ask("GET", UC, "/buckets") == (200, ["assets"])
     assert bench.domain()["responseHeaderControls"] == ([] if style == "[]" else None)
+
+
+@pytest.mark.parametrize("ends", [
+    pytest.param(lambda entries, _: not entries, id="empty page"),
+    pytest.param(lambda _, marker: not marker, id="empty marker")])
+@pytest.mark.parametrize(("host", "path", "key", "name"), [
+    (FUSION, "/sslcert", "certs", "certid"), (API, "/domain", "domains", "name")])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4])
+def test_either_kind_of_client_comes_to_the_end(
+        bench: Bench, count: int, host: str, path: str, key: str, name: str,
+        ends: Callable[[list[Any], str], bool]) -> None:
+    """Clients that live on one sign of the end alone read the whole list, once."""
+    expected = [bench.https_domain(f"d{number}.example.com") for number in range(count)]
+    if key == "domains":
+        expected = [f"d{number}.example.com" for number in range(count)]
+    found, marker = [], ""
+    for _ in range(count + 2):
+        page = bench.ask("GET", host, f"{path}?limit=2&marker={marker}")[1]
+        found += [entry[name] for entry in page[key]]
+        marker = page["marker"]
+        if ends(page[key], marker):
+            break
+    else:
+        pytest.fail("no end")
+    assert sorted(expected) == sorted(found)
 
 
 def test_a_marker_may_never_move(bench: Bench) -> None:
