@@ -14,7 +14,7 @@ from typing import Any
 
 from certbot_qiniu import errors
 from certbot_qiniu.command.health import Finding, Level
-from certbot_qiniu.deployment import wording
+from certbot_qiniu.deployment import holds, wording
 from certbot_qiniu.deployment.certificates import (
     left_behind,
     remember_copies,
@@ -261,7 +261,7 @@ class _Observations:
         held = memory.lineage(name).hold == certificate.fingerprint
         return LineageFacts(
             name, account, certificate, renewal.is_ours,
-            held=held, kept_on=tuple(self.deployer.held(context, certificate)) if held else (),
+            held=held, kept_on=tuple(holds.served_instead(context, certificate)) if held else (),
             actions=tuple(planned.actions),
             uploads=tuple(versions.get(one, one) for one in sorted(wanted)
                           if not context.uploads_of(one)),

@@ -13,7 +13,7 @@ from typing import ClassVar
 from certbot import interfaces
 
 from certbot_qiniu import errors, prompts
-from certbot_qiniu.deployment import wording
+from certbot_qiniu.deployment import holds, rollback, wording
 from certbot_qiniu.deployment.choose import check_listed, check_selection, rehearse
 from certbot_qiniu.deployment.reconcile import Options as Reconciling
 from certbot_qiniu.deployment.state import State
@@ -71,7 +71,8 @@ class QiniuTarget(Target):
         """
         run = self.run
         if run.verb == "rollback":
-            self._passed = run.deployer.check_rollback(run.settings, int(run.config.checkpoints))
+            self._passed = rollback.check(
+                run.deployer, run.settings, int(run.config.checkpoints))
             return
         if not run.settings.credentials:
             run.set_option("credentials", prompts.credentials_path(run.config))
@@ -184,7 +185,7 @@ class QiniuTarget(Target):
         run, deployer, lineage = self.run, self.run.deployer, certificate.lineage
         self._desired = deployer.deploy(certificate, run.settings, run.config.redirect,
                                         partial(prompts.to_switch, run.config))
-        if held := deployer.lift_hold(lineage):
+        if held := holds.lift(deployer.store, lineage):
             self._lifted_holds[lineage] = held
         self._decided.add(lineage)
         self.lineages.add(lineage)
@@ -288,7 +289,7 @@ class QiniuTarget(Target):
         deployer.store.load()  # had that failed before, nothing may be sent by what was there then
         if not self._is_returning:
             return
-        problems = deployer.take_up(self._passed, settings)
+        problems = rollback.take_up(deployer, self._passed, settings)
         outcome = deployer.settle_all(settings, Reconciling(
             wait=True, wait_seconds=settings.publish_timeout, take_over=True, insist=True,
             clean=False, returning=True))
@@ -316,7 +317,7 @@ class QiniuTarget(Target):
         self._is_returning = True
         deployer.store.load()
         if self.run.verb == "rollback":
-            deployer.hold_rolled_back(before)
+            holds.put_after_rollback(deployer.store, deployer.lineages, before)
         else:
             self._return_holds()
             self._is_returning = before != deployer.store.state
@@ -336,5 +337,5 @@ class QiniuTarget(Target):
     def _return_holds(self) -> None:
         """An install that lifted a rollback's hold has failed: the hold comes back."""
         for lineage, fingerprint in self._lifted_holds.items():
-            self.run.deployer.hold(lineage, fingerprint)
+            holds.put(self.run.deployer.store, lineage, fingerprint)
         self._lifted_holds = {}

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from certbot_qiniu import errors
+from certbot_qiniu.deployment import holds
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.deployer import Deployer
 from certbot_qiniu.deployment.reconcile import Options, Outcome
@@ -295,7 +296,7 @@ class Histories(RuleBasedStateMachine):
     def install(self, lineage: str) -> None:
         """``certbot install``, which certbot takes back when it fails."""
         deployer, chosen = self.process(), self.options(lineage)
-        held = deployer.lift_hold(lineage)
+        held = holds.lift(self.store, lineage)
         before = len(list((self.home / "backups").iterdir()))
         try:
             desired = deployer.deploy(deployer.lineages.current(lineage), chosen, None,
@@ -307,7 +308,7 @@ class Histories(RuleBasedStateMachine):
         if problems:
             self.roll_back(deployer, len(list((self.home / "backups").iterdir())) - before)
             if held:
-                deployer.hold(lineage, held)
+                holds.put(self.store, lineage, held)
 
     @precondition(lambda self: any((self.home / "backups").iterdir()))
     @rule()
@@ -316,7 +317,7 @@ class Histories(RuleBasedStateMachine):
         deployer = self.process()
         before = dict(self.store.state)
         self.roll_back(deployer, 1)
-        deployer.hold_rolled_back(before)
+        holds.put_after_rollback(self.store, deployer.lineages, before)
         for lineage in deployer.all_lineages():
             with contextlib.suppress(errors.QiniuError):
                 self.settle(deployer, lineage, wait=True, take_over=True, clean=False)

@@ -12,6 +12,7 @@ import pytest
 from certbot.display import util as display
 
 from certbot_qiniu import errors, prompts
+from certbot_qiniu.deployment import holds, rollback
 from certbot_qiniu.deployment.deployer import Deployer
 from certbot_qiniu.deployment.reconcile import Options, Outcome
 from certbot_qiniu.deployment.state import Managed, State
@@ -80,10 +81,6 @@ class Desk(Deployer):
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
-
-    def check_rollback(self, settings: Settings, count: int) -> dict[str, str]:
-        self.asked.append(("check rollback", str(count)))
-        return {}
 
     @property
     def settled(self) -> list[str]:
@@ -178,9 +175,11 @@ def test_check(desk: Desk, monkeypatch: pytest.MonkeyPatch, credentials: str | N
 
 def test_check_before_a_rollback(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rollback needs its accounts, and nobody to name credentials or domains."""
+    asked: list[int] = []
     monkeypatch.setattr(module, "check_listed", None)
+    monkeypatch.setattr(rollback, "check", lambda _, __, count: asked.append(count))
     target_of(desk, "rollback", qiniu_credentials=None, checkpoints=2).check()
-    assert [("check rollback", "2")] == desk.asked
+    assert ([2], []) == (asked, desk.asked)
 
 
 def test_rehearse(desk: Desk, shown: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -449,7 +448,7 @@ def test_hold_comes_back(desk: Desk, how: str) -> None:
         target.recover()
     assert "ab" == desk.store.memory.lineage(LINEAGE).hold
     assert set() == target.lineages
-    desk.lift_hold(LINEAGE)
+    holds.lift(desk.store, LINEAGE)
     desk.store.write_memory()
     target.recover()
     assert "" == desk.store.memory.lineage(LINEAGE).hold, "it comes back once"
