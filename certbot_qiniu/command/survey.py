@@ -28,7 +28,7 @@ from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.deployment.planning.hold import Served
 from certbot_qiniu.deployment.reconcile import Options, observe_and_plan
 from certbot_qiniu.deployment.state import Record
-from certbot_qiniu.failures import each_cause
+from certbot_qiniu.failures import each_cause, told_once
 from certbot_qiniu.lineages import Renewal, problems, read_renewals, reconfigure_command
 from certbot_qiniu.model import DAY, Certificate, Domain, RemoteCertificate, certificate_name
 from certbot_qiniu.webserver.nginx import Nginx
@@ -241,8 +241,9 @@ class _Observations:
         remember_copies(context, name)
         superseded = unneeded(context, name, settings.keep_certificates)
         if renewal.is_ours:
-            self.findings += [Finding(Level.ATTENTION, name, "Domains", problem)
-                              for problem in self.deployer.converge(name, settings)]
+            self.findings += [
+                Finding(Level.ATTENTION, name, "Domains", problem)
+                for problem in told_once(self.deployer.converge(name, settings).errors)]
         planned = observe_and_plan(context, [name], Options(listed=settings.domains or ()))
         for error in planned.certificate_failures.values():
             self.problem(name, error)

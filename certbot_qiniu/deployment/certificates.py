@@ -171,10 +171,11 @@ def certificate_for(context: Context, binding: Binding, lineage: str, *, keep_ce
     if certificate is None:
         if known:
             return RemoteCertificate(min(known), f"certificate {min(known)}")
-        raise errors.UsageError(
+        raise errors.DeployError(
             f"The certificate of {lineage} with the fingerprint "
             f"{binding.fingerprint[:FINGERPRINT_DIGITS]}… is neither at Qiniu nor in certbot's "
-            f"archive any more; deploy a newer one with: certbot install --cert-name {lineage}")
+            f"archive any more; deploy a newer one with: certbot install --cert-name {lineage}",
+            has_outlook=True)
     if not known and not insist:
         _check_refusal(context, certificate, waiting)
     cert_id = min(known) if known else _upload(context, certificate, keep_certificates)
@@ -263,7 +264,8 @@ def _check_refusal(context: Context, certificate: Certificate,
         return
     ends = [end for domain in waiting if (end := _served_until(context, domain))]
     if is_believed(refusal, _refusal(context, certificate), min(ends, default=0)):
-        raise errors.DeployError(wording.refused_for_good(certificate.lineage, refusal))
+        raise errors.DeployError(wording.refused_for_good(certificate.lineage, refusal),
+                                 has_outlook=True)
 
 
 def _served_until(context: Context, domain: Domain) -> float:

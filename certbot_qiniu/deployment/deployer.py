@@ -39,7 +39,7 @@ from certbot_qiniu.deployment.reconcile import Options, Outcome, reconcile
 from certbot_qiniu.deployment.state import Managed, Record, State
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.deployment.waiting import Waiting
-from certbot_qiniu.failures import Failures, told_once
+from certbot_qiniu.failures import Failures
 from certbot_qiniu.lineages import Lineages, reconfigure_command
 from certbot_qiniu.model import DEAD_STATES, Binding, Certificate, covering_name
 from certbot_qiniu.options import DEFAULT_SERVICES, Settings
@@ -158,7 +158,7 @@ class Deployer:
                 self.store.state[name], certificate.names, settings)))
         return self._with(chosen, certificate, settings, redirect)
 
-    def converge(self, lineage: str, settings: Settings) -> list[str]:
+    def converge(self, lineage: str, settings: Settings) -> Failures:
         """Bring the desired state of a lineage to its newest certificate and today's domains.
 
         For the domains that it has already this needs no network, and happens in any case.
@@ -167,7 +167,7 @@ class Deployer:
         :raises errors.QiniuError: when the files here cannot be read or written.
         """
         self.store.check(lineage)
-        certificate = self.lineages.current(lineage)
+        certificate, failures = self.lineages.current(lineage), Failures()
         memory = self.store.memory.lineage(lineage)
         self._forget_deleted_lineages()
         is_held = memory.hold == certificate.fingerprint
@@ -175,9 +175,9 @@ class Deployer:
             self.check_list(lineage, settings)
         self._remember(lineage, settings)
         if is_held:
-            ends, problems = self._under_hold(certificate, settings)
+            ends, failures.errors = self._under_hold(certificate, settings)
             if not ends:
-                return problems
+                return failures
             self.check_list(lineage, settings)
         if not (is_held and memory.given_back):
             memory.hold = ""
@@ -188,14 +188,15 @@ class Deployer:
                 chosen.remove(name)
         try:
             # What the rollback gave back stays as long as there is no newer certificate.
-            new, problems = ((set(), problems) if memory.hold else
-                             self._choose_new(certificate, settings, chosen))
-            chosen |= new
+            if not memory.hold:
+                new, problems = self._choose_new(certificate, settings, chosen)
+                chosen |= new
+                failures.errors += problems
         except (errors.ApiError, errors.UsageError) as error:
-            problems = [str(error)]
+            failures.errors.append(error)
         self._commit(self._changes(chosen, certificate, settings, None),
                      f"Deployed renewed certificate {lineage}")
-        return problems
+        return failures
 
     def stays_held(self, lineage: str, settings: Settings) -> bool:
         """Foresee whether a run that issues nothing leaves a rollback's hold as it is.
@@ -207,22 +208,24 @@ class Deployer:
             return False
         ends, problems = self._under_hold(newest, settings)
         if problems and (memory.given_back or not ends):
-            raise errors.DeployError("; ".join(problems))
+            raise errors.DeployError("; ".join(map(str, problems)))
         return not ends
 
-    def _under_hold(self, newest: Certificate, settings: Settings) -> tuple[bool, list[str]]:
+    def _under_hold(self, newest: Certificate,
+                    settings: Settings) -> tuple[bool, list[Exception]]:
         """Look at what a rollback keeps a lineage's domains on.
 
         :returns: whether the hold ends now, and what is wrong with it.
         """
         try:
-            return holds.judge(self.context(self.credentials_of(newest.lineage, settings),
-                                            settings.services), newest)
+            ends, problems = holds.judge(self.context(
+                self.credentials_of(newest.lineage, settings), settings.services), newest)
         except errors.QiniuError as error:
-            return False, [str(error)]
+            return False, [error]
+        return ends, [errors.DeployError(text, has_outlook=True) for text in problems]
 
     def _choose_new(self, certificate: Certificate, settings: Settings, chosen: set[str],
-                    ) -> tuple[set[str], list[str]]:
+                    ) -> tuple[set[str], list[errors.QiniuError]]:
         """The domains that *certificate* is to serve besides *chosen*, and what is wrong with some.
 
         :raises errors.QiniuError: when the account's lists cannot be had.
@@ -231,19 +234,21 @@ class Deployer:
         context = self.context(self.credentials_of(lineage, settings), settings.services)
         if ends <= context.clock():
             # Of those that it has already the planner tells.
-            return set(), [] if chosen else [wording.expired(lineage, ends)]
+            return set(), [] if chosen else [
+                errors.DeployError(wording.expired(lineage, ends), has_outlook=True)]
         selection = choose_domains(context, certificate.names, settings.domains, lineage, ends=ends)
         unread = remember_baselines(context, selection.chosen, lineage)
         new = set(selection.chosen) - set(unread)
-        problems = [*wording.problems(selection), *told_once(unread.values()),
-                    *unread_services(context, settings)]
+        problems: list[errors.QiniuError] = [
+            *map(errors.UsageError, wording.problems(selection)), *unread.values(),
+            *map(errors.UsageError, unread_services(context, settings))]
         self._tell_left_out(selection, chosen | new)
         if chosen or new or problems:
             return new, problems
         text = wording.nothing_matched(certificate.names, selection, context.account.domains(),
                                        lineage)
         if not selection.is_all_foreign:
-            return new, [text]
+            return new, [errors.UsageError(text)]
         logger.warning("%s", text)
         return new, []
 
@@ -457,6 +462,7 @@ class Deployer:
                 whole.pending += outcome.pending
                 whole.changed += outcome.changed
                 whole.unserved += outcome.unserved
+                whole.has_outlook |= outcome.has_outlook
         if failures:
             whole.problems.append(str(failures))
         return whole

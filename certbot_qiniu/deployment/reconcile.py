@@ -75,12 +75,14 @@ class Outcome:
     :ivar changed: domains that were changed.
     :ivar unserved: domains that neither have what they should nor get it once it is published,
         be it that nothing is wrong with that.
+    :ivar has_outlook: whether any of the problems says what comes next.
     """
 
     problems: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     unserved: list[str] = field(default_factory=list)
+    has_outlook: bool = field(default=False, compare=False)
 
 
 def reconcile(context: Context, scope: Collection[str], options: Options) -> Outcome:
@@ -147,7 +149,7 @@ class _Reconciler:
         self.sends: dict[str, int] = {}
         self.failed: dict[str, str | errors.QiniuError] = {}
         self.upload_errors: dict[str, errors.QiniuError] = {}
-        self.busy: dict[str, str] = {}
+        self.busy: dict[str, str | errors.QiniuError] = {}
         self.forgotten: list[str] = []
         self.taken: set[str] = set()
         self.instant: list[str] = []
@@ -179,7 +181,11 @@ class _Reconciler:
             # Not in a checkpoint: nobody has asked for it, and a rollback that brings it back
             # finds it gone again.
             self.store.apply(dict.fromkeys(self.forgotten))
-        self.outcome.problems += told_once([*self.upload_errors.values(), *self.failed.values()])
+        problems = [*self.upload_errors.values(), *self.failed.values()]
+        self.outcome.problems += told_once(problems)
+        # Sentences do, and so do some errors.
+        self.outcome.has_outlook = any(
+            isinstance(problem, str) or problem.has_outlook for problem in problems)
         self.outcome.unserved = sorted((self.wanted.keys() - self.taken) | self.failed.keys())
         if self.options.clean and not self.outcome.problems and not self.outcome.pending:
             for lineage in self.scope:
@@ -432,7 +438,7 @@ class _Reconciler:
         name, first = job.name, self.sends[job.name] < 2
         if error.code in BUSY_CODES:
             # The list had not yet shown it: believe the refusal.
-            self.busy[name] = str(error)
+            self.busy[name] = error
             self.memory.update(name, seen=None)
             return True
         if first and error.code in UNCHANGED_CODES:

@@ -139,15 +139,16 @@ def _in_brackets(detail: str) -> str:
 def not_published(action: Action, *, is_sent_again: bool) -> str:
     """Say that Qiniu gave up on a change, and whether it is sent once more."""
     because = f": {action.detail}" if action.detail else ""
-    again = (" It was sent again now; the next certbot renew confirms it."
-             if is_sent_again else "")
-    return f"Qiniu could not publish the change of {action.name}{because}.{again}"
+    again = ("It was sent again now; the next certbot renew confirms it"
+             if is_sent_again else "The next certbot renew sends it again")
+    return f"Qiniu could not publish the change of {action.name}{because}. {again}"
 
 
 def not_taken(action: Action) -> str:
     """Say that a domain stays as it is, however often a change is sent."""
     return (f"{action.name} does not take the change: Qiniu accepts it and then shows the old "
-            "binding. Somebody else may be changing the domain at the same time")
+            "binding. Somebody else may be changing the domain at the same time; the next certbot "
+            "renew tries again")
 
 
 def not_back(action: Action) -> str:

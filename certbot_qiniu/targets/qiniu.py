@@ -217,9 +217,7 @@ class QiniuTarget(Target):
         self._converge(lineage.lineagename)
 
     def _converge(self, lineage: str) -> None:
-        problems = self.run.deployer.converge(lineage, self.run.settings)
-        if problems:
-            raise errors.DeployError("; ".join(problems))
+        self.run.deployer.converge(lineage, self.run.settings).raise_any()
 
     def update(self, lineage: interfaces.RenewableCert) -> None:
         """The same, unless this process has done it with success already.
@@ -272,7 +270,8 @@ class QiniuTarget(Target):
                 "confirms it" if self.run.waiting.is_stopped else
                 f"Qiniu is still publishing {names}; the next certbot renew confirms it")
         if outcome.problems:
-            raise errors.DeployError("; ".join(outcome.problems))
+            raise errors.DeployError("; ".join(outcome.problems),
+                                     has_outlook=outcome.has_outlook)
         self._settled.update(deployer.fingerprints(lineage))
 
     def _is_settled(self, lineage: str) -> bool:

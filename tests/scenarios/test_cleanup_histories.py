@@ -223,7 +223,7 @@ class Histories(RuleBasedStateMachine):
         deployer, problems = self.process(), []
         for lineage in deployer.lineages.names():
             try:
-                problems += deployer.converge(lineage, self.options(lineage))
+                problems += map(str, deployer.converge(lineage, self.options(lineage)).errors)
                 outcome = self.settle(deployer, lineage)
                 problems += outcome.problems + outcome.pending
             except errors.QiniuError as error:

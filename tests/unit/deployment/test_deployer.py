@@ -265,10 +265,10 @@ def test_converge(rig: Rig, deployer: Deployer, certificate: Certificate,
     rig.qiniu.add_domain(A, protocol="https")
     rig.qiniu.add_domain(B, protocol="https")
     manage(rig, entry(A, force_https=True))
-    assert [] == deployer.converge(LINEAGE, SETTINGS)
+    assert not deployer.converge(LINEAGE, SETTINGS)
     assert state(entry(A, certificate, force_https=True), entry(B, certificate)) == rig.store.state
     assert [f"Deployed renewed certificate {LINEAGE}"] == checkpoints.ended
-    assert [] == deployer.converge(LINEAGE, SETTINGS)
+    assert not deployer.converge(LINEAGE, SETTINGS)
     assert 1 == len(checkpoints.ended), "a renewal that changes nothing needs no checkpoint"
 
 
@@ -291,7 +291,7 @@ def test_converge_on_hold(rig: Rig, deployer: Deployer, certificate: Certificate
     rig.qiniu.add_domain(A, protocol="https")
     manage(rig, entry(A))
     rig.memory.lineage(LINEAGE).hold = certificate.fingerprint if held else "cd" * 32
-    assert [] == deployer.converge(LINEAGE, SETTINGS)
+    assert not deployer.converge(LINEAGE, SETTINGS)
     assert held == (state(entry(A)) == rig.store.state)
     assert held == bool(rig.memory.lineage(LINEAGE).hold)
     assert held == ([] == rig.calls())
@@ -309,7 +309,7 @@ def test_converge_lets_go(rig: Rig, deployer: Deployer, certificate: Certificate
     rig.qiniu.add_domain(A, protocol="https")
     manage(rig, entry(A), managed)
     with caplog.at_level(logging.WARNING):
-        assert [] == deployer.converge(LINEAGE, replace(SETTINGS, **changes))
+        assert not deployer.converge(LINEAGE, replace(SETTINGS, **changes))
     assert state(entry(A, certificate)) == rig.store.state
     assert words in caplog.text
     record = rig.memory.domains[managed.name]
@@ -340,8 +340,8 @@ def test_converge_without_an_account(rig: Rig, deployer: Deployer, certificate: 
 def test_converge_nothing(rig: Rig, deployer: Deployer, certificate: Certificate,
                           checkpoints: Checkpoints) -> None:
     """A renewal for which there is no domain says so: somebody expects it to serve one."""
-    [problem] = deployer.converge(LINEAGE, SETTINGS)
-    assert "No domain in this Qiniu account" in problem
+    [problem] = deployer.converge(LINEAGE, SETTINGS).errors
+    assert "No domain in this Qiniu account" in str(problem)
     assert [] == checkpoints.ended
 
 

@@ -159,9 +159,9 @@ def test_not_published() -> None:
     action = Action(Verb.BIND, NAME, Reason.PUBLICATION_FAILED, detail="why")
     assert wording.not_published(action, is_sent_again=True) == (
         f"Qiniu could not publish the change of {NAME}: why. It was sent again now; the next "
-        "certbot renew confirms it.")
+        "certbot renew confirms it")
     assert wording.not_published(replace(action, detail=""), is_sent_again=False) == (
-        f"Qiniu could not publish the change of {NAME}.")
+        f"Qiniu could not publish the change of {NAME}. The next certbot renew sends it again")
 
 
 @pytest.mark.parametrize(("action", "expected"), [

@@ -17,6 +17,7 @@ from certbot_qiniu.deployment.deployer import Deployer
 from certbot_qiniu.deployment.reconcile import Options, Outcome
 from certbot_qiniu.deployment.state import Managed, State
 from certbot_qiniu.deployment.store import Store
+from certbot_qiniu.failures import Failures
 from certbot_qiniu.lineages import Lineages
 from certbot_qiniu.model import Binding, Certificate, Domain
 from certbot_qiniu.options import Settings
@@ -47,7 +48,7 @@ class Desk(Deployer):
         self.asked: list[tuple[str, str]] = []
         self.options: list[Options] = []
         self.outcomes: dict[str, Outcome | Exception] = {}
-        self.problems: list[str] = []
+        self.problems = Failures()
         self.chosen: tuple[str, ...] = (A,)
 
     def add_to_checkpoint(self, save_files: set[str], save_notes: str) -> None:
@@ -67,7 +68,7 @@ class Desk(Deployer):
         self.asked.append(("deploy", certificate.lineage))
         return self._with(self.chosen, certificate, settings, redirect)
 
-    def converge(self, lineage: str, settings: Settings) -> list[str]:
+    def converge(self, lineage: str, settings: Settings) -> Failures:
         self.asked.append(("converge", lineage))
         return self.problems
 
@@ -271,7 +272,7 @@ def test_renew(desk: Desk) -> None:
     target = target_of(desk, "renew")
     target.renew(renewed())
     assert ([("converge", LINEAGE)], {LINEAGE}) == (desk.asked, target.lineages)
-    desk.problems = ["one", "two"]
+    desk.problems.errors = [errors.UsageError("one"), errors.UsageError("two")]
     with pytest.raises(errors.DeployError, match=r"^one; two$"):
         target.renew(renewed())
     assert {LINEAGE} == target.lineages
