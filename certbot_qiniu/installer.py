@@ -350,6 +350,8 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
             count = min(count, self._finalized)
         elif finish_deletions(Path(self.config.backup_dir), self._folder):
             count = max(count - 1, 0)  # the user repeats a rollback that was killed
+        if self.config.verb == "rollback":
+            self._on_each(lambda target: target.before_roll_back(count))
         self._finalized -= count  # after a signal certbot may come here twice
         if count or self.config.verb == "rollback":
             super().rollback_checkpoints(count)

@@ -531,5 +531,6 @@ def open_deployer(config: NamespaceConfig, say: Callable[[str], None], *,
     if folder not in stores:
         store.open()
         deployer.recall()
+        holds.finish(store, deployer.lineages)  # of a rollback that was killed
         stores[folder] = store
     return deployer

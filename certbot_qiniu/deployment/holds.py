@@ -7,13 +7,14 @@ which lineages are on hold, and what their domains serve instead.
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 
+from certbot_qiniu import errors
 from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.certificates import foreign_certificates, validity_of
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.observe import read_details
 from certbot_qiniu.deployment.planning.hold import Outlook, Served, outlook
-from certbot_qiniu.deployment.state import State
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.lineages import Lineages
 from certbot_qiniu.model import Certificate
@@ -40,24 +41,45 @@ def lift(store: Store, lineage: str) -> str:
     return held
 
 
-def put_after_rollback(store: Store, lineages: Lineages, before: State) -> None:
-    """After a rollback from *before*: hold the lineages whose certificate it took back.
+def begin(store: Store, lineages: Collection[str]) -> None:
+    """Before a rollback: note what it takes back, so that :func:`finish` finds out what it did.
 
-    :raises errors.QiniuError: when a lineage's certificate cannot be read, or a file not written.
+    A rollback may be killed as soon as certbot's reverter has begun.
+
+    :raises errors.StateError: when that cannot be written.
     """
-    then: dict[str, dict[str, str]] = {}
-    for name, entry in before.items():
-        then.setdefault(entry.lineage, {})[name] = entry.binding.fingerprint
-    for lineage, fingerprints in then.items():
-        now = {name: entry.binding.fingerprint for name, entry in store.managed(lineage).items()}
-        # A domain that is gone since comes back into the state; it is not taken back.
-        is_taken_back = (fingerprints.items() - now.items()
-                         or set(now.values()) - set(fingerprints.values()))
-        if is_taken_back and lineage not in store.damaged and lineages.exists(lineage):
-            memory = store.memory.lineage(lineage)
-            returned = {*fingerprints, *(memory.given_back if memory.hold else ())}
-            memory.given_back = tuple(sorted(returned - set(store.state)))
-            put(store, lineage, lineages.current(lineage).fingerprint)
+    for lineage in lineages:
+        store.memory.lineage(lineage).leaving = {
+            name: entry.binding.fingerprint for name, entry in store.managed(lineage).items()}
+    store.write_memory()
+
+
+def finish(store: Store, lineages: Lineages) -> None:
+    """After a rollback, killed or not: hold the lineages whose certificate it took back.
+
+    :raises errors.StateError: when that cannot be written.
+    """
+    begun = [lineage for lineage, memory in store.memory.lineages.items()
+             if memory.leaving is not None and lineage not in store.damaged]
+    for lineage in begun:
+        memory = store.memory.lineage(lineage)
+        before = memory.leaving or {}
+        if lineages.exists(lineage):
+            try:
+                newest = lineages.current(lineage).fingerprint
+            except errors.UsageError as error:
+                logger.debug("%s", error)
+                continue  # nor can it be deployed
+            now = {name: entry.binding.fingerprint
+                   for name, entry in store.managed(lineage).items()}
+            # A domain that was gone may come back into the state; it is not taken back.
+            if before.items() - now.items() or set(now.values()) - {*before.values(), newest}:
+                returned = {*before, *(memory.given_back if memory.hold else ())}
+                memory.given_back = tuple(sorted(returned - set(store.state)))
+                memory.hold = newest
+        memory.leaving = None
+    if begun:
+        store.write_memory()
 
 
 def judge(context: Context, newest: Certificate) -> tuple[bool, list[str]]:

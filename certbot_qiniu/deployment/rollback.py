@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from certbot_qiniu import errors
-from certbot_qiniu.deployment import wording
+from certbot_qiniu.deployment import holds, wording
 from certbot_qiniu.deployment.certificates import validity_of
 from certbot_qiniu.deployment.checkpoints import older_states
 from certbot_qiniu.deployment.context import Context
@@ -24,10 +24,13 @@ def check(deployer: Deployer, settings: Settings, count: int) -> dict[str, str]:
     """See that going back by *count* checkpoints can be done, and leads to nothing that ends.
 
     :returns: the lineage of each domain that it brings back, or passes on its way.
-    :raises errors.QiniuError: when no account can be used, or a certificate has no time left.
+    :raises errors.QiniuError: when no account can be used, a certificate has no time left, or a
+        file is damaged that would be replaced: what it says now, the hold would not know of.
     """
     store = deployer.store
     older = older_states(deployer.backups, store.folder, count)
+    for path, _ in older:
+        store.check(path.stem)
     target = {name: entry for _, state in reversed(dict(older).items())
               for name, entry in state.items()}
     concerned = {name: lineage for _, state in older for name, (lineage, _) in state.items()}
@@ -55,6 +58,20 @@ def check(deployer: Deployer, settings: Settings, count: int) -> dict[str, str]:
     for text in later:
         deployer.say(text)
     return concerned
+
+
+def begin(deployer: Deployer, count: int) -> None:
+    """Note what going back by *count* checkpoints takes back: certbot may be killed on its way.
+
+    :raises errors.StateError: when that cannot be written.
+    """
+    store = deployer.store
+    older = older_states(deployer.backups, store.folder, count)
+    lineages = {owner for path, state in older
+                for owner in (path.stem, *(owner for owner, _ in state.values()))}
+    if store.former_state_path.stem in lineages:  # which is that of all
+        lineages.update(deployer.all_lineages())
+    holds.begin(store, lineages & {*store.memory.lineages, *deployer.all_lineages()})
 
 
 def _usable(deployer: Deployer, lineage: str, settings: Settings) -> Context:

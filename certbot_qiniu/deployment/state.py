@@ -149,6 +149,7 @@ class LineageMemory:
     :ivar credentials: path of the credentials file, so that a rollback needs no flags.
     :ivar hold: fingerprint that a rollback took back; it is not deployed again by itself.
     :ivar given_back: the domains that it gave back to what they served before certbot came.
+    :ivar leaving: the fingerprints of its domains when a rollback began; None once that has ended.
     :ivar nginx: fingerprint that nginx was last seen to serve, or was reloaded for.
     :ivar other_installer: name of the installer that takes part, for a rollback, too.
     :ivar other_installer_options: its own options.
@@ -174,6 +175,7 @@ class LineageMemory:
     checkpoints: Mapping[str, bool] = field(default_factory=dict)
     refusal: Refusal | None = None
     given_back: tuple[str, ...] = ()
+    leaving: Mapping[str, str] | None = None
     doubted: float = 0.0
     account: str = ""
 

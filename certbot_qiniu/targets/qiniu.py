@@ -300,6 +300,13 @@ class QiniuTarget(Target):
 
     # Going back ---------------------------------------------------------------------------------
 
+    def before_roll_back(self, count: int) -> None:
+        """Note what the rollback takes back.
+
+        :raises errors.StateError: when that cannot be written.
+        """
+        rollback.begin(self.run.deployer, count)
+
     def roll_back(self, count: int) -> None:
         """Read the desired state that certbot has put back, and hold what it took back.
 
@@ -316,7 +323,7 @@ class QiniuTarget(Target):
         self._is_returning = True
         deployer.store.load()
         if self.run.verb == "rollback":
-            holds.put_after_rollback(deployer.store, deployer.lineages, before)
+            holds.finish(deployer.store, deployer.lineages)
         else:
             self._return_holds()
             self._is_returning = before != deployer.store.state

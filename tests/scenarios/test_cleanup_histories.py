@@ -315,9 +315,9 @@ class Histories(RuleBasedStateMachine):
     def rollback(self) -> None:
         """``certbot rollback``."""
         deployer = self.process()
-        before = dict(self.store.state)
+        holds.begin(self.store, deployer.all_lineages())
         self.roll_back(deployer, 1)
-        holds.put_after_rollback(self.store, deployer.lineages, before)
+        holds.finish(self.store, deployer.lineages)
         for lineage in deployer.all_lineages():
             with contextlib.suppress(errors.QiniuError):
                 self.settle(deployer, lineage, wait=True, take_over=True, clean=False)

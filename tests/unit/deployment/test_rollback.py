@@ -11,7 +11,7 @@ from certbot_qiniu import errors
 from certbot_qiniu.deployment import rollback
 from certbot_qiniu.deployment.deployer import Deployer
 from certbot_qiniu.model import DAY, Certificate
-from tests.unit.deployment.account import LINEAGE, A, B
+from tests.unit.deployment.account import LINEAGE, A, B, C
 from tests.unit.deployment.desired import KEYS, SETTINGS, checkpoint, entry, manage
 from tests.unit.rig import Rig
 
@@ -62,3 +62,39 @@ def test_check_to_what_ends(rig: Rig, deployer: Deployer, certificate: Certifica
     else:
         assert {A: LINEAGE} == rollback.check(deployer, SETTINGS, 1)
         assert rig.said[0].startswith(said)
+
+
+def test_check_damaged(rig: Rig, deployer: Deployer) -> None:
+    """A damaged file is not replaced by an older one, which would leave the newest unheld."""
+    manage(rig, entry(A), entry(B, lineage="other"))
+    checkpoint(rig, "other", entry(B, fingerprint="cd" * 32))
+    checkpoint(rig, LINEAGE, entry(A, fingerprint="cd" * 32))
+    rig.store.damaged[LINEAGE] = errors.StateError(f"{LINEAGE}.json is damaged")
+    assert {B: "other"} == rollback.check(deployer, SETTINGS, 1)
+    with pytest.raises(errors.StateError, match=f"{LINEAGE}.json is damaged"):
+        rollback.check(deployer, SETTINGS, 2)
+
+
+@pytest.mark.parametrize(("count", "expected"), [(0, set()), (1, {"other"}), (2, {"other", "x"})])
+def test_begin(rig: Rig, deployer: Deployer, count: int, expected: set[str]) -> None:
+    """What is there now is noted of the lineages that the rollback is for."""
+    manage(rig, entry(A), entry(B, lineage="other"))
+    rig.memory.lineage("x")
+    checkpoint(rig, "other")
+    checkpoint(rig, "x", entry(C))
+    rollback.begin(deployer, count)
+    found = {name: memory.leaving for name, memory in rig.memory.lineages.items()
+             if memory.leaving is not None}
+    assert {name: {B: "ab" * 32} if name == "other" else {} for name in expected} == found
+
+
+def test_begin_before_the_state_was_divided(rig: Rig, deployer: Deployer) -> None:
+    """A state of version 1 is that of all lineages."""
+    manage(rig, entry(A), entry(B, lineage="other"))
+    checkpoint(rig, "other")
+    [path] = rig.backups.iterdir()
+    (path / "FILEPATHS").write_text(f"{rig.store.former_state_path}\n")
+    (path / "other.json_0").rename(path / "state.json_0")
+    rollback.begin(deployer, 1)
+    assert {LINEAGE, "other"} == {name for name, memory in rig.memory.lineages.items()
+                                  if memory.leaving is not None}

@@ -397,9 +397,11 @@ def test_rollback(desk: Desk, monkeypatch: pytest.MonkeyPatch, *, changed: bool)
     monkeypatch.setattr(desk, "settle_all", lambda _, how: (options.append(how), Outcome())[1])
     newest = certificate_of(desk).fingerprint
     manage(desk, fingerprint=newest)
+    target = target_of(desk, "rollback", qiniu_publish_timeout=7)
+    monkeypatch.setattr(rollback, "begin", lambda _, __: holds.begin(desk.store, [LINEAGE]))
+    target.before_roll_back(1)
     if changed:
         put_back(desk)
-    target = target_of(desk, "rollback", qiniu_publish_timeout=7)
     target.roll_back(1)
     target.settle()
     assert (newest if changed else "") == desk.store.memory.lineage(LINEAGE).hold
