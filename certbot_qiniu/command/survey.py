@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from certbot_qiniu.command.health import Finding, Level
 from certbot_qiniu.deployment import holds, wording
 from certbot_qiniu.deployment.certificates import (
     left_behind,
+    refused,
     remember_copies,
     too_old,
     unneeded,
@@ -26,7 +27,7 @@ from certbot_qiniu.deployment.deployer import Deployer, open_deployer
 from certbot_qiniu.deployment.observe import read_details
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.deployment.planning.hold import Served
-from certbot_qiniu.deployment.reconcile import Options, observe_and_plan
+from certbot_qiniu.deployment.reconcile import Options, Planned, observe_and_plan
 from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.failures import each_cause, told_once
 from certbot_qiniu.lineages import Renewal, problems, read_renewals, reconfigure_command
@@ -226,7 +227,8 @@ class _Observations:
             return
         self.lineages.append(facts)
         self.findings += [
-            Finding(Level.ATTENTION, domain, "Gone", wording.gone(domain, record.gone.at))
+            Finding(Level.ATTENTION, domain, "Gone",
+                    wording.gone(domain, record.gone.at, name if facts.held else ""))
             for domain, record in sorted(self.memory.domains_of(name).items())
             if record.gone and context.clock() - record.gone.at < GONE_SECONDS]
 
@@ -248,14 +250,11 @@ class _Observations:
         for error in planned.certificate_failures.values():
             self.problem(name, error)
         self.unread.update(planned.domain_failures)
-        wanted = {action.binding.fingerprint for action in planned.actions
+        actions = _with_refusal(context, name, planned)
+        wanted = {action.binding.fingerprint for action in actions
                   if action.verb is Verb.BIND and action.binding} - {""}
         if certificate.fingerprint in wanted and (doubt := too_old(context, certificate)):
             self.findings.append(Finding(Level.ATTENTION, name, "TooOld", doubt))
-        refusal = memory.lineage(name).refusal
-        if refusal and refusal.fingerprint in wanted:
-            self.findings.append(Finding(Level.ATTENTION, name, "Refused",
-                                         wording.refused_for_good(name, refusal)))
         server = settings.other_installer or ("" if settings.skip_nginx or Nginx(
             settings.nginx_test_cmd, settings.nginx_reload_cmd).is_idle else "nginx")
         versions = {one.fingerprint: one.remote_name for one in context.lineages.versions(name)}
@@ -263,7 +262,7 @@ class _Observations:
         return LineageFacts(
             name, account, certificate, renewal.is_ours,
             held=held, kept_on=tuple(holds.served_instead(context, certificate)) if held else (),
-            actions=tuple(planned.actions),
+            actions=actions,
             uploads=tuple(versions.get(one, one) for one in sorted(wanted)
                           if not context.uploads_of(one)),
             superseded=tuple(superseded),
@@ -323,6 +322,19 @@ class _Observations:
             elsewhere=tuple(sorted(
                 cert_id for cert_id, upload in self.memory.uploads.items()
                 if upload.account and upload.account not in known)))
+
+
+def _with_refusal(context: Context, lineage: str, planned: Planned) -> tuple[Action, ...]:
+    """The planned actions, where those are failures whose certificate would only be refused."""
+    refusal = context.memory.lineage(lineage).refusal
+    waiting = [action for action in planned.actions if refusal and action.verb is Verb.BIND
+               and action.binding and action.binding.fingerprint == refusal.fingerprint]
+    certificate = context.lineages.find(lineage, refusal.fingerprint) if refusal else None
+    text = refused(context, certificate, [
+        planned.observed[action.name] for action in waiting]) if waiting and certificate else ""
+    return tuple(
+        replace(action, verb=Verb.FAIL, reason=Reason.REFUSED, detail=text)
+        if text and action in waiting else action for action in planned.actions)
 
 
 def _level(error: errors.QiniuError) -> Level:

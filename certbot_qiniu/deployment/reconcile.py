@@ -22,6 +22,7 @@ from certbot_qiniu.deployment.certificates import (
     unusable_certificates,
 )
 from certbot_qiniu.deployment.context import Context
+from certbot_qiniu.deployment.missing import note_return
 from certbot_qiniu.deployment.observe import observe
 from certbot_qiniu.deployment.planning.decision import Action, Knowledge, Reason, Verb, plan
 from certbot_qiniu.deployment.state import Managed, Record, Sent
@@ -227,6 +228,7 @@ class _Reconciler:
         """
         planned = self.observe_and_plan(names, refresh=refresh)
         actions, observed = planned.actions, planned.observed
+        note_return(self.context, observed.values())
         self.failed.update(planned.domain_failures)
         waiting = [action.name for action in actions if action.verb is Verb.WAIT]
         self.taken.update(waiting)
@@ -342,7 +344,10 @@ class _Reconciler:
         """Stop managing a domain that is gone, or back to what it served before."""
         name, entry = action.name, self.store.state.get(action.name)
         if action.reason is Reason.NOT_FOUND:
-            if entry:
+            known = self.memory.domains.get(name, Record()).gone
+            if entry and known:  # a rollback has brought it back into the state alone
+                self.context.say(wording.still_gone(name, known.at))
+            elif entry:
                 self.failed[name] = wording.sentence(action)
             if self.options.bury:
                 self.forgotten += [name] * bool(entry)

@@ -58,6 +58,7 @@ class Reason(Enum):
     BASELINE_GONE = "BaselineGone"  # or is no longer at Qiniu
     OTHER_INSTALLATION = "OtherInstallation"  # serves its newer certificate
     REPLACED = "Replaced"  # serves one that is not ours, was put over ours and ends later
+    REFUSED = "Refused"  # Qiniu has refused the certificate for good; found by who looks ahead
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ class Action:
     :ivar restoring: the domain is being given up, and goes back to its baseline.
     :ivar service: in which it was looked for; with NOT_FOUND.
     :ivar state: Qiniu's word for the domain's state; with DEAD.
-    :ivar detail: Qiniu's own words about that state; also with PUBLICATION_FAILED.
+    :ivar detail: Qiniu's own words about that state; also with PUBLICATION_FAILED. With REFUSED
+        all that there is to say.
     :ivar operation: what Qiniu is busy with; with BUSY and STUCK.
     :ivar ours: whether that is a change of our own; with BUSY.
     :ivar stuck_seconds: for how long Qiniu has been busy; with STUCK.

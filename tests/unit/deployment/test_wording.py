@@ -154,6 +154,14 @@ def test_words_of_others() -> None:
     assert hostile in wording.why(NotChosen(NAME, Obstacle.DEAD, "frozen", hostile))
 
 
+def test_gone() -> None:
+    """Its return is promised a certificate, unless a rollback holds that."""
+    assert "add it again: the next certbot renew gives it" in wording.gone(NAME, 0)
+    held = wording.gone(NAME, 0, "example.com")
+    assert "add it again: as a rollback holds its certificate" in held
+    assert "certbot install --cert-name example.com" in held
+
+
 def test_not_published() -> None:
     """A failed publication is told with Qiniu's words, and with what is done about it."""
     action = Action(Verb.BIND, NAME, Reason.PUBLICATION_FAILED, detail="why")
