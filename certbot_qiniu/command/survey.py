@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from certbot_qiniu.command.health import Finding, Level
 from certbot_qiniu.deployment import holds, wording
 from certbot_qiniu.deployment.certificates import (
     left_behind,
-    refused,
     remember_copies,
     too_old,
     unneeded,
@@ -27,7 +26,7 @@ from certbot_qiniu.deployment.deployer import Deployer, open_deployer
 from certbot_qiniu.deployment.observe import read_details
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.deployment.planning.hold import Served
-from certbot_qiniu.deployment.reconcile import Options, Planned, observe_and_plan
+from certbot_qiniu.deployment.reconcile import Options, observe_and_plan
 from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.failures import each_cause, told_once
 from certbot_qiniu.lineages import Renewal, problems, read_renewals, reconfigure_command
@@ -250,8 +249,7 @@ class _Observations:
         for error in planned.certificate_failures.values():
             self.problem(name, error)
         self.unread.update(planned.domain_failures)
-        actions = _with_refusal(context, name, planned)
-        wanted = {action.binding.fingerprint for action in actions
+        wanted = {action.binding.fingerprint for action in planned.actions
                   if action.verb is Verb.BIND and action.binding} - {""}
         if certificate.fingerprint in wanted and (doubt := too_old(context, certificate)):
             self.findings.append(Finding(Level.ATTENTION, name, "TooOld", doubt))
@@ -262,7 +260,7 @@ class _Observations:
         return LineageFacts(
             name, account, certificate, renewal.is_ours,
             held=held, kept_on=tuple(holds.served_instead(context, certificate)) if held else (),
-            actions=actions,
+            actions=tuple(planned.actions),
             uploads=tuple(versions.get(one, one) for one in sorted(wanted)
                           if not context.uploads_of(one)),
             superseded=tuple(superseded),
@@ -322,19 +320,6 @@ class _Observations:
             elsewhere=tuple(sorted(
                 cert_id for cert_id, upload in self.memory.uploads.items()
                 if upload.account and upload.account not in known)))
-
-
-def _with_refusal(context: Context, lineage: str, planned: Planned) -> tuple[Action, ...]:
-    """The planned actions, where those are failures whose certificate would only be refused."""
-    refusal = context.memory.lineage(lineage).refusal
-    waiting = [action for action in planned.actions if refusal and action.verb is Verb.BIND
-               and action.binding and action.binding.fingerprint == refusal.fingerprint]
-    certificate = context.lineages.find(lineage, refusal.fingerprint) if refusal else None
-    text = refused(context, certificate, [
-        planned.observed[action.name] for action in waiting]) if waiting and certificate else ""
-    return tuple(
-        replace(action, verb=Verb.FAIL, reason=Reason.REFUSED, detail=text)
-        if text and action in waiting else action for action in planned.actions)
 
 
 def _level(error: errors.QiniuError) -> Level:

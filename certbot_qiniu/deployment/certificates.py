@@ -154,14 +154,12 @@ def validity_of(context: Context, lineage: str, fingerprint: str) -> tuple[float
 # Upload -----------------------------------------------------------------------------------------
 
 
-def certificate_for(context: Context, binding: Binding, lineage: str, *, keep_certificates: int,
-                    insist: bool = True, waiting: Collection[Domain] = ()) -> RemoteCertificate:
+def certificate_for(context: Context, binding: Binding, lineage: str, *,
+                    keep_certificates: int) -> RemoteCertificate:
     """Find the certificate of a binding at Qiniu, and upload it when it is not there.
 
     :param lineage: whose certificate it is, where it is ours.
     :param keep_certificates: as for :func:`clean`, should the account's quota be full.
-    :param insist: send it also where Qiniu has refused it for good.
-    :param waiting: the domains that are to get it.
     :raises errors.QiniuError: when it cannot be had.
     """
     if not binding.fingerprint:
@@ -176,8 +174,6 @@ def certificate_for(context: Context, binding: Binding, lineage: str, *, keep_ce
             f"{binding.fingerprint[:FINGERPRINT_DIGITS]}… is neither at Qiniu nor in certbot's "
             f"archive any more; deploy a newer one with: certbot install --cert-name {lineage}",
             has_outlook=True)
-    if not known and not insist and (text := refused(context, certificate, waiting)):
-        raise errors.DeployError(text, has_outlook=True)
     cert_id = min(known) if known else _upload(context, certificate, keep_certificates)
     return RemoteCertificate(cert_id, certificate.remote_name)
 

@@ -19,6 +19,7 @@ from certbot_qiniu.deployment.certificates import (
     find_wanted,
     foreign_certificates,
     is_gone,
+    refused,
     unusable_certificates,
 )
 from certbot_qiniu.deployment.context import Context
@@ -337,8 +338,26 @@ class _Reconciler:
             expiry={own.fingerprint: own.not_after.timestamp() for own in found if own},
             unusable=unusable_certificates(
                 self.context, {binding.cert_id for binding in self.restore.values()} - {""}),
+            refused=self.refused_for_good(observed, wanted),
             listed=self.options.listed, take_over=self.options.take_over,
             take_back=self.options.take_back)
+
+    def refused_for_good(self, observed: dict[str, Domain],
+                         wanted: list[Managed]) -> dict[str, str]:
+        """What to say of certificates that Qiniu would only refuse again, by fingerprint."""
+        found: dict[str, str] = {}
+        for lineage in self.scope if not self.options.insist else ():
+            refusal = self.memory.lineage(lineage).refusal
+            fingerprint = refusal.fingerprint if refusal else ""
+            waiting = [observed[entry.name] for entry in wanted if entry.lineage == lineage
+                       and entry.binding.fingerprint == fingerprint and entry.name in observed]
+            if (fingerprint in self.upload_errors or self.context.uploads_of(fingerprint)
+                    or not fingerprint or not waiting):
+                continue
+            certificate = self.context.lineages.find(lineage, fingerprint)
+            if certificate and (text := refused(self.context, certificate, waiting)):
+                found[fingerprint] = text
+        return found
 
     def forget(self, action: Action) -> None:
         """Stop managing a domain that is gone, or back to what it served before."""
@@ -374,10 +393,7 @@ class _Reconciler:
                 try:
                     certificate = certificate_for(
                         self.context, binding, self.lineage_of(action.name),
-                        keep_certificates=self.options.keep_certificates,
-                        insist=self.options.insist, waiting=[
-                            observed[other.name] for other in actions
-                            if other.binding and other.binding.fingerprint == binding.fingerprint])
+                        keep_certificates=self.options.keep_certificates)
                 except errors.QiniuError as error:
                     self.upload_errors[binding.fingerprint] = error
                     continue

@@ -84,6 +84,7 @@ WORDS: Mapping[tuple[Verb, Reason], tuple[str, str]] = {
         f"{NAME} keeps what it serves: the certificate that it had before certbot managed it is no "
         "longer at Qiniu. Bind another one in Qiniu's console, or let certbot manage it again: "
         "certbot install --cert-name example.com -i qiniu", SAME),
+    (Verb.FAIL, Reason.REFUSED): ("why", "Qiniu refuses the certificate"),
     (Verb.LEAVE, Reason.REPLACED): (
         f"{NAME} serves theirs, which somebody has put over ours and which is valid until "
         "2027-01-15, longer than ours. It is left until 30 days before that; to put ours back "
