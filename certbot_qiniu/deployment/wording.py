@@ -78,6 +78,7 @@ _SENTENCES: Mapping[Reason | tuple[Verb, Reason], str] = {
     Reason.BASELINE_EXPIRED: _NOT_GIVEN_BACK.format(what="ended on {end}"),
     Reason.BASELINE_GONE: _NOT_GIVEN_BACK.format(what="is no longer at Qiniu"),
     Reason.EXPIRED: "{name} keeps what it serves: " + _EXPIRED,
+    Reason.REFUSED: "{detail}",
     Reason.REPLACED:
         "{name} serves {other_certificate}, which somebody has put over ours and which is valid "
         "until {end}, longer than ours. It is left until 30 days before that; to put ours back "
@@ -92,6 +93,7 @@ _PHRASES: Mapping[Reason, str] = {
     Reason.RESTORE: "goes back to what it served before certbot managed it",
     Reason.PUBLICATION_FAILED: "the last change failed: {detail}",
     Reason.PUBLISHING: "our change is being published",
+    Reason.REFUSED: "Qiniu refuses the certificate",
     Reason.IN_SYNC: "as wanted",
 }
 """The same beside the domain's name in a step of ``plan``; for other reasons the sentence."""
@@ -139,15 +141,16 @@ def _in_brackets(detail: str) -> str:
 def not_published(action: Action, *, is_sent_again: bool) -> str:
     """Say that Qiniu gave up on a change, and whether it is sent once more."""
     because = f": {action.detail}" if action.detail else ""
-    again = (" It was sent again now; the next certbot renew confirms it."
-             if is_sent_again else "")
-    return f"Qiniu could not publish the change of {action.name}{because}.{again}"
+    again = ("It was sent again now; the next certbot renew confirms it"
+             if is_sent_again else "The next certbot renew sends it again")
+    return f"Qiniu could not publish the change of {action.name}{because}. {again}"
 
 
 def not_taken(action: Action) -> str:
     """Say that a domain stays as it is, however often a change is sent."""
     return (f"{action.name} does not take the change: Qiniu accepts it and then shows the old "
-            "binding. Somebody else may be changing the domain at the same time")
+            "binding. Somebody else may be changing the domain at the same time; the next certbot "
+            "renew tries again")
 
 
 def not_back(action: Action) -> str:
@@ -264,11 +267,21 @@ def list_in_doubt(lineage: str, names: Sequence[str], credentials: str) -> str:
             "renew stops managing them by itself")
 
 
-def gone(name: str, at: float) -> str:
-    """Say, for some days, that a domain was found missing."""
+def gone(name: str, at: float, held: str = "") -> str:
+    """Say, for some days, that a domain was found missing.
+
+    :param held: the lineage, where a rollback holds it.
+    """
+    what = ("the next certbot renew gives it its certificate and settings" if not held else
+            "as a rollback holds its certificate, it gets one with the next renewal of that, or "
+            f"with certbot install --cert-name {held} -i qiniu")
     return (f"{name} was missing at Qiniu on {date(at)} and is no longer managed. If it was not "
-            "deleted on purpose, add it again: the next certbot renew gives it its certificate and "
-            "settings")
+            f"deleted on purpose, add it again: {what}")
+
+
+def still_gone(name: str, at: float) -> str:
+    """Say that a rollback finds nothing to put back, as was told before."""
+    return f"{name}: missing at Qiniu since {date(at)}, so there is nothing to put back"
 
 
 # Domains that are not chosen ---------------------------------------------------------------------

@@ -485,6 +485,21 @@ def test_a_final_refusal_is_believed(tmp_path: Path) -> None:
     assert "400322" in text(machine.run("status"))
 
 
+@pytest.mark.parametrize("command", ["status", "plan"])
+def test_a_final_refusal_is_one_line(command: str, tmp_path: Path) -> None:
+    """Nobody is told beside it that the next renewal binds the certificate, until it is tried."""
+    machine = refused(tmp_path)
+    machine.cloud.qiniu.add_domain("img.example.com", protocol="https",
+                                   cert_id=machine.cloud.stranger(*NAMES, days=20))
+    later(machine, status=1)
+    for days, times in (0, 1), (7, 0):
+        machine.cloud.clock.sleep(days * DAY)
+        run = machine.run(command)
+        assert (1, times) == (run.status, text(run).count("was not sent again")), run.output
+        hopes = ("binds the right one", "is not at Qiniu yet")
+        assert (not times) == any(hope in text(run) for hope in hopes), run.output
+
+
 def test_a_final_refusal_without_urgency(tmp_path: Path) -> None:
     """Nothing is served that ends: once in seven days."""
     machine = refused(tmp_path)
