@@ -150,6 +150,7 @@ class _Reconciler:
         self.busy: dict[str, str] = {}
         self.forgotten: list[str] = []
         self.taken: set[str] = set()
+        self.unread: set[str] = set()  # of these Qiniu goes on with what it has accepted
         self.instant: list[str] = []
 
     def as_before_redirect(self, entry: Managed) -> Managed:
@@ -180,7 +181,8 @@ class _Reconciler:
             # finds it gone again.
             self.store.apply(dict.fromkeys(self.forgotten))
         self.outcome.problems += told_once([*self.upload_errors.values(), *self.failed.values()])
-        self.outcome.unserved = sorted((self.wanted.keys() - self.taken) | self.failed.keys())
+        self.outcome.unserved = sorted((self.wanted.keys() - self.taken)
+                                       | (self.failed.keys() - self.unread))
         if self.options.clean and not self.outcome.problems and not self.outcome.pending:
             for lineage in self.scope:
                 entry, account = self.memory.lineage(lineage), self.context.account_name
@@ -222,6 +224,7 @@ class _Reconciler:
         planned = self.observe_and_plan(names, refresh=refresh)
         actions, observed = planned.actions, planned.observed
         self.failed.update(planned.domain_failures)
+        self.unread |= planned.domain_failures.keys() & self.taken
         waiting = [action.name for action in actions if action.verb is Verb.WAIT]
         self.taken.update(waiting)
         busy = wording.not_back if self.options.returning else wording.sentence
