@@ -19,7 +19,11 @@ from certbot.configuration import NamespaceConfig
 
 from certbot_qiniu import errors
 from certbot_qiniu.deployment import wording
-from certbot_qiniu.deployment.certificates import foreign_certificates, validity_of
+from certbot_qiniu.deployment.certificates import (
+    foreign_certificates,
+    former_ends,
+    validity_of,
+)
 from certbot_qiniu.deployment.checkpoints import (
     Checkpoints,
     NoCheckpoints,
@@ -547,6 +551,7 @@ class Deployer:
         target = {name: entry for _, state in reversed(dict(older).items())
                   for name, entry in state.items()}
         concerned = {name: lineage for _, state in older for name, (lineage, _) in state.items()}
+        restored = {path.stem for path, _ in older}
         failures, usable, soon, later = Failures(), set[str](), list[str](), list[str]()
         lineages = {*self.all_lineages(), *(lineage for lineage, _ in target.values())}
         for lineage in sorted(lineages - set(self.store.damaged)):
@@ -564,6 +569,10 @@ class Deployer:
                 if served.end:
                     (soon if ends_too_soon(served, context.clock()) else later).append(
                         wording.goes_back(names, lineage, served.end))
+            if lineage in restored:
+                for served in self._former(context, self.store.managed(lineage).keys() - target):
+                    (soon if ends_too_soon(served, context.clock()) else later).append(
+                        wording.goes_back_to_former(served))
         if not usable & ({*concerned.values()} or lineages):
             failures.raise_any()
         if soon:
@@ -571,6 +580,19 @@ class Deployer:
         for text in later:
             self.say(text)
         return concerned
+
+    def _former(self, context: Context, names: Iterable[str]) -> list[Served]:
+        """What these domains served before we first touched them, if that ends and is not ours.
+
+        What has ended, or is gone, no domain goes back to: that is told where it is seen.
+        """
+        records = context.memory.domains
+        ids = {name: baseline.cert_id for name in sorted(names)
+               if (baseline := records[name].baseline) and baseline.protocol == "https"
+               and not baseline.fingerprint}
+        ends = former_ends(context, set(ids.values()))
+        return [Served(name, False, end) for name, cert_id in ids.items()
+                if (end := ends[cert_id] or 0) > context.clock()]
 
     def _usable(self, lineage: str, settings: Settings) -> Context:
         """What a reconcile of this lineage works with, its account being there.

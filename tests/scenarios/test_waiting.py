@@ -219,7 +219,7 @@ def test_quiet(tmp_path: Path) -> None:
 
 
 def test_an_outage_while_waiting(tmp_path: Path) -> None:
-    """Nothing is put back of what Qiniu has taken: exit status 1, and the next renew confirms it."""
+    """Nothing is put back of what Qiniu has taken: exit status 1; the next renew confirms it."""
     machine = Seat(tmp_path)
     clock, board = machine.cloud.clock, machine.cloud.board
     sleep = type(clock).sleep
