@@ -121,6 +121,16 @@ def unusable_certificates(context: Context, ids: Collection[str]) -> dict[str, f
 
     :returns: by id, when they have ended; 0 for those that Qiniu no longer has.
     """
+    ends = former_ends(context, ids)
+    return {cert_id: end or 0.0 for cert_id, end in ends.items()
+            if end is None or 0 < end <= context.clock()}
+
+
+def former_ends(context: Context, ids: Collection[str]) -> dict[str, float | None]:
+    """Find when these certificates end, which are not ours.
+
+    :returns: by id, the end, 0 where nobody knows it; None for those that Qiniu no longer has.
+    """
     if not ids:
         return {}
     try:
@@ -128,12 +138,13 @@ def unusable_certificates(context: Context, ids: Collection[str]) -> dict[str, f
         if not set(ids) <= set(certificates):
             certificates = context.account.certificates(refresh=True)
     except errors.ApiError as error:
-        logger.debug("Qiniu itself will refuse what is gone: %s", error)
-        return {}
-    ends = {cert_id: certificates[cert_id].not_after if cert_id in certificates else None
+        # Qiniu itself refuses what is gone; what has ended it may take.
+        logger.debug("What was seen of them before must do: %s", error)
+        ends = {record.foreign.cert_id: record.foreign.not_after
+                for record in context.memory.domains.values() if record.foreign}
+        return {cert_id: ends.get(cert_id, 0) for cert_id in ids}
+    return {cert_id: certificates[cert_id].not_after if cert_id in certificates else None
             for cert_id in ids}
-    return {cert_id: end or 0.0 for cert_id, end in ends.items()
-            if end is None or 0 < end <= context.clock()}
 
 
 def validity_of(context: Context, lineage: str, fingerprint: str) -> tuple[float, float]:

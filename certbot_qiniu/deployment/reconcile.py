@@ -154,6 +154,7 @@ class _Reconciler:
         self.busy: dict[str, str | errors.QiniuError] = {}
         self.forgotten: list[str] = []
         self.taken: set[str] = set()
+        self.unread: set[str] = set()  # of these Qiniu goes on with what it has accepted
         self.instant: list[str] = []
 
     def as_before_redirect(self, entry: Managed) -> Managed:
@@ -188,7 +189,8 @@ class _Reconciler:
         # Sentences do, and so do some errors.
         self.outcome.has_outlook = any(
             isinstance(problem, str) or problem.has_outlook for problem in problems)
-        self.outcome.unserved = sorted((self.wanted.keys() - self.taken) | self.failed.keys())
+        self.outcome.unserved = sorted((self.wanted.keys() - self.taken)
+                                       | (self.failed.keys() - self.unread))
         if self.options.clean and not self.outcome.problems and not self.outcome.pending:
             for lineage in self.scope:
                 entry, account = self.memory.lineage(lineage), self.context.account_name
@@ -231,6 +233,7 @@ class _Reconciler:
         actions, observed = planned.actions, planned.observed
         note_return(self.context, observed.values())
         self.failed.update(planned.domain_failures)
+        self.unread |= planned.domain_failures.keys() & self.taken
         waiting = [action.name for action in actions if action.verb is Verb.WAIT]
         self.taken.update(waiting)
         busy = wording.not_back if self.options.returning else wording.sentence

@@ -6,11 +6,11 @@ taken up again, so that it goes back to what it served before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from certbot_qiniu import errors
 from certbot_qiniu.deployment import holds, wording
-from certbot_qiniu.deployment.certificates import validity_of
+from certbot_qiniu.deployment.certificates import former_ends, validity_of
 from certbot_qiniu.deployment.checkpoints import older_states
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.deployer import Deployer
@@ -34,6 +34,7 @@ def check(deployer: Deployer, settings: Settings, count: int) -> dict[str, str]:
     target = {name: entry for _, state in reversed(dict(older).items())
               for name, entry in state.items()}
     concerned = {name: lineage for _, state in older for name, (lineage, _) in state.items()}
+    restored = {path.stem for path, _ in older}
     failures, usable, soon, later = Failures(), set[str](), list[str](), list[str]()
     lineages = {*deployer.all_lineages(), *(lineage for lineage, _ in target.values())}
     for lineage in sorted(lineages - set(store.damaged)):
@@ -51,6 +52,10 @@ def check(deployer: Deployer, settings: Settings, count: int) -> dict[str, str]:
             if served.end:
                 (soon if ends_too_soon(served, context.clock()) else later).append(
                     wording.goes_back(names, lineage, served.end))
+        if lineage in restored:
+            for served in _former(context, store.managed(lineage).keys() - target):
+                (soon if ends_too_soon(served, context.clock()) else later).append(
+                    wording.goes_back_to_former(served))
     if not usable & ({*concerned.values()} or lineages):
         failures.raise_any()
     if soon:
@@ -72,6 +77,20 @@ def begin(deployer: Deployer, count: int) -> None:
     if store.former_state_path.stem in lineages:  # which is that of all
         lineages.update(deployer.all_lineages())
     holds.begin(store, lineages & {*store.memory.lineages, *deployer.all_lineages()})
+
+
+def _former(context: Context, names: Iterable[str]) -> list[Served]:
+    """What these domains served before we first touched them, if that ends and is not ours.
+
+    What has ended, or is gone, no domain goes back to: that is told where it is seen.
+    """
+    records = context.memory.domains
+    ids = {name: baseline.cert_id for name in sorted(names)
+           if (baseline := records[name].baseline) and baseline.protocol == "https"
+           and not baseline.fingerprint}
+    ends = former_ends(context, set(ids.values()))
+    return [Served(name, False, end) for name, cert_id in ids.items()
+            if (end := ends[cert_id] or 0) > context.clock()]
 
 
 def _usable(deployer: Deployer, lineage: str, settings: Settings) -> Context:

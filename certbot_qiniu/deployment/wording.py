@@ -216,6 +216,12 @@ def goes_back(names: Collection[str], lineage: str, end: float) -> str:
     return f"{', '.join(names)}: back to the certificate of {lineage} that ends on {date(end)}"
 
 
+def goes_back_to_former(served: Served) -> str:
+    """The same of a domain that gets back what it served before certbot came."""
+    return (f"{served.name}: back to the certificate that it had before certbot managed it, which "
+            f"ends on {date(served.end)}")
+
+
 def too_late_to_go_back(told: Sequence[str]) -> str:
     """Refuse a rollback to what ends too soon.
 

@@ -196,6 +196,21 @@ def test_to_one_of_ours_that_ends_in_a_while(tmp_path: Path) -> None:
     assert not serves_ours(machine)
 
 
+@pytest.mark.parametrize(("days", "status"), [(16, 1), (10, 0)])
+def test_to_what_was_there_before_and_ends_soon(days: float, status: int, tmp_path: Path) -> None:
+    """Somebody else's with 4 days left is refused like ours; of one with 10 the end is said."""
+    machine = account(tmp_path)
+    before = served(machine)
+    assert 0 == machine.issue(*NAMES).status
+    later(machine)
+    machine.cloud.clock.sleep(days * DAY)
+    run = rollback(machine, status=status)
+    assert (f"{WWW}: back to the certificate that it had before certbot managed it, which ends on "
+            "20") in text(run)
+    assert bool(status) == ("Nothing was rolled back" in text(run)) == serves_ours(machine)
+    assert bool(status) == ([] == changes(run)) == (before != served(machine))
+
+
 @pytest.mark.parametrize("how", ["expired", "gone"])
 def test_to_what_was_there_before_and_is_of_no_use(how: str, tmp_path: Path) -> None:
     """The domain keeps what it has and is named; another one goes back."""

@@ -14,6 +14,7 @@ from unittest import mock
 import pytest
 
 from tests.sandbox.qiniu_rules import Switches
+from tests.sandbox.wire import Fault
 from tests.scenarios.account import DOMAINS, NAMES, fill
 from tests.scenarios.invariants import changes, check
 from tests.scenarios.machine import Cloud, Machine, Run
@@ -215,6 +216,28 @@ def test_quiet(tmp_path: Path) -> None:
     """``--quiet`` shows nothing of a run at all."""
     run = Seat(tmp_path).issue(*NAMES, arguments=("--quiet",))
     assert (0, "") == (run.status, run.output)
+
+
+def test_an_outage_while_waiting(tmp_path: Path) -> None:
+    """Nothing is put back of what Qiniu has taken: exit status 1; the next renew confirms it."""
+    machine = Seat(tmp_path)
+    clock, board = machine.cloud.clock, machine.cloud.board
+    sleep = type(clock).sleep
+
+    def away(seconds: float) -> None:
+        sleep(clock, seconds)
+        if len(board.calls("PUT ")) == len(DOMAINS):
+            board.arm(Fault("reset"), times=10**6)
+
+    with mock.patch.object(clock, "sleep", away):
+        run = machine.issue(*NAMES)
+    assert 1 == run.status
+    assert "The rest has it and keeps it; nothing was put back" in run.output, run.output
+    assert "restored" not in run.output
+    clock.sleep(HOUR)
+    run = machine.renew()
+    assert (0, []) == (run.status, changes(run)), run.output
+    machine.check()
 
 
 def test_signals_between_waits_are_certbots(tmp_path: Path) -> None:

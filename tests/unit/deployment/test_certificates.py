@@ -289,6 +289,11 @@ def test_unusable_certificates(rig: Rig, certificate: Certificate) -> None:
 
 
 def test_unusable_certificates_unknown(rig: Rig) -> None:
-    """Without a list Qiniu itself refuses what is gone."""
+    """Without a list Qiniu itself refuses what is gone; of what has ended we know it."""
+    for end in (rig.now - 1, rig.now + 1):
+        rig.memory.update(f"{end}.example.com", foreign=RemoteCertificate(
+            str(end), "somebody's", not_after=int(end)))
     rig.refuse("/sslcert", times=9)
-    assert {} == unusable_certificates(rig.context, {"gone"})
+    ids = {"gone", *(record.foreign.cert_id for record in rig.memory.domains.values()
+                     if record.foreign)}
+    assert {str(rig.now - 1): int(rig.now - 1)} == unusable_certificates(rig.context, ids)

@@ -607,6 +607,17 @@ def test_redirect_taken_back(rig: Rig, certificate: Certificate) -> None:
 # Domains that cannot be served
 
 
+def test_unread_once_it_was_sent(rig: Rig, certificate: Certificate) -> None:
+    """That Qiniu cannot be asked any more is told; what it has accepted it goes on with."""
+    rig.qiniu.add_domain(A)
+    manage(rig, certificate, A)
+    away = Fault("hook", hook=lambda _: rig.board.arm(Fault("reset"), times=10**6))
+    rig.board.arm(away, match="PUT ")
+    outcome = go(rig)
+    assert "Could not list" in outcome.problems[0]
+    assert [] == outcome.unserved
+
+
 @pytest.mark.parametrize("listed", [(), (A,)], ids=["found", "listed"])
 def test_gone(rig: Rig, certificate: Certificate, listed: Collection[str]) -> None:
     """A domain that is gone is told, and no longer managed unless listed; its past is kept."""
