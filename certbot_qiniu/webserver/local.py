@@ -17,9 +17,9 @@ from certbot_qiniu.files import others_may_change
 PROCESSES = Path("/proc")
 
 PROGRAM = re.compile(r"nginx|openresty|tengine|angie")
-_TITLE = "nginx: master process"
+_TITLE = re.compile(rf"({PROGRAM.pattern}): master process")
 _DELETED = " (deleted)"
-_OPTION = re.compile(r" (-[cpe]) ([\w./+-]+)(?= |$)", re.ASCII)
+_OPTION = re.compile(r" (-[cpe]) ([\w./+-]+)(?= |\]|$)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def runs() -> bool:
 def masters() -> list[Master]:
     """nginx's master processes, as far as they can be seen."""
     return [_master(pid, title) for pid, name in _processes() if PROGRAM.fullmatch(name)
-            for title in [_title(pid)] if title.startswith(_TITLE)]
+            for title in [_title(pid)] if _TITLE.match(title)]
 
 
 def _processes() -> Iterator[tuple[int, str]]:

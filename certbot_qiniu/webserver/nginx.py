@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from certbot_qiniu import errors
 from certbot_qiniu.options import parse_command
@@ -72,6 +72,9 @@ class Nginx:
         each second that a test takes.
     :raises errors.UsageError: when a command cannot be split.
     """
+
+    silent_seconds: ClassVar[float] = 0.0
+    """How long this process has waited where nobody answered at all."""
 
     def __init__(self, test_cmd: str = "nginx -t", reload_cmd: str | None = None, *,
                  timeout_seconds: float = 60.0, patience_seconds: float = 10.0) -> None:
@@ -193,18 +196,28 @@ class Nginx:
         """Ask until all is as it should be, or patience ends."""
         # A reload takes nginx as long as a test does; large configurations take many seconds.
         slowness = min(max(self._test_seconds, 1.0), _SLOWEST_SECONDS)
-        deadline = time.monotonic() + self._patience_seconds * slowness
+        patience = self._patience_seconds * slowness
+        deadline = time.monotonic() + patience
         pause = 0.1
         right: dict[nginx_config.Question, bool | None] = {}
         while True:
+            begun = time.monotonic()
+            # All lineages share the patience with addresses where nobody answers.
+            is_new = Nginx.silent_seconds <= patience
+            until = deadline if is_new else min(deadline, begun + _ANSWER_SECONDS)
             answers = _ask([question for question in questions if question not in right],
-                           fingerprint, deadline)
+                           fingerprint, until)
             right |= {question: answer for question, answer in answers.items() if answer}
             wrong = [question for question, answer in answers.items()
                      if answer is False and question.is_sure]
-            if (right and not wrong) or not questions or time.monotonic() > deadline:
+            is_silent = set(answers.values()) == {None}
+            if is_silent:
+                Nginx.silent_seconds += time.monotonic() - begun
+            if ((right and not wrong) or not questions or time.monotonic() > deadline
+                    or (is_silent and not is_new)):
                 break
             time.sleep(pause)
+            Nginx.silent_seconds += pause * is_silent
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         if wrong and self._is_here():
             raise errors.NginxError(

@@ -44,6 +44,7 @@ COMMAND = "/usr/sbin/nginx"
     (f"{MASTER} /usr/sbin/nginx -g daemon on; master_process on;", ()),
     (f"{MASTER} nginx -c /srv/n.conf -g daemon off;", ("-c", "/srv/n.conf")),
     (f"{MASTER} nginx -p /srv -c n.conf", ("-p", "/srv", "-c", "n.conf")),
+    ("angie: master process v1.8.1 #1 [/usr/sbin/angie -c /srv/n.conf]", ("-c", "/srv/n.conf")),
 ])
 def test_command_of_a_master(processes: Path, title: str, expected: tuple[str, ...]) -> None:
     """The options that name its configuration go with it."""

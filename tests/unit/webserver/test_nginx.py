@@ -157,6 +157,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(local, "has_address", lambda host: host in found.addresses)
     monkeypatch.setattr(local, "masters", lambda: found.masters)
     monkeypatch.setattr(local, "runs", lambda: found.runs)
+    monkeypatch.setattr(Nginx, "silent_seconds", 0.0)
     monkeypatch.setattr(nginx, "served_leaf", found.served_leaf)
     monkeypatch.setattr(nginx, "time", SimpleNamespace(
         monotonic=found.monotonic, sleep=found.slept.append))
@@ -719,6 +720,9 @@ def test_nobody_answers_at_twenty_addresses(machine: Machine, monkeypatch: pytes
     assert "unconfirmed" == outcome.kind
     assert machine.monotonic() <= 10 + 1
     assert outcome.detail.endswith("and 15 more")
+    waited = machine.monotonic()
+    assert "unconfirmed" == deploy(Nginx(patience_seconds=10)).kind
+    assert machine.monotonic() - waited <= 5  # another lineage
 
 
 def test_a_slow_configuration(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
