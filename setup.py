@@ -25,7 +25,6 @@ setup(
         "ConfigArgParse>=1.5.3",
         "configobj>=5.0.6",
         "cryptography>=38",
-        "crossplane>=0.5.8",
         "qiniu>=7.13",
         "requests>=2.31",
         "rich>=13.0",

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import startup
+from benchmarks import startup, webserver
 from benchmarks.cloud import Cloud, Measurement
 from benchmarks.contenders import CONTENDERS, SCENARIOS
 
@@ -42,6 +42,7 @@ def main() -> int:
           f"that it takes without (noise {loaded.noise:.4f}).")
     if loaded.ratio >= LOAD_LIMIT:
         broken.append("start-up")
+    broken += webserver.measure()
     for bound in broken:
         print(f"Does not hold: {bound}", file=sys.stderr)
     return len(broken)

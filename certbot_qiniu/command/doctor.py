@@ -289,12 +289,12 @@ def check_nginx(renewals: Iterable[Renewal]) -> Iterator[Check]:
         for renewal in renewals if not renewal.settings.skip_nginx}
     for test, reload in commands:
         try:
-            Nginx(test, reload).test()
+            found = Nginx(test, reload).test()
         except (errors.NginxError, errors.UsageError) as error:
             yield Check(Level.ATTENTION, "nginx", str(error),
                         "Mend the configuration; Qiniu is served all the same")
         else:
-            yield Check(Level.OK, "nginx", f"its configuration is sound ({test})")
+            yield Check(Level.OK, "nginx", found)
 
 
 def check_timers(unit_folders: Iterable[Path], crontabs: Iterable[Path]) -> Iterator[Check]:

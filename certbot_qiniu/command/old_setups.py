@@ -10,16 +10,15 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import os
 import re
 import shlex
-import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from certbot_qiniu import errors
+from certbot_qiniu.files import others_may_change
 from certbot_qiniu.model import Certificate
 from certbot_qiniu.options import OptionError, domain_list
 from certbot_qiniu.text import is_token
@@ -138,20 +137,6 @@ def _checked(setup: Setup) -> Setup:
     return setup
 
 
-def _is_others(program: Path) -> bool:
-    """Whether somebody else than root and this user may change a program, or put another there."""
-    for path in (program, *program.absolute().parents):
-        try:
-            found = path.stat()
-        except OSError:
-            continue  # what is not there runs nothing
-        is_open = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        is_open = is_open and not found.st_mode & stat.S_ISVTX  # as /tmp
-        if is_open or found.st_uid not in (0, os.geteuid()):
-            return True
-    return False
-
-
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
@@ -195,7 +180,7 @@ def _nginx_command(text: str) -> bool:
     if not _NGINX_COMMAND.fullmatch(text):
         return False
     program = Path(text.split()[0])
-    return not (program.is_absolute() and _is_others(program))
+    return not (program.is_absolute() and others_may_change(program))
 
 
 def _server(url: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -301,7 +286,7 @@ def _acme_setup(home: Path, conf: Path, account: Mapping[str, str]) -> Setup:
     domains = setting("QINIU_CDN_DOMAIN") or (names[0] if went_to_qiniu else "")
 
     retire = (program, "--home", str(home), "--remove", "-d", names[0], *["--ecc"] * is_ecc)
-    is_others = _is_others(home / "acme.sh")
+    is_others = others_may_change(home / "acme.sh")
     if is_others:
         notes.append(f"{program} can be changed by another user, so it is not for you to run: "
                      f"whoever it belongs to ends it with acme.sh {shlex.join(retire[3:])}")

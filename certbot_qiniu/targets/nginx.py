@@ -55,7 +55,7 @@ class NginxTarget(Target):
         place = lineages.place(lineage)
         outcome = self._nginx.deploy(place.live, place.fullchain, certificate.names,
                                      certificate.fingerprint)
-        if outcome.kind == "unused":
+        if outcome.kind in ("unused", "out of reach"):
             logger.warning("nginx: %s", outcome.detail)
         else:
             tell = self.run.say if outcome.kind in ("reloaded", "unconfirmed") else self.run.note

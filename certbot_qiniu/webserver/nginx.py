@@ -18,11 +18,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from certbot_qiniu import errors
 from certbot_qiniu.options import parse_command
-from certbot_qiniu.webserver import nginx_config
+from certbot_qiniu.webserver import local, nginx_config
+from certbot_qiniu.webserver.nginx_dump import Dump
 from certbot_qiniu.webserver.tls import KeyKind, served_leaf
 
 logger = logging.getLogger(__name__)
@@ -30,19 +31,21 @@ logger = logging.getLogger(__name__)
 TEST_OPTION = "--qiniu-nginx-test-cmd"
 RELOAD_OPTION = "--qiniu-nginx-reload-cmd"
 
-PROCESSES = Path("/proc")
-
 _DEFAULT_TEST = ["nginx", "-t"]
 _OUTPUT_LIMIT = 2000  # characters: the end of what nginx said, where the reason is
 _ANSWER_SECONDS = 3.0
+_SHORTEST_ANSWER_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 1.0
+_SLOWEST_SECONDS = 6.0
+_LISTED = 5  # addresses in one line
 _NOT_RUNNING = re.compile(r'\[error\].*(?:invalid PID number|open\(\) ".*" failed \(2:)'
                           r"|\[alert\].*kill\(.*\) failed \(3:"
                           # systemctl; docker and podman, where the container of nginx is stopped
                           r"|\.service is not active, cannot reload|[Cc]ontainer \S+ is not running"
+                          r'|service "\S+" is not running'
                           r"|can only create exec sessions on running containers")
-# Only these are sure to run in our own network: 127.0.0.1 in a container is not the one asked here.
-_NGINX_PROGRAM = re.compile("nginx|openresty|tengine|angie")
+# These say little or nothing where there is no process to signal.
+_SIGNALLING = {"service", "rc-service", "systemctl", "kill", "pkill", "killall"}
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,12 @@ class Outcome:
     """What became of nginx.
 
     :ivar kind: ``reloaded`` (seen to serve the leaf), ``unconfirmed`` (reloaded, but it could not
-        be asked), ``absent`` (no nginx here), ``not running``, or ``unused`` (reloaded, but no
-        server block uses the files of this lineage).
+        be asked), ``absent`` (no nginx here), ``out of reach`` (one runs that is not to be run),
+        ``not running``, or ``unused`` (reloaded, but no server block uses the files of this
+        lineage).
     """
 
-    kind: Literal["reloaded", "unconfirmed", "absent", "not running", "unused"]
+    kind: Literal["reloaded", "unconfirmed", "absent", "out of reach", "not running", "unused"]
     detail: str
 
 
@@ -64,9 +68,13 @@ class Nginx:
     :param test_cmd: tests the configuration.
     :param reload_cmd: None for ``systemctl reload nginx`` or ``nginx -s reload``, as it fits.
     :param timeout_seconds: how long a command may take.
-    :param patience_seconds: how long new workers may take to show up after a reload.
+    :param patience_seconds: how long new workers may take in all to show up after a reload, for
+        each second that a test takes.
     :raises errors.UsageError: when a command cannot be split.
     """
+
+    silent_seconds: ClassVar[float] = 0.0
+    """How long this process has waited where nobody answered at all."""
 
     def __init__(self, test_cmd: str = "nginx -t", reload_cmd: str | None = None, *,
                  timeout_seconds: float = 60.0, patience_seconds: float = 10.0) -> None:
@@ -74,10 +82,14 @@ class Nginx:
         self._reload = None if reload_cmd is None else parse_command(reload_cmd, RELOAD_OPTION)
         self._timeout_seconds = timeout_seconds
         self._patience_seconds = patience_seconds
+        self._test_seconds = 0.0
+        self._out_of_reach = ""
         if self._test == _DEFAULT_TEST and self._reload:
             # `docker exec web nginx -s reload` alone says which nginx is meant: test that one.
             self._test = _swap(self._reload, ["-s", "reload"], ["-t"]) or self._test
-        self._absent = self._test == _DEFAULT_TEST and not _installed("nginx")
+        if self._test == _DEFAULT_TEST:
+            self._test, self._out_of_reach = _find_running(_program("nginx"))
+        self._absent = self._test == _DEFAULT_TEST and not _program("nginx")
 
     @property
     def is_absent(self) -> bool:
@@ -88,20 +100,27 @@ class Nginx:
     def is_idle(self) -> bool:
         """Whether there is nothing to reload: no nginx on this machine, or none that runs."""
         return self.is_absent or (self._reload is None and self._test == _DEFAULT_TEST
-                                  and not _runs())
+                                  and not local.runs())
 
-    def test(self) -> None:
+    def test(self) -> str:
         """Test the configuration; without an nginx here there is nothing to test.
 
+        :returns: what was found, and by which command.
         :raises errors.NginxError: when it is broken, or the test cannot be run.
         """
-        self._is_testable()
+        if self._absent:
+            return self._out_of_reach or "there is none on this machine, and nothing was tested"
+        shown = shlex.join(self._test)
+        return (f"its configuration is sound ({shown})" if self._is_testable() else
+                f"it is not running, and was not tested ({shown})")
 
     def _is_testable(self) -> bool:
         """Whether the configuration is sound; false where nothing runs that could test it."""
         if self._absent:
             return True
+        start = time.monotonic()
         result = self._run(self._test, TEST_OPTION)
+        self._test_seconds = time.monotonic() - start
         if result.is_not_running:
             logger.info("%s: %s", result.shown, result.output[-_OUTPUT_LIMIT:])
             return False
@@ -120,25 +139,33 @@ class Nginx:
             files of this lineage still serves another leaf.
         """
         if self.is_absent:
-            return Outcome("absent", "there is no nginx on this machine")
+            return (Outcome("out of reach", self._out_of_reach) if self._out_of_reach
+                    else Outcome("absent", "there is no nginx on this machine"))
         stopped = Outcome("not running", "nginx is not running; it was not started")
         if not self._is_testable():
             return stopped
         reload = self._run(self._reload or self._automatic_reload(), RELOAD_OPTION)
-        if reload.is_not_running:
+        if reload.is_not_running or (reload.status and _signals_nginx(reload.argv)
+                                     and not local.runs()):
             return stopped
         reload.check("nginx's reload")
-        servers = self._servers()
+        dump = self._dump()
+        servers = nginx_config.parse_servers(dump)
         if servers is None:
             return Outcome("unconfirmed", "nginx was reloaded, but its configuration could not be "
                            "listed, so it was not asked which certificate it serves")
         folders = {live_dir, live_dir.resolve(), fullchain.resolve().parent}
         users = [server for server in servers if server.uses(folders)]
         if users:
-            return self._confirm(nginx_config.questions(servers, users, names), fingerprint)
+            return self._confirm(users, nginx_config.questions(
+                servers, users, names, is_here=local.has_address), fingerprint)
         if any(server.has_variables for server in servers):
             return Outcome("unconfirmed", "nginx was reloaded, but which certificates it uses "
-                           "depends on variables, so it was not asked which one it serves")
+                           "depends on variables or a script, so it was not asked which one it "
+                           "serves")
+        if Dump(dump).mentions({str(folder) for folder in folders}):
+            return Outcome("unconfirmed", f"nginx was reloaded; it names files in {live_dir}, but "
+                           "in no server block that would show them to a client")
         return Outcome("unused", f"no server block of nginx uses the files in {live_dir}. Where it "
                        "has copies of them, they are now old: let ssl_certificate name the files "
                        "themselves. Where it has no part in this certificate: --qiniu-skip-nginx")
@@ -149,46 +176,75 @@ class Nginx:
         if own and self._test != _DEFAULT_TEST:
             return own
         is_active = ["systemctl", "is-active", "--quiet", "nginx"]
-        if _installed("systemctl") and not self._run(is_active, RELOAD_OPTION).status:
+        if _program("systemctl") and not self._run(is_active, RELOAD_OPTION).status:
             return ["systemctl", "reload", "nginx"]
         return ["nginx", "-s", "reload"]
 
-    def _servers(self) -> list[nginx_config.Server] | None:
-        """All server blocks, None where nginx's configuration cannot be listed."""
+    def _dump(self) -> str:
+        """nginx's configuration, "" where it cannot be listed."""
         command = _swap(self._test, ["-t"], ["-T"])
         if self._absent or command is None:
-            return None
+            return ""
         try:
-            dump = self._run(command, TEST_OPTION)
+            return self._run(command, TEST_OPTION).stdout
         except errors.NginxError as error:
             logger.debug("nginx's configuration cannot be listed: %s", error)
-            return None
-        return nginx_config.parse_servers(dump.stdout)
+            return ""
 
-    def _confirm(self, questions: list[nginx_config.Question], fingerprint: str) -> Outcome:
+    def _confirm(self, users: list[nginx_config.Server], questions: list[nginx_config.Question],
+                 fingerprint: str) -> Outcome:
         """Ask until all is as it should be, or patience ends."""
-        deadline = time.monotonic() + self._patience_seconds
+        # A reload takes nginx as long as a test does; large configurations take many seconds.
+        slowness = min(max(self._test_seconds, 1.0), _SLOWEST_SECONDS)
+        patience = self._patience_seconds * slowness
+        deadline = time.monotonic() + patience
         pause = 0.1
-        right: list[nginx_config.Question] = []
+        right: dict[nginx_config.Question, bool | None] = {}
         while True:
-            answers = {question: _serves(question, fingerprint)
-                       for question in questions if question not in right}
-            right += [question for question, answer in answers.items() if answer]
-            wrong = [question for question, answer in answers.items() if answer is False]
-            if (right and not wrong) or not questions or time.monotonic() > deadline:
+            begun = time.monotonic()
+            # All lineages share the patience with addresses where nobody answers.
+            is_new = Nginx.silent_seconds <= patience
+            until = deadline if is_new else min(deadline, begun + _ANSWER_SECONDS)
+            answers = _ask([question for question in questions if question not in right],
+                           fingerprint, until)
+            right |= {question: answer for question, answer in answers.items() if answer}
+            wrong = [question for question, answer in answers.items()
+                     if answer is False and question.is_sure]
+            is_silent = set(answers.values()) == {None}
+            if is_silent:
+                Nginx.silent_seconds += time.monotonic() - begun
+            if ((right and not wrong) or not questions or time.monotonic() > deadline
+                    or (is_silent and not is_new)):
                 break
             time.sleep(pause)
+            Nginx.silent_seconds += pause * is_silent
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-        if wrong and _NGINX_PROGRAM.search(Path(self._test[0]).name):
+        if wrong and self._is_here():
             raise errors.NginxError(
                 f"nginx was told to reload, but still serves another certificate at "
                 f"{_listed(wrong)}: see its error log for the reason, and whether ssl_certificate "
                 f"names the current file. Reload nginx by hand, or set {RELOAD_OPTION}")
         # nginx takes a configuration over as a whole: one right answer speaks for all blocks.
         if right:
-            return Outcome("reloaded", f"nginx serves the certificate at {_listed(right)}")
-        return Outcome("unconfirmed", "nginx was reloaded, but could not be seen to serve the "
-                       f"certificate at {_listed(questions) or 'any TCP address'}")
+            return Outcome("reloaded", f"nginx serves the certificate at {_listed(list(right))}")
+        if questions:
+            return Outcome("unconfirmed", "nginx was reloaded, but could not be seen to serve the "
+                           f"certificate at {_listed(questions)}")
+        places = [f"{nginx_config.shown(listen.address)} ({server.section})"
+                  for server in users for listen in server.listens]
+        return Outcome("unconfirmed", "nginx was reloaded, but cannot be asked from here which "
+                       f"certificate it serves at {_listed(places) or 'any TCP address'}")
+
+    def _is_here(self) -> bool:
+        """Whether it is sure that this nginx is the one that answers in our own network.
+
+        127.0.0.1 in a container is not the one that is asked here.
+        """
+        if not local.PROGRAM.fullmatch(Path(self._test[0]).name):
+            return False
+        program = os.path.realpath(_program(self._test[0]) or self._test[0])
+        found = [master.program for master in local.masters() if master.is_here]
+        return not local.masters() or program in found or "" in found
 
     def _run(self, argv: list[str], option: str) -> _Result:
         """Run a command to its end.
@@ -216,7 +272,7 @@ class Nginx:
                     process.wait()
             out.seek(0)
             err.seek(0)
-            return _Result(shown, status, out.read().decode("utf-8", "replace"),
+            return _Result(argv, shown, status, out.read().decode("utf-8", "replace"),
                            err.read().decode("utf-8", "replace"))
 
 
@@ -224,6 +280,7 @@ class Nginx:
 class _Result:
     """A command that ended."""
 
+    argv: list[str]
     shown: str
     status: int
     stdout: str
@@ -245,15 +302,57 @@ class _Result:
                                     f": {self.output[-_OUTPUT_LIMIT:] or '(no output)'}")
 
 
-def _serves(question: nginx_config.Question, fingerprint: str) -> bool | None:
+def _ask(questions: list[nginx_config.Question], fingerprint: str,
+         deadline: float) -> dict[nginx_config.Question, bool | None]:
+    """The answers that are to be had until *deadline*, for which each has a fair share."""
+    answers = {}
+    for number, question in enumerate(questions):
+        left = deadline - time.monotonic()
+        if number and left <= 0:
+            break
+        share = max(left / (len(questions) - number), _SHORTEST_ANSWER_SECONDS)
+        answers[question] = _serves(question, fingerprint, min(share, _ANSWER_SECONDS))
+    return answers
+
+
+def _serves(question: nginx_config.Question, fingerprint: str,
+            timeout_seconds: float) -> bool | None:
     """Whether the leaf with *fingerprint* is served, None where that could not be found out."""
     kinds: tuple[KeyKind, ...] = ("", "ECDSA", "RSA") if question.several else ("",)
     leaves = [served_leaf(question.host, question.port, question.name, kind=kind,
-                          proxied=question.proxied, timeout_seconds=_ANSWER_SECONDS)
+                          proxied=question.proxied, timeout_seconds=timeout_seconds / len(kinds))
               for kind in kinds]
     if fingerprint in [leaf.fingerprint for leaf in leaves if leaf]:
         return True
     return None if None in leaves else False
+
+
+def _find_running(installed: str | None) -> tuple[list[str], str]:
+    """What tests the nginx of this machine, and why the one that runs cannot be taken.
+
+    :param installed: the program by that name in the search path.
+    """
+    found = [master for master in local.masters() if master.is_here]
+    usable = {master.command for master in found if not master.obstacle}
+    if not found or (installed and os.path.realpath(installed) in {
+            master.program for master in found}):
+        return _DEFAULT_TEST, ""
+    if len(usable) == 1:
+        return [*usable.pop(), "-t"], ""
+    if installed:
+        return _DEFAULT_TEST, ""
+    reasons = [f"process {master.pid} {master.obstacle}" for master in found if master.obstacle]
+    return _DEFAULT_TEST, (
+        f"one runs ({'; '.join(reasons) or 'several, from different programs'}) "
+        "that is not in the search path, and was neither tested nor reloaded: name its commands "
+        f"with {TEST_OPTION} and {RELOAD_OPTION}, or use --qiniu-skip-nginx")
+
+
+def _signals_nginx(argv: list[str]) -> bool:
+    """Whether a command has another program signal the nginx of this machine."""
+    names = [Path(word).name.removesuffix(".service") for word in argv]
+    return argv[0].startswith("/etc/init.d/") or (
+        names[0] in _SIGNALLING and any(map(local.PROGRAM.fullmatch, names[1:])))
 
 
 def _swap(argv: list[str], old: list[str], new: list[str]) -> list[str] | None:
@@ -264,23 +363,14 @@ def _swap(argv: list[str], old: list[str], new: list[str]) -> list[str] | None:
     return None
 
 
-def _listed(questions: list[nginx_config.Question]) -> str:
-    return ", ".join(str(question) for question in questions)
+def _listed(items: Sequence[object]) -> str:
+    more = len(items) - _LISTED
+    return ", ".join(map(str, items[:_LISTED])) + (f" and {more} more" if more > 0 else "")
 
 
-def _installed(program: str) -> bool:
-    return shutil.which(program, path=_search_path()) is not None
-
-
-def _runs() -> bool:
-    """Whether a process of this machine has a name of nginx's, or that cannot be seen."""
-    names = []
-    for path in PROCESSES.glob("[0-9]*/comm"):
-        try:
-            names.append(path.read_text(encoding="utf-8", errors="replace").strip())
-        except OSError:
-            continue  # it has ended meanwhile
-    return not names or any(map(_NGINX_PROGRAM.fullmatch, names))
+def _program(name: str) -> str | None:
+    """Where a program is, None where it is not installed."""
+    return shutil.which(name, path=_search_path())
 
 
 def _search_path() -> str:

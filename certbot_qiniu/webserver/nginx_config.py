@@ -1,20 +1,22 @@
 """Which server blocks of nginx use which certificates, and how to ask one of them for its leaf.
 
-The blocks are read from nginx's own dump of its configuration (``nginx -T``), which has every file
-that nginx reads, wherever it runs. Who answers for a name is decided as nginx decides it, so that
-a question never reaches another block than the one it is about. Asking is not done here.
+The blocks are read from nginx's own dump of its configuration (``nginx -T``). Who answers for a
+name is decided as nginx decides it, so that a question never reaches another block than the one it
+is about; where that cannot be told, a wrong answer proves nothing. Asking is not done here.
 """
 
 from __future__ import annotations
 
+import functools
+import ipaddress
 import logging
-import re
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
+from certbot_qiniu.webserver.nginx_dump import Directive, Dump
+from certbot_qiniu.webserver.server_names import ServerNames, can_be_asked_for
 from certbot_qiniu.webserver.tls import LABEL
 
 logger = logging.getLogger(__name__)
@@ -22,8 +24,7 @@ logger = logging.getLogger(__name__)
 _ANY_IPV4 = ("*", "", "0.0.0.0")  # noqa: S104 (only compared)
 _LOOPBACK = {"*": "127.0.0.1", "::": "::1"}
 
-_Directive = dict[str, Any]
-_Files = dict[PurePosixPath, list[_Directive]]
+Address = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,19 @@ class Listen:
 
     :ivar address: host and port; any IPv4 address is ``*``, any IPv6 address ``::``.
     :ivar proxied: whether the PROXY protocol comes first.
+    :ivar last_port: of a range of ports.
     """
 
-    address: tuple[str, int]
+    address: Address
     tls: bool
     proxied: bool
     default: bool
+    last_port: int = 0
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether no other address than this one is meant."""
+        return not self.last_port and _is_ip(self.address[0])
 
 
 @dataclass(frozen=True)
@@ -45,25 +53,30 @@ class Server:
     """A server block.
 
     :ivar certificates: absolute paths, in which variables are left as they are.
+    :ivar section: which one it is in, ``http``, ``mail`` or ``stream``.
+    :ivar is_scripted: whether a program may choose another certificate for each connection.
     """
 
     names: tuple[str, ...]
     listens: tuple[Listen, ...]
     certificates: tuple[str, ...]
+    section: str = "http"
+    is_scripted: bool = False
 
     @property
     def has_variables(self) -> bool:
         """Whether nginx finds a certificate's path anew for each connection."""
-        return any("$" in path for path in self.certificates)
+        return self.is_scripted or any("$" in path for path in self.certificates)
 
     def uses(self, folders: set[Path]) -> bool:
         """Whether a certificate is in one of *folders*, as written or behind links."""
-        paths = [Path(path) for path in self.certificates if "$" not in path]
-        return any({path.parent, path.resolve().parent} & folders for path in paths)
+        return any(folder in folders for path in self.certificates if "$" not in path
+                   for folder in _folders(path))
 
-    def rank(self, name: str) -> tuple[int, int]:
-        """How strongly nginx prefers this block for *name*; (0, 0) where it does not match."""
-        return max(_rank(pattern, name) for pattern in self.names)
+
+@functools.lru_cache(maxsize=4096)
+def _folders(path: str) -> tuple[Path, Path]:
+    return Path(path).parent, Path(path).resolve().parent
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,7 @@ class Question:
     """Which leaf does a client see that asks for *name* at an address?
 
     :ivar several: the block has several certificates, for different kinds of keys.
+    :ivar is_sure: whether the block that answers is sure to be the one that is asked about.
     """
 
     host: str
@@ -78,141 +92,153 @@ class Question:
     name: str
     proxied: bool
     several: bool
+    is_sure: bool = True
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port} ({self.name})"
+        return f"{shown((self.host, self.port))} ({self.name})"
 
 
-def questions(servers: Iterable[Server], users: Iterable[Server],
-              names: Sequence[str]) -> list[Question]:
+def shown(address: Address) -> str:
+    """An address as it is written in a configuration."""
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    return f"{host}:{address[1]}"
+
+
+class _Place:
+    """An address, and all the blocks that listen there."""
+
+    def __init__(self, blocks: Sequence[tuple[Server, Listen]]) -> None:
+        default = next((server for server, listen in blocks if listen.default), blocks[0][0])
+        self.names = ServerNames(((server, server.names) for server, _ in blocks), default)
+        self.tls = any(listen.tls for _, listen in blocks)
+        self.proxied = any(listen.proxied for _, listen in blocks)
+
+
+def questions(servers: Iterable[Server], users: Iterable[Server], names: Sequence[str], *,
+              is_here: Callable[[str], bool] = lambda _host: True) -> list[Question]:
     """One question for each TLS address of *users* that a client on this machine can reach.
 
     :param servers: all server blocks, in nginx's order.
     :param users: those among them to ask about.
     :param names: more names to ask for, where a block's own do not lead to it.
+    :param is_here: whether an address is one of the machine's; another one answers for itself.
     """
-    by_address: dict[tuple[str, int], list[tuple[Server, Listen]]] = {}
+    blocks: dict[Address, list[tuple[Server, Listen]]] = {}
+    doubtful: list[tuple[int, int]] = []
     for server in servers:
         for listen in server.listens:
-            by_address.setdefault(listen.address, []).append((server, listen))
+            blocks.setdefault(listen.address, []).append((server, listen))
+            if not listen.is_plain:  # it may stand for any address, or for further ports
+                doubtful.append((listen.address[1], listen.last_port or listen.address[1]))
+    places = {address: _Place(found) for address, found in blocks.items()}
+    is_doubtful = functools.cache(
+        lambda port: any(low <= port <= high for low, high in set(doubtful)))
+    here = functools.cache(is_here)
     found = []
     for user in users:
-        concrete = [name for pattern in (*user.names, *names) if (name := _concrete(pattern))]
         for address in dict.fromkeys(listen.address for listen in user.listens):
-            rivals = by_address[address]
-            host, port = address
+            place, (host, port) = places[address], address
             target = _LOOPBACK.get(host, host)
-            hidden = target != host and (target, port) in by_address  # by a more specific address
-            name = next((name for name in concrete if _chosen(rivals, name) is user), "")
-            if name and not hidden and any(listen.tls for _, listen in rivals):
-                proxied = any(listen.proxied for _, listen in rivals)
-                found.append(Question(target, port, name, proxied, len(user.certificates) > 1))
+            hidden = target != host and (target, port) in places  # by a more specific address
+            if hidden or not place.tls or not here(target):
+                continue
+            name, is_sure = _name(user, place, names)
+            if name:
+                found.append(Question(target, port, name, place.proxied,
+                                      len(user.certificates) > 1,
+                                      is_sure and not user.is_scripted and not is_doubtful(port)))
     return found
 
 
+def _name(user: Server, place: _Place, names: Sequence[str]) -> tuple[str, bool]:
+    """A name by which *user* is reached, and whether that is sure; "" where there is none."""
+    perhaps = ""
+    for pattern in (*user.names, *names):
+        name = _concrete(pattern)
+        possible = place.names.lookup(name) if name else ()
+        if any(block is user for block in possible):
+            if len(possible) == 1:
+                return name, True
+            perhaps = perhaps or name
+    return perhaps, False
+
+
+@functools.lru_cache(maxsize=4096)
 def _concrete(pattern: str) -> str:
-    """A name that a server_name or SAN matches, "" where none can be told."""
-    if pattern.startswith("~") or not pattern.isascii():  # TLS carries ASCII only
-        return ""
-    return (f"*{pattern}" if pattern.startswith(".") else pattern).replace("*", LABEL)
-
-
-def _chosen(rivals: Sequence[tuple[Server, Listen]], name: str) -> Server:
-    """The block that nginx chooses for *name* among those at one address."""
-    best = max((server for server, _ in rivals), key=lambda server: server.rank(name))
-    if best.rank(name) > (0, 0):
-        return best
-    return next((server for server, listen in rivals if listen.default), rivals[0][0])
-
-
-def _rank(pattern: str, name: str) -> tuple[int, int]:
-    """nginx's order: exact, longest ``*.x`` or ``.x``, longest ``x.*``, first regex."""
-    if pattern == name:
-        return 4, 0
-    if pattern.startswith("~"):
-        try:
-            # PCRE writes groups (?<name>…), Python (?P<name>…).
-            regex = re.compile(re.sub(r"\(\?<(?=\w)", "(?P<", pattern[1:]), re.IGNORECASE)
-        except re.error:
-            logger.debug("Not understood: server_name %s", pattern)
-            return 0, 0
-        return (1, 0) if regex.search(name) else (0, 0)
-    suffix = pattern.removeprefix("*")
-    if suffix.startswith(".") and (name if pattern != suffix else f".{name}").endswith(suffix):
-        return 3, len(suffix)
-    if pattern.endswith(".*") and name.startswith(pattern[:-1]):
-        return 2, len(pattern)
-    return 0, 0
+    """A name that a server_name or SAN matches, "" where none can be told or asked for."""
+    name = (f"*{pattern}" if pattern.startswith(".") else pattern).replace("*", LABEL)
+    return name if can_be_asked_for(name) else ""
 
 
 def parse_servers(dump: str) -> list[Server] | None:
     """The server blocks in what ``nginx -T`` printed, None where that cannot be read."""
-    import crossplane
-
-    parts = re.split(r"^# configuration file (.+):\r?\n", dump, flags=re.MULTILINE)
-    files: _Files = {}
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, "nginx.conf")  # crossplane reads files only
-        for name, text in zip(parts[1::2], parts[2::2], strict=True):
-            copy.write_text(text, "utf-8")
-            parsed = crossplane.parse(str(copy), single=True, check_ctx=False, check_args=False)
-            if parsed["errors"]:
-                logger.debug("Not understood: %s: %s", name, parsed["errors"])
-                return None
-            files[PurePosixPath(name)] = parsed["config"][0]["parsed"]
-    if not files:
+    try:
+        return list(find_servers(Dump(dump)))
+    except ValueError as error:
+        logger.debug("nginx's configuration is not understood: %s", error)
         return None
-    main = next(iter(files))
-    return list(_find_servers(_expand(files[main], files, main.parent), main.parent))
 
 
-def _expand(directives: Iterable[_Directive], files: _Files,
-            folder: PurePosixPath) -> list[_Directive]:
-    """*directives* with each ``include`` replaced by what it names, relative to *folder*."""
-    tree: list[_Directive] = []
-    for directive in directives:
-        if directive["directive"] == "include":
-            pattern = folder / directive["args"][0]
-            for path, included in files.items():
-                if path.match(str(pattern)):
-                    tree += _expand(included, files, folder)
-        else:
-            tree.append({**directive, "block": _expand(directive.get("block", ()), files, folder)})
-    return tree
+def find_servers(dump: Dump) -> Iterator[Server]:
+    """The server blocks of ``http``, ``mail`` and ``stream``.
 
-
-def _find_servers(tree: Iterable[_Directive], folder: PurePosixPath) -> Iterator[Server]:
-    """The server blocks of ``http`` and ``stream``."""
-    for section in tree:
-        if section["directive"] not in ("http", "stream"):
+    :raises ValueError: when the dump cannot be understood.
+    """
+    for section in dump.main():
+        if section.name not in ("http", "mail", "stream"):
             continue
-        for server in section["block"]:
-            if server["directive"] == "server":
-                names = [name if name.startswith("~") else name.lower()
-                         for args in _arguments(server, "server_name") for name in args]
-                certificates = (_arguments(server, "ssl_certificate")
-                                or _arguments(section, "ssl_certificate"))
-                yield Server(tuple(names or [""]), tuple(_listens(server)),
-                             tuple(str(folder / path) for path, in certificates))
+        servers: list[Directive] = []
+        common: list[Directive] = []
+        for directive in dump.inside(section):
+            (servers if directive.name == "server" else common).append(directive)
+        for server in servers:
+            own = list(dump.inside(server))
+            names = [_server_name(name) for args in _arguments(own, "server_name")
+                     for name in args if section.name != "mail"]  # a greeting there
+            certificates = (_arguments(own, "ssl_certificate")
+                            or _arguments(common, "ssl_certificate"))
+            yield Server(tuple(names or [""]), tuple(_listens(own, common)),
+                         tuple(str(dump.folder / path) for path, in certificates), section.name,
+                         any("_by_lua" in directive.name for directive in (*own, *common)))
 
 
-def _arguments(block: _Directive, name: str) -> list[list[str]]:
+def _server_name(name: str) -> str:
+    if name == "$hostname":
+        return os.uname().nodename.lower()
+    return name if name.startswith("~") else name.lower()
+
+
+def _arguments(block: Iterable[Directive], name: str) -> list[tuple[str, ...]]:
     """The arguments of each directive *name* right inside *block*."""
-    return [inner["args"] for inner in block["block"] if inner["directive"] == name]
+    return [inner.arguments for inner in block if inner.name == name]
 
 
-def _listens(server: _Directive) -> Iterator[Listen]:
+def _listens(server: Sequence[Directive], common: Sequence[Directive]) -> Iterator[Listen]:
     """The TCP addresses of a server block."""
-    old_style = ["on"] in _arguments(server, "ssl")
+    old_style = (_arguments(server, "ssl") or _arguments(common, "ssl"))[-1:] == [("on",)]
     for text, *options in _arguments(server, "listen"):
         if text.startswith("unix:"):
             continue
-        host, _, port = text.rpartition(":")
-        port = port.partition("-")[0]  # of a range, the first
-        if not port.isdigit():
-            host, port = text, "80"
-        host = host.strip("[]")
-        yield Listen(("*" if host in _ANY_IPV4 else host, int(port)),
+        host, _, ports = text.rpartition(":")
+        port, _, last = ports.partition("-")
+        if not port.isdigit() or text.endswith("]"):
+            host, port, last = text, "80", ""
+        yield Listen((_host(host.strip("[]")), int(port)),
                      tls=old_style or "ssl" in options, proxied="proxy_protocol" in options,
-                     default=not {"default_server", "default"}.isdisjoint(options))
+                     default=not {"default_server", "default"}.isdisjoint(options),
+                     last_port=int(last) if last.isdigit() else 0)
+
+
+def _host(host: str) -> str:
+    """An address in its one spelling, or a name as it is."""
+    if host in _ANY_IPV4:
+        return "*"
+    return str(ipaddress.ip_address(host)) if _is_ip(host) else host
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return host == "*"
+    return True

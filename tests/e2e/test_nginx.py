@@ -13,8 +13,9 @@ from typing import Literal
 import pytest
 
 from certbot_qiniu import errors
-from certbot_qiniu.webserver import nginx
+from certbot_qiniu.webserver import local, nginx
 from certbot_qiniu.webserver.nginx import Nginx, Outcome
+from certbot_qiniu.webserver.server_names import ServerNames
 from tests.sandbox.pki import Authority, Leaf
 from tests.sandbox.process import LOOPBACK, free_port, until
 from tests.sandbox.webserver import Nginx as Web
@@ -75,6 +76,7 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Script:
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setattr(nginx, "_search_path", lambda: str(folder))
+    monkeypatch.setattr(local, "PROCESSES", tmp_path / "proc")  # of no concern here
 
     def write(name: str, text: str) -> str:
         path = folder / name
@@ -271,10 +273,10 @@ def test_variables(script: Script, lineage: Lineage) -> None:
 
 
 def test_import_is_cheap() -> None:
-    """The module loads neither the parser nor TLS until they are needed."""
+    """The module loads nothing of TLS until that is needed."""
     code = ("import certbot.errors, sys; before = set(sys.modules); "
             "import certbot_qiniu.webserver.nginx; "
-            "print({'crossplane', 'ssl', 'socket'} & (set(sys.modules) - before))")
+            "print({'ssl', 'socket'} & (set(sys.modules) - before))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 
@@ -408,6 +410,65 @@ def test_real_configurations(web: Web, tmp_path: Path, text: str) -> None:
     with pytest.raises(errors.NginxError, match="still serves another certificate"):
         lineage.deploy(Nginx(web.test_command, "true", patience_seconds=0))
     assert lineage.deploy(Nginx(web.test_command)).kind == "reloaded"
+
+
+NEIGHBOURS = {
+    "address": "server_name 203.0.113.5 a.example.com;",
+    "hostname": "server_name $hostname a.example.com;",
+    "URL": "server_name https://a.example.com a.example.com;",
+    "port": "server_name a.example.com:443 a.example.com;",
+    "no name of a host": "server_name https://a.example.com;",
+    "PCRE's own": "server_name '~^(?i)a\\.example\\.com$';",
+    "PCRE's reset": "server_name '~^x\\Ka$';",
+    "PCRE's classes": "server_name '~^[[:alnum:]]\\.example';",
+    "conflict": "server_name .example.com;",
+}
+"""Blocks of ours beside a default block with another certificate."""
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize("text", NEIGHBOURS.values(), ids=NEIGHBOURS)
+def test_real_neighbours(web: Web, tmp_path: Path, text: str) -> None:
+    """A reload that works is never said to have failed, whatever else is at the address."""
+    lineage = Lineage(tmp_path, "a", SAN)
+    other = Lineage(tmp_path, "b", "b.example.com").files
+    listen = f"listen {LOOPBACK}:{web.port} ssl;"
+    add(web, f"server {{ {listen} server_name default.example.com; {other} }}",
+        f"server {{ {listen} {lineage.files} {text} }}")
+    web.start()
+    lineage.renew()
+    never_matches = "https://a.example.com;" in text or "~^x" in text
+    expected = "unconfirmed" if never_matches else "reloaded"
+    assert expected == lineage.deploy(Nginx(web.test_command, patience_seconds=1)).kind
+    assert lineage.deploy(Nginx(web.test_command, "true", patience_seconds=1)).kind == expected
+
+
+RIVALS = ["default.test", "a.example.com", "*.example.com", ".example.com", "example.com",
+          ".example.org", "example.org", "*.b.example.com", "mail.*", "mail.example.*",
+          r"~^(?<x>w+)\d{2}\.", r"~^[^.]+\.TEST$", "*.test.net .test.net", "WWW.Example.NET", "_",
+          "under_score.example.net", ".xn--fiqs8s", r"~^mail\."]
+ASKED = ["default.test", "a.example.com", "x.example.com", "example.com", "y.x.example.com",
+         "example.org", "x.example.org", "x.b.example.com", "b.example.com", "mail.net",
+         "mail.example.net", "mail.example.co.uk", "ww12.example", "w1.example", "abc.test",
+         "a.b.test", "test.net", "x.test.net", "www.example.net", "_", "under_score.example.net",
+         "x.xn--fiqs8s", "xn--fiqs8s", "nobody", "mail"]
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize("order", [1, -1], ids=["as written", "reversed"])
+def test_real_choice_of_a_block(web: Web, tmp_path: Path, order: int) -> None:
+    """nginx chooses the block for each name that is foreseen, conflicts included."""
+    lineages = {rival: Lineage(tmp_path, str(number), "x.example")
+                for number, rival in enumerate(RIVALS)}
+    add(web, "server_names_hash_bucket_size 128;",
+        *(block(web, lineages[rival].files, " ".join(f"'{name}'" for name in rival.split()))
+          for rival in RIVALS[::order]))
+    web.start()
+    found = {lineage.leaf.fingerprint: rival for rival, lineage in lineages.items()}
+    names = ServerNames([(rival, rival.lower().split() if rival[0] != "~" else [rival])
+                         for rival in RIVALS[::order]], RIVALS[::order][0])
+    assert {name: (found[web.served_fingerprint(name)],) for name in ASKED} == {
+        name: names.lookup(name) for name in ASKED}
 
 
 @pytest.mark.programs

@@ -206,10 +206,11 @@ def test_nginx_once_for_each_command(monkeypatch: pytest.MonkeyPatch) -> None:
         def __init__(self, test: str, reload: str | None) -> None:
             self.commands = (test, reload)
 
-        def test(self) -> None:
+        def test(self) -> str:
             tested.append(self.commands)
             if self.commands[0] == "broken -t":
                 raise errors.NginxError("unknown directive")
+            return "its configuration is sound (/opt/nginx -t)"
 
     monkeypatch.setattr(doctor, "Nginx", Nginx)
     own = {"nginx-test-cmd": "broken -t", "nginx-reload-cmd": "broken -s reload"}
@@ -217,7 +218,7 @@ def test_nginx_once_for_each_command(monkeypatch: pytest.MonkeyPatch) -> None:
         renewal("a"), renewal("b"), renewal("c", **own),
         renewal("d", **{"skip-nginx": True, "nginx-test-cmd": "other -t"})]))
     assert [("nginx -t", None), ("broken -t", "broken -s reload")] == tested
-    assert [("ok", "its configuration is sound (nginx -t)"), ("attention", "unknown directive")
+    assert [("ok", "its configuration is sound (/opt/nginx -t)"), ("attention", "unknown directive")
             ] == [(check.level.value, check.text) for check in checks]
 
 

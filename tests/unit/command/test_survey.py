@@ -14,7 +14,7 @@ from certbot_qiniu.deployment.deployer import open_deployer
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.model import Domain
-from certbot_qiniu.webserver import nginx
+from certbot_qiniu.webserver import local, nginx
 from tests.sandbox.wire import Fault, json_response
 from tests.unit.command.desk import Desk
 from tests.unit.command.facts import BIND, CLEAN_UPS, KEEP, NOW, WWW, seen, superseding
@@ -213,8 +213,9 @@ def test_lineage_that_is_gone(desk: Desk) -> None:
 def test_web_server_that_was_not_seen(desk: Desk, monkeypatch: pytest.MonkeyPatch,
                                       options: dict[str, object], server: str) -> None:
     """The one that the lineage has is named, until it was seen to serve the newest leaf."""
-    monkeypatch.setattr(nginx, "_installed", lambda _: True)
-    monkeypatch.setattr(nginx, "_runs", lambda: True)
+    monkeypatch.setattr(nginx, "_program", lambda name: f"/usr/sbin/{name}")
+    monkeypatch.setattr(local, "runs", lambda: True)
+    monkeypatch.setattr(local, "masters", list)
     newest = desk.deploy("example.com", WWW, **options)
     desk.qiniu.add_domain(WWW)
     [lineage] = survey(desk.config).lineages
@@ -284,8 +285,9 @@ def test_machine_without_a_web_server(
     options = {"qiniu_nginx_reload_cmd": reload} if reload else {}
     desk.deploy("example.com", WWW, qiniu_skip_nginx=False, **options)
     desk.qiniu.add_domain(WWW)
-    monkeypatch.setattr(nginx, "_installed", lambda _: installed)
-    monkeypatch.setattr(nginx, "_runs", lambda: runs)
+    monkeypatch.setattr(nginx, "_program", lambda name: f"/usr/sbin/{name}" if installed else None)
+    monkeypatch.setattr(local, "runs", lambda: runs)
+    monkeypatch.setattr(local, "masters", list)
     assert server == survey(desk.config).lineages[0].reload
 
 

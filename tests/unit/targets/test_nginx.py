@@ -95,7 +95,7 @@ def test_settle(tmp_path: Path, nginx: type[FakeNginx], shown: list[str]) -> Non
 
 @pytest.mark.parametrize(("outcome", "is_remembered", "is_warning"), [
     ("reloaded", True, False), ("unconfirmed", True, False), ("unused", True, True),
-    ("absent", False, False), ("not running", False, False)])
+    ("absent", False, False), ("not running", False, False), ("out of reach", False, True)])
 def test_outcomes(tmp_path: Path, nginx: type[FakeNginx], shown: list[str], outcome: str,
                   is_remembered: bool, is_warning: bool,
                   caplog: pytest.LogCaptureFixture) -> None:

@@ -6,7 +6,7 @@ import os
 import shlex
 import signal
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +15,8 @@ import pytest
 
 from certbot_qiniu import errors
 from certbot_qiniu.options import parse_command
-from certbot_qiniu.webserver import nginx
+from certbot_qiniu.webserver import local, nginx
+from certbot_qiniu.webserver.local import Master
 from certbot_qiniu.webserver.nginx import Nginx, Outcome
 from certbot_qiniu.webserver.tls import Leaf
 
@@ -94,6 +95,10 @@ class Machine:
     slept: list[float] = field(default_factory=list)
     processes: list[Process] = field(default_factory=list)
     groups_killed: list[tuple[int, int]] = field(default_factory=list)
+    addresses: set[str] = field(default_factory=lambda: {"127.0.0.1", "::1"})
+    masters: list[Master] = field(default_factory=list)
+    runs: bool = True
+    patience: list[float] = field(default_factory=list)
 
     def popen(self, argv: list[str], *, stdin: int, stdout: Any, stderr: Any,
               start_new_session: bool, env: dict[str, str]) -> Process:
@@ -117,6 +122,7 @@ class Machine:
                     kind: str, proxied: bool) -> Leaf | None:
         """As :func:`certbot_qiniu.webserver.tls.served_leaf`."""
         self.asked.append((host, port, name, kind, proxied))
+        self.patience.append(timeout_seconds)
         served = self.leaves.get((host, port, name), [None])
         fingerprint = served.pop(0) if len(served) > 1 else served[0]
         return Leaf(fingerprint, 0) if fingerprint else None
@@ -130,6 +136,11 @@ class Machine:
         self.answers[program] = Answer(stdout="# configuration file /etc/nginx/nginx.conf:\nhttp { "
                                        + " ".join(servers) + " }\n")
 
+    def lists_all(self, text: str) -> None:
+        """Let nginx list this configuration."""
+        self.answers["nginx -T"] = Answer(
+            stdout=f"# configuration file /etc/nginx/nginx.conf:\n{text}\n")
+
     def serves(self, *fingerprints: str | None, name: str = SAN, port: int = 443) -> None:
         """Let this be served in turn on this machine."""
         self.leaves["127.0.0.1", port, name] = list(fingerprints)
@@ -141,7 +152,12 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     found = Machine()
     monkeypatch.setattr(subprocess, "Popen", found.popen)
     monkeypatch.setattr(os, "killpg", found.killpg)
-    monkeypatch.setattr(nginx, "_installed", lambda program: program in found.installed)
+    monkeypatch.setattr(nginx, "_program", lambda program: (
+        f"/usr/sbin/{program}" if program in found.installed else None))
+    monkeypatch.setattr(local, "has_address", lambda host: host in found.addresses)
+    monkeypatch.setattr(local, "masters", lambda: found.masters)
+    monkeypatch.setattr(local, "runs", lambda: found.runs)
+    monkeypatch.setattr(Nginx, "silent_seconds", 0.0)
     monkeypatch.setattr(nginx, "served_leaf", found.served_leaf)
     monkeypatch.setattr(nginx, "time", SimpleNamespace(
         monotonic=found.monotonic, sleep=found.slept.append))
@@ -521,13 +537,15 @@ def test_right_answers_are_not_asked_for_again(machine: Machine) -> None:
     assert [443, 8443, 8443, 8443] == [port for _, port, *_ in machine.asked]
 
 
-@pytest.mark.parametrize("listen", ["unix:/run/web.sock ssl", "80"], ids=["socket", "no TLS"])
-def test_nobody_to_ask(machine: Machine, listen: str) -> None:
+@pytest.mark.parametrize(("listen", "place"), [
+    ("unix:/run/web.sock ssl", "any TCP address"), ("80", "*:80 (http)"),
+    ("192.0.2.7:443 ssl", "192.0.2.7:443 (http)")], ids=["socket", "no TLS", "elsewhere"])
+def test_nobody_to_ask(machine: Machine, listen: str, place: str) -> None:
     """What cannot be asked over TCP and TLS is not waited for."""
     machine.lists(block(listen=listen))
     outcome = deploy(Nginx())
     assert "unconfirmed" == outcome.kind
-    assert outcome.detail.endswith("at any TCP address")
+    assert outcome.detail.endswith(f"at {place}")
     assert ([], []) == (machine.asked, machine.slept)
 
 
@@ -559,14 +577,239 @@ def test_proxy_protocol(machine: Machine) -> None:
     assert [True] == [asked[4] for asked in machine.asked]
 
 
-@pytest.mark.parametrize(("names", "expected"), [
-    (["bash", "nginx"], True), (["openresty"], True), (["bash", "nginx-exporter"], False),
-    ([], True)], ids=["runs", "by another name", "does not", "cannot be seen"])
-def test_whether_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str], *,
-                         expected: bool) -> None:
-    """The processes of this machine tell, without anything being started or changed."""
-    for number, name in enumerate(names, 1):
-        (tmp_path / str(number)).mkdir()
-        (tmp_path / str(number) / "comm").write_text(f"{name}\n")
-    monkeypatch.setattr(nginx, "PROCESSES", tmp_path)
-    assert nginx._runs() is expected
+# Only what is certain fails a run
+
+
+@pytest.mark.parametrize(("name", "asked"), [
+    ("203.0.113.5 a.example.com", SAN),
+    ("2001:db8::5 a.example.com", SAN),
+    ("203.0.113 a.example.com", SAN),
+    ("https://a.example.com a.example.com", SAN),
+    ("https://a.example.com", None),
+    ("a.example.com:443 a.example.com", SAN),
+    ("b.example.com. a.example.com", SAN),
+    ("b/a.example.com a.example.com", SAN),
+    (f"{'x' * 64}.example.com a.example.com", SAN),
+    ("$hostname a.example.com", "web7"),
+    ("web_7.example.com", "web_7.example.com"),
+])
+def test_names_that_tls_can_ask_for(machine: Machine, monkeypatch: pytest.MonkeyPatch, name: str,
+                                    asked: str | None) -> None:
+    """A block is asked by names of hosts alone: for others the default block answers."""
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename="WEB7"))
+    machine.lists(block("default.example.com", certificates=("/etc/ssl/other.pem",)), block(name))
+    machine.leaves |= {("127.0.0.1", 443, asked or ""): [NEW]}
+    kind = deploy(Nginx()).kind
+    assert ("reloaded", [asked]) if asked else ("unconfirmed", []) == (
+        kind, [name for _, _, name, *_ in machine.asked])
+
+
+def test_an_address_that_another_machine_holds(machine: Machine) -> None:
+    """It is not asked: its answer would be no answer of this nginx."""
+    machine.lists(block(listen="192.0.2.7:443 ssl"))
+    machine.leaves["192.0.2.7", 443, SAN] = [OLD]
+    assert "unconfirmed" == deploy(Nginx()).kind
+    machine.addresses.add("192.0.2.7")
+    with pytest.raises(errors.NginxError):
+        deploy(Nginx(patience_seconds=0))
+
+
+@pytest.mark.parametrize("listen", ["localhost:443 ssl", "440-450 ssl"], ids=["name", "range"])
+def test_another_block_that_may_be_at_the_same_address(machine: Machine, listen: str) -> None:
+    """Who answers there cannot be told, so that a wrong answer proves nothing."""
+    machine.addresses.add("localhost")
+    machine.lists(block(listen="127.0.0.1:443 ssl"),
+                  block(SAN, listen=listen, certificates=("/etc/ssl/other.pem",)))
+    machine.serves(OLD)
+    assert "unconfirmed" == deploy(Nginx()).kind
+
+
+@pytest.mark.parametrize("pattern", [
+    "^(?i)", "^x\\Ky", "^[[:alnum:]]+$", "(?>a)", "a++", "\\Qa.\\E", "(?|a|b)", "(*UCP)a", "a{,2}",
+    "\\x61", "\\h", "(?#a)"])
+@pytest.mark.parametrize(("served", "kind"), [(OLD, "unconfirmed"), (NEW, "reloaded")])
+def test_regular_expressions_of_pcre_alone(machine: Machine, pattern: str, served: str,
+                                           kind: str) -> None:
+    """Whether they match is not known here: a wrong answer proves nothing, a right one does."""
+    machine.lists(block("default.example.com", certificates=("/etc/ssl/other.pem",)),
+                  block(f"'~{pattern}'"))
+    machine.serves(served)
+    assert kind == deploy(Nginx(patience_seconds=0)).kind
+
+
+def test_regular_expressions_that_do_not_matter(machine: Machine) -> None:
+    """Exact names and wildcards come first, so that a wrong answer for them is one."""
+    machine.lists(block("~^(?i)", certificates=("/etc/ssl/other.pem",)), block())
+    machine.serves(OLD)
+    with pytest.raises(errors.NginxError):
+        deploy(Nginx(patience_seconds=0))
+
+
+def test_certificates_that_a_script_chooses(machine: Machine) -> None:
+    """OpenResty may serve another certificate than the one that is configured."""
+    machine.lists("""server { listen 443 ssl; server_name a.example.com;
+        ssl_certificate_by_lua_block { if x then y = "}" end }
+        ssl_certificate /etc/letsencrypt/live/a/fullchain.pem; }""")
+    machine.serves(OLD)
+    assert "unconfirmed" == deploy(Nginx()).kind
+
+
+@pytest.mark.parametrize(("master", "kind"), [
+    (Master(7, "/usr/sbin/nginx"), ""), (Master(7, obstacle="cannot be seen"), ""),
+    (Master(7, "/usr/sbin/nginx", is_here=False), "unconfirmed"),
+    (Master(7, "/opt/nginx"), "unconfirmed")], ids=["here", "unseen", "container", "another"])
+def test_whose_master_answers(machine: Machine, master: Master, kind: str) -> None:
+    """A script by the name of nginx may reach another one than the one that answers here."""
+    machine.masters.append(master)
+    machine.lists(block())
+    machine.serves(OLD)
+    if kind:
+        assert kind == deploy(Nginx(patience_seconds=0)).kind
+    else:
+        with pytest.raises(errors.NginxError):
+            deploy(Nginx(patience_seconds=0))
+
+
+# Where a certificate is used outside of http
+
+
+@pytest.mark.parametrize(("text", "asked"), [
+    ("mail {{ server {{ listen 993 ssl; {files} }} }}", 993),
+    ("mail {{ ssl on; {files} server {{ listen 993; }} }}", 993),
+    ("stream {{ {files} server {{ listen 853 ssl; }} }}", 853),
+    ("stream {{ server {{ listen 853 ssl; {files} }} }} http {{ }}", 853)])
+def test_mail_and_stream(machine: Machine, text: str, asked: int) -> None:
+    """What nginx serves as a mail or TCP proxy is asked as a web server is."""
+    machine.lists_all(text.format(files=f"ssl_certificate {FULLCHAIN};"))
+    machine.serves(NEW, port=asked)
+    assert Outcome("reloaded", f"nginx serves the certificate at 127.0.0.1:{asked} ({SAN})") == (
+        deploy(Nginx()))
+
+
+def test_mail_with_starttls(machine: Machine) -> None:
+    """What cannot be asked is said as it is, and is no reason to leave nginx alone."""
+    machine.lists_all("mail { server { listen 143; starttls on; "
+                      f"ssl_certificate {FULLCHAIN}; }} }}")
+    outcome = deploy(Nginx())
+    assert ("unconfirmed", True) == (outcome.kind, outcome.detail.endswith("at *:143 (mail)"))
+
+
+def test_a_certificate_that_clients_never_see(machine: Machine) -> None:
+    """nginx shows it to another server: it is in use, and is not asked for."""
+    machine.lists(f"server {{ location / {{ proxy_ssl_certificate {FULLCHAIN}; }} }}")
+    outcome = deploy(Nginx())
+    assert ("unconfirmed", True) == (outcome.kind, "it names files in" in outcome.detail)
+    machine.lists(f"server {{ # ssl_certificate {FULLCHAIN};\n}}")
+    assert "unused" == deploy(Nginx()).kind
+
+
+# One patience for all questions
+
+
+def test_nobody_answers_at_twenty_addresses(machine: Machine, monkeypatch: pytest.MonkeyPatch
+                                            ) -> None:
+    """Each question has its share of one patience."""
+    def nobody(*_place: object, timeout_seconds: float, **_options: object) -> None:
+        machine.slept.append(timeout_seconds)
+
+    monkeypatch.setattr(nginx, "served_leaf", nobody)
+    addresses = [f"192.0.2.{number}" for number in range(1, 21)]
+    machine.addresses |= set(addresses)
+    machine.lists(*(block(listen=f"{address}:443 ssl") for address in addresses))
+    outcome = deploy(Nginx(patience_seconds=10))
+    assert "unconfirmed" == outcome.kind
+    assert machine.monotonic() <= 10 + 1
+    assert outcome.detail.endswith("and 15 more")
+    waited = machine.monotonic()
+    assert "unconfirmed" == deploy(Nginx(patience_seconds=10)).kind
+    assert machine.monotonic() - waited <= 5  # another lineage
+
+
+def test_a_slow_configuration(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes nginx long to test it takes as long to load."""
+    real = machine.popen
+
+    def slow(argv: list[str], **options: Any) -> Process:
+        machine.slept.append(2.5)
+        return real(argv, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", slow)
+    machine.lists(block())
+    machine.serves(*[OLD] * 20, NEW)
+    assert "reloaded" == deploy(Nginx(patience_seconds=10)).kind
+
+
+# Which nginx runs
+
+
+OPENRESTY = Master(7, "/usr/local/openresty/nginx/sbin/nginx", (
+    "/usr/local/openresty/nginx/sbin/nginx", "-c", "/srv/n.conf"))
+
+
+@pytest.mark.parametrize(("installed", "masters", "expected"), [
+    ((), [OPENRESTY], "/usr/local/openresty/nginx/sbin/nginx -c /srv/n.conf -t"),
+    (("nginx",), [OPENRESTY], "/usr/local/openresty/nginx/sbin/nginx -c /srv/n.conf -t"),
+    (("nginx",), [Master(7, "/usr/sbin/nginx", ("/usr/sbin/nginx",)), OPENRESTY], "nginx -t"),
+    (("nginx",), [OPENRESTY, Master(8, "/opt/nginx", ("/opt/nginx",))], "nginx -t"),
+    (("nginx",), [replace(OPENRESTY, is_here=False)], "nginx -t"),
+    (("nginx",), [replace(OPENRESTY, obstacle="is another user's")], "nginx -t"),
+], ids=["not in the path", "another in the path", "the one in the path", "several", "container",
+        "another user's"])
+def test_the_one_that_runs(machine: Machine, installed: tuple[str, ...], masters: list[Master],
+                           expected: str) -> None:
+    """Where nobody says which nginx is meant, it is the one that runs."""
+    machine.installed, machine.masters = set(installed), masters
+    control = Nginx()
+    assert f"its configuration is sound ({expected})" == control.test()
+    deploy(control)
+    assert [expected, expected.replace("-t", "-s reload")] == machine.ran[1:3]
+
+
+@pytest.mark.parametrize(("masters", "words"), [
+    ([replace(OPENRESTY, obstacle="is another user's")], "process 7 is another user's"),
+    ([OPENRESTY, Master(8, "/opt/nginx", ("/opt/nginx",))], "several, from different programs")])
+def test_one_that_is_out_of_reach(machine: Machine, masters: list[Master], words: str) -> None:
+    """It is said, with the options that name it; nothing of it is run."""
+    machine.installed.clear()
+    machine.masters = masters
+    outcome = deploy(Nginx())
+    assert ("out of reach", []) == (outcome.kind, machine.ran)
+    for part in (words, nginx.TEST_OPTION, nginx.RELOAD_OPTION):
+        assert part in outcome.detail
+        assert part in Nginx().test()
+    assert Nginx().is_idle
+
+
+def test_one_in_a_container(machine: Machine) -> None:
+    """It is no nginx of this machine's."""
+    machine.installed.clear()
+    machine.masters.append(replace(OPENRESTY, is_here=False))
+    assert "absent" == deploy(Nginx()).kind
+    assert "there is none on this machine, and nothing was tested" == Nginx().test()
+
+
+def test_doctor_knows_the_command(machine: Machine) -> None:
+    """What was found comes with the command that was run."""
+    assert f"its configuration is sound ({DOCKER} -t)" == Nginx(reload_cmd=f"{DOCKER} -s reload"
+                                                                ).test()
+    machine.answers[DOCKER] = Answer(1, stderr="Error: container web is not running")
+    assert f"it is not running, and was not tested ({DOCKER} -t)" == Nginx(f"{DOCKER} -t").test()
+
+
+@pytest.mark.parametrize(("command", "kind"), [
+    ("systemctl reload nginx", "not running"), ("service nginx reload", "not running"),
+    ("systemctl reload openresty.service", "not running"), ("pkill -HUP nginx", "not running"),
+    ("/etc/init.d/nginx reload", "not running"), ("killall -s HUP nginx", "not running"),
+    ("ssh web systemctl reload nginx", ""), ("/opt/nginx/deploy", ""), ("pkill apache", "")])
+def test_a_signal_without_a_process(machine: Machine, command: str, kind: str) -> None:
+    """Where no nginx runs, a failing reload of it is no error, whatever it has said."""
+    machine.runs = False
+    machine.answers[command] = Answer(1)
+    if kind:
+        assert kind == deploy(Nginx(reload_cmd=command)).kind
+    else:
+        with pytest.raises(errors.NginxError):
+            deploy(Nginx(reload_cmd=command))
+    machine.runs = True
+    with pytest.raises(errors.NginxError):
+        deploy(Nginx(reload_cmd=command))

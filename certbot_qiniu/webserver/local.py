@@ -1,0 +1,106 @@
+"""What of nginx is on this machine: its processes, and the addresses that it may answer at.
+
+Any user can start a process by any name, so a program is only taken from a master process that
+root, or the user who runs this, has started from a file that nobody else can change.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from certbot_qiniu.files import others_may_change
+
+PROCESSES = Path("/proc")
+
+PROGRAM = re.compile(r"nginx|openresty|tengine|angie")
+_TITLE = re.compile(rf"({PROGRAM.pattern}): master process")
+_DELETED = " (deleted)"
+_OPTION = re.compile(r" (-[cpe]) ([\w./+-]+)(?= |\]|$)", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Master:
+    """A master process of nginx's.
+
+    :ivar program: its file, "" where that cannot be seen.
+    :ivar is_here: whether it has this machine's files and network, or that cannot be seen.
+    :ivar command: what runs the same program with the same configuration.
+    :ivar obstacle: why that is not for us to run, "" where nothing is in the way.
+    """
+
+    pid: int
+    program: str = ""
+    command: tuple[str, ...] = ()
+    obstacle: str = ""
+    is_here: bool = True
+
+
+def runs() -> bool:
+    """Whether a process of this machine has a name of nginx's, or that cannot be seen."""
+    names = [name for _, name in _processes()]
+    return not names or any(map(PROGRAM.fullmatch, names))
+
+
+def masters() -> list[Master]:
+    """nginx's master processes, as far as they can be seen."""
+    return [_master(pid, title) for pid, name in _processes() if PROGRAM.fullmatch(name)
+            for title in [_title(pid)] if _TITLE.match(title)]
+
+
+def _processes() -> Iterator[tuple[int, str]]:
+    for path in PROCESSES.glob("[0-9]*/comm"):
+        try:
+            name = path.read_text(encoding="utf-8", errors="replace").strip()
+        except OSError:
+            continue  # it has ended meanwhile
+        yield int(path.parent.name), name
+
+
+def _title(pid: int) -> str:
+    try:
+        text = (PROCESSES / str(pid) / "cmdline").read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return text.strip("\0 ")
+
+
+def _master(pid: int, title: str) -> Master:
+    process, own = PROCESSES / str(pid), PROCESSES / "self"
+    try:
+        program = os.readlink(process / "exe").removesuffix(_DELETED)
+        is_elsewhere = (os.readlink(process / "ns/net") != os.readlink(own / "ns/net")
+                        or not os.path.samefile(process / "root", own / "root"))
+        owner = process.stat().st_uid
+    except OSError:
+        return Master(pid, obstacle="cannot be looked into by this user")
+    options = _OPTION.findall(title)
+    # The title has the words of its command line without quotes.
+    is_clear = len(options) == len(re.findall(r" -[cpe]\b", title)) and all(
+        path.startswith("/") for option, path in options if option == "-p")
+    obstacle = ("is another user's" if owner not in (0, os.geteuid())
+                else "is a program that another user can change" if others_may_change(Path(program))
+                else "" if is_clear else "was started with options that cannot be told")
+    return Master(pid, program, (program, *(word for option in options for word in option)),
+                  obstacle, not is_elsewhere)
+
+
+def has_address(host: str) -> bool:
+    """Whether an address, or that of a name, is one of this machine's now.
+
+    To it goes what comes from it. (That a socket can be bound there proves nothing: machines that
+    take an address over from each other may allow it always, ``net.ipv4.ip_nonlocal_bind``.)
+    """
+    import socket
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((host, 9))  # sends nothing
+            address = probe.getpeername()[0]
+            return address.startswith("127.") or bool(probe.getsockname()[0] == address)
+    except (OSError, TypeError, ValueError):  # also where it is no address and no name
+        return False
