@@ -8,7 +8,7 @@ LOWEST = .venv-lowest
 PYTEST = $(BIN)/python -m pytest -q -n auto --dist worksteal
 PIP = python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help system venv unit check test test-slow test-full lowest demo bench dist audit matrix clean
+.PHONY: help system venv unit check test test-slow test-full machines test-machines lowest demo bench dist audit matrix clean
 
 help: ## list the targets, with the time that each takes on two cores
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -33,13 +33,20 @@ check: venv ## lint, types, floors, layout and documentation (40 s)
 	$(PYTEST) -m docs
 
 test: system venv ## the tests, without the largest matrices; installs what is missing (10 min)
-	$(PYTEST) -m 'not slow'
+	$(PYTEST) -m 'not slow and not machines'
 
 test-slow: system venv ## the largest matrices, packages and the Ansible role alone (8 min)
 	$(PYTEST) -m slow
 
-test-full: system venv ## all tests (18 min)
-	$(PYTEST)
+test-full: system venv ## all tests but those on machines (18 min)
+	$(PYTEST) -m 'not machines'
+
+machines: venv ## make the Debian machines of test-machines, once; as root (4 min)
+	tools/bootstrap machines
+	$(BIN)/python -m tests.machines.roots
+
+test-machines: system machines ## check what only a machine with systemd shows; as root (8 min)
+	$(PYTEST) tests/machines
 
 lowest: venv ## the unit tests with the oldest dependencies that setup.py allows (2 min)
 	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
