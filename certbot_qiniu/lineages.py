@@ -188,7 +188,6 @@ class Renewal:
 
     :ivar options: our options by name; their defaults where the conf has none.
     :ivar settings: the same, ready for use.
-    :ivar webroots: folders that the authenticator writes to.
     :ivar renews: whether certbot renews it by itself.
     """
 
@@ -198,7 +197,6 @@ class Renewal:
     installer: str
     options: Mapping[str, Any]
     settings: Settings
-    webroots: tuple[str, ...] = ()
     key_type: str = "rsa"
     renews: bool = True
 
@@ -249,15 +247,13 @@ def _read(path: Path, _version: tuple[int, ...], items: tuple[tuple[str, Any], .
         options = {name: given[dest] if (dest := _dest(name)) in given else option(params, name)
                    for name in OPTIONS}
         settings = Settings.read(options.__getitem__)
-        webroots = _strings(params.get("webroot_path", [])) + _strings(
-            list(dict(params.get("webroot_map", {})).values()))
         renews = str(params.get("autorenew", True)).lower()
         if renews not in ("true", "false"):
             raise ValueError(f"autorenew = {renews} is neither True nor False")
     return Renewal(
-        path.stem, path, str(params.get("authenticator", "")),
+        path.stem, path, str(given.get("authenticator") or params.get("authenticator", "")),
         str(given.get("installer") or params.get("installer", "")), options, settings,
-        tuple(dict.fromkeys(webroots)), str(params.get("key_type", "rsa")), renews == "true")
+        str(params.get("key_type", "rsa")), renews == "true")
 
 
 def _dest(name: str) -> str:
@@ -277,11 +273,6 @@ def option(params: Mapping[str, Any], name: str) -> Any:
     if spec.get("action") == "store_true":
         return value in (True, "True")
     return spec.get("type", str)(value)
-
-
-def _strings(value: str | list[str]) -> list[str]:
-    """A list in a conf, where old versions of certbot wrote None for nothing."""
-    return [text for text in ([value] if isinstance(value, str) else value) if text != "None"]
 
 
 @contextlib.contextmanager

@@ -87,6 +87,13 @@ def add_heartbeat(parser: argparse.ArgumentParser) -> None:
                              "raises an alarm when the calls stop (repeatable; @FILE as above)")
 
 
+def add_deadline(parser: argparse.ArgumentParser, default: float | None = None) -> None:
+    """Add ``--deadline``."""
+    parser.add_argument("--deadline", type=float, default=default, metavar="SECONDS",
+                        help="tell within so many seconds that the status is not known, where "
+                             "Qiniu is silent" + " (default: %(default)s)" * bool(default))
+
+
 def completed_by(kind: Mapping[str, str], argument: argparse.Action) -> None:
     """Let shells complete the values of an argument.
 
@@ -116,9 +123,8 @@ def as_certbot(arguments: argparse.Namespace) -> argparse.Namespace:
         said = given.pop(f"{kind}_dir", None)
         if getattr(arguments, f"{kind}_dir") is None:
             setattr(arguments, f"{kind}_dir", said or Path(misc.get_default_folder(kind)))
-    configurator = given.pop("configurator", "")
-    if installer := given.pop("installer", configurator):
-        given["installer"] = installer
+    if both := given.pop("configurator", ""):
+        given = {"authenticator": both, "installer": both, **given}
     arguments.given = given
     return arguments
 

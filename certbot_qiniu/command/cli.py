@@ -25,13 +25,14 @@ from certbot_qiniu.command import (
     install_timer,
     output,
     plan,
+    renew,
     status,
 )
 from certbot_qiniu.command.arguments import Command, add_common, as_certbot
 
 COMMANDS: tuple[Command, ...] = (
-    status.COMMAND, plan.COMMAND, apply.COMMAND, doctor.COMMAND, certificates.COMMAND,
-    forget.COMMAND, install_timer.COMMAND, adopt.COMMAND)
+    status.COMMAND, plan.COMMAND, renew.COMMAND, apply.COMMAND, doctor.COMMAND,
+    certificates.COMMAND, forget.COMMAND, install_timer.COMMAND, adopt.COMMAND)
 
 EXIT_STATUS = ("exit status: 0 fine, 1 something needs attention, 2 it could not be told (or the "
                "command could not be carried out)")
@@ -84,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(
         prog="certbot-qiniu", epilog=EXIT_STATUS,
         description="Show and check what certbot deploys to Qiniu Cloud (七牛云). Nothing is "
-                    "changed but by apply, certificates --prune, forget, install-timer and "
+                    "changed but by renew, apply, certificates --prune, forget, install-timer and "
                     "adopt --write.")
     found.add_argument("--version", action="version",
                        version=f"%(prog)s {importlib.metadata.version('certbot-qiniu')}")

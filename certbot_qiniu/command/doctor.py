@@ -317,9 +317,9 @@ def _paths(jobs: Iterable[scheduled_jobs.CommandFile]) -> str:
 
 def _runs_our_certbot(text: str) -> bool:
     """Whether a certbot that is named in *text* is the one beside this program."""
-    ours = Path(program("certbot")).resolve()
-    named = re.findall(r"(?:^|[\s=])([^\s=]*\bcertbot)(?=\s)", text, re.MULTILINE)
-    return any((found := shutil.which(name)) and Path(found).resolve() == ours for name in named)
+    ours = [Path(program(name)).resolve() for name in ("certbot", "certbot-qiniu")]
+    named = re.findall(r"(?:^|[\s=])([^\s=]*\bcertbot(?:-qiniu)?)(?=\s)", text, re.MULTILINE)
+    return any((found := shutil.which(name)) and Path(found).resolve() in ours for name in named)
 
 
 COMMAND = Command("doctor", "look for what could stop a renewal, with remedies", add_json, run)

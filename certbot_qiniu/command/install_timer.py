@@ -1,4 +1,4 @@
-"""``certbot-qiniu install-timer``: run ``certbot renew`` twice a day, and then tell.
+"""``certbot-qiniu install-timer``: run ``certbot-qiniu renew`` twice a day.
 
 By systemd units, or by a line for cron.
 """
@@ -6,17 +6,20 @@ By systemd units, or by a line for cron.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import os
+import re
 import shlex
+import socket
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from certbot_qiniu import errors
-from certbot_qiniu.command import output
+from certbot_qiniu.command import output, plugins
 from certbot_qiniu.command.alerts import check_heartbeats
 from certbot_qiniu.command.arguments import (
-    A_FILE,
     A_FOLDER,
     Command,
     add_heartbeat,
@@ -31,9 +34,17 @@ SYSTEMD_RUNS = Path("/run/systemd/system")
 """There exactly where systemd is the init (``sd_booted(3)``)."""
 CRON_FILE = Path("/etc/cron.d") / OWN_NAME
 SECONDS = 60
-NOTIFY_FILE, HEARTBEAT_FILE = "notify", "heartbeat"
+NOTIFY_FILE, HEARTBEAT_FILE, ENVIRONMENT_FILE = "notify", "heartbeat", "environment"
 
-_TIMER = """\
+MARK = "# Written by certbot-qiniu install-timer"
+"""The beginning of our files, by which they are told from somebody else's of the same name."""
+
+PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
+FILES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+VARIABLES = (*PROXIES, *map(str.lower, PROXIES), *FILES)
+"""What a shell may have set for all that reaches the network."""
+
+_TIMER = MARK + """. For changes of your own: systemctl edit {name}.timer
 [Unit]
 Description=Renew certificates twice a day and deploy them to Qiniu Cloud
 
@@ -46,7 +57,7 @@ Persistent=true
 WantedBy=timers.target
 """
 
-_SERVICE = """\
+_SERVICE = MARK + """. For changes of your own: systemctl edit {name}.service
 [Unit]
 Description=Renew certificates, deploy them to Qiniu Cloud and nginx, and tell what is wrong
 Wants=network-online.target
@@ -54,35 +65,20 @@ After=network-online.target
 {on_failure}
 [Service]
 Type=oneshot
+EnvironmentFile=-{environment}
 ExecStart={renew}
-# After a failed renewal, too: $SERVICE_RESULT says how it ended.
-ExecStopPost={status}
-TimeoutStartSec=2h
-
-NoNewPrivileges=true
-ProtectSystem=strict
-ReadWritePaths={writable}
-ProtectHome=read-only
-PrivateTmp=true
-PrivateDevices=true
-ProtectClock=true
-ProtectControlGroups=true
-ProtectHostname=true
-ProtectKernelLogs=true
-ProtectKernelModules=true
-ProtectKernelTunables=true
-RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK AF_UNIX
-RestrictNamespaces=true
-RestrictRealtime=true
-RestrictSUIDSGID=true
-LockPersonality=true
-SystemCallArchitectures=native
+# certbot may take six hours; what it must not exceed, the command sees to itself.
+TimeoutStartSec=7h
+# The command passes the signal on; certbot would take a second one for an order to go back.
+KillMode=mixed
+# No sandbox: this renews every lineage of the machine. What a hook, an authenticator or a web
+# server's reload cannot reach fails, and certbot then drops the plugin from the renewal conf.
 """
 
-_CRON = """\
+_CRON = MARK + """
 # Renew certificates, deploy them to Qiniu Cloud and nginx, and tell what is wrong.
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-17 3,15 * * * root {renew}; {status}
+{minute} {hour},{hour12} * * * root {environment}{renew}
 """
 
 
@@ -95,10 +91,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"where to write the units (default: {SYSTEMD_FOLDER}, and enabled at once)"))
     parser.add_argument("--cron", action="store_true",
                         help=f"write {CRON_FILE} instead (default where no systemd runs)")
-    completed_by(A_FILE, parser.add_argument(
-        "--writable", action="append", default=[], metavar="PATH",
-        help="what else a renewal must be able to write to, for example what your deploy hooks "
-             "write (repeatable; webroots are found)"))
     parser.add_argument("--on-failure", default="", metavar="UNIT",
                         help="a systemd unit to start when the renewal fails (OnFailure=)")
     add_notify(parser)
@@ -110,34 +102,47 @@ def run(arguments: argparse.Namespace) -> int:
 
     :raises errors.UsageError: when that is not possible.
     """
-    renewals = read_renewals(arguments.config_dir, arguments.given)[0].values()
     check_heartbeats(url for url in arguments.heartbeat if not url.startswith("@"))
     folder = arguments.config_dir / "qiniu"
     kept = {folder / NOTIFY_FILE: arguments.notify, folder / HEARTBEAT_FILE: arguments.heartbeat}
     notify, heartbeat = (_public(values, path) for path, values in kept.items())
-    job = Job(
-        (arguments.config_dir, arguments.work_dir, arguments.logs_dir), folder_options(arguments),
-        notify,
-        [*dict.fromkeys(path for renewal in renewals for path in renewal.webroots),
-         *arguments.writable], arguments.on_failure, heartbeat)
+    job = Job(folder / ENVIRONMENT_FILE, folder_options(arguments), notify, heartbeat,
+              arguments.on_failure)
     by_cron = arguments.cron or not (arguments.directory or SYSTEMD_RUNS.exists())
+    place = CRON_FILE.parent if by_cron else arguments.directory or SYSTEMD_FOLDER
+    files = {CRON_FILE: cron(job)} if by_cron else {
+        place / name: text for name, text in units(job).items()}
     if arguments.print_only:
-        files = {str(CRON_FILE): cron(job)} if by_cron else units(job)
-        print("\n".join(f"# {name}\n{text}" for name, text in files.items()), end="")
+        print("\n".join(f"# {path if by_cron else path.name}\n{text}"
+                        for path, text in files.items()), end="")
         return 0
+    if by_cron or not arguments.directory:
+        _refuse_without_plugins(arguments)
     for path, values in kept.items():
         secrets = [value for value in values if not value.startswith("@")]
         if secrets:
             output.write(path, "".join(f"{url}\n" for url in secrets), "--config-dir",
                          folder_mode=0o700)
+    _keep_environment(job.environment, os.environ)
+    for path, text in files.items():
+        _write(path, text)
     if by_cron:
-        written = [write_cron(job)]
-    else:
-        written = write_units(job, arguments.directory or SYSTEMD_FOLDER)
-        if not arguments.directory:
-            enable()
-    print(f"Written: {', '.join(map(str, written))}")
+        print(f"Try it now: {shlex.join(job.renew)}")
+    elif not arguments.directory:
+        enable()
+        print(f"Try it now: systemctl start {OWN_NAME}")
     return 0
+
+
+def _refuse_without_plugins(arguments: argparse.Namespace) -> None:
+    """See that every lineage of the machine can be renewed before something does it by itself.
+
+    :raises errors.UsageError: with what is missing, and the command that installs it.
+    """
+    renewals = read_renewals(arguments.config_dir, arguments.given)[0].values()
+    if missing := plugins.missing(renewals, plugins.installed()):
+        raise errors.UsageError("Nothing was installed. " + ". ".join(
+            plugins.sentence(lineage, names) for lineage, names in missing.items()))
 
 
 def _public(values: Iterable[str], kept: Path) -> list[str]:
@@ -151,55 +156,61 @@ def _public(values: Iterable[str], kept: Path) -> list[str]:
 class Job:
     """What is to be run.
 
-    :ivar folders: certbot's configuration, work and log folder, as options where unusual.
+    :ivar environment: a file with the variables that it needs.
+    :ivar options: that name certbot's folders where unusual.
     :ivar notify: the values of ``--notify``; no secrets, as units and cron files are public.
-    :ivar writable: what else a renewal writes to, such as a webroot.
-    :ivar on_failure: a unit to start when the run fails, "" for none.
     :ivar heartbeat: the values of ``--heartbeat``, likewise without secrets.
+    :ivar on_failure: a unit to start when the run fails, "" for none.
     """
 
-    folders: Sequence[Path]
+    environment: Path
     options: Sequence[str] = ()
     notify: Sequence[str] = ()
-    writable: Sequence[str] = ()
-    on_failure: str = ""
     heartbeat: Sequence[str] = ()
+    on_failure: str = ""
 
     @property
     def renew(self) -> list[str]:
-        """The renewal; whatever runs it spreads the load already, so it must not sleep."""
-        return [program("certbot"), "renew", "--quiet", "--no-random-sleep-on-renew",
-                *self.options]
-
-    @property
-    def status(self) -> list[str]:
-        """What is run after it, up to the option that gets its result."""
-        return [program("certbot-qiniu"), "status", "--quiet", *self.options,
+        """The command."""
+        return [program("certbot-qiniu"), "renew", "--quiet", *self.options,
                 *(f"--notify={value}" for value in self.notify),
                 *(f"--heartbeat={value}" for value in self.heartbeat)]
 
 
 def units(job: Job) -> dict[str, str]:
     """The units by file name."""
-    # nginx's own test and reload write to its log, pid and temporary files.
-    writable = [*map(str, job.folders), "-/run", "-/var/log/nginx", "-/var/lib/nginx",
-                *(f"-{path}" for path in job.writable)]
-    result = "--renewal=${SERVICE_RESULT}"
     return {
         f"{OWN_NAME}.service": _SERVICE.format(
+            name=OWN_NAME, environment=_escaped(str(job.environment)),
             on_failure=f"OnFailure={job.on_failure}\n" if job.on_failure else "",
-            renew=" ".join(map(_argument, job.renew)),
-            status=" ".join([*map(_argument, job.status), result]),
-            writable=" ".join(map(_word, writable))),
-        f"{OWN_NAME}.timer": _TIMER}
+            renew=" ".join(map(_argument, job.renew))),
+        f"{OWN_NAME}.timer": _TIMER.format(name=OWN_NAME)}
 
 
 def cron(job: Job) -> str:
-    """The file for ``/etc/cron.d``, where there is no systemd."""
-    def line(arguments: Sequence[str]) -> str:
-        return shlex.join(arguments).replace("%", r"\%")  # cron's sign for a new line
+    """The file for ``/etc/cron.d``, where there is no systemd.
 
-    return _CRON.format(renew=line(job.renew), status=f"{line(job.status)} --renewal=$?")
+    Its hour and minute are this machine's own, so that not all ask at once.
+    """
+    spread = int.from_bytes(hashlib.sha256(_machine().encode()).digest()[:4], "big")
+    hour, minute = divmod(spread % (12 * 60), 60)
+    file = shlex.quote(str(job.environment))
+
+    def in_cron(command: str) -> str:
+        return command.replace("%", r"\%")  # cron's sign for a new line
+
+    return _CRON.format(
+        minute=minute, hour=hour, hour12=hour + 12, renew=in_cron(shlex.join(job.renew)),
+        environment=in_cron(f"if [ -r {file} ]; then set -a; . {file}; set +a; fi; "))
+
+
+def _machine() -> str:
+    """What tells this machine from others, also from those made of the same image."""
+    try:
+        number = Path("/etc/machine-id").read_text(encoding="ascii")
+    except OSError:
+        number = ""
+    return f"{socket.gethostname()} {number}"
 
 
 def _argument(text: str) -> str:
@@ -209,31 +220,71 @@ def _argument(text: str) -> str:
 
 def _word(text: str) -> str:
     """*text* as one word in a unit."""
-    escaped = text.replace("%", "%%")
+    escaped = _escaped(text)
     if escaped and not set(escaped) & set(" \t\"'\\;"):
         return escaped
     return '"' + escaped.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def write_units(job: Job, folder: Path) -> list[Path]:
-    """Write the units into *folder*.
+def _escaped(text: str) -> str:
+    """*text* without systemd's specifiers."""
+    return text.replace("%", "%%")
+
+
+# Files ------------------------------------------------------------------------------------------
+
+
+def _write(path: Path, text: str) -> None:
+    """Write one of our files, and keep what somebody else has put in its place.
 
     :raises errors.UsageError: when that is not possible.
     """
-    return [_write(folder / name, text) for name, text in units(job).items()]
-
-
-def write_cron(job: Job) -> Path:
-    """Write the file for cron.
-
-    :raises errors.UsageError: when that is not possible.
-    """
-    return _write(CRON_FILE, cron(job))
-
-
-def _write(path: Path, text: str) -> Path:
+    try:
+        before = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        before = ""
+    if before == text:
+        print(f"Unchanged: {path}")
+        return
+    if before and not before.startswith(MARK):
+        kept = _free_name(path)
+        output.write(kept, before, "--directory", mode=0o644)
+        print(f"Kept: {path}, which was not written by this program, as {kept}")
     # No secrets are in it, and systemd wants it readable.
-    return output.write(path, text, "--directory", mode=0o644)
+    output.write(path, text, "--directory", mode=0o644)
+    print(f"Written: {path}")
+
+
+def _free_name(path: Path) -> Path:
+    """A name beside *path* by which neither systemd nor any cron takes a file for its own."""
+    names = (path.with_name(f"{path.name}.before{number or ''}~") for number in range(10**6))
+    return next(name for name in names if not name.exists())
+
+
+def _keep_environment(path: Path, environment: Mapping[str, str]) -> None:
+    """Take over what this shell has set for the network, and keep what was taken over before.
+
+    :raises errors.UsageError: when that is not possible.
+    """
+    found = {name: os.path.abspath(value) if name in FILES else value
+             for name in VARIABLES if (value := environment.get(name))}
+    if not found:
+        return
+    try:
+        before = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        before = []
+    lines = [line for line in before if line.partition("=")[0] not in found]
+    lines += [f"{name}={_quoted(value)}" for name, value in found.items()]
+    if lines != before:
+        output.write(path, "".join(f"{line}\n" for line in lines), "--config-dir",
+                     folder_mode=0o700)
+    print(f"Taken over from this shell: {', '.join(found)}, in {path}, which root alone can read")
+
+
+def _quoted(value: str) -> str:
+    """*value* as a shell and systemd alike read it."""
+    return '"' + re.sub(r'(["\\$`])', r"\\\1", value) + '"'
 
 
 def enable() -> None:
@@ -252,5 +303,5 @@ def enable() -> None:
             raise errors.UsageError(f"{shlex.join(command)} failed: {done.stderr.strip()}")
 
 
-COMMAND = Command("install-timer", "run certbot renew and status twice a day, by systemd or cron",
+COMMAND = Command("install-timer", "run certbot-qiniu renew twice a day, by systemd or cron",
                   add_arguments, run)

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from certbot_qiniu.command import alerts, output
+from certbot_qiniu.command import alerts, output, plugins
 from certbot_qiniu.command.arguments import (
     A_FILE,
     Command,
+    add_deadline,
     add_heartbeat,
     add_json,
     add_notify,
@@ -37,7 +40,7 @@ from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.context import in_parallel
 from certbot_qiniu.deployment.planning.decision import Action, Verb
 from certbot_qiniu.deployment.state import Record
-from certbot_qiniu.lineages import reconfigure_command
+from certbot_qiniu.lineages import read_renewals, reconfigure_command
 from certbot_qiniu.model import DEAD_STATES, Domain, parse_certificate_name
 from certbot_qiniu.webserver import tls
 
@@ -75,9 +78,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              "%(default)s)")
     add_notify(parser)
     add_heartbeat(parser)
+    add_deadline(parser)
     parser.add_argument("--renewal", default="", metavar="RESULT",
-                        help="how certbot renew ended before this, from a timer: $SERVICE_RESULT "
-                             "of systemd, or the exit status")
+                        help="how certbot renew ended before this: its exit status, or "
+                             "$SERVICE_RESULT of systemd")
     parser.add_argument("-q", "--quiet", action="store_true",
                         help="print nothing unless something is wrong")
 
@@ -97,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
     heartbeats = alerts.receivers(arguments.heartbeat, arguments.config_dir)
     alerts.check_heartbeats(heartbeats)
     with output.progress("Asking Qiniu …"):
-        report = _report(arguments)
+        report = _report_in_time(arguments)
     if arguments.prometheus not in (None, "-"):
         # Another user's program reads it.
         output.write(Path(arguments.prometheus), prometheus(report), "--prometheus", mode=0o644)
@@ -111,7 +115,32 @@ def run(arguments: argparse.Namespace) -> int:
     # How the renewal before this has ended is in the report, too.
     for problem in alerts.heartbeat(heartbeats) if ended == 0 else []:
         print(f"certbot-qiniu: {problem}", file=sys.stderr)
+    if "Late" in {item.reason for item in report.findings}:
+        _leave(ended)
     return ended
+
+
+def _report_in_time(arguments: argparse.Namespace) -> Report:
+    """The status of everything, or that it could not be told until the deadline."""
+    if arguments.deadline is None:
+        return _report(arguments)
+    pool = ThreadPoolExecutor(1)
+    found = pool.submit(_report, arguments)
+    wait([found], arguments.deadline)
+    pool.shutdown(wait=False)
+    if found.done():
+        return found.result()
+    level, reason, text = _verdict(Level.UNKNOWN, "status", "Late",
+                                   seconds=f"{arguments.deadline:.0f}")
+    late = Finding(level, "status", reason, text)
+    return Report(time.time(), arguments.warn_days, (), (), (late, *_judge_machine(arguments)))
+
+
+def _leave(ended: int) -> None:
+    """End at once: threads that still wait for Qiniu would keep this process from it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(ended)
 
 
 def _report(arguments: argparse.Namespace) -> Report:
@@ -119,8 +148,7 @@ def _report(arguments: argparse.Namespace) -> Report:
     if arguments.probe:
         facts = probe(facts)
     report = status(facts, arguments.warn_days, only_managed=arguments.managed)
-    failed = _judge_renewal(arguments.renewal, arguments.logs_dir)
-    return replace(report, findings=(*report.findings, *failed))
+    return replace(report, findings=(*report.findings, *_judge_machine(arguments)))
 
 
 def probe(facts: Survey) -> Survey:
@@ -297,6 +325,9 @@ SENTENCES = {
         "NothingManaged": "renewals of {name} deploy to Qiniu, but it serves no domain there. To "
                           "see why, run: {remedy}",
     },
+    "status": {
+        "Late": "the status could not be told within {seconds} seconds",
+    },
     "renewal": {
         "RenewalFailed": "certbot renew failed ({result}); see letsencrypt.log in {logs}",
     },
@@ -382,6 +413,15 @@ def _judge_lineage(lineage: LineageFacts, now: float, warn_days: int) -> list[Fi
             verdicts.append(_judge_end("lineage", lineage.name, left))
     return [Finding(level, lineage.name, reason, text, left if reason == "Expiring" else None)
             for level, reason, text in verdicts]
+
+
+def _judge_machine(arguments: argparse.Namespace) -> list[Finding]:
+    """What to say of this machine, whatever Qiniu has."""
+    renewals = read_renewals(arguments.config_dir, arguments.given)[0].values()
+    lacking = plugins.missing(renewals, plugins.installed())
+    return [*_judge_renewal(arguments.renewal, arguments.logs_dir),
+            *(Finding(Level.ATTENTION, lineage, "PluginMissing", plugins.sentence(lineage, names))
+              for lineage, names in lacking.items())]
 
 
 def _judge_renewal(result: str, logs: Path) -> list[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import apprise  # noqa: F401 (once, not in every fork; its threads would not survive one)
 import pytest
 
+from certbot_qiniu.command import status
 from tests.sandbox.wire import Fault
 from tests.scenarios.command import IMG, Seat, issued
 
@@ -62,23 +64,23 @@ def test_alert_of_a_real_status(tmp_path: Path, receiver: Receiver) -> None:
     """A domain that goes wrong is told within one run, and once more when it is right again."""
     machine = issued(tmp_path)
 
-    def status() -> list[str]:
+    def told() -> list[str]:
         run = machine.run("status", "--quiet", "--notify", receiver.url)
         assert SECRET not in run.output
         return receiver.take()
 
-    assert status() == []
+    assert told() == []
     machine.cloud.qiniu.change_domain(IMG, cert_id=machine.cloud.stranger(IMG, days=40))
-    [title] = status()
+    [title] = told()
     assert title.endswith(": 1 needs attention")
-    assert status() == []
+    assert told() == []
     assert machine.run("apply").status == 0
     assert machine.run("status", "--notify", receiver.url).status == 0
     [message] = receiver.messages  # publishing: nothing to worry about any more
     assert (message["type"], message["message"]) == ("success", f"Right again: {IMG}")
     assert "all is well again" in receiver.take()[0]
     machine.cloud.clock.sleep(400)
-    assert status() == []
+    assert told() == []
     path = machine.config_dir / "qiniu" / "alerts.json"
     assert path.stat().st_mode & 0o777 == 0o600
     for file in machine.config_dir.rglob("*"):
@@ -141,3 +143,23 @@ def test_heartbeat_in_the_open(tmp_path: Path) -> None:
     """An address that is not https is refused, and not shown."""
     run = issued(tmp_path).run("status", "--heartbeat", f"http://{SECRET}/")
     assert (run.status, SECRET in run.output) == (2, False)
+
+
+def test_silent_qiniu_holds_no_alert_up(tmp_path: Path, receiver: Receiver,
+                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the deadline it is told that the renewal failed; what Qiniu has is not known."""
+    machine = issued(tmp_path)
+    asleep = threading.Event()
+    monkeypatch.setattr(status, "survey", lambda _: asleep.wait(60))
+    begun = time.monotonic()
+    run = machine.run("status", "--deadline=0.2", "--renewal=1", "--notify", receiver.url)
+    assert time.monotonic() - begun < 30
+    assert run.status == 1
+    assert "The status could not be told within 0 seconds." in run.output
+    assert "Certbot renew failed (1)" in run.output
+    [title] = receiver.take()
+    assert title.endswith(": 1 needs attention")
+    run = machine.run("status", "--deadline=0.2", "--notify", receiver.url)
+    assert (run.status, receiver.take()) == (2, [])  # what is not known is not right again
+    monkeypatch.undo()
+    assert machine.run("status", "--deadline=60").status == 0

@@ -111,6 +111,17 @@ def test_status_changes_nothing(machine: Seat) -> None:
     assert before == machine.files()
 
 
+def test_status_of_a_plugin_that_is_missing(machine: Seat) -> None:
+    """A neighbour's lineage that this certbot must not renew is named, with the remedy."""
+    conf = machine.config_dir / "renewal" / "shop.conf"
+    conf.write_text((machine.config_dir / "renewal" / "example.com.conf").read_text().replace(
+        "installer = qiniu", "installer = apache"))
+    run = machine.run("status")
+    assert run.status == 1
+    assert "must not renew shop: it has no plugin apache" in run.output
+    assert "install certbot-apache==" in run.output
+
+
 def test_status_before_anything_is_deployed(tmp_path: Path) -> None:
     """Without a lineage it cannot tell, says how to begin, and makes no folder."""
     machine = seat(tmp_path)
@@ -479,7 +490,7 @@ def test_completion(shell: str, capsys: pytest.CaptureFixture[str], tmp_path: Pa
     assert complete("status", "--pr") == ["--prometheus", "--probe"]
     assert complete("apply", "--c") == ["--config", "--config-dir", "--cert-name"]
     for line in (["adopt", "com"], ["adopt", "--write", "com"], ["status", "--prometheus", "com"],
-                 ["install-timer", "--writable", "com"]):
+                 ["renew", "--prometheus", "com"]):
         assert complete(*line) == ["completion"], line
     assert complete("status", "--work-dir", "com") == []  # no folder
 

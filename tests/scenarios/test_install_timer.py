@@ -24,7 +24,7 @@ def install(*arguments: str) -> int:
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
 @pytest.mark.parametrize("arguments", [
     (), ("--on-failure", "tell-me@%n.service"),
-    ("--writable", "/srv/with space", "--notify", "@/a;'\"$%\\ b"),
+    ("--notify", "@/a;'\"$%\\ b"),
 ], ids=["plain", "on failure", "odd words"])
 def test_units_are_valid(tmp_path: Path, folders: list[str], arguments: tuple[str, ...]) -> None:
     """systemd itself finds nothing to say about them."""
@@ -56,3 +56,16 @@ def test_systemd_is_told(tmp_path: Path, folders: list[str],
     assert log.read_text() == "daemon-reload\nenable --now certbot-qiniu.timer\n"
     systemctl.write_text("#!/bin/sh\necho no bus >&2\nexit 1\n")
     assert install(*folders) == 2
+
+
+def test_shell_reads_what_was_taken_over(tmp_path: Path, folders: list[str],
+                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    """cron's line hands every value on as the installing shell had it."""
+    value = "http://user:s3cret$HOME`id`\"\\'@proxy:3128"
+    monkeypatch.setenv("HTTPS_PROXY", value)
+    monkeypatch.setattr(install_timer, "CRON_FILE", tmp_path / "cron")
+    assert install(*folders, "--cron") == 0
+    command = (tmp_path / "cron").read_text().partition(" root ")[2].partition("; fi; ")[0]
+    read = subprocess.run(["/bin/sh", "-c", f"{command}; fi; env"], env={}, capture_output=True,
+                          text=True, check=True)
+    assert f"HTTPS_PROXY={value}" in read.stdout.splitlines()

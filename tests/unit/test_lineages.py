@@ -238,8 +238,8 @@ def conf(folder: Path, text: str, name: str = "example.com") -> Path:
 def test_defaults(tmp_path: Path) -> None:
     """certbot stores only what differs from the defaults."""
     found = read_renewal(conf(tmp_path, HEAD))
-    assert (found.lineage, found.authenticator, found.is_ours, found.webroots) == (
-        "example.com", "webroot", True, ())
+    assert (found.lineage, found.authenticator, found.is_ours) == (
+        "example.com", "webroot", True)
     assert found.settings == Settings(
         credentials=None, domains=None, http2=None, keep_certificates=1, publish_timeout=1800,
         nginx_test_cmd="nginx -t", nginx_reload_cmd=None, skip_nginx=False)
@@ -267,7 +267,7 @@ def test_options(tmp_path: Path, line: str, name: str, value: object) -> None:
 @pytest.mark.parametrize("text", [
     "no conf", "[renewalparams", "[other]\n", "renewalparams = 3\n", f"{HEAD}qiniu_http2 = maybe\n",
     f"{HEAD}renew_hook = date +%(x)s\n", f"{HEAD}autorenew = maybe\n",
-    f"{HEAD}qiniu_domains = a..b\n", f"{HEAD}qiniu_domains = None\n", f"{HEAD}webroot_map = 3\n"])
+    f"{HEAD}qiniu_domains = a..b\n", f"{HEAD}qiniu_domains = None\n"])
 def test_damaged(tmp_path: Path, text: str) -> None:
     """A conf that cannot be understood is named, and hides no other."""
     path = conf(tmp_path, text)
@@ -282,16 +282,6 @@ def test_missing(tmp_path: Path) -> None:
     with pytest.raises(errors.UsageError, match="Could not read"):
         read_renewal(tmp_path / "renewal" / "x.conf")
     assert read_renewals(tmp_path) == ({}, [])
-
-
-@pytest.mark.parametrize(("lines", "webroots"), [
-    ("webroot_path = None\n", ()), ("webroot_path = /a,\n", ("/a",)),
-    ("webroot_path = /a\n", ("/a",)),
-    ("webroot_path = None\n[[webroot_map]]\na = /b\nc = /b\n", ("/b",))],
-    ids=["None", "a list", "a text", "a map"])
-def test_webroots(tmp_path: Path, lines: str, webroots: tuple[str, ...]) -> None:
-    """Old versions of certbot wrote None for no folder."""
-    assert webroots == read_renewal(conf(tmp_path, f"{HEAD}{lines}")).webroots
 
 
 def test_given(tmp_path: Path) -> None:

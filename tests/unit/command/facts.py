@@ -10,7 +10,9 @@ from typing import Any
 from certbot_qiniu.command.survey import AccountFacts, LineageFacts, Survey
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.deployment.state import Record
+from certbot_qiniu.lineages import Renewal
 from certbot_qiniu.model import Binding, Certificate, Domain, RemoteCertificate
+from certbot_qiniu.options import OPTIONS, Settings
 
 NOW = 1_800_000_000.0
 DAY = 86_400
@@ -54,3 +56,11 @@ CLEAN_UPS = {
     "doubt": ({"unread": {"img.example.com": "why"}}, []),
     "in use": ({"domain": Domain(WWW, protocol="https", cert_id="old")}, [])}
 """What is so -> what may be deleted then."""
+
+
+def renewal(name: str = "example.com", *, ours: bool = True, authenticator: str = "",
+            **settings: Any) -> Renewal:
+    """What a renewal conf says."""
+    options = {option: OPTIONS[option].get("default") for option in OPTIONS} | settings
+    return Renewal(name, Path(f"{name}.conf"), authenticator, "qiniu" if ours else "nginx",
+                   options, Settings.read(options.__getitem__))

@@ -19,8 +19,8 @@ from certbot_qiniu.command import cli, status
 from certbot_qiniu.command.arguments import Command
 from tests.package import DOCS
 
-COMMANDS = ("status", "plan", "apply", "doctor", "certificates", "forget", "install-timer",
-            "adopt")
+COMMANDS = ("status", "plan", "renew", "apply", "doctor", "certificates", "forget",
+            "install-timer", "adopt")
 
 
 def squeezed(text: str) -> str:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import requests
@@ -16,10 +15,10 @@ from certbot_qiniu import errors
 from certbot_qiniu.command import doctor, output, scheduled_jobs
 from certbot_qiniu.command.health import Level
 from certbot_qiniu.deployment.deployer import open_deployer
-from certbot_qiniu.lineages import Renewal, read_renewals
-from certbot_qiniu.options import OPTIONS, Settings
+from certbot_qiniu.lineages import read_renewals
 from tests.sandbox.wire import Fault, json_response
 from tests.unit.command.desk import Desk
+from tests.unit.command.facts import renewal
 
 NOW = 1_800_000_000.0
 
@@ -111,14 +110,6 @@ def test_files(tmp_path: Path) -> None:
     assert [f"chmod 600 {tmp_path}/alerts.json", f"chmod 600 {tmp_path}/memory.json"] == [
         check.remedy for check in doctor.check_files(tmp_path)]
     assert [] == list(doctor.check_files(tmp_path / "nothing"))
-
-
-def renewal(name: str = "example.com", *, ours: bool = True, authenticator: str = "",
-            **settings: Any) -> Renewal:
-    """What a renewal conf says."""
-    options = {option: OPTIONS[option].get("default") for option in OPTIONS} | settings
-    return Renewal(name, Path(f"{name}.conf"), authenticator, "qiniu" if ours else "nginx",
-                   options, Settings.read(options.__getitem__))
 
 
 @pytest.mark.parametrize(("ours", "deployed", "exists", "levels"), [

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from certbot_qiniu import errors
-from certbot_qiniu.command import cli, install_timer, scheduled_jobs
+from certbot_qiniu.command import cli, install_timer, plugins, scheduled_jobs
 from certbot_qiniu.command.doctor import check_timers
 from certbot_qiniu.command.health import Level
 
@@ -27,39 +27,40 @@ def install(*arguments: str) -> int:
 
 
 def test_service(folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It renews and then tells, with our certbot, and may write to no more than it needs."""
-    (tmp_path / "config" / "renewal").mkdir(parents=True)
-    (tmp_path / "config" / "renewal" / "a.conf").write_text(
-        "[renewalparams]\nauthenticator = webroot\ninstaller = qiniu\nwebroot_path = /srv/www,\n"
-        "[[webroot_map]]\na.example.com = /srv/www\nb.example.com = /srv/b\n")
+    """It runs our command, with what that needs, and no secret is in it."""
     install(*folders, "--print", "--directory", "/x", "--notify", SECRET, "--notify", "@/$o'her",
-            "--on-failure", "tell-me.service", "--writable", "/srv/100%",
-            "--writable", "/srv/a b$")
+            "--on-failure", "tell-me.service")
     text = capsys.readouterr().out
     lines = dict(line.split("=", 1) for line in text.splitlines() if "=" in line and line[0] != "#")
-    options = " ".join(folders)
-    assert lines["ExecStart"] == (f"{scheduled_jobs.program('certbot')} renew --quiet "
-                                  f"--no-random-sleep-on-renew {options}")
-    assert lines["ExecStopPost"] == (
-        f"{scheduled_jobs.program('certbot-qiniu')} status --quiet {options} "
-        f"--notify=@{tmp_path}/config/qiniu/notify \"--notify=@/$$o'her\" "
-        "--renewal=${SERVICE_RESULT}")
-    assert lines["ReadWritePaths"] == (
-        f"{tmp_path}/config {tmp_path}/work {tmp_path}/logs -/run -/var/log/nginx -/var/lib/nginx "
-        '-/srv/www -/srv/b -/srv/100%% "-/srv/a b$"')
+    assert lines["ExecStart"] == (
+        f"{scheduled_jobs.program('certbot-qiniu')} renew --quiet {' '.join(folders)} "
+        f"--notify=@{tmp_path}/config/qiniu/notify \"--notify=@/$$o'her\"")
+    assert lines["EnvironmentFile"] == f"-{tmp_path}/config/qiniu/environment"
     assert lines["OnFailure"] == "tell-me.service"
-    assert (lines["ProtectSystem"], lines["NoNewPrivileges"]) == ("strict", "true")
     assert "s3cret" not in text
     assert not (tmp_path / "config" / "qiniu").exists()
+
+
+SANDBOX = ("Protect", "Private", "ReadWrite", "ReadOnly", "Inaccessible", "Restrict", "Device",
+           "Capability", "NoNewPrivileges", "SystemCall", "LockPersonality", "MemoryDeny", "Bind",
+           "TemporaryFile", "Root", "DynamicUser", "User", "UMask", "Limit")
+
+
+def test_unit_restricts_nothing(folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """It renews all lineages of the machine, whose hooks and web servers are not ours to judge."""
+    install(*folders, "--print", "--directory", "/x")
+    names = [line.partition("=")[0] for line in capsys.readouterr().out.splitlines()
+             if "=" in line and line[0] != "#"]
+    assert [] == [name for name in names if name.startswith(SANDBOX)]
+    assert {"TimeoutStartSec", "KillMode"} <= set(names)
 
 
 def test_default_folders_need_no_options(capsys: pytest.CaptureFixture[str]) -> None:
     """The usual installation has the shortest commands."""
     install("--print", "--directory", "/x")
     text = capsys.readouterr().out
-    assert " renew --quiet --no-random-sleep-on-renew\n" in text
-    assert "status --quiet --renewal=" in text
-    assert "ReadWritePaths=/etc/letsencrypt /var/lib/letsencrypt /var/log/letsencrypt " in text
+    assert "certbot-qiniu renew --quiet\n" in text
+    assert "EnvironmentFile=-/etc/letsencrypt/qiniu/environment\n" in text
     assert "OnFailure" not in text
 
 
@@ -71,7 +72,7 @@ def test_urls_are_kept_in_a_private_file(tmp_path: Path, folders: list[str], nam
     assert install(*folders, "--directory", str(tmp_path), f"--{name}", secret) == 0
     kept = tmp_path / "config" / "qiniu" / name
     assert kept.read_text() == f"{secret}\n"
-    assert f"--{name}=@{kept} --renewal" in (tmp_path / "certbot-qiniu.service").read_text()
+    assert f"--{name}=@{kept}\n" in (tmp_path / "certbot-qiniu.service").read_text()
     assert kept.stat().st_mode & 0o777 == 0o600
     assert kept.parent.stat().st_mode & 0o777 == 0o700
     for unit in tmp_path.glob("certbot-qiniu.*"):
@@ -92,13 +93,28 @@ def test_cron_where_there_is_no_systemd(
     [line] = [line for line in text.splitlines() if " root " in line]
     assert r"100\%" in line
     command = line.partition(" root ")[2].replace(r"\%", "%")
-    assert shlex.split(command.replace(";", " ; ")) == [
-        scheduled_jobs.program("certbot"), "renew", "--quiet", "--no-random-sleep-on-renew",
-        *folders, ";", scheduled_jobs.program("certbot-qiniu"), "status", "--quiet", *folders,
-        "--notify=@/a b/100%", "--renewal=$?"]
+    assert shlex.split(command.partition("; fi; ")[2]) == [
+        scheduled_jobs.program("certbot-qiniu"), "renew", "--quiet", *folders,
+        "--notify=@/a b/100%"]
     capsys.readouterr()
     assert install(*folders, "--cron", "--print", "--notify", "@/a b/100%") == 0
     assert capsys.readouterr().out == f"# {tmp_path / 'cron'}\n{text}"
+
+
+def test_cron_spreads_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Machines have times of their own, twelve hours apart; each of them has always the same."""
+    times = {}
+    for number in range(40):
+        monkeypatch.setattr(install_timer, "_machine", lambda number=number: f"host {number}")
+        text = install_timer.cron(install_timer.Job(Path("/e")))
+        assert text == install_timer.cron(install_timer.Job(Path("/e")))
+        minute, hours, *_ = text.splitlines()[-1].split()
+        first, second = map(int, hours.split(","))
+        assert 0 <= first < 12
+        assert second == first + 12
+        assert 0 <= int(minute) < 60
+        times[minute, hours] = number
+    assert len(times) > 30
 
 
 def test_doctor_finds_what_was_installed(tmp_path: Path, folders: list[str]) -> None:
@@ -160,8 +176,10 @@ def test_what_is_written_and_started(
     assert commands == systemctl.commands
     assert [str(tmp_path / name) for name in written] == sorted(
         str(path) for path in tmp_path.rglob("*") if path.is_file())
-    said = f"Written: {', '.join(str(tmp_path / name) for name in written)}\n"
-    assert bool(written) == (said == capsys.readouterr().out)
+    said = capsys.readouterr().out
+    assert [f"Written: {tmp_path / name}" for name in written] == [
+        line for line in said.splitlines() if line.startswith("Written")]
+    assert bool(commands) == said.endswith("Try it now: systemctl start certbot-qiniu\n")
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path: Path, folders: list[str],
@@ -188,7 +206,7 @@ def test_same_receivers_once(tmp_path: Path, folders: list[str],
                         "--notify", "@/a", "--notify", "@/a")
     said = capsys.readouterr().out
     assert 1 == said.count(f"--notify=@{tmp_path}/config/qiniu/notify ")
-    assert 1 == said.count("--notify=@/a ")
+    assert 1 == said.count("--notify=@/a\n")
     assert 2 == said.count("--notify")
 
 
@@ -198,3 +216,118 @@ def test_heartbeat_that_anybody_could_read(tmp_path: Path, folders: list[str],
     assert 2 == install(*folders, "--directory", str(tmp_path), "--heartbeat", "http://s3cret")
     assert "https://" in capsys.readouterr().err
     assert [] == list(tmp_path.glob("certbot-qiniu.*"))
+
+
+# Beside what is there
+
+
+def test_same_again(tmp_path: Path, folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A second time nothing is written, and that is said."""
+    install(*folders, "--directory", str(tmp_path))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("certbot-qiniu*")}
+    capsys.readouterr()
+    assert 0 == install(*folders, "--directory", str(tmp_path))
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.glob("certbot-qiniu*")}
+    assert "".join(f"Unchanged: {path}\n" for path in before) == capsys.readouterr().out
+
+
+def test_units_of_the_users_own(tmp_path: Path, folders: list[str],
+                                capsys: pytest.CaptureFixture[str]) -> None:
+    """They are kept beside ours under a name that systemd ignores, each time, and it is said."""
+    unit = tmp_path / "certbot-qiniu.service"
+    for text in ("[Service]\nExecStart=/mine\n", "[Service]\nExecStart=/mine too\n"):
+        unit.write_text(text)
+        capsys.readouterr()
+        assert 0 == install(*folders, "--directory", str(tmp_path))
+        assert f"Kept: {unit}, which was not written by this program, as {unit}.before" in (
+            capsys.readouterr().out)
+        assert "certbot-qiniu renew" in unit.read_text()
+    assert ["/mine", "/mine too"] == [
+        (tmp_path / name).read_text().partition("ExecStart=")[2].strip()
+        for name in ("certbot-qiniu.service.before~", "certbot-qiniu.service.before1~")]
+    assert 1 == len(list(tmp_path.glob("*.timer*")))
+
+
+def test_own_units_of_other_arguments(tmp_path: Path, folders: list[str]) -> None:
+    """Ours are replaced by ours."""
+    for unit in ("a.service", "b.service"):
+        assert 0 == install(*folders, "--directory", str(tmp_path), "--on-failure", unit)
+    assert ["certbot-qiniu.service", "certbot-qiniu.timer"] == sorted(
+        path.name for path in tmp_path.glob("certbot-qiniu*"))
+
+
+# What the shell has set
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell that has nothing set for the network."""
+    for name in install_timer.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("environment")
+def test_nothing_to_take_over(tmp_path: Path, folders: list[str]) -> None:
+    """Then there is no file, and a unit that does without it."""
+    assert 0 == install(*folders, "--directory", str(tmp_path))
+    assert not (tmp_path / "config").exists()
+
+
+@pytest.mark.usefixtures("environment")
+def test_settings_of_the_shell(tmp_path: Path, folders: list[str], monkeypatch: pytest.MonkeyPatch,
+                               capsys: pytest.CaptureFixture[str]) -> None:
+    """They are kept where root alone can read them, and named without their values."""
+    value = "http://user:s3cret$`\"\\@proxy:3128"
+    monkeypatch.setenv("HTTPS_PROXY", value)
+    monkeypatch.setenv("no_proxy", "localhost")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "ca.pem")
+    assert 0 == install(*folders, "--directory", str(tmp_path))
+    kept = tmp_path / "config" / "qiniu" / "environment"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    said = capsys.readouterr().out
+    assert f"HTTPS_PROXY, no_proxy, REQUESTS_CA_BUNDLE, in {kept}" in said
+    assert "s3cret" not in said + (tmp_path / "certbot-qiniu.service").read_text()
+    assert 'HTTPS_PROXY="http://user:s3cret\\$\\`\\"\\\\@proxy:3128"\n' in kept.read_text()
+    assert f'REQUESTS_CA_BUNDLE="{Path.cwd()}/ca.pem"\n' in kept.read_text()
+
+
+@pytest.mark.usefixtures("environment")
+def test_settings_of_an_earlier_shell(tmp_path: Path, folders: list[str],
+                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was taken over, or written by hand, stays unless this shell has it otherwise."""
+    kept = tmp_path / "config" / "qiniu" / "environment"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("# mine\nMINE=1\nHTTPS_PROXY=old\n")
+    install(*folders, "--directory", str(tmp_path))
+    assert "old" in kept.read_text()
+    monkeypatch.setenv("HTTPS_PROXY", "new")
+    install(*folders, "--directory", str(tmp_path))
+    assert '# mine\nMINE=1\nHTTPS_PROXY="new"\n' == kept.read_text()
+
+
+# Plugins
+
+
+@pytest.mark.parametrize(("arguments", "status"), [
+    ((), 2), (("--cron",), 2), (("--directory", "{}/other"), 0), (("--print",), 0)],
+    ids=["systemd", "cron", "another folder", "print"])
+def test_plugin_that_is_missing(
+        tmp_path: Path, folders: list[str], arguments: tuple[str, ...], status: int,
+        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A timer that cannot renew a lineage of the machine is not enabled."""
+    conf = tmp_path / "config" / "renewal" / "shop.conf"
+    conf.parent.mkdir(parents=True)
+    conf.write_text("[renewalparams]\nauthenticator = webroot\ninstaller = apache\n")
+    (tmp_path / "other").mkdir()
+    monkeypatch.setattr(plugins, "installed", lambda: {"webroot", "qiniu"})
+    monkeypatch.setattr(subprocess, "run", Systemctl())
+    monkeypatch.setattr(install_timer, "SYSTEMD_RUNS", tmp_path)
+    monkeypatch.setattr(install_timer, "SYSTEMD_FOLDER", tmp_path)
+    monkeypatch.setattr(install_timer, "CRON_FILE", tmp_path / "cron")
+    assert status == install(*folders, *(text.format(tmp_path) for text in arguments))
+    if status:
+        said = capsys.readouterr().err
+        assert "Nothing was installed. " in said
+        assert "must not renew shop: it has no plugin apache" in said
+        assert "install certbot-apache==" in said
+        assert [] == [*tmp_path.glob("certbot-qiniu*"), *tmp_path.glob("cron")]

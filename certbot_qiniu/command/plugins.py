@@ -1,0 +1,57 @@
+"""The plugins that certbot needs for the lineages of this machine, and those that it has.
+
+A certbot that lacks the installer which a renewal conf names renews the certificate without it, and
+drops it from the conf for good, with exit status 0.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Collection, Iterable
+
+from certbot_qiniu.command.scheduled_jobs import program
+from certbot_qiniu.lineages import Renewal
+
+GROUP = "certbot.plugins"
+"""The entry points by which certbot finds its plugins."""
+
+CERTBOTS_OWN = frozenset({
+    "apache", "nginx", "dns-cloudflare", "dns-digitalocean", "dns-dnsimple", "dns-dnsmadeeasy",
+    "dns-gehirn", "dns-google", "dns-linode", "dns-luadns", "dns-nsone", "dns-ovh", "dns-rfc2136",
+    "dns-route53", "dns-sakuracloud"})
+"""What certbot's authors publish together with it, and under the same version."""
+
+
+def installed() -> frozenset[str]:
+    """The names of the plugins of the certbot beside this program."""
+    return frozenset(entry.name for entry in importlib.metadata.entry_points(group=GROUP))
+
+
+def named_by(renewal: Renewal) -> list[str]:
+    """The plugins without which certbot must not renew this lineage."""
+    # certbot's word for none, in confs of any age.
+    return [name for name in dict.fromkeys((renewal.authenticator, renewal.installer))
+            if name not in ("", "None")]
+
+
+def missing(renewals: Iterable[Renewal], plugins: Collection[str]) -> dict[str, list[str]]:
+    """Lineage -> the plugins that its renewal conf names and that are not among *plugins*.
+
+    Those that certbot does not renew by itself do not count.
+    """
+    return {renewal.lineage: names for renewal in renewals if renewal.renews
+            if (names := [name for name in named_by(renewal) if name not in plugins])}
+
+
+def sentence(lineage: str, names: Iterable[str]) -> str:
+    """Why a lineage is not renewed, and what to do about it."""
+    names = list(names)
+    return (f"{program('certbot')} must not renew {lineage}: it has no plugin "
+            f"{' and no '.join(names)}, which the renewal conf names, and would drop it from "
+            f"there. Run: {' && '.join(map(install_command, names))}")
+
+
+def install_command(plugin: str) -> str:
+    """The command that installs a plugin beside this program."""
+    version = f"=={importlib.metadata.version('certbot')}" if plugin in CERTBOTS_OWN else ""
+    return f"{program('pip')} install certbot-{plugin}{version}"

@@ -1,0 +1,180 @@
+"""``certbot-qiniu renew``: what a timer, cron or a container runs.
+
+``certbot renew``, by the certbot of this environment, for all lineages of the machine but those
+whose plugins it lacks: it would drop these plugins from their renewal confs. Then
+``certbot-qiniu status`` with alerts and heartbeats, whatever came before, and for so long at most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Iterator, Sequence
+from types import FrameType
+
+from certbot_qiniu import errors
+from certbot_qiniu.command import plugins
+from certbot_qiniu.command.arguments import (
+    A_FILE,
+    FOLDERS,
+    Command,
+    add_cert_name,
+    add_deadline,
+    add_heartbeat,
+    add_notify,
+    completed_by,
+    folder_options,
+)
+from certbot_qiniu.command.scheduled_jobs import program
+from certbot_qiniu.lineages import Lineages, read_renewals
+
+CERTBOT_SECONDS = 6 * 3600
+"""What all renewals together may take: each waits for its DNS records to be seen."""
+
+STATUS_SECONDS = 900
+ALERT_SECONDS = 120
+"""What alerts and heartbeats may take after that."""
+
+STOP_SECONDS = 90
+"""What a program that is told to end may take; as systemd has it."""
+
+OURS = ("--config", "--cert-name", *(f"--{kind}-dir" for kind in FOLDERS))
+"""Options that both halves must agree on."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this subcommand."""
+    add_cert_name(parser)
+    completed_by(A_FILE, parser.add_argument(
+        "--prometheus", metavar="FILE", help="metrics for Prometheus' textfile collector"))
+    add_notify(parser)
+    add_heartbeat(parser)
+    add_deadline(parser, STATUS_SECONDS)
+    parser.add_argument("-q", "--quiet", action="store_true",
+                        help="print nothing unless something is wrong")
+    parser.add_argument("certbot_arguments", nargs="*", metavar="-- ARGUMENT",
+                        help="for certbot renew, such as --deploy-hook; after --dry-run nobody is "
+                             "told anything")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Renew what is due, and tell.
+
+    :raises errors.UsageError: when certbot and we would not mean the same.
+    """
+    for word in arguments.certbot_arguments:
+        if (name := word.partition("=")[0]) in OURS:
+            raise errors.UsageError(f"Name {name} before the --, where certbot-qiniu sees it, too")
+    programs = Programs()
+    with programs.heeding_signals():
+        return cycle(arguments, programs)
+
+
+def cycle(arguments: argparse.Namespace, programs: Programs) -> int:
+    """Renew what is due and tell, once: exit status 1 where either is a reason to look."""
+    missing = _missing(arguments)
+    for lineage, names in missing.items():
+        print(f"certbot-qiniu: {plugins.sentence(lineage, names)}", file=sys.stderr)
+    result = _renew(arguments, programs, missing)
+    if programs.stopped or "--dry-run" in arguments.certbot_arguments:
+        return int(bool(result or missing))
+    status = programs.run([
+        program("certbot-qiniu"), "status", "--managed", *["--quiet"] * arguments.quiet,
+        *folder_options(arguments), f"--deadline={arguments.deadline}",
+        *[f"--prometheus={arguments.prometheus}"] * bool(arguments.prometheus),
+        *(f"--notify={value}" for value in arguments.notify),
+        *(f"--heartbeat={value}" for value in arguments.heartbeat),
+        f"--renewal={result}"], arguments.deadline + ALERT_SECONDS)
+    return 1 if result or missing or status == "1" else 2 if status else 0
+
+
+def _missing(arguments: argparse.Namespace) -> dict[str, list[str]]:
+    """The lineages that must not be renewed, and the plugins that they need."""
+    renewals = read_renewals(arguments.config_dir, arguments.given)[0].values()
+    return plugins.missing([renewal for renewal in renewals
+                            if arguments.cert_name in ("", renewal.lineage)], plugins.installed())
+
+
+def _renew(arguments: argparse.Namespace, programs: Programs, missing: Collection[str]) -> str:
+    """Let certbot renew all but *missing*; how that ended, "" where it ended well."""
+    command = [program("certbot"), "renew", "--no-random-sleep-on-renew",
+               *["--quiet"] * arguments.quiet, *folder_options(arguments),
+               *arguments.certbot_arguments]
+    names = [arguments.cert_name] if arguments.cert_name else [""]
+    if missing:
+        names = [name for name in Lineages(arguments.config_dir).names()
+                 if arguments.cert_name in ("", name) and name not in missing]
+    end, results = time.monotonic() + CERTBOT_SECONDS, []
+    for name in names:
+        if not programs.stopped:
+            results.append(programs.run([*command, *[f"--cert-name={name}"] * bool(name)],
+                                        max(0, end - time.monotonic())))
+    return next(filter(None, results), "")
+
+
+class Programs:
+    """Runs programs one after the other, until it is told to end.
+
+    :ivar stopped: whether it was told.
+    """
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def run(self, command: Sequence[str], seconds: float) -> str:
+        """Run a program for at most *seconds*; how it ended, "" where it ended well."""
+        try:
+            self._child = child = subprocess.Popen(command)  # noqa: S603 (ours, and certbot)
+        except OSError as error:
+            print(f"certbot-qiniu: Could not run {command[0]}: {error.strerror}", file=sys.stderr)
+            return "it could not be run"
+        try:
+            if self.stopped:  # the signal came before there was a child
+                child.terminate()
+            status, late = _wait(child, seconds), False
+            if status is None:
+                child.terminate()
+                status, late = _wait(child, STOP_SECONDS), True
+            if status is None:
+                child.kill()
+                status = child.wait()
+        finally:
+            self._child = None
+        if late:
+            return f"it took more than {seconds:.0f} seconds"
+        return f"signal {-status}" if status < 0 else str(status or "")
+
+    @contextlib.contextmanager
+    def heeding_signals(self) -> Iterator[None]:
+        """Pass SIGTERM on to what runs; what a terminal sends it sends to all by itself."""
+        def stop(number: int, _frame: FrameType | None) -> None:
+            self.stopped = True
+            if number == signal.SIGTERM and self._child:
+                self._child.terminate()
+
+        # What is ignored, such as by nohup, stays so, here and in what is run.
+        numbers = [number for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+                   if signal.getsignal(number) != signal.SIG_IGN]
+        before = {number: signal.signal(number, stop) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _wait(child: subprocess.Popen[bytes], seconds: float) -> int | None:
+    """The exit status of a program, None while it runs."""
+    try:
+        return child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+COMMAND = Command("renew", "what a timer runs: certbot renew, then status, alerts, heartbeat",
+                  add_arguments, run)

@@ -1,0 +1,117 @@
+"""The programs that a timer's command runs: their end, their time, and signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from certbot_qiniu.command import cli, renew
+from certbot_qiniu.command.renew import Programs
+
+
+@pytest.mark.parametrize(("script", "ended"), [
+    ("exit 0", ""), ("exit 3", "3"), ("kill -9 $$", "signal 9")])
+def test_how_a_program_ended(script: str, ended: str) -> None:
+    """In a word for the status, and in none where it ended well."""
+    assert ended == Programs().run(["/bin/sh", "-c", script], 60)
+
+
+def test_program_that_cannot_be_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is said, and is no reason not to go on."""
+    assert "it could not be run" == Programs().run(["/nowhere/certbot", "renew"], 60)
+    assert "Could not run /nowhere/certbot: No such file" in capsys.readouterr().err
+
+
+def sleeper(then: str = "exit 3", first: str = "") -> list[str]:
+    """A program that waits for SIGTERM, and says when it has begun."""
+    return ["/bin/sh", "-c", f"trap '{then}' TERM; {first} while :; do sleep 0.05; done"]
+
+
+def test_program_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told to end, and killed should it not."""
+    monkeypatch.setattr(renew, "STOP_SECONDS", 0.3)
+    begun = time.monotonic()
+    assert "it took more than 0 seconds" == Programs().run(sleeper(), 0.2)
+    assert "it took more than 0 seconds" == Programs().run(sleeper(then=":"), 0.2)
+    assert time.monotonic() - begun < 5
+
+
+def when_there(path: Path, act: Callable[[], None]) -> None:
+    """Do something once a file is there, while this thread waits."""
+    def wait() -> None:
+        while not path.exists():
+            time.sleep(0.01)
+        act()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
+    """A machine with two lineages, whose certbot does what it is told, and what it has run."""
+    log, renewal = tmp_path / "log", tmp_path / "renewal"
+    renewal.mkdir()
+    for name, installer in (("a", "qiniu"), ("b", "qiniu"), ("shop", "nowhere")):
+        (renewal / f"{name}.conf").write_text(
+            f"[renewalparams]\nauthenticator = webroot\ninstaller = {installer}\n")
+
+    def run(script: str) -> list[str]:
+        for name, text in (("certbot", script), ("certbot-qiniu", "exit 0")):
+            path = tmp_path / name
+            path.write_text(f'#!/bin/sh\necho "$1 ${{*##* }}" >> {log}\n{text}\n')
+            path.chmod(0o755)
+        assert 1 == cli.main(["renew", "--config-dir", str(tmp_path)])  # shop is not renewed
+        return log.read_text().splitlines()
+
+    monkeypatch.setattr(renew, "program", lambda name: str(tmp_path / name))
+    return run
+
+
+def test_renewal_then_status(machine: Callable[[str], list[str]]) -> None:
+    """What can be renewed is, each lineage by a run of its own, and the status is told."""
+    assert ["renew --cert-name=a", "renew --cert-name=b", "status --renewal=3"] == machine("exit 3")
+
+
+def test_sigterm_is_passed_on(machine: Callable[[str], list[str]], tmp_path: Path) -> None:
+    """certbot ends as it likes; the other lineages and the status are left out."""
+    ready = tmp_path / "ready"
+    when_there(ready, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert ["renew --cert-name=a", "told"] == machine(
+        f"trap 'echo told >> {tmp_path}/log; exit 0' TERM; touch {ready}\n"
+        "while :; do sleep 0.05; done")
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_signal_of_the_terminal_is_not_doubled(machine: Callable[[str], list[str]],
+                                               tmp_path: Path) -> None:
+    """Ctrl-C reaches certbot by itself; a second one it would take for an order to go back."""
+    ready = tmp_path / "ready"
+    when_there(ready, lambda: os.kill(os.getpid(), signal.SIGINT))
+    assert ["renew --cert-name=a"] == machine(
+        f"trap 'echo told >> {tmp_path}/log' INT; touch {ready}\nsleep 0.4")
+
+
+def test_ignored_signals_stay_so() -> None:
+    """Under nohup a hang-up ends nothing."""
+    code = ("import signal; from certbot_qiniu.command.renew import Programs\n"
+            "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+            "with Programs().heeding_signals(): print(signal.getsignal(signal.SIGHUP).name)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "SIG_IGN\n" == done.stdout
+
+
+def test_signal_before_there_is_a_child() -> None:
+    """What is started afterwards is told at once."""
+    programs = Programs()
+    programs.stopped = True
+    begun = time.monotonic()
+    assert "signal 15" == programs.run(["/bin/sleep", "60"], 60)
+    assert time.monotonic() - begun < 10

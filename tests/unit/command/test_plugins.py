@@ -1,0 +1,49 @@
+"""Which plugins a renewal needs, which of them are not there, and how to get them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from dataclasses import replace
+
+import pytest
+
+from certbot_qiniu.command import plugins, scheduled_jobs
+from tests.unit.command.facts import renewal
+
+
+@pytest.mark.parametrize(("authenticator", "installer", "names"), [
+    ("dns-aliyun", "qiniu", ["dns-aliyun", "qiniu"]), ("nginx", "nginx", ["nginx"]),
+    ("webroot", "", ["webroot"]), ("None", "None", []), ("", "", [])])
+def test_named_by_a_conf(authenticator: str, installer: str, names: list[str]) -> None:
+    """Each once; what certbot writes for none is none."""
+    conf = replace(renewal(), authenticator=authenticator, installer=installer)
+    assert names == plugins.named_by(conf)
+
+
+def test_missing() -> None:
+    """Lineages with all of their plugins are left out, and those that certbot leaves alone."""
+    confs = [replace(renewal(name), authenticator="webroot", installer=installer, renews=renews)
+             for name, installer, renews in (("a", "nginx", True), ("b", "qiniu", True),
+                                             ("c", "nginx", False), ("d", "None", True))]
+    assert {"a": ["nginx"]} == plugins.missing(confs, {"webroot", "qiniu"})
+
+
+def test_installed() -> None:
+    """certbot's own are among them, and ours."""
+    assert plugins.installed() >= {"standalone", "webroot", "manual", "qiniu"}
+
+
+@pytest.mark.parametrize(("plugin", "package"), [
+    ("nginx", f"certbot-nginx=={importlib.metadata.version('certbot')}"),
+    ("dns-aliyun", "certbot-dns-aliyun")])
+def test_install_command(plugin: str, package: str) -> None:
+    """What is published with certbot must have its version."""
+    assert f"{scheduled_jobs.program('pip')} install {package}" == plugins.install_command(plugin)
+
+
+def test_sentence() -> None:
+    """It names the lineage, the plugins and the way out."""
+    said = plugins.sentence("shop", ["dns-x", "nginx"])
+    assert said.startswith(f"{scheduled_jobs.program('certbot')} must not renew shop: ")
+    assert "has no plugin dns-x and no nginx" in said
+    assert "install certbot-dns-x && " in said
