@@ -9,7 +9,7 @@ WITNESS = .venv-witness
 PYTEST = $(BIN)/python -m pytest -q -n auto --dist worksteal
 PIP = python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help system venv unit check test test-slow test-full witnesses lowest demo bench dist audit matrix clean
+.PHONY: help system venv unit check test test-slow test-full machines test-machines witnesses lowest demo bench dist audit matrix clean
 
 help: ## list the targets, with the time that each takes on two cores
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -34,13 +34,20 @@ check: venv ## lint, types, floors, layout and documentation (40 s)
 	$(PYTEST) -m docs
 
 test: system venv ## the tests, without the largest matrices; installs what is missing (10 min)
-	$(PYTEST) -m 'not slow and not witness'
+	$(PYTEST) -m 'not slow and not machines and not witness'
 
 test-slow: system venv ## the largest matrices, packages and the Ansible role alone (8 min)
 	$(PYTEST) -m slow
 
 test-full: system venv ## both of them (18 min)
-	$(PYTEST) -m 'not witness'
+	$(PYTEST) -m 'not machines and not witness'
+
+machines: venv ## make the Debian machines of test-machines, once; as root (4 min)
+	tools/bootstrap machines
+	$(BIN)/python -m tests.machines.roots
+
+test-machines: system machines ## check what only a machine with systemd shows; as root (8 min)
+	$(PYTEST) tests/machines
 
 witnesses: venv ## let independent clients upload and bind, in an environment of their own (30 s)
 	test -x $(WITNESS)/bin/python || $(PYTHON) -m venv $(WITNESS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ NO_SKIPS = "CERTBOT_QINIU_NO_SKIPS"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with the folder that it is in: unit, scenarios, e2e and so on."""
+    """Mark each test with the folder that it is in: its harness."""
     for item in items:
         if item.path.is_relative_to(TESTS):
             item.add_marker(item.path.relative_to(TESTS).parts[0])
@@ -47,16 +48,40 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print the fault matrix, whichever worker ran its rows, and whether a skip was too many."""
+    """Print what many tests have found together, and whether a skip was too many."""
     if os.environ.get(NO_SKIPS) == "1" and terminalreporter.stats.get("skipped"):
         terminalreporter.write_line(f"Skipped tests, and {NO_SKIPS}=1: this run has failed.",
                                     red=True)
-    rows = [value for reports in terminalreporter.stats.values() for report in reports
-            if isinstance(report, pytest.TestReport) and report.when == "call"
+    console = Console(file=terminalreporter._tw._file, width=120)
+    reports = [report for found in terminalreporter.stats.values() for report in found
+               if isinstance(report, pytest.TestReport)]
+    print_machines(console, reports)
+    print_faults(console, reports)
+
+
+def print_machines(console: Console, reports: list[pytest.TestReport]) -> None:
+    """Show which check passed on which machine, and its seconds."""
+    found = [(*re.split(r"[\[\]]", report.nodeid)[:2], report) for report in reports
+             if report.nodeid.startswith("tests/machines/")
+             and (report.when == "call" or report.failed)]
+    machines = sorted({machine for _, machine, _ in found})
+    if not found:
+        return
+    table = Table("check", *machines, title="Machines", box=None)
+    for check in dict.fromkeys(check for check, _, _ in found):
+        cells = {machine: f"{report.outcome} ({report.duration:.0f} s)"
+                 for name, machine, report in found if name == check}
+        table.add_row(check.removeprefix("tests/machines/"),
+                      *(cells.get(machine, "-") for machine in machines))
+    console.print(table)
+
+
+def print_faults(console: Console, reports: list[pytest.TestReport]) -> None:
+    """Show the fault matrix, whichever worker ran its rows."""
+    rows = [value for report in reports if report.when == "call"
             for key, value in report.user_properties if key == "fault matrix"]
     if not rows:
         return
-    console = Console(file=terminalreporter._tw._file, width=120)
     for name in dict.fromkeys(row[0] for row in rows):
         mine = [row for row in rows if row[0] == name]
         table = Table("fault", *map(str, range(max(len(row[2]) for row in mine))),

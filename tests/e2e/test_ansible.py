@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from tests.package import ROOT
-from tests.sandbox.pki import Authority
 from tests.sandbox.stack import ACCOUNT, ALIYUN_KEYS, QINIU_KEYS, Sandbox
 
 pytestmark = [pytest.mark.programs, pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -132,9 +131,7 @@ class Fleet:
 def fleet(tools: Path, tmp_path: Path) -> Iterator[Fleet]:
     """A fleet with a domain at Qiniu."""
     with Sandbox(with_nginx=False) as box:
-        old = Authority("Old").issue("www.example.com", days=20)
-        box.qiniu.add_domain("www.example.com", protocol="https",
-                             cert_id=box.qiniu.add_certificate(old.fullchain_pem, name="old"))
+        box.serve("www.example.com")
         yield Fleet(box, tools, tmp_path)
         box.assert_sound()
 

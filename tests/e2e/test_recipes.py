@@ -26,7 +26,6 @@ from certbot._internal.plugins.disco import PluginsRegistry
 
 from certbot_qiniu.command import cli
 from tests.package import DOCS
-from tests.sandbox.pki import Authority
 from tests.sandbox.stack import (
     ALIYUN_KEYS,
     AT_DNSPOD,
@@ -194,14 +193,6 @@ class Kitchen:
             self.output += done.stdout
             assert done.returncode == 0, f"{page.name}:\n{text}\n{done.stdout}"
 
-    def serve(self, *names: str) -> str:
-        """Let the account have these domains with somebody's certificate; its id."""
-        old = Authority("Old").issue(*names, days=20)
-        cert_id = self.box.qiniu.add_certificate(old.fullchain_pem, name="an old one")
-        for name in names:
-            self.box.qiniu.add_domain(name, protocol="https", cert_id=cert_id)
-        return cert_id
-
     def assert_served(self, lineage: str, *names: str) -> None:
         """Fail unless all *names* serve the newest leaf of *lineage* at Qiniu."""
         newest = self.box.lineage_fingerprint(lineage)
@@ -297,7 +288,7 @@ def aliyun_nginx_qiniu(kitchen: Kitchen) -> Callable[[], None]:
     """The article's script runs already, and there are two domains."""
     config_json(kitchen.box.directory)
     names = ("file.example.com", "cdn.example.com")
-    kitchen.serve(*names)
+    kitchen.box.serve(*names)
 
     def check() -> None:
         kitchen.assert_served("example.com", *names)
@@ -316,7 +307,7 @@ def from_acme_sh(kitchen: Kitchen) -> Callable[[], None]:
         "Le_Domain": "oss.example.com", "Le_Webroot": "dns_ali", "Le_DeployHook": "qiniu",
         "QINIU_AK": QINIU_KEYS[0], "QINIU_SK": QINIU_KEYS[1]},
         dict(zip(("SAVED_Ali_Key", "SAVED_Ali_Secret"), ALIYUN_KEYS, strict=True)))
-    kitchen.serve("oss.example.com")
+    kitchen.box.serve("oss.example.com")
 
     def check() -> None:
         assert "Written: " in kitchen.output
@@ -334,7 +325,7 @@ def dnspod_one_cdn_domain(kitchen: Kitchen) -> Callable[[], None]:
     acme_home(kitchen.box.directory, {
         "Le_Domain": name, "Le_Webroot": "dns_dp",
         "Le_ReloadCmd": "bash /usr/local/bin/on-cert-renew.sh qiniu"}, {})
-    kitchen.serve(name)
+    kitchen.box.serve(name)
 
     def check() -> None:
         kitchen.assert_served(name, name)
@@ -346,7 +337,7 @@ def dnspod_one_cdn_domain(kitchen: Kitchen) -> Callable[[], None]:
 def from_lego_docker_nginx(kitchen: Kitchen) -> Callable[[], None]:
     """lego has a certificate."""
     lego_home(kitchen.box.directory, "example.com", "*.example.com")
-    kitchen.serve("www.example.com")
+    kitchen.box.serve("www.example.com")
 
     def check() -> None:
         kitchen.assert_served("example.com", "www.example.com")
@@ -358,7 +349,7 @@ def from_lego_docker_nginx(kitchen: Kitchen) -> Callable[[], None]:
 
 def authority_alerts_fleet(kitchen: Kitchen) -> Callable[[], None]:
     """There is a domain, and somebody listens to alerts."""
-    kitchen.serve("www.example.com")
+    kitchen.box.serve("www.example.com")
 
     def check() -> None:
         kitchen.assert_served("example.com", "www.example.com")

@@ -19,7 +19,7 @@ UNIT = TESTS / "unit"
 SERVERS = {"acme", "alidns", "demo", "dns", "dnspod", "process", "proxy", "stack", "webserver"}
 """What of the sandbox listens, or starts what listens."""
 
-FOLDERS = {"unit", "scenarios", "e2e", "sandbox", "repo", "witness"}
+FOLDERS = {"unit", "scenarios", "e2e", "sandbox", "repo", "machines", "witness"}
 
 
 def unit_test(module: str) -> Path:

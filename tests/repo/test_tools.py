@@ -40,5 +40,5 @@ def test_ci_runs_everything() -> None:
     """Continuous integration calls ``make test`` as a user does, and all that is beside it."""
     text = (ROOT / ".ci" / "run").read_text("utf-8")
     command = text.splitlines()[-1].split()
-    assert {"check", "test", "test-slow", "lowest", "demo"} <= set(command)
+    assert {"check", "test", "test-slow", "test-machines", "lowest", "demo"} <= set(command)
     assert "CERTBOT_QINIU_NO_SKIPS=1" in text

@@ -30,6 +30,11 @@ def validity(certificate: x509.Certificate) -> tuple[dt.datetime, dt.datetime]:
             certificate.not_valid_after.replace(tzinfo=dt.timezone.utc))
 
 
+def fingerprint(pem: str) -> str:
+    """The SHA-256 of the DER of the first certificate in *pem*, in lower-case hex."""
+    return x509.load_pem_x509_certificate(pem.encode()).fingerprint(hashes.SHA256()).hex()
+
+
 @dataclass(frozen=True)
 class Leaf:
     """A certificate for a server, with all that goes with it.

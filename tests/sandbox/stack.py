@@ -7,9 +7,7 @@ directory, and is gone when the sandbox is closed.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import ssl
 import subprocess
 import sysconfig
 import tempfile
@@ -22,7 +20,7 @@ from tests.sandbox.acme import EXTERNAL_ACCOUNT, Pebble
 from tests.sandbox.alidns import AliDNS
 from tests.sandbox.dns import DNSServer
 from tests.sandbox.dnspod import DNSPod
-from tests.sandbox.pki import Authority
+from tests.sandbox.pki import Authority, fingerprint
 from tests.sandbox.process import free_port
 from tests.sandbox.proxy import Proxy
 from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY, Qiniu
@@ -52,9 +50,9 @@ class Sandbox:
     :param with_nginx: whether a web server runs, too.
     :param validity_days: of the certificates that are issued.
     :param external_account: whether the authority demands :data:`BIND_ACCOUNT`.
+    :param http_port: where the authority looks for the answers to http-01; a free one unless given.
     :param switches: of the emulator of Qiniu.
-    :ivar http_port: where the authority looks for the answers to http-01: the web server's, if one
-        runs.
+    :ivar http_port: the same; the web server listens there, if one runs.
     :ivar board: the history of all API calls, and the faults.
     :ivar credentials_path: an INI file with the keys of all services.
     :ivar config_dir: certbot's, where a call names no other.
@@ -77,11 +75,13 @@ class Sandbox:
 
     def __init__(self, *, domains: Iterable[str] = ("example.com", "example.org"),
                  with_nginx: bool = True, validity_days: float = 90,
-                 external_account: bool = False, switches: Switches | None = None) -> None:
+                 external_account: bool = False, http_port: int = 0,
+                 switches: Switches | None = None) -> None:
         self._domains = dict.fromkeys(domains, ALIYUN_KEYS[0])
         self._with_nginx = with_nginx
         self._validity_days = validity_days
         self._external_account = external_account
+        self.http_port = http_port
         self._switches = switches or Switches()
         self._resources = ExitStack()
 
@@ -106,7 +106,7 @@ class Sandbox:
         self.dnspod = DNSPod(dict([TENCENT_KEYS]), {AT_DNSPOD: TENCENT_KEYS[0]})
         self.dns = DNSServer(lambda name: self.alidns.texts(name) + self.dnspod.texts(name))
         run(self.dns)
-        self.http_port = free_port()
+        self.http_port = self.http_port or free_port()
         self.acme = Pebble(self.directory / "acme", self.dns.port, self.http_port,
                            validity_days=self._validity_days,
                            external_account=self._external_account)
@@ -195,14 +195,21 @@ class Sandbox:
         return subprocess.Popen(command, text=True,
                                 env={**self.environment, **(environment or {})}, **pipes)
 
+    def serve(self, *names: str) -> str:
+        """Let the account have these domains with somebody's certificate; its id."""
+        old = Authority("Old").issue(*names, days=20)
+        cert_id = self.qiniu.add_certificate(old.fullchain_pem, name="an old one")
+        for name in names:
+            self.qiniu.add_domain(name, protocol="https", cert_id=cert_id)
+        return cert_id
+
     def live(self, lineage: str, config_dir: Path | None = None) -> Path:
         """The directory in which certbot keeps the present version of *lineage*."""
         return (config_dir or self.config_dir) / "live" / lineage
 
     def lineage_fingerprint(self, lineage: str, config_dir: Path | None = None) -> str:
         """The fingerprint of the present leaf of *lineage*."""
-        pem = (self.live(lineage, config_dir) / "cert.pem").read_text(encoding="ascii")
-        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+        return fingerprint((self.live(lineage, config_dir) / "cert.pem").read_text("ascii"))
 
     def assert_sound(self) -> None:
         """Fail on what no test may leave behind: calls to unknown hosts, keys where none belong.

@@ -53,6 +53,17 @@ def find_nginx() -> str | None:
     return shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
 
 
+def served_fingerprint(server_name: str, port: int) -> str:
+    """The fingerprint of the leaf that this port shows a client asking for *server_name*."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with (socket.create_connection((LOOPBACK, port), 5) as connection,
+          context.wrap_socket(connection, server_hostname=server_name) as tls):
+        leaf = tls.getpeercert(binary_form=True)
+    return hashlib.sha256(leaf or b"").hexdigest()
+
+
 class Nginx:
     """A web server that can be started and stopped; its certificates are files of anyone's.
 
@@ -125,13 +136,7 @@ class Nginx:
 
         For a moment after a reload, workers with the old leaf and with the new one both answer.
         """
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        with (socket.create_connection((LOOPBACK, self.port), 5) as connection,
-              context.wrap_socket(connection, server_hostname=server_name) as tls):
-            leaf = tls.getpeercert(binary_form=True)
-        return hashlib.sha256(leaf or b"").hexdigest()
+        return served_fingerprint(server_name, self.port)
 
     def _listens(self) -> bool:
         try:
