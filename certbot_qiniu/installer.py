@@ -225,7 +225,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         told = [f"Not everything serves the certificate {lineage}: {failures}",
                 "certbot puts back what was served before" if must_go_back else
                 "The rest has it and keeps it; nothing was put back"]
-        if self._is_renewed(lineage):
+        if self._run.is_renewed(lineage):
             told = [failures.with_outlook(". ".join(told))]
         else:
             told.append("Nothing repairs this by itself, as renewals of this certificate do not "
@@ -238,21 +238,11 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
     def _again(self, lineage: str) -> str:
         return f"To try again now: {self._run.command('install', lineage)}"
 
-    def _is_renewed(self, lineage: str) -> bool:
-        """Whether renewals of a lineage reach us: ``certbot install`` stores nothing."""
-        from certbot_qiniu.lineages import read_renewal
-
-        try:
-            return read_renewal(Path(self.config.renewal_configs_dir, f"{lineage}.conf")).is_ours
-        except errors.UsageError as error:
-            logger.debug("%s", error)
-            return False
-
     def _tell_how_to_renew(self, lineage: str) -> None:
         """Say what makes renewals reach us, unless they do already."""
         from certbot_qiniu.prompts import tell
 
-        if self._is_renewed(lineage):
+        if self._run.is_renewed(lineage):
             return
         tell(f"This deployed {lineage} once: certbot install does not make renewals do it. For "
              f"that run: {self._run.command('reconfigure', lineage)}")

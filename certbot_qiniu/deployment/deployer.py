@@ -33,9 +33,11 @@ from certbot_qiniu.deployment.choose import (
 )
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.missing import check_list, forget
+from certbot_qiniu.deployment.planning.decision import Action
 from certbot_qiniu.deployment.planning.selection import Selection
 from certbot_qiniu.deployment.planning.supersession import KEPT_CHECKPOINTS, prunable
-from certbot_qiniu.deployment.reconcile import Options, Outcome, reconcile
+from certbot_qiniu.deployment.reconcile import Options, Outcome, observe_and_plan, reconcile
+from certbot_qiniu.deployment.rehearsal import what_fails
 from certbot_qiniu.deployment.state import Managed, Record, State
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.deployment.waiting import Waiting
@@ -198,9 +200,10 @@ class Deployer:
                      f"Deployed renewed certificate {lineage}")
         return failures
 
-    def stays_held(self, lineage: str, settings: Settings) -> bool:
+    def stays_held(self, lineage: str, settings: Settings, *, is_told: bool) -> bool:
         """Foresee whether a run that issues nothing leaves a rollback's hold as it is.
 
+        :param is_told: see :func:`~certbot_qiniu.deployment.rehearsal.what_fails`.
         :raises errors.DeployError: when that run would fail for what the hold rests on.
         """
         newest, memory = self.lineages.current(lineage), self.store.memory.lineage(lineage)
@@ -209,7 +212,18 @@ class Deployer:
         ends, problems = self._under_hold(newest, settings)
         if problems and (memory.given_back or not ends):
             raise errors.DeployError("; ".join(map(str, problems)))
-        return not ends
+        if ends:
+            return False
+        context = self._own_context(lineage, settings)
+
+        def planned(refresh: bool) -> tuple[list[Action], dict[str, errors.QiniuError]]:
+            found = observe_and_plan(context, [lineage], Options(listed=settings.domains or ()),
+                                     refresh=refresh)
+            return found.actions, {**found.domain_failures, **found.certificate_failures}
+
+        if failing := what_fails(context, planned, is_told=is_told)[1]:
+            raise errors.DeployError("; ".join(failing))
+        return True
 
     def _under_hold(self, newest: Certificate,
                     settings: Settings) -> tuple[bool, list[Exception]]:
