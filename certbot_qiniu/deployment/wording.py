@@ -259,6 +259,11 @@ def let_go(name: str, why: str) -> str:
             "renewed certificates")
 
 
+def renamed(old: str, new: str) -> str:
+    """Say that a renewal conf has another name."""
+    return f"{old} is called {new} now: its domains at Qiniu go on under that name"
+
+
 def list_in_doubt(lineage: str, names: Sequence[str], credentials: str) -> str:
     """Say that an account has none of the domains that it should have."""
     more = f" and {len(names) - SHOWN_DOMAINS} more" if len(names) > SHOWN_DOMAINS else ""
