@@ -101,6 +101,7 @@ def test_status_and_plan_say_until_when_a_hold_lasts(tmp_path: Path) -> None:
         found = json.loads(machine.run("status", "--json").output)["findings"]
         [held] = [item for item in found if item["reason"] == "Held"]
         assert "until certbot has a newer one, or 20" in held["text"]
+        assert 1 == len(found), "it is told once, with what ends it"
     assert 1 == machine.run("plan").status, "the next renewal fails"
     machine.cloud.clock.sleep(6 * DAY)
     assert "bind" in machine.run("plan").output
