@@ -10,6 +10,7 @@ where it works.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -169,13 +170,16 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         is_deploying, self._is_deploying = self._is_deploying, False
         try:
             must_go_back = self._settle(failures)
-        except (KeyboardInterrupt, certbot_errors.SignalExit):
+        except (KeyboardInterrupt, certbot_errors.SignalExit) as ended:
             self._run.waiting.stop()  # certbot rolls back now, and somebody wants to leave
             if is_deploying:
                 # After SIGTERM certbot goes on, to supported_enhancements, as if all were well.
                 self._kept = errors.DeployError(
                     f"A signal ended the deployment of {min(self._lineages)}, and what was served "
                     f"before was put back. {self._again(min(self._lineages))}")
+            elif self.config.verb in ("run", "install", "enhance") and not isinstance(
+                    ended, KeyboardInterrupt):
+                self._end_enhancing(ended)
             raise
         if failures and is_deploying:
             error = errors.DeployError(
@@ -190,6 +194,21 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         elif self.config.verb == "install":
             for lineage in sorted(self._lineages):
                 self._tell_how_to_renew(lineage)
+
+    def _end_enhancing(self, ended: BaseException) -> None:
+        """Put back what an enhancement changed, and end the program.
+
+        After SIGTERM certbot would do the former, and then exit with 0.
+
+        :raises SystemExit: always; certbot does nothing more then.
+        """
+        self.rollback_checkpoints()
+        failures, self._failures = self._failures, Failures()
+        with contextlib.suppress(certbot_errors.SignalExit):
+            self._settle(failures)
+        logger.error("A signal ended certbot. %s",
+                     str(failures) or "What was served before was put back")
+        raise SystemExit(1) from ended
 
     @property
     def _is_unannounced(self) -> bool:
@@ -225,7 +244,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         told = [f"Not everything serves the certificate {lineage}: {failures}",
                 "certbot puts back what was served before" if must_go_back else
                 "The rest has it and keeps it; nothing was put back"]
-        if self._is_renewed(lineage):
+        if self._run.is_renewed(lineage):
             told = [failures.with_outlook(". ".join(told))]
         else:
             told.append("Nothing repairs this by itself, as renewals of this certificate do not "
@@ -238,21 +257,11 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
     def _again(self, lineage: str) -> str:
         return f"To try again now: {self._run.command('install', lineage)}"
 
-    def _is_renewed(self, lineage: str) -> bool:
-        """Whether renewals of a lineage reach us: ``certbot install`` stores nothing."""
-        from certbot_qiniu.lineages import read_renewal
-
-        try:
-            return read_renewal(Path(self.config.renewal_configs_dir, f"{lineage}.conf")).is_ours
-        except errors.UsageError as error:
-            logger.debug("%s", error)
-            return False
-
     def _tell_how_to_renew(self, lineage: str) -> None:
         """Say what makes renewals reach us, unless they do already."""
         from certbot_qiniu.prompts import tell
 
-        if self._is_renewed(lineage):
+        if self._run.is_renewed(lineage):
             return
         tell(f"This deployed {lineage} once: certbot install does not make renewals do it. For "
              f"that run: {self._run.command('reconfigure', lineage)}")

@@ -33,9 +33,11 @@ from certbot_qiniu.deployment.choose import (
 )
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.missing import check_list, forget
+from certbot_qiniu.deployment.planning.decision import Action
 from certbot_qiniu.deployment.planning.selection import Selection
 from certbot_qiniu.deployment.planning.supersession import KEPT_CHECKPOINTS, prunable
-from certbot_qiniu.deployment.reconcile import Options, Outcome, reconcile
+from certbot_qiniu.deployment.reconcile import Options, Outcome, observe_and_plan, reconcile
+from certbot_qiniu.deployment.rehearsal import what_fails
 from certbot_qiniu.deployment.state import Managed, Record, State
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.deployment.waiting import Waiting
@@ -168,8 +170,8 @@ class Deployer:
         """
         self.store.check(lineage)
         certificate, failures = self.lineages.current(lineage), Failures()
-        memory = self.store.memory.lineage(lineage)
         self._forget_deleted_lineages()
+        memory = self.store.memory.lineage(lineage)
         is_held = memory.hold == certificate.fingerprint
         if not is_held:
             self.check_list(lineage, settings)
@@ -198,9 +200,10 @@ class Deployer:
                      f"Deployed renewed certificate {lineage}")
         return failures
 
-    def stays_held(self, lineage: str, settings: Settings) -> bool:
+    def stays_held(self, lineage: str, settings: Settings, *, is_told: bool) -> bool:
         """Foresee whether a run that issues nothing leaves a rollback's hold as it is.
 
+        :param is_told: see :func:`~certbot_qiniu.deployment.rehearsal.what_fails`.
         :raises errors.DeployError: when that run would fail for what the hold rests on.
         """
         newest, memory = self.lineages.current(lineage), self.store.memory.lineage(lineage)
@@ -209,7 +212,18 @@ class Deployer:
         ends, problems = self._under_hold(newest, settings)
         if problems and (memory.given_back or not ends):
             raise errors.DeployError("; ".join(map(str, problems)))
-        return not ends
+        if ends:
+            return False
+        context = self._own_context(lineage, settings)
+
+        def planned(refresh: bool) -> tuple[list[Action], dict[str, errors.QiniuError]]:
+            found = observe_and_plan(context, [lineage], Options(listed=settings.domains or ()),
+                                     refresh=refresh)
+            return found.actions, {**found.domain_failures, **found.certificate_failures}
+
+        if failing := what_fails(context, planned, is_told=is_told)[1]:
+            raise errors.DeployError("; ".join(failing))
+        return True
 
     def _under_hold(self, newest: Certificate,
                     settings: Settings) -> tuple[bool, list[Exception]]:
@@ -380,12 +394,28 @@ class Deployer:
                 memory.lineage(lineage).former = former
 
     def _forget_deleted_lineages(self) -> None:
-        """A lineage that certbot deleted is no longer managed; its domains keep what they have."""
+        """A lineage that certbot deleted is no longer managed; its domains keep what they have.
+
+        Where just its conf was renamed, they go on under the new name.
+        """
         store = self.store
         if store.is_swept:
             return
-        gone = sorted(lineage for lineage in {entry.lineage for entry in store.state.values()}
-                      if not self.lineages.exists(lineage))
+        memories = store.memory.lineages
+        gone = sorted(lineage for lineage in {
+            *(entry.lineage for entry in store.state.values()),
+            *(name for name, memory in memories.items() if memory.hold)}
+            if not self.lineages.exists(lineage))
+        for lineage in gone:
+            if new := self.lineages.having(
+                    {*store.fingerprints(lineage), store.memory.lineage(lineage).hold}):
+                self.say(wording.renamed(lineage, new))
+                store.memory.rename(lineage, new)
+                self._commit({name: replace(entry, lineage=new)
+                              for name, entry in store.managed(lineage).items()},
+                             f"Renamed {lineage} to {new}")
+            store.memory.lineage(lineage).hold = ""
+        gone = [lineage for lineage in gone if store.managed(lineage)]
         for lineage in gone:
             names = ", ".join(sorted(store.managed(lineage)))
             logger.warning("The certificate %s was deleted from certbot: %s no longer gets "

@@ -64,14 +64,16 @@ def finish(store: Store, lineages: Lineages) -> None:
     for lineage in begun:
         memory = store.memory.lineage(lineage)
         before = memory.leaving or {}
-        if lineages.exists(lineage):
+        name = lineage if lineages.exists(lineage) else lineages.having(
+            {*before.values(), *store.fingerprints(lineage)})
+        if name:
             try:
-                newest = lineages.current(lineage).fingerprint
+                newest = lineages.current(name).fingerprint
             except errors.UsageError as error:
                 logger.debug("%s", error)
                 continue  # nor can it be deployed
-            now = {name: entry.binding.fingerprint
-                   for name, entry in store.managed(lineage).items()}
+            now = {domain: entry.binding.fingerprint
+                   for domain, entry in store.managed(lineage).items()}
             # A domain that was gone may come back into the state; it is not taken back.
             if before.items() - now.items() or set(now.values()) - {*before.values(), newest}:
                 returned = {*before, *(memory.given_back if memory.hold else ())}
@@ -105,29 +107,32 @@ def judge(context: Context, newest: Certificate) -> tuple[bool, list[str]]:
 
 
 def served_instead(context: Context, newest: Certificate) -> list[Served]:
-    """What the domains serve that a rollback keeps *newest* from, if that can end.
+    """What the domains serve now that a rollback keeps *newest* from, if that can end.
 
     :raises errors.ApiError: when it cannot be told.
     """
-    lineage, store = newest.lineage, context.store
-    found = [Served(name, True, *validity_of(context, lineage, entry.binding.fingerprint))
-             for name, entry in sorted(store.managed(lineage).items())
-             if entry.binding.fingerprint != newest.fingerprint]
-    names = [name for name in context.memory.lineage(lineage).given_back
-             if name not in store.state]
+    lineage, memory, found = newest.lineage, context.memory, list[Served]()
+    managed = {name: entry.binding.fingerprint
+               for name, entry in context.store.managed(lineage).items()
+               if entry.binding.fingerprint != newest.fingerprint}
+    names = sorted({*managed, *memory.lineage(lineage).given_back} - (
+        context.store.state.keys() - managed.keys()))
     if not names:
         return found
     details, failures = read_details(context, names, context.account.domains())
     for error in failures.values():
         raise error
-    domains = [domain for domain in details.values() if domain and domain.protocol == "https"]
+    domains = [domain for name in names
+               if (domain := details[name]) and domain.protocol == "https"]
     foreign = foreign_certificates(context, domains, [lineage])
     for domain in domains:
-        if theirs := foreign.get(domain.cert_id):
-            found.append(Served(domain.name, False, theirs.not_after,
+        name, ours = domain.name, memory.uploads.get(domain.cert_id)
+        if name in managed and domain.state == "processing":  # it goes where it should
+            found.append(Served(name, True, *validity_of(context, lineage, managed[name])))
+        elif theirs := foreign.get(domain.cert_id):
+            found.append(Served(name, False, theirs.not_after,
                                 theirs.not_after - theirs.not_before))
-        elif (ours := context.memory.uploads.get(domain.cert_id)) and (
-                ours.fingerprint != newest.fingerprint):
-            found.append(Served(domain.name, False, *validity_of(
-                context, ours.lineage, ours.fingerprint)))
+        elif ours and ours.fingerprint != newest.fingerprint:
+            found.append(Served(name, ours.fingerprint == managed.get(name),
+                                *validity_of(context, ours.lineage, ours.fingerprint)))
     return found

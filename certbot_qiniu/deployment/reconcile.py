@@ -112,14 +112,16 @@ class Planned:
     certificate_failures: dict[str, errors.QiniuError]
 
 
-def observe_and_plan(context: Context, scope: Collection[str], options: Options) -> Planned:
+def observe_and_plan(context: Context, scope: Collection[str], options: Options, *,
+                     refresh: bool = False) -> Planned:
     """Observe and plan as :func:`reconcile` begins with; nothing is changed at Qiniu.
 
+    :param refresh: ask Qiniu again for what it has told this process already.
     :raises errors.QiniuError: when it cannot be told whose an unknown certificate is.
     """
     reconciler = _Reconciler(context, scope, options)
     names = [*reconciler.wanted, *reconciler.restore]
-    return reconciler.observe_and_plan(names, refresh=False)
+    return reconciler.observe_and_plan(names, refresh=refresh)
 
 
 @dataclass(frozen=True)

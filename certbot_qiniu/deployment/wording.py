@@ -32,6 +32,11 @@ _NOT_GIVEN_BACK = (
     "Bind another one in Qiniu's console, or let certbot manage it again: certbot install "
     "--cert-name {{lineage}} -i qiniu")
 
+_OTHER_INSTALLATION = (
+    "serves {other_certificate}, a newer certificate that another certbot-qiniu installation put "
+    "there. Let one of the two manage it: leave it out of --qiniu-domains here, or leave it out "
+    "there and run certbot install here")
+
 # Actions ----------------------------------------------------------------------------------------
 
 _SENTENCES: Mapping[Reason | tuple[Verb, Reason], str] = {
@@ -71,10 +76,7 @@ _SENTENCES: Mapping[Reason | tuple[Verb, Reason], str] = {
         "{name} {state}{cause} and cannot be changed",
     Reason.NOT_OPERABLE:
         "{name} cannot be changed by this account; ask Qiniu's support",
-    Reason.OTHER_INSTALLATION:
-        "{name} serves {other_certificate}, a newer certificate that another certbot-qiniu "
-        "installation put there. Let one of the two manage it: leave it out of --qiniu-domains "
-        "here, or leave it out there and run certbot install here",
+    Reason.OTHER_INSTALLATION: "{name} " + _OTHER_INSTALLATION,
     Reason.BASELINE_EXPIRED: _NOT_GIVEN_BACK.format(what="ended on {end}"),
     Reason.BASELINE_GONE: _NOT_GIVEN_BACK.format(what="is no longer at Qiniu"),
     Reason.EXPIRED: "{name} keeps what it serves: " + _EXPIRED,
@@ -263,6 +265,11 @@ def let_go(name: str, why: str) -> str:
             "renewed certificates")
 
 
+def renamed(old: str, new: str) -> str:
+    """Say that a renewal conf has another name."""
+    return f"{old} is called {new} now: its domains at Qiniu go on under that name"
+
+
 def list_in_doubt(lineage: str, names: Sequence[str], credentials: str) -> str:
     """Say that an account has none of the domains that it should have."""
     more = f" and {len(names) - SHOWN_DOMAINS} more" if len(names) > SHOWN_DOMAINS else ""
@@ -299,7 +306,7 @@ _OBSTACLES: Mapping[Obstacle, str] = {
     Obstacle.DEAD: "{state}{cause}",
     Obstacle.NOT_OPERABLE: "cannot be changed by this account; ask Qiniu's support",
     Obstacle.OTHER_LINEAGE: "is managed by the lineage {lineage}",
-    Obstacle.OTHER_INSTALLATION: "is managed by another certbot-qiniu installation",
+    Obstacle.OTHER_INSTALLATION: _OTHER_INSTALLATION,
     Obstacle.FOREIGN: "serves a certificate that {foreign}",
 }
 """What comes after the domain's name. What cannot be read has an error's own sentence, and what
@@ -313,7 +320,8 @@ def why(found: NotChosen) -> str:
     """Say why a domain is not chosen, as what comes after its name."""
     return _OBSTACLES[found.obstacle].format(
         state=STATES.get(found.state, ""), cause=_in_brackets(found.detail),
-        lineage=found.lineage, names=", ".join(found.names), foreign=_what(found.foreign))
+        lineage=found.lineage, names=", ".join(found.names), foreign=_what(found.foreign),
+        other_certificate=found.foreign.name if found.foreign else "")
 
 
 def _what(foreign: RemoteCertificate | None) -> str:

@@ -106,10 +106,10 @@ class QiniuTarget(Target):
         context = run.deployer.context(
             run.deployer.credentials_of(lineage, settings), settings.services)
         # What reconfigure leads to is the plain renew after it, which issues nothing.
-        fresh = run.verb != "reconfigure"
-        is_held = bool(lineage) and not fresh and run.deployer.stays_held(lineage, settings)
-        lines = rehearse(context, run.names(), settings, lineage, fresh=fresh)
-        return [wording.stays_held(lineage)] if is_held else lines
+        fresh, is_told = run.verb != "reconfigure", not run.is_renewed(lineage)
+        if lineage and not fresh and run.deployer.stays_held(lineage, settings, is_told=is_told):
+            return [wording.stays_held(lineage)]
+        return rehearse(context, run.names(), settings, lineage, fresh=fresh, is_told=is_told)
 
     # The desired state --------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ import pytest
 from certbot_qiniu.command import status
 from tests.sandbox.wire import Fault
 from tests.scenarios.command import IMG, Seat, issued
+from tests.scenarios.machine import later
 
 SECRET = "s3cret-t0ken"
 
@@ -163,3 +164,15 @@ def test_silent_qiniu_holds_no_alert_up(tmp_path: Path, receiver: Receiver,
     assert (run.status, receiver.take()) == (2, [])  # what is not known is not right again
     monkeypatch.undo()
     assert machine.run("status", "--deadline=60").status == 0
+
+
+def test_a_domain_that_stays_gone(tmp_path: Path, receiver: Receiver) -> None:
+    """It needs attention for some days; that these are over makes nothing right again."""
+    machine = issued(tmp_path)
+    del vars(machine.cloud.qiniu)["_domains"][IMG]
+    later(machine, status=1)
+    assert 1 == machine.run("status", "--notify", receiver.url).status
+    assert 1 == len(receiver.take())
+    later(machine, 8 * 86_400)
+    assert 0 == machine.run("status", "--notify", receiver.url).status
+    assert [] == receiver.take()

@@ -101,6 +101,7 @@ def test_status_and_plan_say_until_when_a_hold_lasts(tmp_path: Path) -> None:
         found = json.loads(machine.run("status", "--json").output)["findings"]
         [held] = [item for item in found if item["reason"] == "Held"]
         assert "until certbot has a newer one, or 20" in held["text"]
+        assert 1 == len(found), "it is told once, with what ends it"
     assert 1 == machine.run("plan").status, "the next renewal fails"
     machine.cloud.clock.sleep(6 * DAY)
     assert "bind" in machine.run("plan").output
@@ -151,6 +152,19 @@ def test_a_hold_on_a_foreign_certificate_that_somebody_has_replaced(tmp_path: Pa
     by_hand(machine)
     for _ in range(3):
         assert "is kept by a rollback" not in text(later(machine))
+
+
+def test_a_hold_on_ours_that_somebody_has_replaced(tmp_path: Path) -> None:
+    """What our file says of the domain is no matter while it serves a better one."""
+    machine = renewed(tmp_path)
+    rollback(machine)
+    theirs = by_hand(machine)
+    later(machine, status=1)
+    later(machine, 24 * DAY)
+    assert theirs == machine.cloud.qiniu.serving(WWW).cert_id
+    [held] = [item for item in json.loads(machine.run("status", "--json").output)["findings"]
+              if item["reason"] == "Held"]
+    assert f"what {WWW} serves instead is valid until 2" in held["text"]
 
 
 def test_a_hold_on_http_has_no_end(tmp_path: Path) -> None:
@@ -330,6 +344,52 @@ def test_a_lineage_whose_keys_are_gone(tmp_path: Path) -> None:
     run = rollback(machine, status=1)
     assert str(other) in text(run)
     assert is_back(machine)
+
+
+# Renamed ------------------------------------------------------------------------------------------
+
+
+def rename(machine: Seat, name: str = "site") -> None:
+    """Call a lineage's renewal conf otherwise."""
+    conf = machine.config_dir / "renewal" / f"{APEX}.conf"
+    conf.rename(conf.with_name(f"{name}.conf"))
+
+
+@pytest.mark.parametrize("is_renewed", [True, False])
+def test_a_renamed_lineage(is_renewed: bool, tmp_path: Path) -> None:
+    """Its domains move to the new name, with all that is remembered: nobody has let them go."""
+    machine = two_domains(tmp_path)
+    rename(machine)
+    if is_renewed:
+        machine.cloud.clock.sleep(DAY)
+        run = machine.force_renewal()
+        assert 0 == run.status, run.output
+    run = later(machine)
+    assert "was deleted from certbot" not in run.output
+    assert 0 == machine.run("status").status
+    rollback(machine, 99)
+    assert [True, True] == [is_back(machine, name) for name in (WWW, IMG)]
+    later(machine)
+    assert [True, True] == [is_back(machine, name) for name in (WWW, IMG)]
+
+
+@pytest.mark.parametrize("when", ["before the rollback", "after it"])
+def test_a_hold_on_a_renamed_lineage(when: str, tmp_path: Path) -> None:
+    """A rollback holds its certificate under whichever name."""
+    machine = renewed(tmp_path, first=10)
+    before = served(machine)
+    if when == "before the rollback":
+        rename(machine)
+        later(machine)
+    rollback(machine, 2 if when == "before the rollback" else 1)
+    assert before != served(machine), "it is the older one"
+    held = served(machine)
+    if when == "after it":
+        rename(machine)
+    for _ in range(2):
+        later(machine)
+        assert held == served(machine)
+    assert "A rollback keeps certbot's newest certificate site" in text(machine.run("status"))
 
 
 # After every event --------------------------------------------------------------------------------

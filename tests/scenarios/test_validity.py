@@ -459,6 +459,30 @@ def test_an_account_without_that_rule(tmp_path: Path) -> None:
     assert 0 == machine.run("status").status
 
 
+def test_reconfigure_where_nobody_could_tell(tmp_path: Path) -> None:
+    """What a renewal tells once keeps no lineage out whose renewals do not come to us yet."""
+    machine = issued(tmp_path)
+    by_hand(machine)
+    assert "which somebody has put over ours" in text(reconfigured(machine, status=1))
+    conf = machine.config_dir / "renewal" / f"{APEX}.conf"
+    conf.write_text("".join(line for line in conf.read_text().splitlines(keepends=True)
+                            if not line.startswith(("installer", "qiniu_"))))
+    assert "which somebody has put over ours" in text(reconfigured(machine))
+    for status in 1, 0:
+        later(machine, status=status)
+    assert not serves_ours(machine)
+
+
+def test_reconfigure_under_a_hold(tmp_path: Path) -> None:
+    """What the newest certificate would meet is no matter while a rollback holds it."""
+    machine = issued(tmp_path)
+    assert 0 == machine.certbot("rollback", "-i", "qiniu").status
+    by_hand(machine, name="certbot_another_0123456789ab")
+    later(machine)
+    assert "a rollback keeps its newest certificate" in text(reconfigured(machine))
+    later(machine)
+
+
 # Final refusals -----------------------------------------------------------------------------------
 
 

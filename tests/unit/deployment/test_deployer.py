@@ -20,7 +20,7 @@ from certbot_qiniu.deployment.state import Managed, Record, Sent, State
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.model import Binding, Certificate, Domain
 from certbot_qiniu.options import Settings
-from tests.unit.deployment.account import LINEAGE, A, B, C
+from tests.unit.deployment.account import LINEAGE, A, B, C, read
 from tests.unit.deployment.desired import (
     KEYS,
     SETTINGS,
@@ -30,7 +30,7 @@ from tests.unit.deployment.desired import (
     manage,
     state,
 )
-from tests.unit.rig import Rig
+from tests.unit.rig import DOMAIN_LIST, Rig
 
 # The official package asks the clock in a way that newer Pythons deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
@@ -294,7 +294,7 @@ def test_converge_on_hold(rig: Rig, deployer: Deployer, certificate: Certificate
     assert not deployer.converge(LINEAGE, SETTINGS)
     assert held == (state(entry(A)) == rig.store.state)
     assert held == bool(rig.memory.lineage(LINEAGE).hold)
-    assert held == ([] == rig.calls())
+    assert [*DOMAIN_LIST, *(read(A) if held else ())] == rig.calls(), "what is served counts"
 
 
 @pytest.mark.parametrize(("managed", "changes", "words"), [
@@ -363,6 +363,27 @@ def test_deleted_lineages(rig: Rig, deployer: Deployer, certificate: Certificate
     assert state(entry(A, certificate)) == rig.store.state
     assert ["Stopped managing gone"] == checkpoints.ended
     assert f"The certificate gone was deleted from certbot: {B}, {C} no longer" in caplog.text
+
+
+@pytest.mark.parametrize("is_managed", [True, False])
+def test_renamed_lineage(rig: Rig, deployer: Deployer, certificate: Certificate,
+                         checkpoints: Checkpoints, *, is_managed: bool) -> None:
+    """Its domains, what they served before and its hold move to the new name, in a checkpoint."""
+    rig.qiniu.add_domain(A)
+    manage(rig, *([entry(A, certificate, force_https=True)] if is_managed else []))
+    rig.memory.update(A, lineage=LINEAGE, baseline=Binding("http"))
+    rig.memory.lineage(LINEAGE).hold = certificate.fingerprint
+    conf = rig.config_dir / "renewal" / f"{LINEAGE}.conf"
+    conf.rename(conf.with_name("new.conf"))
+    assert not deployer.converge("new", SETTINGS)
+    moved = replace(certificate, lineage="new")
+    assert (state(entry(A, moved, force_https=True, lineage="new")) if is_managed else {}) == (
+        rig.store.state)
+    assert (["Renamed example.com to new"] if is_managed else []) == checkpoints.ended
+    assert ("new", Binding("http")) == (
+        rig.memory.domains[A].lineage, rig.memory.domains[A].baseline)
+    assert "" == rig.memory.lineage(LINEAGE).hold
+    assert [f"{LINEAGE} is called new now: its domains at Qiniu go on under that name"] == rig.said
 
 
 # Enhancements

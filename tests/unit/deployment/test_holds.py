@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 
 from certbot_qiniu.deployment import holds
 from certbot_qiniu.deployment.state import Managed, State
 from certbot_qiniu.deployment.store import Store
-from certbot_qiniu.model import Certificate
-from tests.unit.deployment.account import LINEAGE, A, B
+from certbot_qiniu.model import DAY, Certificate
+from tests.unit.deployment.account import LINEAGE, A, B, uploaded
 from tests.unit.deployment.desired import entry, state
-from tests.unit.rig import Rig
+from tests.unit.rig import AUTHORITY, Rig
 
 # The official package asks the clock in a way that newer Pythons deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
@@ -91,3 +93,24 @@ def test_a_certificate_that_cannot_be_read(rig: Rig) -> None:
     live.symlink_to(target)
     holds.finish(rig.store, rig.context.lineages)
     assert rig.context.lineages.current(LINEAGE).fingerprint == rig.memory.lineage(LINEAGE).hold
+
+
+@pytest.mark.parametrize(("serving", "expected"), [
+    ("older", ("ours", 90)), ("publishing", ("ours", 90)), ("newest", None), ("theirs", ("", 285)),
+    ("http", None), ("missing", None)])
+def test_served_instead(rig: Rig, certificate: Certificate, serving: str,
+                        expected: tuple[str, int] | None) -> None:
+    """What a domain serves now counts, and not what our file says of it."""
+    older = uploaded(rig, certificate)
+    newest = rig.renew(LINEAGE, *certificate.names)
+    theirs = rig.qiniu.add_certificate(AUTHORITY.issue(A, days=285, now=dt.datetime.fromtimestamp(
+        rig.now, dt.timezone.utc)).fullchain_pem, name="by hand")
+    if serving != "missing":
+        rig.qiniu.add_domain(A, protocol="http" if serving == "http" else "https", cert_id={
+            "older": older, "newest": uploaded(rig, newest), "http": ""}.get(serving, theirs))
+    if serving == "publishing":
+        rig.qiniu.change_domain(A, processing=60, operation="modify_https_conf")
+    rig.store.write_state(state(entry(A, certificate)))
+    found = [(("ours" if one.is_ours else ""), round((one.end - rig.now) / DAY))
+             for one in holds.served_instead(rig.context, newest)]
+    assert ([expected] if expected else []) == found

@@ -259,6 +259,9 @@ CASES: Mapping[str, Case] = {
     "a certificate by its id is not weighed against another":
         Case(https("theirs"), Verb.BIND, Reason.OUTDATED, known=by_hand(61),
              wanted=Binding("https", "", "bought")),
+    "what it is busy with hides no certificate that is not the confirmed one":
+        Case(https("theirs", state="processing", operation="modify_source"), Verb.QUEUE,
+             Reason.BUSY, record=record(confirmed=sent())),
     "no key is sent of what Qiniu only refuses again":
         Case(https(), Verb.FAIL, Reason.REFUSED, "what was said",
              known={"refused": {NEW: "what was said"}}),
