@@ -22,6 +22,7 @@ from pathlib import Path
 from certbot_qiniu.command import plugins
 from certbot_qiniu.command.command_lines import SNAP, Call, Place, calls, crontab
 from certbot_qiniu.command.scheduled_jobs import program
+from certbot_qiniu.files import others_may_change
 from certbot_qiniu.lineages import INSTALLER
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ CRON_PATH = "/usr/bin:/bin"
 """Where both look for programs unless told otherwise."""
 
 CRONS = frozenset({"cron", "crond", "fcron", "anacron", "dcron"})
+COMMANDS = ("ExecStartPre", "ExecStart", "ExecStartPost", "ExecStopPost")
 SCRIPT_BYTES = 65_536
 
 LIST_PLUGINS = f"""\
@@ -101,7 +103,7 @@ def use(job: Job, wanted: Wanted) -> Use:
     folder = job.call.option("--config-dir")
     name = job.call.option("--cert-name")
     if ((name and name not in wanted.lineages)
-            or job.user not in ("root", _owner(wanted.config_dir))
+            or not (job.user in ("root", _owner(wanted.config_dir)) or job.call.as_root)
             or not (job.call.option("--config")
                     or Path(folder or wanted.usual) == wanted.config_dir)):
         return Use.OTHER
@@ -184,9 +186,9 @@ def _job(command: _Command, call: Call) -> Job:
     else:
         path = next((one for one in call.place.candidates(call.program)
                      if os.access(one, os.X_OK) and os.path.isfile(one)), "")
-        # What root runs anyway can be run by root; what another user has written cannot.
+        # What root runs anyway can be run by root; what another user can change cannot.
         may_ask = path and command.user in ("root", pwd.getpwuid(os.geteuid()).pw_name)
-        found = plugins_of(path) if may_ask else None
+        found = plugins_of(path) if may_ask and not others_may_change(Path(path)) else None
     return Job(command.where, command.stop, call, command.user, command.idle, command.revive,
                path, found)
 
@@ -217,16 +219,18 @@ def _timers() -> Iterator[_Command]:
               + _systemctl("list-units", "--all", "--type=timer"))
     names = sorted({line.split()[0] for line in listed.splitlines()
                     if line.strip() and "@." not in line.split()[0]})
-    timers = _shown(names, "LoadState", "ActiveState", "UnitFileState", "Unit")
+    timers = _shown(names, "LoadState", "ActiveState", "SubState", "UnitFileState", "Unit")
     services = _shown({timer["Unit"] for timer in timers.values() if timer.get("Unit")},
-                      "LoadState", "ExecStart", "Environment", "User", "WorkingDirectory")
+                      "LoadState", *COMMANDS, "Environment", "User", "WorkingDirectory")
     for name, timer in timers.items():
         service = services.get(timer.get("Unit", ""), {})
         idle = _why_idle(name, timer)
-        environment = dict(word.partition("=")[::2] for word in _words(service.get("Environment")))
-        place = Place(environment.get("PATH", SYSTEMD_PATH),
-                      service.get("WorkingDirectory", "").lstrip("-!") or "/")
-        for text in re.findall(r"argv\[\]=(.*?) ; ignore_errors=", service.get("ExecStart", "")):
+        folder = service.get("WorkingDirectory", "").lstrip("-!") or "/"
+        place = Place({"PATH": SYSTEMD_PATH}, folder)
+        for word in _words(service.get("Environment")):
+            place = place.after(word)
+        told = "\n".join(service.get(name, "") for name in COMMANDS)
+        for text in re.findall(r"argv\[\]=(.*?) ; ignore_errors=", told):
             yield _Command(name, f"systemctl disable --now {name}", text, place,
                            service.get("User") or "root", *idle or ())
 
@@ -241,6 +245,8 @@ def _why_idle(name: str, timer: Mapping[str, str]) -> _Idle:
         return ("it ends with the next boot" if running else "it is disabled"), start
     if timer.get("ActiveState") != "active":
         return "it is not started", start
+    if timer.get("SubState") == "elapsed":
+        return "it was for one time only", ""
     return None
 
 
@@ -304,14 +310,15 @@ def _cron(root: Path) -> Iterator[_Command]:
         if not os.access(path, os.X_OK):
             why = why or ("it is not executable", f"chmod a+x {path}")
         yield _Command(str(path), f"chmod a-x {path}", _read_script([str(path)]),
-                       Place(SYSTEMD_PATH), "root", *why or ())
+                       Place({"PATH": SYSTEMD_PATH}), "root", *why or ())
 
 
 def _crontab(path: Path, user: str, idle: _Idle, *, fields: int = 5) -> Iterator[_Command]:
     default = SYSTEMD_PATH if path.parent.name == "crontabs" and user else CRON_PATH
     for line in crontab(_read_script([str(path)]), user, fields=fields):
         yield _Command(f"{path} (line {line.number})", f"Remove line {line.number} of {path}",
-                       line.command, Place(line.path or default), line.user, *idle or ())
+                       line.command, Place({"PATH": default, **line.variables}), line.user,
+                       *idle or ())
 
 
 def _files(places: Iterable[Path]) -> list[Path]:
@@ -359,6 +366,8 @@ def plugins_of(certbot: str) -> frozenset[str] | None:
     if "/snap" in path:
         return frozenset()
     python = _python_of(certbot)
+    if python and others_may_change(Path(python)):
+        return None
     if python and (found := _output([python, "-c", LIST_PLUGINS]).split()):
         return frozenset(found)
     return None if python == certbot else _listed_by(certbot)

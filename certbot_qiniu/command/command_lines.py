@@ -9,7 +9,7 @@ import itertools
 import os.path
 import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 CERTBOT = re.compile(r"(certbot|letsencrypt)(-auto|-?\d[\d.]*)?")
@@ -34,19 +34,39 @@ _DEPTH = 4
 class Place:
     """Where a command is run.
 
-    :ivar path: where programs are looked for, as in ``PATH``.
+    :ivar variables: those that are known; ``PATH`` must be.
     """
 
-    path: str
+    variables: Mapping[str, str]
     folder: str = "/"
-    home: str = "/root"
+
+    @property
+    def path(self) -> str:
+        """Where programs are looked for."""
+        return self.variables["PATH"]
 
     def candidates(self, program: str) -> list[str]:
         """The files that *program* may be, the first that is there is it."""
-        if program.startswith("~/"):
-            return [os.path.join(self.home, program[2:])]
         folders = [""] if "/" in program else self.path.split(":")
         return [os.path.normpath(os.path.join(self.folder, folder, program)) for folder in folders]
+
+    def expanded(self, word: str) -> str:
+        """*word* with the values of variables that are known."""
+        def value(found: re.Match[str]) -> str:
+            default = found[0] if found[2] is None else found[2]
+            return self.variables.get(found[1] or found[3], default)
+
+        return re.sub(r"\$(?:\{(\w+)(?::?-([^}]*))?\}|(\w+))", value, re.sub(
+            r"^~(?=/)", lambda _: self.variables.get("HOME", "~"), word))
+
+    def with_variable(self, name: str, value: str) -> Place:
+        """The same place with a variable set there."""
+        return replace(self, variables={**self.variables, name: self.expanded(value)})
+
+    def after(self, word: str) -> Place:
+        """The same place after *word*, should that set a variable."""
+        found = re.match(r"([A-Za-z_]\w*)=(.*)", word, re.DOTALL)
+        return self.with_variable(found[1], found[2]) if found else self
 
 
 @dataclass(frozen=True)
@@ -55,12 +75,14 @@ class Call:
 
     :ivar program: as it is named there; the Python of a ``python -m certbot``.
     :ivar elsewhere: the program that runs it in another system, "" for none.
+    :ivar as_root: whether it asks for root's rights.
     """
 
     program: str
     arguments: tuple[str, ...]
     place: Place
     elsewhere: str = ""
+    as_root: bool = False
 
     @property
     def rehearses(self) -> bool:
@@ -68,13 +90,14 @@ class Call:
         return "--dry-run" in self.arguments
 
     def option(self, name: str) -> str:
-        """The value of an option, "" for none."""
-        for number, word in enumerate(self.arguments):
+        """The value of an option, "" for none, and for one that is only known at that time."""
+        value = ""
+        for word, following in itertools.pairwise((*self.arguments, "")):
             if word == name:
-                return (*self.arguments[number + 1:], "")[0]
-            if word.startswith(f"{name}="):
-                return word.partition("=")[2]
-        return ""
+                value = following
+            elif word.startswith(f"{name}="):
+                value = word.partition("=")[2]
+        return "" if "$" in value else value
 
 
 Read = Callable[[Sequence[str]], str]
@@ -89,11 +112,11 @@ def calls(text: str, place: Place, read: Read, depth: int = 0) -> Iterator[Call]
         words = list(command)
         while words and words[0] in _KEYWORDS:
             del words[0]
-        own, number = place, 0
-        while number < len(words) and re.match(r"[A-Za-z_]\w*=", words[number]):
-            own = _assigned(own, words[number])
-            number += 1
-        words = words[number:]
+        own = place
+        while words and (changed := own.after(words[0])) is not own:
+            own = changed
+            del words[0]
+        words = [own.expanded(word) for word in words]
         if len(words) > 2 and _name(words[0]) in _SHELLS and _is_text_next(words[1]) and (
                 " " not in words[2]):
             del words[:2]  # as systemd tells it, without the quotation marks
@@ -101,12 +124,12 @@ def calls(text: str, place: Place, read: Read, depth: int = 0) -> Iterator[Call]
             place = own
         elif words[0] == "export":
             for word in words[1:]:
-                place = _assigned(place, word)
+                place = place.after(word)
         elif words[0] == "cd" and len(words) > 1:
             place = replace(place, folder=os.path.join(place.folder, words[1]))
         elif words[0] in (".", "source") and len(words) > 1 and words[1].endswith("/activate"):
             programs = os.path.dirname(os.path.join(place.folder, words[1]))
-            place = replace(place, path=f"{programs}:{place.path}")
+            place = place.with_variable("PATH", f"{programs}:$PATH")
         elif words[0] not in _SPEAKERS:
             yield from _calls_of(words, own, read, depth)
 
@@ -114,7 +137,7 @@ def calls(text: str, place: Place, read: Read, depth: int = 0) -> Iterator[Call]
 def _calls_of(words: Sequence[str], place: Place, read: Read, depth: int) -> Iterator[Call]:
     """What one command runs of certbot: by itself, by a text for a shell, or by a script."""
     for number, word in enumerate(words):
-        place = _assigned(place, word)
+        place = place.after(word)
         if call := _call(words, number, place):
             yield call
             return
@@ -150,7 +173,8 @@ def _call(words: Sequence[str], number: int, place: Place) -> Call | None:
     runners = [_name(one) for one in words[:number]]
     if "snap" in runners:
         program = SNAP
-    return Call(program, rest, place, next((one for one in runners if one in ELSEWHERE), ""))
+    return Call(program, rest, place, next((one for one in runners if one in ELSEWHERE), ""),
+                bool({"sudo", "doas"} & set(runners)))
 
 
 def _is_text_next(option: str) -> bool:
@@ -160,14 +184,6 @@ def _is_text_next(option: str) -> bool:
 
 def _name(word: str) -> str:
     return word.rpartition("/")[2]
-
-
-def _assigned(place: Place, word: str) -> Place:
-    """*place* after an assignment, should *word* be one of PATH."""
-    name, sign, value = word.partition("=")
-    if name != "PATH" or not sign:
-        return place
-    return replace(place, path=re.sub(r"\$PATH\b|\$\{PATH\}", lambda _: place.path, value))
 
 
 def _simple_commands(text: str) -> list[list[str]]:
@@ -212,13 +228,13 @@ class Line:
     """A command in a crontab.
 
     :ivar number: of its line.
-    :ivar path: ``PATH`` as the lines before have it, "" where they do not say.
+    :ivar variables: that the lines before it set.
     """
 
     number: int
     user: str
     command: str
-    path: str
+    variables: Mapping[str, str]
 
 
 def crontab(text: str, user: str = "", *, fields: int = 5) -> Iterator[Line]:
@@ -227,11 +243,10 @@ def crontab(text: str, user: str = "", *, fields: int = 5) -> Iterator[Line]:
     :param user: whose it is; "" where each line says that.
     :param fields: how many come before the user, or the command.
     """
-    path = ""
+    variables: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if setting := re.match(r"\s*([A-Za-z_]\w*)\s*=\s*(.*)", line):
-            if setting[1] == "PATH":
-                path = setting[2].strip().strip("\"'")
+            variables[setting[1]] = setting[2].strip().strip("\"'")
             continue
         before = 1 if line.lstrip().startswith("@") and fields == 5 else fields
         words = line.split(None, before + (not user))
@@ -239,4 +254,4 @@ def crontab(text: str, user: str = "", *, fields: int = 5) -> Iterator[Line]:
             continue
         # An unescaped percent sign ends the command: what follows is its input.
         command = re.split(r"(?<!\\)%", words[-1])[0].replace(r"\%", "%")
-        yield Line(number, user or words[before], command, path)
+        yield Line(number, user or words[before], command, dict(variables))

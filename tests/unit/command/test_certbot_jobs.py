@@ -215,6 +215,23 @@ def test_other_users_programs_are_not_run(machine: Host, monkeypatch: pytest.Mon
     assert (sys.executable, None) == (job.program, job.plugins)
 
 
+def test_program_that_others_can_change(machine: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """root runs it, but not because of us; nor a Python that is not root's alone."""
+    certbot = Path(machine.certbot("opt/x/bin/certbot", "qiniu"))
+    machine.put("etc/crontab", f"0 0 * * * root {certbot} renew\n")
+    certbot.chmod(0o775)
+    [job] = certbot_jobs.jobs()
+    assert job.plugins is None
+    certbot.chmod(0o755)
+    machine.put("opt/x/bin/python3").chmod(0o777)
+    [job] = certbot_jobs.jobs()
+    assert job.plugins is None
+    (machine.root / "opt/x/bin/python3").chmod(0o755)
+    plugins_of.cache_clear()
+    [job] = certbot_jobs.jobs()
+    assert {"qiniu"} == job.plugins
+
+
 def test_cron_that_cannot_be_seen(machine: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """To others than root processes may be hidden."""
     machine.put("proc/7/comm", "sshd\n")
