@@ -6,6 +6,7 @@ By systemd units, or by a line for cron.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import os
 import re
@@ -251,16 +252,20 @@ def _write(path: Path, text: str) -> None:
 
     :raises errors.UsageError: when that is not possible.
     """
-    try:
+    is_ours = False
+    with contextlib.suppress(OSError):
         before = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        before = ""
-    if before == text:
-        print(f"Unchanged: {path}")
-        return
-    if before and not before.startswith(MARK):
+        is_ours = before.startswith(MARK) and not path.is_symlink()
+        if is_ours and before == text:
+            print(f"Unchanged: {path}")
+            return
+    if os.path.lexists(path) and not is_ours:
         kept = _free_name(path)
-        output.write(kept, before, "--directory", mode=0o644)
+        try:
+            path.rename(kept)
+        except OSError as error:
+            raise errors.UsageError(f"Could not rename {path}: {error.strerror}. Run this as root, "
+                                    "or name another --directory") from error
         print(f"Kept: {path}, which was not written by this program, as {kept}")
     # No secrets are in it, and systemd wants it readable.
     output.write(path, text, "--directory", mode=0o644)
@@ -270,7 +275,7 @@ def _write(path: Path, text: str) -> None:
 def _free_name(path: Path) -> Path:
     """A name beside *path* by which neither systemd nor any cron takes a file for its own."""
     names = (path.with_name(f"{path.name}.before{number or ''}~") for number in range(10**6))
-    return next(name for name in names if not name.exists())
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def _keep_environment(path: Path, environment: Mapping[str, str]) -> None:

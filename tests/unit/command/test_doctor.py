@@ -118,10 +118,10 @@ def test_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ok", "dns-aliyun is not installed beside this program", ""),
         ("ok", "standalone, used by a.example.com, is installed", ""),
         ("attention", "dns-nowhere, used by b.example.com, c.example.com, is not installed beside "
-                      "this program", plugins.install_command("dns-nowhere")),
+                      "this program", plugins.remedy("dns-nowhere", "x")),
         ("ok", "apache, used by c.example.com, is installed", ""),
         ("attention", "nginx, used by d.example.com, is not installed beside this program",
-         plugins.install_command("nginx")),
+         plugins.remedy("nginx", "x")),
     ] == [(check.level.value, check.text, check.remedy) for check in found]
 
 

@@ -236,6 +236,24 @@ def test_units_of_the_users_own(tmp_path: Path, folders: list[str],
     assert 1 == len(list(tmp_path.glob("*.timer*")))
 
 
+@pytest.mark.parametrize("target", ["/dev/null", "../mine.service", "nowhere"])
+def test_link_in_the_place_of_a_unit(tmp_path: Path, folders: list[str], target: str) -> None:
+    """What it leads to is left alone; so is a file's mode."""
+    mine = tmp_path / "mine.service"
+    mine.write_text("[Service]\n")
+    place = tmp_path / "system"
+    place.mkdir()
+    (place / "certbot-qiniu.service").symlink_to(target)
+    (place / "certbot-qiniu.timer").write_text("secret")
+    (place / "certbot-qiniu.timer").chmod(0o600)
+    assert 0 == install(*folders, "--directory", str(place))
+    assert "[Service]\n" == mine.read_text()
+    assert target == str((place / "certbot-qiniu.service.before~").readlink())
+    assert 0o600 == (place / "certbot-qiniu.timer.before~").stat().st_mode & 0o777
+    assert not (place / "certbot-qiniu.service").is_symlink()
+    assert "certbot-qiniu renew" in (place / "certbot-qiniu.service").read_text()
+
+
 def test_own_units_of_other_arguments(tmp_path: Path, folders: list[str]) -> None:
     """Ours are replaced by ours."""
     for unit in ("a.service", "b.service"):
