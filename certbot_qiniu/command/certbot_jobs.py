@@ -24,6 +24,7 @@ from certbot_qiniu.command.command_lines import SNAP, Call, Place, calls, cronta
 from certbot_qiniu.command.scheduled_jobs import program
 from certbot_qiniu.files import others_may_change
 from certbot_qiniu.lineages import INSTALLER
+from certbot_qiniu.text import printable
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +125,7 @@ def sentence(job: Job, found: Use) -> str:
     command = f"{job.program or job.call.program} renew{f' for {name} alone' * bool(name)}"
     if job.call.program == SNAP:
         command = "the certbot of snap"
-    return f"{job.where} " + {
+    return printable(f"{job.where} " + {
         Use.RENEWS: f"runs {command}",
         Use.LACKS_PLUGIN: f"runs {command}, which has no plugin {INSTALLER}: what it renews does "
                           f"not reach Qiniu, and its renewal conf loses installer = {INSTALLER}",
@@ -134,7 +135,7 @@ def sentence(job: Job, found: Use) -> str:
         Use.IDLE: f"would run {command}, but {job.idle}",
         Use.REHEARSES: f"only rehearses: {command} --dry-run",
         Use.OTHER: f"runs {command} as {job.user}, which renews nothing of this",
-    }[found]
+    }[found])
 
 
 def _owner(folder: Path) -> str:
@@ -316,7 +317,10 @@ def _cron(root: Path) -> Iterator[_Command]:
 def _crontab(path: Path, user: str, idle: _Idle, *, fields: int = 5) -> Iterator[_Command]:
     default = SYSTEMD_PATH if path.parent.name == "crontabs" and user else CRON_PATH
     for line in crontab(_read_script([str(path)]), user, fields=fields):
-        yield _Command(f"{path} (line {line.number})", f"Remove line {line.number} of {path}",
+        # crontab -e shows a user's without its head, so that numbers do not fit there.
+        stop = f"Remove it: crontab -e -u {user}" if user and fields == 5 else (
+            f"Remove line {line.number} of {path}")
+        yield _Command(f"{path} (line {line.number})", stop,
                        line.command, Place({"PATH": default, **line.variables}), line.user,
                        *idle or ())
 

@@ -393,6 +393,15 @@ def test_crontabs(machine: Host, path: str, user: str) -> None:
     assert ["ok"] == [level for level, _, _ in timers()]
 
 
+def test_foreign_crontab(machine: Host) -> None:
+    """Whoever wrote it, nothing of it steers a terminal; the remedy opens it for its user."""
+    other = machine.certbot("opt/x\x1b[2J/bin/certbot", "nginx")
+    machine.put("var/spool/cron/crontabs/root", f"0 0 * * * '{other}' renew\n")
+    (level, text, remedy), _ = timers()
+    assert ("attention", "Remove it: crontab -e -u root") == (level, remedy)
+    assert "\x1b" not in text
+
+
 def test_alpines_link(machine: Host) -> None:
     """A crontab with two names is one."""
     machine.put("etc/crontabs/root", f"0 0 * * * {OURS} renew\n")
