@@ -10,8 +10,6 @@ import pytest
 
 from certbot_qiniu import errors
 from certbot_qiniu.command import cli, install_timer, plugins, scheduled_jobs
-from certbot_qiniu.command.doctor import check_timers
-from certbot_qiniu.command.health import Level
 
 SECRET = "json://user:s3cret@example.com/t0ken"
 
@@ -115,16 +113,6 @@ def test_cron_spreads_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
         assert 0 <= int(minute) < 60
         times[minute, hours] = number
     assert len(times) > 30
-
-
-def test_doctor_finds_what_was_installed(tmp_path: Path, folders: list[str]) -> None:
-    """The timer counts once its units are there."""
-    [before] = check_timers([tmp_path], [])
-    assert (before.level, before.remedy) == (Level.ATTENTION, "certbot-qiniu install-timer")
-    install(*folders, "--directory", str(tmp_path))
-    [after] = check_timers([tmp_path], [])
-    assert after.level is Level.OK
-    assert str(tmp_path / "certbot-qiniu.service") in after.text
 
 
 class Systemctl:
@@ -246,6 +234,24 @@ def test_units_of_the_users_own(tmp_path: Path, folders: list[str],
         (tmp_path / name).read_text().partition("ExecStart=")[2].strip()
         for name in ("certbot-qiniu.service.before~", "certbot-qiniu.service.before1~")]
     assert 1 == len(list(tmp_path.glob("*.timer*")))
+
+
+@pytest.mark.parametrize("target", ["/dev/null", "../mine.service", "nowhere"])
+def test_link_in_the_place_of_a_unit(tmp_path: Path, folders: list[str], target: str) -> None:
+    """What it leads to is left alone; so is a file's mode."""
+    mine = tmp_path / "mine.service"
+    mine.write_text("[Service]\n")
+    place = tmp_path / "system"
+    place.mkdir()
+    (place / "certbot-qiniu.service").symlink_to(target)
+    (place / "certbot-qiniu.timer").write_text("secret")
+    (place / "certbot-qiniu.timer").chmod(0o600)
+    assert 0 == install(*folders, "--directory", str(place))
+    assert "[Service]\n" == mine.read_text()
+    assert target == str((place / "certbot-qiniu.service.before~").readlink())
+    assert 0o600 == (place / "certbot-qiniu.timer.before~").stat().st_mode & 0o777
+    assert not (place / "certbot-qiniu.service").is_symlink()
+    assert "certbot-qiniu renew" in (place / "certbot-qiniu.service").read_text()
 
 
 def test_own_units_of_other_arguments(tmp_path: Path, folders: list[str]) -> None:
