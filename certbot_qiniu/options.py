@@ -115,6 +115,20 @@ class StoreAbsolute(argparse.Action):
         setattr(namespace, self.dest, os.path.abspath(os.path.expanduser(values)))
 
 
+class StoreCommand(argparse.Action):
+    """Store a command; a program that is given relative to this folder, with the folder.
+
+    As above: a timer would look for it elsewhere.
+    """
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
+                 values: Any, option_string: str | None = None) -> None:
+        program, *arguments = shlex.split(values)
+        if "/" in program and not os.path.isabs(program):
+            values = shlex.join([os.path.abspath(program), *arguments])
+        setattr(namespace, self.dest, values)
+
+
 OPTIONS: dict[str, dict[str, Any]] = {
     "credentials": {
         "metavar": "PATH", "action": StoreAbsolute,
@@ -141,10 +155,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "how long a run waits in all for domains that Qiniu is publishing; 0: not at all "
                 "(a renewal waits for up to a minute, and only where a domain is busy)"},
     "nginx-test-cmd": {
-        "metavar": "CMD", "default": DEFAULT_TEST_COMMAND, "type": command,
+        "metavar": "CMD", "default": DEFAULT_TEST_COMMAND, "type": command, "action": StoreCommand,
         "help": "tests nginx's configuration; split as a shell would, run without a shell"},
     "nginx-reload-cmd": {
-        "metavar": "CMD", "type": command,
+        "metavar": "CMD", "type": command, "action": StoreCommand,
         "help": "reloads nginx, e.g. 'docker exec web nginx -s reload' (default: systemctl "
                 "reload nginx where systemd runs it, else nginx -s reload)"},
     "skip-nginx": {

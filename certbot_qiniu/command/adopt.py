@@ -110,8 +110,8 @@ class Adoption:
 
 def places() -> list[Path]:
     """Where old setups usually are, as far as they are there."""
-    usual = [Path.home() / ".acme.sh", Path(os.environ.get("LEGO_PATH", Path.home() / ".lego")),
-             CONFIG_JSON]
+    home = Path(os.path.expanduser("~"))  # where there is none, no folder has that name
+    usual = [home / ".acme.sh", Path(os.environ.get("LEGO_PATH", home / ".lego")), CONFIG_JSON]
     return [path for path in usual if path.exists()]
 
 

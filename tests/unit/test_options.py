@@ -182,6 +182,19 @@ def test_help() -> None:
             assert option["type"](option["default"]) == option["default"]
 
 
+@pytest.mark.parametrize(("given", "stored"), [
+    ("./reload.sh now", "/srv/reload.sh now"), ("bin/nginx -t", "/srv/bin/nginx -t"),
+    ("'../a b' x", "'/a b' x"), ("nginx -t", "nginx -t"), ("/opt/nginx -t -c n.conf",
+                                                           "/opt/nginx -t -c n.conf")])
+@pytest.mark.parametrize("option", ["test", "reload"])
+def test_relative_command(option: str, given: str, stored: str, monkeypatch: pytest.MonkeyPatch,
+                          ) -> None:
+    """A timer runs in another folder: a program is stored with the one it was given in."""
+    monkeypatch.setattr("os.getcwd", lambda: "/srv")
+    found = parser().parse_args([f"--qiniu-nginx-{option}-cmd", given])
+    assert stored == getattr(found, f"qiniu_nginx_{option}_cmd")
+
+
 def test_quoted_command() -> None:
     """A command is split as a shell does, and nothing else of a shell is done."""
     assert parse_command("'a b' $HOME && *", "--some-option") == ["a b", "$HOME", "&&", "*"]

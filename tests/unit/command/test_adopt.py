@@ -486,6 +486,16 @@ def test_problems_are_printable(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "\x1b" not in said
 
 
+def test_nobody_is_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                           capsys: pytest.CaptureFixture[str]) -> None:
+    """Without HOME, and without an entry in passwd, only the other places are looked at."""
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as it is there
+    assert IMPOSSIBLE == command(tmp_path)
+    assert "Nothing to move in from" in capsys.readouterr().err
+    config_json(tmp_path)
+    assert FINE == command(tmp_path)
+
+
 # What a real move needs
 
 
