@@ -218,21 +218,43 @@ class Settings:
 
     @classmethod
     def read(cls, conf: Callable[[str], Any]) -> Settings:
-        """The settings from certbot's ``conf`` (:meth:`certbot.plugins.common.Plugin.conf`)."""
-        domains = conf("domains")
+        """The settings from certbot's ``conf`` (:meth:`certbot.plugins.common.Plugin.conf`).
+
+        :raises errors.UsageError: when a conf that was edited by hand has nonsense in it.
+        """
+        def value(name: str) -> Any:
+            return restored(name, conf(name))
+
+        domains = value("domains")
         return cls(
-            credentials=conf("credentials"),
+            credentials=value("credentials"),
             domains=None if domains == AUTO else tuple(domains.split(",")),
-            http2={"on": True, "off": False}.get(conf("http2")),
-            keep_certificates=conf("keep-certificates"),
-            publish_timeout=conf("publish-timeout"),
-            nginx_test_cmd=conf("nginx-test-cmd"),
-            nginx_reload_cmd=conf("nginx-reload-cmd"),
-            skip_nginx=bool(conf("skip-nginx") or conf("with")),
-            services=tuple(conf("services").split(",")),
-            other_installer=conf("with"),
-            other_installer_options=conf("with-options") or "",
+            http2={"on": True, "off": False}.get(value("http2")),
+            keep_certificates=value("keep-certificates"),
+            publish_timeout=value("publish-timeout"),
+            nginx_test_cmd=value("nginx-test-cmd"),
+            nginx_reload_cmd=value("nginx-reload-cmd"),
+            skip_nginx=bool(value("skip-nginx") or value("with")),
+            services=tuple(value("services").split(",")),
+            other_installer=value("with"),
+            other_installer_options=value("with-options") or "",
         )
+
+
+def restored(name: str, value: Any) -> Any:
+    """An option as it is meant, where certbot made None, True or False of a word in a conf.
+
+    :raises errors.UsageError: when it is nonsense.
+    """
+    spec = OPTIONS[name]
+    if spec.get("action") == "store_true":
+        return str(value).lower() in ("true", "yes", "on", "1")
+    if value is None:
+        return spec.get("default")
+    try:
+        return spec.get("type", str)(str(value)) if isinstance(value, bool) else value
+    except OptionError as error:
+        raise errors.UsageError(f"--qiniu-{name}: {error}") from error
 
 
 def parse_command(text: str, option_name: str) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from certbot_qiniu import options
+from certbot_qiniu import errors, options
 from certbot_qiniu.options import OptionError, Settings, parse_command
 
 
@@ -164,6 +164,23 @@ def test_settings() -> None:
     ) == Settings(str(Path.home() / "q.ini"), (".example.com", "a.cn"), False, 0, 5,
                   "docker exec web nginx -t", "r", True)
     assert read("--qiniu-http2", "on").http2 is True
+
+
+@pytest.mark.parametrize(("name", "value", "expected"), [
+    ("domains", None, "auto"), ("services", None, "cdn,kodo"), ("publish-timeout", None, 1800),
+    ("nginx-test-cmd", None, "nginx -t"), ("with", None, None), ("credentials", True, "True"),
+    ("skip-nginx", "yes", True), ("skip-nginx", "0", False), ("skip-nginx", None, False),
+    ("skip-nginx", True, True), ("skip-nginx", ["False", "True"], False), ("http2", "on", "on")])
+def test_words_in_a_conf(name: str, value: object, expected: object) -> None:
+    """None means the default there, and certbot makes no text of True."""
+    assert expected == options.restored(name, value)
+
+
+@pytest.mark.parametrize("name", ["http2", "services", "keep-certificates", "domains"])
+def test_nonsense_in_a_conf(name: str) -> None:
+    """It is an error that names the option, and no traceback."""
+    with pytest.raises(errors.UsageError, match=f"--qiniu-{name}: .*(?i:true)"):
+        Settings.read(lambda asked: asked == name or options.OPTIONS[asked].get("default"))
 
 
 def test_bad_option_on_the_command_line() -> None:
