@@ -318,6 +318,23 @@ def test_nginx_of_another_user(tmp_path: Path, form: str) -> None:
     assert not read_setups(home)[0][0].deploying
 
 
+def test_links_to_what_others_may_change(tmp_path: Path) -> None:
+    """Where a link leads counts too; one that leads in a circle runs nothing."""
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open" / "nginx").touch(0o755)
+    link, circle = tmp_path / "nginx", tmp_path / "circle" / "nginx"
+    link.symlink_to("open/nginx")
+    circle.parent.mkdir()
+    circle.symlink_to("nginx")
+    home = acme_home(tmp_path, {**DOMAIN, "Le_ReloadCmd": packed(f"{link} -s reload")})
+    assert read_setups(home)[0][0].deploying
+    (tmp_path / "open").chmod(0o777)
+    assert not read_setups(home)[0][0].deploying
+    config = config_json(tmp_path, nginx={"enabled": True,
+                                          "reload_command": [str(circle), "-s", "reload"]})
+    assert read_setups(config)[0]
+
+
 @pytest.mark.parametrize(("folder", "program", "is_run"), [
     (0o755, 0o755, True), (0o1777, 0o755, True), (0o777, 0o755, False), (0o755, 0o757, False)])
 def test_acme_of_another_user(tmp_path: Path, folder: int, program: int, *, is_run: bool) -> None:
