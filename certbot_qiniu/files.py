@@ -24,6 +24,7 @@ DOMAINS_LOST = ("the next certbot renew then finds the domains again, but a roll
                 "knows what they served before")
 """What happens without a file that is about domains."""
 
+_LATEST = 253_402_300_799  # a time: later ones, and NaN, are no dates
 UID_MAP = Path("/proc/self/uid_map")
 
 T = TypeVar("T")
@@ -37,10 +38,11 @@ def read_json(path: Path, lost: str = DOMAINS_LOST, newest: int = VERSION) -> di
     :raises errors.StateError: when it is corrupt or from a newer version.
     """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        # An editor may have left a byte order mark.
+        raw = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise errors.StateError(f"Could not read {path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _corrupt(path, error, lost) from error
     if not isinstance(raw, dict) or not isinstance(raw.get("version"), int):
         raise _corrupt(path, "no version in it", lost)
@@ -60,7 +62,7 @@ def decoding(path: Path, lost: str = DOMAINS_LOST) -> Iterator[None]:
     """
     try:
         yield
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
+    except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
         raise _corrupt(path, error, lost) from error
 
 
@@ -98,9 +100,10 @@ def _value(hint: Any, value: object, name: str) -> Any:
             return tuple(_value(inner[0], item, name) for item in value)
         if kind in (dict, Mapping) and isinstance(value, dict):
             return {key: _value(inner[1], item, name) for key, item in value.items()}
-        if kind is float and type(value) in (int, float):
-            return value
-        if type(value) is kind:
+        if kind is float:
+            if type(value) in (int, float) and abs(typing.cast("float", value)) <= _LATEST:
+                return value
+        elif type(value) is kind:
             return value
     raise TypeError(f"{name} cannot be {value!r}")
 
@@ -128,7 +131,7 @@ def check_owner(path: Path, found: os.stat_result, what: str,
 
 def others_may_change(program: Path) -> bool:
     """Whether somebody else than root and this user may change a program, or put another there."""
-    real = program.resolve()
+    real = Path(os.path.realpath(program))  # resolve() would stumble over links in a circle
     for path in (program, *program.absolute().parents, *real.parents):
         try:
             found = path.stat()

@@ -17,7 +17,7 @@ from typing import Any
 
 from certbot_qiniu import errors
 from certbot_qiniu.model import Certificate
-from certbot_qiniu.options import OPTIONS, Settings
+from certbot_qiniu.options import OPTIONS, Settings, restored
 
 INSTALLER = "qiniu"
 KINDS = ("cert", "privkey", "chain", "fullchain")
@@ -274,11 +274,12 @@ def option(params: Mapping[str, Any], name: str) -> Any:
     """
     spec = OPTIONS[name]
     value = params.get(_dest(name), spec.get("default"))
-    if value in ("None", None):
-        return None
-    if spec.get("action") == "store_true":
-        return value in (True, "True")
-    return spec.get("type", str)(value)
+    if value in ("None", None) or spec.get("action") == "store_true":
+        return restored(name, None if value == "None" else value)
+    try:
+        return spec.get("type", str)(value)
+    except ValueError as error:
+        raise ValueError(f"{_dest(name)}: {error}") from error
 
 
 @contextlib.contextmanager

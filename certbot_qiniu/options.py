@@ -115,6 +115,20 @@ class StoreAbsolute(argparse.Action):
         setattr(namespace, self.dest, os.path.abspath(os.path.expanduser(values)))
 
 
+class StoreCommand(argparse.Action):
+    """Store a command; a program that is given relative to this folder, with the folder.
+
+    As above: a timer would look for it elsewhere.
+    """
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
+                 values: Any, option_string: str | None = None) -> None:
+        program, *arguments = shlex.split(values)
+        if "/" in program and not os.path.isabs(program):
+            values = shlex.join([os.path.abspath(program), *arguments])
+        setattr(namespace, self.dest, values)
+
+
 OPTIONS: dict[str, dict[str, Any]] = {
     "credentials": {
         "metavar": "PATH", "action": StoreAbsolute,
@@ -141,10 +155,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "how long a run waits in all for domains that Qiniu is publishing; 0: not at all "
                 "(a renewal waits for up to a minute, and only where a domain is busy)"},
     "nginx-test-cmd": {
-        "metavar": "CMD", "default": DEFAULT_TEST_COMMAND, "type": command,
+        "metavar": "CMD", "default": DEFAULT_TEST_COMMAND, "type": command, "action": StoreCommand,
         "help": "tests nginx's configuration; split as a shell would, run without a shell"},
     "nginx-reload-cmd": {
-        "metavar": "CMD", "type": command,
+        "metavar": "CMD", "type": command, "action": StoreCommand,
         "help": "reloads nginx, e.g. 'docker exec web nginx -s reload' (default: systemctl "
                 "reload nginx where systemd runs it, else nginx -s reload)"},
     "skip-nginx": {
@@ -206,22 +220,44 @@ class Settings:
 
     @classmethod
     def read(cls, conf: Callable[[str], Any]) -> Settings:
-        """The settings from certbot's ``conf`` (:meth:`certbot.plugins.common.Plugin.conf`)."""
-        domains = conf("domains")
+        """The settings from certbot's ``conf`` (:meth:`certbot.plugins.common.Plugin.conf`).
+
+        :raises errors.UsageError: when a conf that was edited by hand has nonsense in it.
+        """
+        def value(name: str) -> Any:
+            return restored(name, conf(name))
+
+        domains = value("domains")
         return cls(
-            credentials=conf("credentials"),
+            credentials=value("credentials"),
             domains=None if domains == AUTO else tuple(domains.split(",")),
-            http2={"on": True, "off": False}.get(conf("http2")),
-            keep_certificates=conf("keep-certificates"),
-            publish_timeout=conf("publish-timeout"),
-            nginx_test_cmd=conf("nginx-test-cmd"),
-            nginx_reload_cmd=conf("nginx-reload-cmd"),
-            skip_nginx=bool(conf("skip-nginx") or conf("with")),
-            services=tuple(conf("services").split(",")),
-            other_installer=conf("with"),
-            other_installer_options=conf("with-options") or "",
+            http2={"on": True, "off": False}.get(value("http2")),
+            keep_certificates=value("keep-certificates"),
+            publish_timeout=value("publish-timeout"),
+            nginx_test_cmd=value("nginx-test-cmd"),
+            nginx_reload_cmd=value("nginx-reload-cmd"),
+            skip_nginx=bool(value("skip-nginx") or value("with")),
+            services=tuple(value("services").split(",")),
+            other_installer=value("with"),
+            other_installer_options=value("with-options") or "",
             words=tuple(as_words(conf)),
         )
+
+
+def restored(name: str, value: Any) -> Any:
+    """An option as it is meant, where certbot made None, True or False of a word in a conf.
+
+    :raises errors.UsageError: when it is nonsense.
+    """
+    spec = OPTIONS[name]
+    if spec.get("action") == "store_true":
+        return str(value).lower() in ("true", "yes", "on", "1")
+    if value is None:
+        return spec.get("default")
+    try:
+        return spec.get("type", str)(str(value)) if isinstance(value, bool) else value
+    except OptionError as error:
+        raise errors.UsageError(f"--qiniu-{name}: {error}") from error
 
 
 def parse_command(text: str, option_name: str) -> list[str]:

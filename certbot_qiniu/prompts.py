@@ -71,8 +71,8 @@ def to_switch(config: NamespaceConfig, names: tuple[str, ...]) -> list[str]:
 def _chosen(answer: str, names: Sequence[str]) -> list[str] | None:
     """The names that *answer* is for, None where it cannot be understood."""
     words = answer.replace(",", " ").lower().split()
-    if words == ["all"]:
-        return list(names)
+    if words in (["all"], ["none"], ["no"]):
+        return list(names) if words == ["all"] else []
     numbers = {str(number): name for number, name in enumerate(names, 1)}
     if not set(words) <= {*numbers, *names}:
         return None

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,7 @@ class Adoption:
     :ivar present: what is in the file that is there.
     :ivar missing: what else belongs into it.
     :ivar commands: for certbot; none where it deploys this certificate already.
+    :ivar lineage: certbot's name for it.
     :ivar doubt: why Qiniu may refuse the present certificate.
     """
 
@@ -90,20 +92,26 @@ class Adoption:
     keys: Mapping[str, str] = field(repr=False)
     missing: tuple[str, ...]
     commands: tuple[tuple[str, ...], ...]
+    lineage: str
     present: tuple[str, ...] = ()
     doubt: str = ""
 
     @property
+    def is_moved_in(self) -> bool:
+        """Whether certbot deploys this certificate already."""
+        return not self.commands
+
+    @property
     def is_complete(self) -> bool:
         """Whether nothing is left to be filled in or decided by hand."""
-        return not (self.missing or self.setup.notes or self.doubt) and bool(
-            self.setup.authenticator)
+        is_undecided = self.missing or self.setup.notes or self.doubt
+        return self.is_moved_in or bool(self.setup.authenticator and not is_undecided)
 
 
 def places() -> list[Path]:
     """Where old setups usually are, as far as they are there."""
-    usual = [Path.home() / ".acme.sh", Path(os.environ.get("LEGO_PATH", Path.home() / ".lego")),
-             CONFIG_JSON]
+    home = Path(os.path.expanduser("~"))  # where there is none, no folder has that name
+    usual = [home / ".acme.sh", Path(os.environ.get("LEGO_PATH", home / ".lego")), CONFIG_JSON]
     return [path for path in usual if path.exists()]
 
 
@@ -151,25 +159,42 @@ def _adoption(setup: Setup, path: Path, keys: Mapping[str, str], config_dir: Pat
     needed = (*QINIU_KEYS, *DNS_KEYS.get(setup.authenticator, ()))
     present = tuple(name for name, value in (_read(path) or {}).items() if value)
     missing = tuple(name for name in needed if name not in keys and name not in present)
-    renewal = read_renewals(config_dir)[0].get(setup.cert_name)
+    lineage, is_there, is_ours = _lineage(setup, config_dir)
     ours = ["-i", "qiniu", "--qiniu-credentials", str(path), *setup.deploying]
     if setup.domains:
         ours += ["--qiniu-domains", ",".join(setup.domains)]
     doubt = ""
-    if renewal and renewal.is_ours:
+    if is_ours:
         commands: list[list[str]] = []
-    elif renewal and _names(config_dir, setup.cert_name) >= set(setup.names):
-        name = ["--cert-name", setup.cert_name]
+    elif is_there:
+        name = ["--cert-name", lineage]
         commands = [["reconfigure", *name, *ours], ["renew", *name]]
-        days = _days_left(config_dir, setup.cert_name, now)
+        days = _days_left(config_dir, lineage, now)
         if days < MINIMUM_DAYS:
-            doubt = wording.too_old(setup.cert_name, days)
+            doubt = wording.too_old(lineage, days)
             commands.insert(0, ["renew", "--force-renewal", *name])
     else:
         commands = [["run", *_proof(setup, path), *ours, *setup.issuing,
-                     "--cert-name", setup.cert_name, *_issued_names(setup)]]
+                     "--cert-name", lineage, *_issued_names(setup)]]
     return Adoption(setup, path, keys, missing,
-                    tuple(("certbot", *command, *folders) for command in commands), present, doubt)
+                    tuple(("certbot", *command, *folders) for command in commands), lineage,
+                    present, doubt)
+
+
+def _lineage(setup: Setup, config_dir: Path) -> tuple[str, bool, bool]:
+    """certbot's name for a setup's certificate; whether certbot has it, and deploys it already.
+
+    Whoever has moved in by hand may have chosen another name; what is not ours is left alone then.
+    """
+    renewals = read_renewals(config_dir)[0]
+    found = [(not renewal.is_ours, name != setup.cert_name, name)
+             for name, renewal in renewals.items()
+             if (renewal.is_ours or name == setup.cert_name)
+             and _names(config_dir, name) >= set(setup.names)]
+    if not found:
+        return setup.cert_name, False, False
+    is_foreign, _, name = min(found)
+    return name, True, not is_foreign
 
 
 def _days_left(config_dir: Path, lineage: str, now: float) -> float:
@@ -211,7 +236,7 @@ def write_credentials(adoptions: Iterable[Adoption]) -> list[Path]:
     written = []
     for adoption in adoptions:
         path = adoption.credentials
-        if path in written or _is_there(adoption):
+        if adoption.is_moved_in or path in written or _is_there(adoption):
             continue
         written.append(output.write(path, _ini(adoption), "--credentials", folder_mode=0o777))
     return written
@@ -276,9 +301,25 @@ def jobs(setup: Setup, config_dir: Path) -> Iterator[str]:
         if job.timer and numbers:
             yield shlex.join(["systemctl", "disable", "--now", job.timer])
         elif not job.timer:
-            # The line itself may hold keys.
-            yield from (f"# remove line {number} of {printable(str(job.path))}"
-                        for number in numbers)
+            texts = dict(job.lines)
+            yield from (_cron_line(job.path, number, texts[number], traces) for number in numbers)
+
+
+_SCHEDULE = re.compile(r"\s*(@\w{4,8}|(?:(?:[\d*/,-]|[A-Za-z]{3}\b)+\s+){5})", re.ASCII)
+
+
+def _cron_line(path: Path, number: int, text: str, traces: Iterable[str]) -> str:
+    """How to find a line of a crontab; the line itself may hold keys, and be anybody's.
+
+    ``crontab -e`` shows a user's without its head, so that numbers do not fit there.
+    """
+    if not {"spool", "crontabs"} & set(path.parts):
+        return f"# remove line {number} of {printable(str(path))}"
+    schedule, trace = _SCHEDULE.match(text), re.search("|".join(traces), text)
+    when = " ".join(schedule[1].split()) if schedule else ""
+    what = printable(trace[0])[:80] if trace else ""
+    user = shlex.quote(printable(path.name))
+    return f"# in crontab -e -u {user}, remove the line: {when} ... {what} ..."
 
 
 # In words ---------------------------------------------------------------------------------------
@@ -286,32 +327,45 @@ def jobs(setup: Setup, config_dir: Path) -> Iterator[str]:
 
 def describe(adoption: Adoption, config_dir: Path, now: float | None = None) -> list[str]:
     """What to do, in lines; what is indented is to be copied. No key is in it."""
-    setup, live = adoption.setup, config_dir / "live" / adoption.setup.cert_name
+    setup, live = adoption.setup, config_dir / "live" / adoption.lineage
     lines = [f"{', '.join(setup.names)} ({setup.kind}, {setup.source})", "",
              _validity(setup, live, time.time() if now is None else now), ""]
-    steps = [_credentials_step(adoption)]
-    if adoption.commands:
-        steps.append(["Take over:", *(f"    {_wrapped(command)}" for command in
-                                      adoption.commands)])
-        steps[-1] += _unserved(setup)
-    else:
-        steps.append(["certbot deploys this certificate to Qiniu already: nothing to do."])
+    retire = [*map(shlex.join, setup.retire), *jobs(setup, config_dir)]
+    steps = [["certbot deploys this certificate to Qiniu already: it has moved in."]]
+    if not adoption.is_moved_in:
+        steps = [*_installation(setup), _credentials_step(adoption),
+                 ["Take over:", *(f"    {_wrapped(command)}" for command in adoption.commands),
+                  *_unserved(setup)]]
     if any(setup.served) and "--qiniu-skip-nginx" not in setup.deploying:
-        steps.append(["Let nginx use certbot's files, and reload it:", *(
+        perhaps = ", if it does not yet" * adoption.is_moved_in
+        steps.append([f"Let nginx use certbot's files{perhaps}, and reload it:", *(
             f"    {directive} {live / name};" + f"  # was {old}" * bool(old)
             for old, directive, name in zip(
                 setup.served, ("ssl_certificate", "ssl_certificate_key"),
                 ("fullchain.pem", "privkey.pem"), strict=True))])
-    steps.append(["Let it run twice a day, and see whether all is well:",
-                  "    certbot-qiniu install-timer", "    certbot-qiniu status"])
-    retire = [*map(shlex.join, setup.retire), *jobs(setup, config_dir)]
+    if not adoption.is_moved_in:
+        steps.append(["Let it run twice a day, and see whether all is well:",
+                      "    certbot-qiniu install-timer", "    certbot-qiniu status"])
     if retire:
         steps.append(["When all is in sync, switch the old setup off:",
                       *(f"    {line}" for line in retire)])
-    for number, step in enumerate(steps, 1):
+    if setup.secrets:
+        steps.append(["Then delete what is left over and holds keys, unless something else needs "
+                      "it:", *(f"    # {path}" for path in setup.secrets)])
+    first = 1 - len(_installation(setup)) * (not adoption.is_moved_in)
+    for number, step in enumerate(steps, first):
         lines += [f"{number}. {step[0]}", *step[1:], ""]
-    notes = [*setup.notes, *filter(None, [adoption.doubt])]
+    notes = [*setup.notes, *filter(None, [adoption.doubt])] if not adoption.is_moved_in else []
     return [*lines, *(f"Mind: {note}." for note in notes), *[""] * bool(notes)]
+
+
+def _installation(setup: Setup) -> list[list[str]]:
+    """The step before all others, where certbot here lacks the authenticator."""
+    name = setup.authenticator
+    if not name or name in {entry.name for entry in entry_points(group="certbot.plugins")}:
+        return []
+    pip = shlex.join([sys.executable, "-m", "pip", "install", f"certbot-{name}"])
+    return [[f"Install certbot's plugin {name}, which is not here yet:", f"    {pip}"]]
 
 
 def _validity(setup: Setup, live: Path, now: float) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import os
 import socket
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -56,7 +57,7 @@ def receivers(values: Iterable[str], config_dir: Path | None = None) -> list[str
         if not value.startswith("@"):
             urls.append(value)
             continue
-        path = Path(value[1:]).expanduser()
+        path = Path(os.path.expanduser(value[1:]))
         try:
             check_owner(path, path.stat(), "The file of receivers", config_dir)
             lines = path.read_text(encoding="utf-8-sig").splitlines()

@@ -154,7 +154,12 @@ def _read_config_files(config: Path | None) -> argparse.Namespace:
     parser.add_argument("--configurator")
     for name, settings in OPTIONS.items():
         parser.add_argument(f"--{INSTALLER}-{name}", **{**settings, "default": argparse.SUPPRESS})
-    found: argparse.Namespace = parser.parse_args([f"--config={config}"] if config else [])
+    try:
+        found: argparse.Namespace = parser.parse_args([f"--config={config}"] if config else [])
+    except UnicodeDecodeError as error:
+        raise errors.UsageError(
+            f"certbot's configuration files: one cannot be read as {error.encoding}, which this "
+            "locale has. Run this and certbot with LC_ALL=C.UTF-8") from error
     return found
 
 

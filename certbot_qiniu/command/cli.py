@@ -54,8 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         except PermissionError as error:
             print(f"certbot-qiniu: Could not read {error.filename}: {error.strerror}. Run this as "
                   "root, as certbot", file=sys.stderr)
-        except BrokenPipeError:
-            # The reader has seen enough; Python must not complain about it at its end.
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError):  # then the reader has seen enough
+                print(f"certbot-qiniu: {error.filename or 'its output'}: {error.strerror}",
+                      file=sys.stderr)
+            # Python must not complain about the same at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except KeyboardInterrupt:
             return 130

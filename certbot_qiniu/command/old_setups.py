@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import re
 import shlex
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from certbot_qiniu import errors
+from certbot_qiniu.command import scheduled_jobs
+from certbot_qiniu.command.lego_scripts import LegoRun, is_known, read_lego_runs
 from certbot_qiniu.files import others_may_change
 from certbot_qiniu.model import Certificate
 from certbot_qiniu.options import OptionError, domain_list
@@ -46,6 +50,11 @@ _ACME_KEYS: dict[str, tuple[str, ...]] = {
     "3072": ("--key-type", "rsa", "--rsa-key-size", "3072"),
     "4096": ("--key-type", "rsa", "--rsa-key-size", "4096"),
 }
+_LEGO_DNS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "alidns": ("dns-aliyun", ("ALICLOUD_ACCESS_KEY", "ALICLOUD_SECRET_KEY")),
+    "tencentcloud": ("dns-tencent", ("TENCENTCLOUD_SECRET_ID", "TENCENTCLOUD_SECRET_KEY")),
+}
+_LARGEST = 1_000_000  # bytes: all these files are small
 _BASE64 = re.compile(r"__ACME_BASE64__START_(.*)__ACME_BASE64__END_")
 _NAME = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]*[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _EMAIL = re.compile(r"[\w.+-]+@[\w.-]+", re.ASCII)
@@ -75,6 +84,7 @@ class Setup:
     :ivar retire: commands that switch the old setup off.
     :ivar traces: what lines of crontabs and units that run it contain.
     :ivar notes: what is to be decided by hand.
+    :ivar secrets: files of its own that hold keys.
     """
 
     kind: str
@@ -92,6 +102,7 @@ class Setup:
     retire: tuple[tuple[str, ...], ...] = ()
     traces: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    secrets: tuple[Path, ...] = ()
 
 
 def read_setups(path: Path) -> tuple[list[Setup], list[str]]:
@@ -139,7 +150,12 @@ def _checked(setup: Setup) -> Setup:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # a pipe would wait for ever, a device have no end
+            raise errors.UsageError("is not a file")
+        if found.st_size > _LARGEST:
+            raise errors.UsageError("is too large")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise errors.UsageError(f"could not be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -176,11 +192,29 @@ def _usable_keys(keys: Mapping[str, str]) -> dict[str, str]:
 
 
 def _nginx_command(text: str) -> bool:
-    """Whether a command tests or reloads nginx, and runs no program of another user's."""
+    """Whether a command tests or reloads nginx, and neither runs nor reads what others may change.
+
+    A configuration of nginx's may name modules, and so is as good as a program.
+    """
     if not _NGINX_COMMAND.fullmatch(text):
         return False
-    program = Path(text.split()[0])
-    return not (program.is_absolute() and others_may_change(program))
+    words = text.split()
+    if words[0] in ("docker", "podman"):  # the paths are the container's
+        return True
+    paths = [word for number, word in enumerate(words)
+             if "/" in word or words[number - 1] in ("-c", "-p")]
+    return not any(not path.startswith("/") or others_may_change(Path(path)) for path in paths)
+
+
+def _reload(command: str, name: str, source: Path, notes: list[str]) -> list[str]:
+    """The option for an old setup's reload command, which *name* in *source* is."""
+    if not command:
+        return []
+    if _nginx_command(command):
+        return ["--qiniu-nginx-reload-cmd", command]
+    notes.append(f"{name} in {source} does more than reload nginx, and is not taken over: see what "
+                 "it does, and leave out what this plugin does")
+    return []
 
 
 def _server(url: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -300,7 +334,7 @@ def _acme_setup(home: Path, conf: Path, account: Mapping[str, str]) -> Setup:
         notes.append(f"the key was of the kind {length!r}; certbot will make its usual one")
     if setting("QINIU_FORCE_HTTPS") == "true":
         issuing.append("--redirect")
-    deploying = _acme_reload(own.get("Le_ReloadCmd", ""), conf, notes)
+    deploying = _reload(own.get("Le_ReloadCmd", ""), "Le_ReloadCmd", conf, notes)
 
     return Setup(
         "acme.sh", conf, names, _cert_name(names[0]), authenticator, webroots,
@@ -308,7 +342,16 @@ def _acme_setup(home: Path, conf: Path, account: Mapping[str, str]) -> Setup:
         (_path(own.get("Le_RealFullChainPath", "")), _path(own.get("Le_RealKeyPath", ""))),
         conf.with_name("fullchain.cer"),
         () if is_others else (retire,),
-        ("acme.sh",), (*notes, *said))
+        ("acme.sh",), (*notes, *said),
+        tuple(path for path, settings in ((home / "account.conf", account), (conf, own))
+              if any(map(_is_secret, settings)))
+        + tuple(filter(Path.is_file, [conf.with_suffix(".key")])))
+
+
+def _is_secret(name: str) -> bool:
+    """Whether a setting of acme.sh's may hold a key."""
+    return re.search(r"(?i)key|secret|token|passw|_ak$|_sk$", name) is not None and (
+        not name.startswith("Le_") and not name.endswith("_PATH"))
 
 
 def _path(text: str) -> str:
@@ -325,17 +368,6 @@ def _acme_proof(proofs: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     return _ACME_DNS.get(proofs[0], ("", ()))
 
 
-def _acme_reload(command: str, conf: Path, notes: list[str]) -> list[str]:
-    """The option for acme.sh's reload command."""
-    if not command:
-        return []
-    if _nginx_command(command):
-        return ["--qiniu-nginx-reload-cmd", command]
-    notes.append(f"Le_ReloadCmd in {conf} does more than reload nginx, and is not taken over: see "
-                 "what it does, and leave out what this plugin does")
-    return []
-
-
 # lego -------------------------------------------------------------------------------------------
 
 
@@ -347,30 +379,85 @@ def _read_lego(home: Path) -> tuple[list[Setup], list[str]]:
     files = sorted((home / "certificates").glob("*.json"))
     if not files:
         raise errors.UsageError(f"{home} holds no certificates of lego's")
-    return _collect(files, lambda path: _lego_setup(home, path, emails))
+    runs = list(_lego_runs(home))
+    return _collect(files, lambda path: _lego_setup(home, path, emails, runs))
 
 
-def _lego_setup(home: Path, path: Path, emails: Sequence[str]) -> Setup:
+def _lego_runs(home: Path) -> Iterator[LegoRun]:
+    """The command lines of lego's in scripts in its folder, in crontabs and in units."""
+    scripts = dict.fromkeys(sorted(home.glob("*.sh")))
+    lines = []
+    for job in scheduled_jobs.scheduled_jobs(scheduled_jobs.UNIT_FOLDERS, scheduled_jobs.CRONTABS):
+        found = [text for _, text in job.lines if re.search(r"\blego\b", text) or str(home) in text]
+        lines += [(text, job.path) for text in found]
+        scripts |= {Path(path): None for text in found for path in re.findall(r"/[\w./+-]+", text)}
+    for script in scripts:
+        with contextlib.suppress(errors.UsageError):
+            lines.append((_text(script), script))
+    for text, source in lines:
+        yield from read_lego_runs(text, source)
+
+
+def _lego_setup(home: Path, path: Path, emails: Sequence[str], runs: Sequence[LegoRun]) -> Setup:
     entry = _json(path)
-    fullchain = path.with_suffix(".crt")
+    fullchain, key = path.with_suffix(".crt"), path.with_suffix(".key")
     # The certificate itself knows best; older versions of lego name one domain only.
-    names = _names(Certificate.load("", fullchain, path.with_suffix(".key")).names)
+    _text(fullchain)
+    names = _names(Certificate.load("", fullchain, key).names)
     main = entry.get("domain") or entry.get("id")
     if isinstance(main, str) and main.lower() in names:
         names = _names([main, *names])
-    return Setup(
+    setup = Setup(
         "lego", path, names, _cert_name(names[0]), issuing=_account(next(iter(emails), "")),
-        served=(str(fullchain), str(path.with_suffix(".key"))), fullchain=fullchain,
-        traces=("lego", str(home)),
-        notes=("lego keeps no record of its DNS provider and its keys: they are in the script that "
-               "ran it. Choose certbot's plugin in place of AUTHENTICATOR (dns-aliyun for alidns) "
-               "and enter the keys in the credentials file",))
+        served=(str(fullchain), str(key)), fullchain=fullchain, traces=("lego", str(home)),
+        secrets=tuple(filter(Path.is_file, [key])))
+    run = next((run for run in runs if run.is_for(names)), None)
+    if run:
+        return _with_run(setup, run)
+    return replace(setup, notes=(
+        "lego keeps no record of its DNS provider and its keys, and no script that runs it was "
+        "found. Choose certbot's plugin in place of AUTHENTICATOR (dns-aliyun for alidns) and "
+        "enter the keys in the credentials file",))
+
+
+def _with_run(setup: Setup, run: LegoRun) -> Setup:
+    """*setup* with what a command line of lego's says of it."""
+    notes: list[str] = []
+    provider, webroot = run.value("dns"), run.value("http.webroot")
+    authenticator, variables = _LEGO_DNS.get(provider, ("", ()))
+    webroots: tuple[str, ...] = ()
+    if webroot and not provider:
+        authenticator, webroots = "webroot", (webroot,) * len(setup.names)
+    elif "http" in run.flags and not provider:
+        authenticator = "standalone"
+    elif not authenticator:
+        known = provider if provider.isalnum() else "what cannot be told"
+        notes.append(f"lego proved the domains by {known} (see --dns in {run.source}): choose a "
+                     "plugin of certbot's that does the same, in place of AUTHENTICATOR")
+    keys = {name: value for name, value in (
+        *((name, run.environment.get(variable, "")) for name, variable in
+          zip(DNS_KEYS.get(authenticator, ()), variables, strict=False)),
+        *zip(QINIU_KEYS, map(run.environment.get, ("QINIU_ACCESS_KEY", "QINIU_SECRET_KEY")),
+             strict=True)) if value and is_known(value)}
+    server, said = _server(run.value("server"))
+    length = run.value("key-type").lower().removeprefix("rsa").replace("ec", "ec-")
+    kind = _ACME_KEYS.get(length)
+    if kind is None:
+        notes.append(f"the key was of the kind {length!r}; certbot will make its usual one")
+    hook = next((name for name in ("renew-hook", "deploy-hook", "run-hook") if name in run.options),
+                "")
+    deploying = _reload(" ".join(run.options.get(hook, ())), f"--{hook}", run.source, notes)
+    return replace(
+        setup, authenticator=authenticator, webroots=webroots, keys=_usable_keys(keys),
+        issuing=(*(setup.issuing or _account(run.value("email"))), *server, *(kind or ())),
+        deploying=tuple(deploying), notes=(*notes, *said),
+        secrets=(*setup.secrets, *[run.source] * bool(keys)))
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(_text(path))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise errors.UsageError(f"{path} is not JSON") from None  # a cause would quote it
     if not isinstance(found, dict):
         raise errors.UsageError(f"{path} holds no object")
@@ -384,7 +471,7 @@ def _read_config(path: Path) -> Setup:
     found = _json(path)
     try:
         return _config_setup(path, found)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise errors.UsageError(
             f"{path} is no config.json as it is known here: {type(error).__name__} "
             f"{error if isinstance(error, KeyError) else ''}".rstrip()) from None
@@ -406,12 +493,13 @@ def _config_setup(path: Path, found: Mapping[str, Any]) -> Setup:
     deploying = [*_uniform(listed, "http2_enable", ("--qiniu-http2", "on"),
                            ("--qiniu-http2", "off"))]
     notes = []
-    if not nginx.get("enabled", False):
+    if not _flag(nginx, "enabled", default=False):
         deploying.append("--qiniu-skip-nginx")
         nginx = {}
     for key, option in (("test_command", "--qiniu-nginx-test-cmd"),
                         ("reload_command", "--qiniu-nginx-reload-cmd")):
-        command = shlex.join(map(str, nginx.get(key) or ()))
+        command = nginx.get(key) or ()
+        command = command if isinstance(command, str) else shlex.join(map(str, command))
         if _nginx_command(command):
             deploying += [option, command]
         elif command:
@@ -422,12 +510,19 @@ def _config_setup(path: Path, found: Mapping[str, Any]) -> Setup:
     return Setup(
         "config.json", path, names, cert_name, "dns-aliyun", keys=_usable_keys(keys),
         domains=_domains([entry["name"] for entry in listed]), issuing=tuple(issuing),
-        deploying=tuple(deploying), traces=(str(path),), notes=tuple(notes))
+        deploying=tuple(deploying), traces=(str(path),), notes=tuple(notes), secrets=(path,))
+
+
+def _flag(entry: Mapping[str, Any], key: str, *, default: bool) -> bool:
+    value = entry.get(key, default)
+    if not isinstance(value, bool):  # "false" would be true
+        raise TypeError(f"{key} is neither true nor false")
+    return value
 
 
 def _uniform(entries: Sequence[Mapping[str, Any]], key: str, on: Sequence[str],
              off: Sequence[str]) -> Iterator[str]:
     """Options for what all domains have in common; what differs stays as it is at Qiniu."""
-    values = {bool(entry.get(key, True)) for entry in entries}
+    values = {_flag(entry, key, default=True) for entry in entries}
     if len(values) == 1:
         yield from on if values.pop() else off

@@ -61,6 +61,9 @@ def accept_any_text(*, utf8: bool = False) -> None:
 
     :param utf8: stdout is for a program, whatever a terminal here would want.
     """
+    # A service may run us with these closed.
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

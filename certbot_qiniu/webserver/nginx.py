@@ -99,8 +99,10 @@ class Nginx:
     @property
     def is_idle(self) -> bool:
         """Whether there is nothing to reload: no nginx on this machine, or none that runs."""
-        return self.is_absent or (self._reload is None and self._test == _DEFAULT_TEST
-                                  and not local.runs())
+        is_local = (self._test == _DEFAULT_TEST if self._reload is None else
+                    local.PROGRAM.fullmatch(Path(self._reload[0]).name)
+                    or _signals_nginx(self._reload))
+        return self.is_absent or bool(is_local and not local.runs())
 
     def test(self) -> str:
         """Test the configuration; without an nginx here there is nothing to test.

@@ -76,7 +76,7 @@ class Server:
 
 @functools.lru_cache(maxsize=4096)
 def _folders(path: str) -> tuple[Path, Path]:
-    return Path(path).parent, Path(path).resolve().parent
+    return Path(path).parent, Path(os.path.realpath(path)).parent
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from certbot_qiniu import errors
 from certbot_qiniu.webserver import local, nginx
 from certbot_qiniu.webserver.nginx import Nginx, Outcome
 from certbot_qiniu.webserver.server_names import ServerNames
+from tests.sandbox import webserver
 from tests.sandbox.pki import Authority, Leaf
 from tests.sandbox.process import LOOPBACK, free_port, until
 from tests.sandbox.webserver import Nginx as Web
@@ -341,6 +343,45 @@ def test_real_reload_refused_by_the_master(web: Web, lineage: Lineage) -> None:
     with pytest.raises(errors.NginxError, match="still serves another certificate"):
         lineage.deploy(Nginx(web.test_command, patience_seconds=0.5))
     assert 'uses the "$host" key while previously' in web.error_log
+
+
+@pytest.mark.programs
+def test_real_program_outside_of_the_path(tmp_path: Path, lineage: Lineage,
+                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was built by hand is found by its process, and tested, reloaded and asked."""
+    program = tmp_path / "sbin" / "nginx"
+    program.parent.mkdir()
+    shutil.copy(webserver.find_nginx() or "nginx", program)
+    monkeypatch.setattr(webserver, "find_nginx", lambda: str(program))
+    monkeypatch.setattr(nginx, "_program", lambda _name: None)
+    server = Web(tmp_path / "nginx")
+    server.configure([])
+    add(server, block(server, lineage.files))
+    server.start()
+    try:
+        # Those of other tests are left out.
+        processes = tmp_path / "proc"
+        processes.mkdir()
+        for path in Path("/proc").iterdir():
+            if path.name == "self" or (path.name.isdigit() and runs_from(path, program)):
+                (processes / path.name).symlink_to(path)
+        monkeypatch.setattr(local, "PROCESSES", processes)
+        lineage.renew()
+        control = Nginx()
+        assert f"its configuration is sound ({server.test_command})" == control.test()
+        assert "reloaded" == lineage.deploy(control).kind
+        program.parent.chmod(0o777)
+        assert "out of reach" == lineage.deploy(Nginx()).kind
+    finally:
+        server.stop()
+
+
+def runs_from(process: Path, program: Path) -> bool:
+    """Whether a process runs a program."""
+    try:
+        return (process / "exe").resolve() == program
+    except OSError:
+        return False
 
 
 @pytest.mark.programs

@@ -287,6 +287,27 @@ def test_stored_relative_credentials(tmp_path: Path, folder: str) -> None:
     assert machine.renew().status == 0
 
 
+# A conf that was edited by hand
+
+
+@pytest.mark.parametrize(("line", "status"), [
+    ("qiniu_domains = None", 0), ("qiniu_services = None", 0), ("qiniu_skip_nginx = yes", 0),
+    ("qiniu_nginx_test_cmd = None", 0), ("qiniu_http2 = True", 1), ("qiniu_services = True", 1),
+    ("qiniu_keep_certificates = True", 1), ("qiniu_credentials = a, b", 1)])
+def test_a_conf_edited_by_hand(tmp_path: Path, line: str, status: int) -> None:
+    """certbot and the command take it alike; what is nonsense is named, and nothing is lost."""
+    machine = issued(tmp_path)
+    machine.cloud.clock.sleep(600)
+    option = line.partition(" ")[0]
+    conf = machine.config_dir / "renewal" / "example.com.conf"
+    kept = [text for text in conf.read_text().splitlines() if not text.startswith(option)]
+    conf.write_text("\n".join(kept).replace("[renewalparams]", f"[renewalparams]\n{line}") + "\n")
+    for run in (machine.run("status", "--managed"), machine.renew()):
+        assert (status, True) == (run.status, "Traceback" not in run.output), run.output
+        assert not status or "qiniu" in run.output
+    assert line in conf.read_text()
+
+
 # certbot's own configuration files
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -95,3 +97,37 @@ def test_file_that_others_can_read(tmp_path: Path, uid: int, mode: int) -> None:
 def test_users() -> None:
     """A user without a name has a number."""
     assert (pwd.getpwuid(0).pw_name, str(OTHERS)) == (files._user(0), files._user(OTHERS))
+
+
+@pytest.mark.parametrize("text", [
+    "[" * 100_000, '{"version": 1, "x": ' + "9" * 5000 + "}", "\ufeff{"],
+    ids=["deep", "long number", "cut off"])
+def test_damaged_json(tmp_path: Path, text: str) -> None:
+    """The file is named, and what to do."""
+    path = tmp_path / "state.json"
+    path.write_text(text, "utf-8")
+    with pytest.raises(errors.StateError, match=r"state\.json is corrupt .* move it away"):
+        files.read_json(path)
+
+
+def test_a_byte_order_mark(tmp_path: Path) -> None:
+    """What an editor of Windows has saved is read."""
+    path = tmp_path / "state.json"
+    path.write_text('\ufeff{"version": 1}', "utf-8")
+    assert {"version": 1} == files.read_json(path)
+
+
+@dataclass(frozen=True)
+class Times:
+    """What is decoded."""
+
+    seen_at: float
+
+
+@pytest.mark.parametrize("time", ["NaN", "Infinity", "-1e400", "1e12", "true", "null", "[]",
+                                  "1" + "0" * 400])
+def test_times_that_are_none(time: str) -> None:
+    """What no clock has shown is no time."""
+    with pytest.raises(TypeError, match="seen_at"):
+        files.decode(Times, json.loads(f'{{"seen_at": {time}}}'))
+    assert Times(1.5) == files.decode(Times, {"seen_at": 1.5})

@@ -278,7 +278,7 @@ def test_options(tmp_path: Path, line: str, name: str, value: object) -> None:
 @pytest.mark.parametrize("text", [
     "no conf", "[renewalparams", "[other]\n", "renewalparams = 3\n", f"{HEAD}qiniu_http2 = maybe\n",
     f"{HEAD}renew_hook = date +%(x)s\n", f"{HEAD}autorenew = maybe\n",
-    f"{HEAD}qiniu_domains = a..b\n", f"{HEAD}qiniu_domains = None\n"])
+    f"{HEAD}qiniu_domains = a..b\n", f"{HEAD}qiniu_services = True\n"])
 def test_damaged(tmp_path: Path, text: str) -> None:
     """A conf that cannot be understood is named, and hides no other."""
     path = conf(tmp_path, text)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from certbot_qiniu import options
+from certbot_qiniu import errors, options
 from certbot_qiniu.options import OptionError, Settings, parse_command
 
 
@@ -166,6 +166,23 @@ def test_settings() -> None:
     assert read("--qiniu-http2", "on").http2 is True
 
 
+@pytest.mark.parametrize(("name", "value", "expected"), [
+    ("domains", None, "auto"), ("services", None, "cdn,kodo"), ("publish-timeout", None, 1800),
+    ("nginx-test-cmd", None, "nginx -t"), ("with", None, None), ("credentials", True, "True"),
+    ("skip-nginx", "yes", True), ("skip-nginx", "0", False), ("skip-nginx", None, False),
+    ("skip-nginx", True, True), ("skip-nginx", ["False", "True"], False), ("http2", "on", "on")])
+def test_words_in_a_conf(name: str, value: object, expected: object) -> None:
+    """None means the default there, and certbot makes no text of True."""
+    assert expected == options.restored(name, value)
+
+
+@pytest.mark.parametrize("name", ["http2", "services", "keep-certificates", "domains"])
+def test_nonsense_in_a_conf(name: str) -> None:
+    """It is an error that names the option, and no traceback."""
+    with pytest.raises(errors.UsageError, match=f"--qiniu-{name}: .*(?i:true)"):
+        Settings.read(lambda asked: asked == name or options.OPTIONS[asked].get("default"))
+
+
 def test_bad_option_on_the_command_line() -> None:
     """argparse shows our words, with the name of the option."""
     with pytest.raises(argparse.ArgumentError, match="-http2: 'of' is none of on, off, keep"):
@@ -180,6 +197,19 @@ def test_help() -> None:
         assert option["help"]
         if "type" in option and option.get("default") is not None:
             assert option["type"](option["default"]) == option["default"]
+
+
+@pytest.mark.parametrize(("given", "stored"), [
+    ("./reload.sh now", "/srv/reload.sh now"), ("bin/nginx -t", "/srv/bin/nginx -t"),
+    ("'../a b' x", "'/a b' x"), ("nginx -t", "nginx -t"), ("/opt/nginx -t -c n.conf",
+                                                           "/opt/nginx -t -c n.conf")])
+@pytest.mark.parametrize("option", ["test", "reload"])
+def test_relative_command(option: str, given: str, stored: str, monkeypatch: pytest.MonkeyPatch,
+                          ) -> None:
+    """A timer runs in another folder: a program is stored with the one it was given in."""
+    monkeypatch.setattr("os.getcwd", lambda: "/srv")
+    found = parser().parse_args([f"--qiniu-nginx-{option}-cmd", given])
+    assert stored == getattr(found, f"qiniu_nginx_{option}_cmd")
 
 
 def test_quoted_command() -> None:

@@ -86,7 +86,8 @@ def test_a_timer_is_not_asked_for_credentials(user: Display) -> None:
 
 @pytest.mark.parametrize(("answer", "expected"), [
     ("2", ["b.example.com"]), ("1, 2", list(NAMES)), ("2 1", list(NAMES)), (" ALL ", list(NAMES)),
-    ("a.example.com", ["a.example.com"]), ("", []), ("  ", []), (",", [])])
+    ("a.example.com", ["a.example.com"]), ("", []), ("  ", []), (",", []),
+    ("none", []), ("No", [])])
 def test_domains_to_switch(user: Display, answer: str, expected: list[str]) -> None:
     """Only what is named is switched, as it costs money: a blank answer means none."""
     user.answers = [(display.OK, answer)]

@@ -8,13 +8,14 @@ import stat
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from certbot._internal import cli as certbot_cli
 from certbot._internal.plugins.disco import PluginsRegistry
 
-from certbot_qiniu.command import adopt, cli
+from certbot_qiniu.command import adopt, cli, scheduled_jobs
 from certbot_qiniu.command.old_setups import Setup, read_setups
 from certbot_qiniu.credentials import Credentials
 from certbot_qiniu.model import Certificate
@@ -483,3 +484,91 @@ def test_problems_are_printable(tmp_path: Path, capsys: pytest.CaptureFixture[st
     said = capsys.readouterr().err
     assert 2 == len(said.splitlines())  # this, and that there is nothing else
     assert "\x1b" not in said
+
+
+def test_nobody_is_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                           capsys: pytest.CaptureFixture[str]) -> None:
+    """Without HOME, and without an entry in passwd, only the other places are looked at."""
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as it is there
+    assert IMPOSSIBLE == command(tmp_path)
+    assert "Nothing to move in from" in capsys.readouterr().err
+    config_json(tmp_path)
+    assert FINE == command(tmp_path)
+
+
+# What a real move needs
+
+
+def test_an_authenticator_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                ) -> None:
+    """To install it is the step before all others."""
+    adoption = planned(tmp_path, acme_home(tmp_path, {**DOMAIN, "Le_Webroot": "dns_tencent"}))
+    monkeypatch.setattr(adopt, "entry_points", lambda group: [])
+    said = adopt.describe(adoption, tmp_path / "etc")
+    [number] = [number for number, line in enumerate(said) if line.startswith("0. ")]
+    assert said[number + 1].endswith("-m pip install certbot-dns-tencent")
+    assert any(line.startswith("1. Write the credentials file") for line in said)
+    monkeypatch.setattr(adopt, "entry_points", lambda group: [SimpleNamespace(name="dns-tencent")])
+    assert not any(line.startswith("0. ") for line in adopt.describe(adoption, tmp_path / "etc"))
+
+
+@pytest.mark.parametrize(("line", "shown"), [
+    ('36 5 * * * "/root/.acme.sh"/acme.sh --cron', "36 5 * * * ... acme.sh ..."),
+    ("@daily  Ali_Secret=hush acme.sh --cron", "@daily ... acme.sh ..."),
+    ("0 0 * JAN-MAR mon-fri acme.sh", "0 0 * JAN-MAR mon-fri ... acme.sh ..."),
+    ("rm -rf / tmp x acme.sh", " ... acme.sh ..."),
+    ("@daily\x1b[2J acme.sh", "@daily ... acme.sh ..."),
+])
+@pytest.mark.parametrize("folder", ["spool/cron/crontabs", "spool/cron", "etc/crontabs"])
+def test_lines_of_a_users_crontab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str,
+                                  shown: str, folder: str) -> None:
+    """``crontab -e`` hides the head of the file: a line is told by what is in it, but no keys."""
+    monkeypatch.setattr(scheduled_jobs, "CRONTABS", (tmp_path / folder,))
+    lay_out(tmp_path, {f"{folder}/root": f"# DO NOT EDIT\n# x\n# y\n{line}\n"})
+    [setup], _ = read_setups(acme_home(tmp_path))
+    assert [f"# in crontab -e -u root, remove the line: {shown}"] == stop(tmp_path, setup)
+
+
+@pytest.mark.parametrize("name", ["example.com", "by-hand"])
+def test_already_moved_in(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is left is to switch the old one off, under whichever name certbot has the new one."""
+    renew(tmp_path / "etc", name, "example.com", "*.example.com", "more.example.com")
+    conf_path = tmp_path / "etc" / "renewal" / f"{name}.conf"
+    conf_path.write_text(f"{paths(tmp_path / 'etc', name)}"
+                         "[renewalparams]\nauthenticator = webroot\ninstaller = qiniu\n")
+    home = acme_home(tmp_path, {**DOMAIN, "Le_Keylength": "odd",
+                                "Le_RealFullChainPath": "/etc/nginx/a.pem"})
+    assert FINE == command(tmp_path, str(home), "--write")
+    said = capsys.readouterr().out
+    assert "1. certbot deploys this certificate to Qiniu already: it has moved in.\n" in said
+    for part in ("credentials", "Take over", "install-timer", "Mind:"):
+        assert part not in said
+    assert "switch the old setup off" in said
+    assert f"    # {home / 'account.conf'}\n" in said
+    assert f"live/{name}/fullchain.pem" in said
+    assert not (tmp_path / "etc" / "qiniu.ini").exists()
+
+
+def test_moved_in_for_some_names_alone(tmp_path: Path) -> None:
+    """Then a certificate for all of them is issued."""
+    renew(tmp_path / "etc", "example.com", "example.com")
+    conf_path = tmp_path / "etc" / "renewal" / "example.com.conf"
+    conf_path.write_text(f"{paths(tmp_path / 'etc', 'example.com')}"
+                         "[renewalparams]\nauthenticator = webroot\ninstaller = qiniu\n")
+    assert ["run"] == [words[1] for words in planned(tmp_path, acme_home(tmp_path)).commands]
+
+
+def test_a_whole_move_from_lego(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With what its script says only Qiniu's keys are left to be entered."""
+    home = lego_home(tmp_path, "example.com")
+    (home / "renew.sh").write_text(
+        "ALICLOUD_ACCESS_KEY=LTAIold ALICLOUD_SECRET_KEY=AliyunSecretOfTheOldSetup lego --dns "
+        "alidns --domains example.com renew --renew-hook 'systemctl reload nginx'\n")
+    command(tmp_path, str(home), "--write")
+    said = capsys.readouterr().out
+    for part in ("-a dns-aliyun", "--qiniu-nginx-reload-cmd 'systemctl reload nginx'",
+                 "To be entered by you: qiniu_access_key, qiniu_secret_key\n"):
+        assert part in said
+    assert "Mind:" not in said
+    assert not any(secret in said for secret in SECRETS)
+    assert "dns_aliyun_access_key = LTAIold" in (tmp_path / "etc" / "qiniu.ini").read_text()

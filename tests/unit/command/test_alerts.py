@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -233,8 +234,10 @@ def test_memory_of_alerts(tmp_path: Path, channel: Channel) -> None:
 @pytest.mark.parametrize("text", [
     "{", "[]", '{"version": 2}', '{"version": 1, "told": []}',
     '{"version": 1, "told": {"abc": 1}}', '{"version": 1, "unknown_since": "yesterday"}',
-    '{"version": 1, "unknown_since": null}'], ids=[
-        "cut off", "a list", "newer", "told is a list", "told a number", "a word", "null"])
+    '{"version": 1, "unknown_since": null}', f'{{"version": 1, "unknown_since": 1{"0" * 400}}}',
+    "[" * 100_000], ids=[
+        "cut off", "a list", "newer", "told is a list", "told a number", "a word", "null",
+        "too large", "too deep"])
 def test_damaged_memory_of_alerts(tmp_path: Path, channel: Channel, text: str) -> None:
     """A file that cannot be used is an error that names it, and nobody is told anything twice."""
     (tmp_path / alerts.FILE_NAME).write_text(text)
@@ -271,6 +274,13 @@ def test_receivers_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "notify").touch(0o600)
     (tmp_path / "notify").write_text("json://a\n")
     assert ["json://a"] == alerts.receivers(["@~/notify"])
+
+
+def test_receivers_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service may have neither HOME nor an entry in passwd: that is said, and is no crash."""
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as it is there
+    with pytest.raises(errors.UsageError, match="Could not read ~/notify"):
+        alerts.receivers(["@~/notify"])
 
 
 def test_worse_is_not_right_again(tmp_path: Path, channel: Channel) -> None:

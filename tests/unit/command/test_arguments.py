@@ -107,6 +107,16 @@ def test_bad_configuration_file(tmp_path: Path, text: str | None, words: str) ->
         parsed("--config", str(path))
 
 
+def test_configuration_file_in_another_locale(ini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What certbot would crash at is said, with what helps."""
+    def refuse(*_arguments: object) -> None:
+        raise UnicodeDecodeError("ascii", b"\xe9", 0, 1, "ordinal not in range(128)")
+
+    monkeypatch.setattr("configargparse.ArgParser.parse_args", refuse)
+    with pytest.raises(errors.UsageError, match=r"as ascii.*LC_ALL=C\.UTF-8"):
+        parsed()
+
+
 def test_given_for_all(ini: Path, tmp_path: Path) -> None:
     """An installer and options in certbot's file are those of every lineage."""
     ini.write_text("installer = qiniu\nqiniu-http2 = off\n")

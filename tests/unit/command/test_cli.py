@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib.metadata
 import logging
 import os
@@ -116,6 +117,29 @@ def test_reader_that_went_away(plain: Callable[..., int],
         monkeypatch.setattr(sys, "stdout", stdout)
         assert 2 == plain(raising(BrokenPipeError()))
         assert os.path.samestat(os.stat(os.devnull), os.fstat(stdout.fileno()))
+
+
+def test_no_room_for_the_output(plain: Callable[..., int], monkeypatch: pytest.MonkeyPatch,
+                                capsys: pytest.CaptureFixture[str]) -> None:
+    """It is said, and not with a traceback."""
+    with tempfile.TemporaryFile("w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert 2 == plain(raising(OSError(errno.ENOSPC, "No space left on device")))
+    assert "certbot-qiniu: its output: No space left on device\n" == capsys.readouterr().err
+
+
+def test_closed_streams(plain: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service may have neither stdout nor stderr."""
+    def run(_arguments: object) -> int:
+        print("nobody reads it")
+        print("nor this", file=sys.stderr)
+        return 0
+
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert 0 == plain(run)
+    sys.stdout.close()
+    sys.stderr.close()
 
 
 LEVELS = ("debug", "info", "warning", "error")

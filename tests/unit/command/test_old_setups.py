@@ -10,7 +10,22 @@ import pytest
 from certbot_qiniu import errors
 from certbot_qiniu.command import old_setups
 from certbot_qiniu.command.old_setups import parse_conf, read_setups
-from tests.unit.command.homes import DOMAIN, acme_home, conf, config_json, lego_home, packed
+from tests.unit.command.homes import (
+    DOMAIN,
+    acme_home,
+    clear,
+    conf,
+    config_json,
+    lego_home,
+    packed,
+)
+
+
+@pytest.fixture(autouse=True)
+def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No crontabs and timers but the test's own."""
+    clear(monkeypatch, tmp_path)
+
 
 # What cannot be read ----------------------------------------------------------------------------
 
@@ -94,7 +109,7 @@ def test_an_unreadable_conf(tmp_path: Path) -> None:
     (home / "account.conf").unlink()
     (home / "account.conf").mkdir()
     [setup], [problem] = read_setups(home)
-    assert "account.conf: could not be read: Is a directory" in problem
+    assert "account.conf: is not a file" in problem
     assert ["qiniu_access_key", "qiniu_secret_key"] == sorted(setup.keys)
 
 
@@ -266,6 +281,7 @@ def test_unprintable_commands(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", [
     "nginx -s reload", "/usr/sbin/nginx -s reload", "systemctl reload nginx",
     "systemctl restart nginx.service", "service nginx force-reload", "/etc/init.d/nginx reload",
+    "systemctl reload openresty", "nginx -p /usr -s reload",
     "docker exec web nginx -s reload", "docker exec -i web /usr/local/openresty/bin/openresty "
     "-s reload", "docker compose exec -T web nginx -s reload",
     "nginx -c /etc/nginx/nginx.conf -s reload"])
@@ -279,7 +295,9 @@ def test_known_reloads(tmp_path: Path, command: str) -> None:
     "chmod 4755 /usr/sbin/nginx", "sh /srv/nginx/reload.sh", "cp /bin/sh /srv/nginx",
     "nginx -s reload --help x", "systemctl reload nginx evil", "systemctl link /srv/nginx.service",
     "docker run --privileged web nginx -s reload", "python3 nginx", "nginx -s stop",
-    "nginx -g evil -s reload", "nginx -s reload\nreboot"])
+    "nginx -g evil -s reload", "nginx -s reload\nreboot", "./nginx -s reload",
+    "srv/nginx -s reload", "nginx -c conf/nginx.conf -s reload", "nginx -c n.conf -s reload",
+    "nginx -p . -s reload", "docker exec web sh -c 'nginx -s reload'"])
 def test_other_commands_that_mention_nginx(tmp_path: Path, command: str) -> None:
     """They may do anything, and are left to the user."""
     [setup], _ = read_setups(acme_home(tmp_path, {**DOMAIN, "Le_ReloadCmd": packed(command)}))
@@ -287,15 +305,34 @@ def test_other_commands_that_mention_nginx(tmp_path: Path, command: str) -> None
     assert any("Le_ReloadCmd" in note for note in setup.notes)
 
 
-def test_nginx_of_another_user(tmp_path: Path) -> None:
-    """A program that others may change is never one of our commands."""
+@pytest.mark.parametrize("form", ["{} -s reload", "nginx -c {} -s reload", "nginx -p {} -s reload",
+                                  "{} -c /etc/nginx/nginx.conf -s reload"])
+def test_nginx_of_another_user(tmp_path: Path, form: str) -> None:
+    """A program, or a configuration, that others may change is never in one of our commands."""
     program = tmp_path / "nginx"
     program.touch(0o755)
-    settings = {**DOMAIN, "Le_ReloadCmd": packed(f"{program} -s reload")}
+    settings = {**DOMAIN, "Le_ReloadCmd": packed(form.format(program))}
     home = acme_home(tmp_path, settings)
     assert read_setups(home)[0][0].deploying
     program.chmod(0o775)
     assert not read_setups(home)[0][0].deploying
+
+
+def test_links_to_what_others_may_change(tmp_path: Path) -> None:
+    """Where a link leads counts too; one that leads in a circle runs nothing."""
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open" / "nginx").touch(0o755)
+    link, circle = tmp_path / "nginx", tmp_path / "circle" / "nginx"
+    link.symlink_to("open/nginx")
+    circle.parent.mkdir()
+    circle.symlink_to("nginx")
+    home = acme_home(tmp_path, {**DOMAIN, "Le_ReloadCmd": packed(f"{link} -s reload")})
+    assert read_setups(home)[0][0].deploying
+    (tmp_path / "open").chmod(0o777)
+    assert not read_setups(home)[0][0].deploying
+    config = config_json(tmp_path, nginx={"enabled": True,
+                                          "reload_command": [str(circle), "-s", "reload"]})
+    assert read_setups(config)[0]
 
 
 @pytest.mark.parametrize(("folder", "program", "is_run"), [
@@ -338,3 +375,143 @@ def test_a_folder_with_a_line_in_its_name(tmp_path: Path) -> None:
     found, problems = read_setups(home)
     assert ["example.com"] == [setup.cert_name for setup in found]
     assert "unprintable characters" in problems[0]
+
+
+@pytest.mark.parametrize("kind", ["acme.sh", "account", "lego", "lego's script", "certificate",
+                                  "config.json"])
+def test_pipes_and_devices(tmp_path: Path, kind: str) -> None:
+    """Another user's pipe would have us wait for ever: only files are read."""
+    home = (acme_home(tmp_path) if kind in ("acme.sh", "account") else
+            config_json(tmp_path).parent if kind == "config.json" else
+            lego_home(tmp_path, "example.com"))
+    path = home / {"acme.sh": "example.com_ecc/example.com.conf", "account": "account.conf",
+                   "lego": "certificates/example.com.json", "lego's script": "renew.sh",
+                   "certificate": "certificates/example.com.crt",
+                   "config.json": "config.json"}[kind]
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    if kind == "config.json":
+        with pytest.raises(errors.UsageError, match="is no folder"):
+            read_setups(path)
+        return
+    found, problems = read_setups(home)
+    assert kind in ("account", "lego's script") or not found
+    assert kind == "lego's script" or any("is not a file" in problem for problem in problems)
+
+
+@pytest.mark.parametrize("text", [
+    "[" * 100_000, '{"certbot": ' + "9" * 5000 + "}", " " * 1_000_001],
+    ids=["deep", "long number", "large"])
+def test_json_that_is_made_to_break(tmp_path: Path, text: str) -> None:
+    """It is refused in words."""
+    path = config_json(tmp_path)
+    path.write_text(text)
+    with pytest.raises(errors.UsageError):
+        read_setups(path)
+
+
+@pytest.mark.parametrize("changed", [
+    {"nginx": {"enabled": "false"}}, {"nginx": "yes"}, {"nginx": None}, {"certbot": None},
+    {"certbot": {"domains": "example.com"}}, {"certbot": {"domains": [1]}},
+    {"certbot": {"domains": ["example.com"], "cert_name": 1}}, {"qiniu": []},
+    {"qiniu": {"access_key": 1, "secret_key": "s", "domains": []}},
+    {"qiniu": {"access_key": "a", "secret_key": "s", "domains": {"name": "x"}}},
+    {"qiniu": {"access_key": "a", "secret_key": "s", "domains": [{"name": "x.test",
+                                                                "force_https": "no"}]}},
+    {"aliyun": {"dns_propagation_seconds": float("inf")}}, {"aliyun": "key"},
+], ids=str)
+def test_a_config_json_with_wrong_types(tmp_path: Path, changed: dict[str, object]) -> None:
+    """The file is named, and nothing is guessed."""
+    path = config_json(tmp_path, **changed)
+    with pytest.raises(errors.UsageError):
+        read_setups(path)
+
+
+def test_a_byte_order_mark(tmp_path: Path) -> None:
+    """Editors of Windows write one; it is no part of the text."""
+    path = config_json(tmp_path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    home = acme_home(tmp_path)
+    account = home / "account.conf"
+    account.write_bytes(b"\xef\xbb\xbf" + account.read_bytes().replace(b"\n", b"\r\n"))
+    assert [1, 1] == [len(read_setups(place)[0]) for place in (path, home)]
+    assert [] == read_setups(home)[1]
+
+
+def test_a_command_in_one_string(tmp_path: Path) -> None:
+    """A config.json may have a command as a list of words, or as they are typed."""
+    path = config_json(tmp_path, nginx={"enabled": True,
+                                        "reload_command": "systemctl reload nginx"})
+    assert ("--qiniu-nginx-reload-cmd", "systemctl reload nginx") == (
+        read_setups(path)[0][0].deploying[-2:])
+
+
+# lego's script
+
+
+RENEW = """#!/bin/sh
+export ALICLOUD_ACCESS_KEY=LTAIold
+export ALICLOUD_SECRET_KEY=AliyunSecretOfTheOldSetup
+lego --email admin@example.com --dns alidns --domains '*.example.com' --domains example.com \\
+    --path /root/.lego renew --days 45 --renew-hook 'docker exec web nginx -s reload'
+"""
+
+
+@pytest.mark.parametrize("place", ["home/.lego/renew.sh", "opt/renew.sh"])
+def test_renew_sh_of_lego(tmp_path: Path, place: str) -> None:
+    """The DNS provider, its keys and the hook are in the script that a crontab runs."""
+    home = lego_home(tmp_path, "*.example.com", "example.com")
+    script = tmp_path / place
+    script.parent.mkdir(exist_ok=True)
+    script.write_text(RENEW)
+    (tmp_path / "cron.d").mkdir()
+    (tmp_path / "cron.d" / "lego").write_text(f"36 5 * * * root {script} >/dev/null # lego\n")
+    [setup], problems = read_setups(home)
+    assert ("dns-aliyun", (), []) == (setup.authenticator, setup.notes, problems)
+    assert ("--qiniu-nginx-reload-cmd", "docker exec web nginx -s reload") == setup.deploying
+    assert {"dns_aliyun_access_key": "LTAIold",
+            "dns_aliyun_access_key_secret": "AliyunSecretOfTheOldSetup"} == setup.keys
+    assert script in setup.secrets
+
+
+@pytest.mark.parametrize(("options", "authenticator", "note"), [
+    ("--http", "standalone", None), ("--http --http.webroot /srv/www", "webroot", None),
+    ("--dns tencentcloud", "dns-tencent", None), ("--dns cloudflare", "", "by cloudflare"),
+    ("--dns $PROVIDER", "", "what cannot be told"), ("--dns 'x y'", "", "what cannot be told"),
+    ("--http --key-type ec384", "standalone", None), ("--http -k rsa1024", "standalone", "1024"),
+    ("--http --renew-hook 'chmod 4755 /bin/sh'", "standalone", "--renew-hook in"),
+    ("--http --server https://ca.example/dir", "standalone", "EAB"),
+    ("--http --run-hook './nginx -s reload'", "standalone", "--run-hook in"),
+])
+def test_what_lego_was_told(tmp_path: Path, options: str, authenticator: str, note: str | None,
+                            ) -> None:
+    """What certbot can do is taken over, and of the rest it is said where it stands."""
+    home = lego_home(tmp_path, "example.com")
+    (home / "renew.sh").write_text(f"lego {options} -d example.com renew\n")
+    [setup], _ = read_setups(home)
+    assert authenticator == setup.authenticator
+    assert ([], "") if note is None else note in " ".join(setup.notes)
+    assert bool(note) is bool(setup.notes)
+    assert () == setup.deploying
+
+
+def test_keys_that_a_shell_would_find(tmp_path: Path) -> None:
+    """They are not guessed."""
+    home = lego_home(tmp_path, "example.com")
+    (home / "renew.sh").write_text("ALICLOUD_SECRET_KEY=\"$(cat /k)\" lego --dns alidns renew\n")
+    [setup], _ = read_setups(home)
+    assert ("dns-aliyun", {}) == (setup.authenticator, setup.keys)
+
+
+# What is left over
+
+
+def test_files_with_keys(tmp_path: Path) -> None:
+    """Those of the old setup itself are named; paths that its files name may be anybody's."""
+    home = acme_home(tmp_path, {**DOMAIN, "Le_RealKeyPath": "/etc/shadow"})
+    key = home / "example.com_ecc" / "example.com.key"
+    key.touch()
+    assert {home / "account.conf", home / "example.com_ecc" / "example.com.conf", key} == set(
+        read_setups(home)[0][0].secrets)
+    config = config_json(tmp_path)
+    assert (config,) == read_setups(config)[0][0].secrets

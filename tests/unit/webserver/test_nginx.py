@@ -780,6 +780,16 @@ def test_one_that_is_out_of_reach(machine: Machine, masters: list[Master], words
     assert Nginx().is_idle
 
 
+@pytest.mark.parametrize(("reload", "is_idle"), [
+    (None, True), ("systemctl reload nginx", True), ("/usr/sbin/nginx -s reload", True),
+    (f"{DOCKER} -s reload", False), ("./reload.sh", False)])
+def test_nothing_to_reload(machine: Machine, reload: str | None, *, is_idle: bool) -> None:
+    """Where no nginx runs there is nothing to plan, whichever command would reload it."""
+    assert not Nginx(reload_cmd=reload).is_idle
+    machine.runs = False
+    assert is_idle is Nginx(reload_cmd=reload).is_idle
+
+
 def test_one_in_a_container(machine: Machine) -> None:
     """It is no nginx of this machine's."""
     machine.installed.clear()

@@ -85,6 +85,7 @@ def test_terminal() -> None:
     ("live/ab/fullchain.pem", False),
     ("live/$ssl_server_name/fullchain.pem", False),
     ("gone/fullchain.pem", False),
+    ("etc/circle.pem", False),
 ])
 def test_uses(tmp_path: Path, path: str, expected: bool) -> None:
     """A block uses a lineage when a certificate is one of its files, directly or behind links."""
@@ -94,6 +95,7 @@ def test_uses(tmp_path: Path, path: str, expected: bool) -> None:
         (tmp_path / f"archive/{name}/fullchain1.pem").touch()
         (tmp_path / f"live/{name}/fullchain.pem").symlink_to(
             f"../../archive/{name}/fullchain1.pem")
+    (tmp_path / "etc/circle.pem").symlink_to("circle.pem")
     (tmp_path / "etc/link.pem").symlink_to(tmp_path / "live/a/fullchain.pem")
     server = Server(("",), (), (str(tmp_path / path),))
     assert expected == server.uses({tmp_path / "live/a", tmp_path / "archive/a"})
