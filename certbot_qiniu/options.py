@@ -11,7 +11,7 @@ import argparse
 import os
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from certbot_qiniu import errors
@@ -188,6 +188,7 @@ class Settings:
     :ivar skip_nginx: also where another installer looks after the web server.
     :ivar other_installer: name of the one that takes part.
     :ivar other_installer_options: its own options, as on a command line.
+    :ivar words: all of them as on a command line, but for defaults.
     """
 
     credentials: str | None
@@ -201,6 +202,7 @@ class Settings:
     services: tuple[str, ...] = tuple(DEFAULT_SERVICES.split(","))
     other_installer: str | None = None
     other_installer_options: str = ""
+    words: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
     def read(cls, conf: Callable[[str], Any]) -> Settings:
@@ -218,6 +220,7 @@ class Settings:
             services=tuple(conf("services").split(",")),
             other_installer=conf("with"),
             other_installer_options=conf("with-options") or "",
+            words=tuple(as_words(conf)),
         )
 
 

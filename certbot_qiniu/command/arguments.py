@@ -158,6 +158,15 @@ def _read_config_files(config: Path | None) -> argparse.Namespace:
     return found
 
 
+def usual_config_dir() -> Path:
+    """Where a certbot that is not told otherwise has its configuration.
+
+    :raises errors.UsageError: when its files cannot be read, or say nonsense.
+    """
+    said = vars(_read_config_files(None)).get("config_dir")
+    return Path(said or misc.get_default_folder("config"))
+
+
 def folder_options(arguments: argparse.Namespace) -> list[str]:
     """The options that name certbot's folders, where they are not the usual ones."""
     config = [f"--config={arguments.config}"] if arguments.config else []

@@ -5,27 +5,27 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import email.utils
-import importlib.metadata
+import functools
 import logging
-import re
 import shutil
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from certbot_qiniu import errors
-from certbot_qiniu.command import output, scheduled_jobs
-from certbot_qiniu.command.arguments import Command, add_json, certbot_config
+from certbot_qiniu.command import certbot_jobs, output, plugins
+from certbot_qiniu.command.arguments import Command, add_json, certbot_config, usual_config_dir
+from certbot_qiniu.command.certbot_jobs import Job, Use, Wanted, plugins_of, sentence, use
 from certbot_qiniu.command.health import Level, exit_status, worst
 from certbot_qiniu.command.scheduled_jobs import program
+from certbot_qiniu.command.survey import remembered_command
 from certbot_qiniu.deployment.certificates import too_old
 from certbot_qiniu.deployment.deployer import Deployer, open_deployer
 from certbot_qiniu.lineages import (
+    INSTALLER,
     Problem,
     Renewal,
     problems,
@@ -91,21 +91,25 @@ def check_all(config: Any) -> Iterator[Check]:
     ours = {name: renewal for name, renewal in renewals.items() if renewal.is_ours}
     yield from check_certbot(shutil.which("certbot"))
     yield from check_files(Path(config.config_dir) / "qiniu")
+    deployed: set[str] = set()
     try:
         deployer = open_deployer(config, logger.info, read_only=True)
     except errors.StateError as error:
         yield Check(Level.ATTENTION, "state", str(error))
     else:
+        deployed = {name for name in deployer.all_lineages() if deployer.lineages.exists(name)}
         for damage in deployer.store.damaged.values():
             yield Check(Level.ATTENTION, "state", str(damage))
         yield from check_renewals(
             renewals, damaged, deployer.all_lineages(), deployer.lineages.exists,
-            problems(Path(config.config_dir), renewals, deployer.known_lineages()))
+            problems(Path(config.config_dir), renewals, deployer.known_lineages()),
+            functools.partial(remembered_command, deployer.store.memory))
         yield from check_accounts(deployer, ours)
-    yield from check_plugins(ours.values())
+    yield from check_plugins(renewals.values())
     yield from check_clock(qiniu_time(), time.time())
     yield from check_nginx(ours.values())
-    yield from check_timers(scheduled_jobs.UNIT_FOLDERS, scheduled_jobs.CRONTABS)
+    yield from check_timers(certbot_jobs.jobs(), Wanted(
+        Path(config.config_dir), usual_config_dir(), frozenset(ours) | deployed))
 
 
 # certbot ----------------------------------------------------------------------------------------
@@ -119,7 +123,7 @@ def check_certbot(found: str | None) -> Iterator[Check]:
         yield Check(Level.ATTENTION, "certbot", "no certbot is on the PATH",
                     f"Run {ours}, or put it on the PATH: {link}")
         return
-    if _sees_plugin(found):
+    if INSTALLER in (plugins_of(found) or ()):
         yield Check(Level.OK, "certbot", f"{found} has the plugin")
         return
     path = str(Path(found).resolve())
@@ -136,22 +140,6 @@ def check_certbot(found: str | None) -> Iterator[Check]:
     yield Check(Level.ATTENTION, "certbot", f"{found} does not have the plugin: {cause}", remedy)
 
 
-def _sees_plugin(certbot: str) -> bool:
-    """Ask a certbot itself, on folders of its own, so that no other certbot is in its way."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [certbot, "plugins"]
-        for name in ("config", "work", "logs"):
-            command += [f"--{name}-dir", f"{folder}/{name}"]
-        try:
-            done = subprocess.run(  # noqa: S603 (the certbot on the PATH)
-                command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                timeout=SECONDS, check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            logger.info("%s could not be run: %s", certbot, error)
-            return False
-    return re.search(r"^\* qiniu$", done.stdout, re.MULTILINE) is not None
-
-
 def check_files(folder: Path) -> Iterator[Check]:
     """Whether our own files can be read by nobody else."""
     for path in sorted(folder.rglob("[!.]*")):
@@ -164,8 +152,9 @@ def check_files(folder: Path) -> Iterator[Check]:
 
 
 def check_renewals(renewals: Mapping[str, Renewal], damaged: Iterable[str],
-                   deployed: Iterable[str], exists: Callable[[str], bool],
-                   found: Sequence[Problem] = ()) -> Iterator[Check]:
+                   deployed: Collection[str], exists: Callable[[str], bool],
+                   found: Sequence[Problem] = (),
+                   reconfigure: Callable[[str], str] = reconfigure_command) -> Iterator[Check]:
     """Whether every lineage that is deployed to Qiniu is renewed, and its renewal conf says so."""
     for text in damaged:
         yield Check(Level.ATTENTION, "renewal", text, "Mend the file, or put it back from a "
@@ -180,29 +169,28 @@ def check_renewals(renewals: Mapping[str, Renewal], damaged: Iterable[str],
             yield Check(
                 Level.ATTENTION, "renewal",
                 f"{lineage} is deployed to Qiniu, but its renewal conf does not say "
-                "installer = qiniu: renewals will not reach Qiniu",
-                reconfigure_command(lineage))
-    if not names:
+                "installer = qiniu: renewals will not reach Qiniu. A certbot without the plugin "
+                "drops it", reconfigure(lineage))
+    if not names and not any(map(exists, deployed)):
         yield Check(Level.ATTENTION, "renewal", "no renewal conf says installer = qiniu",
                     reconfigure_command())
 
 
 def check_plugins(renewals: Iterable[Renewal]) -> Iterator[Check]:
     """Whether the plugins that renewals need are installed here, and dns-aliyun in any case."""
-    plugins = {entry.name for entry in importlib.metadata.entry_points(group="certbot.plugins")}
     users: dict[str, list[str]] = {"dns-aliyun": []}
     for renewal in renewals:
-        for plugin in filter(None, (renewal.authenticator, renewal.settings.other_installer)):
-            users.setdefault(plugin, []).append(renewal.lineage)
+        for plugin in (*plugins.named_by(renewal), renewal.settings.other_installer):
+            if plugin and plugin != INSTALLER:
+                users.setdefault(plugin, []).append(renewal.lineage)
     for plugin, lineages in users.items():
         used = f", used by {', '.join(lineages)}," if lineages else ""
-        if plugin in plugins:
+        if plugin in plugins.installed():
             yield Check(Level.OK, "plugin", f"{plugin}{used} is installed")
         else:
             yield Check(Level.ATTENTION if lineages else Level.OK, "plugin",
                         f"{plugin}{used} is not installed beside this program",
-                        f"{program('pip')} install certbot-{plugin}"
-                        if lineages else "")
+                        plugins.install_command(plugin) if lineages else "")
 
 
 # Qiniu ------------------------------------------------------------------------------------------
@@ -296,30 +284,30 @@ def check_nginx(renewals: Iterable[Renewal]) -> Iterator[Check]:
             yield Check(Level.OK, "nginx", f"its configuration is sound ({test})")
 
 
-def check_timers(unit_folders: Iterable[Path], crontabs: Iterable[Path]) -> Iterator[Check]:
-    """Whether anything runs ``certbot renew``, and with which certbot."""
-    remedy = "certbot-qiniu install-timer"
-    jobs = [job for job in scheduled_jobs.scheduled_jobs(unit_folders, crontabs)
-            if job.matching(scheduled_jobs.CERTBOT_RENEW)]
-    ours = [job for job in jobs if _runs_our_certbot(job.text)]
-    if ours:
-        yield Check(Level.OK, "timer", f"{_paths(ours)} runs certbot renew")
-    elif jobs:
-        yield Check(Level.ATTENTION, "timer", f"{_paths(jobs)} runs certbot renew, but not with "
-                    "the certbot that has the plugin", remedy)
-    else:
-        yield Check(Level.ATTENTION, "timer", "nothing runs certbot renew by itself", remedy)
-
-
-def _paths(jobs: Iterable[scheduled_jobs.CommandFile]) -> str:
-    return ", ".join(str(job.path) for job in jobs)
-
-
-def _runs_our_certbot(text: str) -> bool:
-    """Whether a certbot that is named in *text* is the one beside this program."""
-    ours = [Path(program(name)).resolve() for name in ("certbot", "certbot-qiniu")]
-    named = re.findall(r"(?:^|[\s=])([^\s=]*\bcertbot(?:-qiniu)?)(?=\s)", text, re.MULTILINE)
-    return any((found := shutil.which(name)) and Path(found).resolve() in ours for name in named)
+def check_timers(jobs: Iterable[Job], wanted: Wanted) -> Iterator[Check]:
+    """Whether something renews every lineage by itself, and that nothing else gets in its way."""
+    uses = [(job, use(job, wanted)) for job in jobs]
+    renewing = {job.call.option("--cert-name") for job, found in uses if found is Use.RENEWS}
+    for job, found in uses:
+        level, remedy = Level.OK, ""
+        if found is Use.LACKS_PLUGIN:
+            level, remedy = Level.ATTENTION, job.stop
+        elif (found is Use.IDLE and not renewing and job.revive
+              and INSTALLER in (job.plugins or ())):
+            level, remedy = Level.ATTENTION, job.revive
+        elif found is Use.NOT_FOUND and not renewing:
+            level = Level.ATTENTION
+            remedy = f"Name it with its path: {program('certbot-qiniu')} renew --quiet"
+        elif found is Use.NOT_KNOWN and not renewing:
+            level = Level.UNKNOWN
+        yield Check(level, "timer", sentence(job, found), remedy)
+    left = wanted.lineages - renewing
+    if not renewing and Use.NOT_KNOWN not in {found for _, found in uses}:
+        yield Check(Level.ATTENTION, "timer", "nothing runs certbot renew by itself",
+                    "certbot-qiniu install-timer")
+    elif renewing and "" not in renewing and left:
+        yield Check(Level.ATTENTION, "timer", f"nothing renews {', '.join(sorted(left))} by itself",
+                    "certbot-qiniu install-timer")
 
 
 COMMAND = Command("doctor", "look for what could stop a renewal, with remedies", add_json, run)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from certbot_qiniu import errors
-from certbot_qiniu.command import output, plugins
+from certbot_qiniu.command import certbot_jobs, output, plugins
 from certbot_qiniu.command.alerts import check_heartbeats
 from certbot_qiniu.command.arguments import (
     A_FOLDER,
@@ -26,9 +26,11 @@ from certbot_qiniu.command.arguments import (
     add_notify,
     completed_by,
     folder_options,
+    usual_config_dir,
 )
+from certbot_qiniu.command.certbot_jobs import Use, Wanted, sentence, use
 from certbot_qiniu.command.scheduled_jobs import OWN_NAME, SYSTEMD_FOLDER, program
-from certbot_qiniu.lineages import read_renewals
+from certbot_qiniu.lineages import Renewal, read_renewals
 
 SYSTEMD_RUNS = Path("/run/systemd/system")
 """There exactly where systemd is the init (``sd_booted(3)``)."""
@@ -116,8 +118,9 @@ def run(arguments: argparse.Namespace) -> int:
         print("\n".join(f"# {path if by_cron else path.name}\n{text}"
                         for path, text in files.items()), end="")
         return 0
+    renewals = read_renewals(arguments.config_dir, arguments.given)[0]
     if by_cron or not arguments.directory:
-        _refuse_without_plugins(arguments)
+        _refuse_without_plugins(renewals)
     for path, values in kept.items():
         secrets = [value for value in values if not value.startswith("@")]
         if secrets:
@@ -126,6 +129,8 @@ def run(arguments: argparse.Namespace) -> int:
     _keep_environment(job.environment, os.environ)
     for path, text in files.items():
         _write(path, text)
+    if by_cron or not arguments.directory:
+        _name_others(arguments, renewals)
     if by_cron:
         print(f"Try it now: {shlex.join(job.renew)}")
     elif not arguments.directory:
@@ -134,13 +139,20 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _refuse_without_plugins(arguments: argparse.Namespace) -> None:
+def _name_others(arguments: argparse.Namespace, lineages: Iterable[str]) -> None:
+    """Name what undoes the work of the timer, and how to turn it off."""
+    wanted = Wanted(arguments.config_dir, usual_config_dir(), frozenset(lineages))
+    for job in certbot_jobs.jobs():
+        if use(job, wanted) is Use.LACKS_PLUGIN:
+            print(f"{sentence(job, Use.LACKS_PLUGIN)}. Turn it off: {job.stop}")
+
+
+def _refuse_without_plugins(renewals: Mapping[str, Renewal]) -> None:
     """See that every lineage of the machine can be renewed before something does it by itself.
 
     :raises errors.UsageError: with what is missing, and the command that installs it.
     """
-    renewals = read_renewals(arguments.config_dir, arguments.given)[0].values()
-    if missing := plugins.missing(renewals, plugins.installed()):
+    if missing := plugins.missing(renewals.values(), plugins.installed()):
         raise errors.UsageError("Nothing was installed. " + ". ".join(
             plugins.sentence(lineage, names) for lineage, names in missing.items()))
 

@@ -10,13 +10,13 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from certbot_qiniu.command import alerts, output, plugins
+from certbot_qiniu.command import alerts, certbot_jobs, output, plugins
 from certbot_qiniu.command.arguments import (
     A_FILE,
     Command,
@@ -26,7 +26,9 @@ from certbot_qiniu.command.arguments import (
     add_notify,
     certbot_config,
     completed_by,
+    usual_config_dir,
 )
+from certbot_qiniu.command.certbot_jobs import Use, Wanted, sentence, use
 from certbot_qiniu.command.health import (
     Finding,
     Level,
@@ -40,7 +42,7 @@ from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.context import in_parallel
 from certbot_qiniu.deployment.planning.decision import Action, Verb
 from certbot_qiniu.deployment.state import Record
-from certbot_qiniu.lineages import read_renewals, reconfigure_command
+from certbot_qiniu.lineages import read_renewals
 from certbot_qiniu.model import DEAD_STATES, Domain, parse_certificate_name
 from certbot_qiniu.webserver import tls
 
@@ -148,7 +150,8 @@ def _report(arguments: argparse.Namespace) -> Report:
     if arguments.probe:
         facts = probe(facts)
     report = status(facts, arguments.warn_days, only_managed=arguments.managed)
-    return replace(report, findings=(*report.findings, *_judge_machine(arguments)))
+    return replace(report, findings=(*report.findings, *_judge_machine(
+        arguments, {lineage.name for lineage in facts.lineages})))
 
 
 def probe(facts: Survey) -> Survey:
@@ -398,8 +401,7 @@ def _judge_lineage(lineage: LineageFacts, now: float, warn_days: int) -> list[Fi
     verdicts, left = [], None
     of_it = f"--cert-name {lineage.name}"
     if not lineage.renews:
-        verdicts.append(judge("NotRenewed", reconfigure_command(lineage.name,
-                                                                lineage.account or "PATH")))
+        verdicts.append(judge("NotRenewed", lineage.reconfigure))
     elif lineage.reload:
         verdicts.append(judge("NotSeen", f"certbot-qiniu apply {of_it}"))
     if lineage.held:
@@ -415,13 +417,22 @@ def _judge_lineage(lineage: LineageFacts, now: float, warn_days: int) -> list[Fi
             for level, reason, text in verdicts]
 
 
-def _judge_machine(arguments: argparse.Namespace) -> list[Finding]:
-    """What to say of this machine, whatever Qiniu has."""
+def _judge_machine(arguments: argparse.Namespace, deployed: Iterable[str] = ()) -> list[Finding]:
+    """What to say of this machine, whatever Qiniu has.
+
+    :param deployed: lineages that are known to be at Qiniu.
+    """
     renewals = read_renewals(arguments.config_dir, arguments.given)[0].values()
     lacking = plugins.missing(renewals, plugins.installed())
+    wanted = Wanted(arguments.config_dir, usual_config_dir(), frozenset(
+        renewal.lineage for renewal in renewals if renewal.is_ours).union(deployed))
+    foreign = [job for job in certbot_jobs.jobs() if use(job, wanted) is Use.LACKS_PLUGIN]
     return [*_judge_renewal(arguments.renewal, arguments.logs_dir),
             *(Finding(Level.ATTENTION, lineage, "PluginMissing", plugins.sentence(lineage, names))
-              for lineage, names in lacking.items())]
+              for lineage, names in lacking.items()),
+            *(Finding(Level.ATTENTION, job.where, "ForeignCertbot",
+                      f"{sentence(job, Use.LACKS_PLUGIN)}. To turn it off, run: {job.stop}")
+              for job in foreign if wanted.lineages)]
 
 
 def _judge_renewal(result: str, logs: Path) -> list[Finding]:

@@ -6,6 +6,7 @@ they would write stays in memory, and what they would send is only planned.
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from certbot_qiniu.deployment.observe import read_details
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.deployment.planning.hold import Served
 from certbot_qiniu.deployment.reconcile import Options, observe_and_plan
-from certbot_qiniu.deployment.state import Record
+from certbot_qiniu.deployment.state import Memory, Record
 from certbot_qiniu.failures import each_cause
 from certbot_qiniu.lineages import Renewal, problems, read_renewals, reconfigure_command
 from certbot_qiniu.model import DAY, Certificate, Domain, RemoteCertificate, certificate_name
@@ -62,6 +63,7 @@ class LineageFacts:
     :ivar account: the name of its account.
     :ivar certificate: its newest certificate, if that can be read.
     :ivar renews: whether its renewal conf names this plugin.
+    :ivar reconfigure: the command that makes it do so again.
     :ivar held: whether a rollback keeps its newest certificate from being deployed.
     :ivar kept_on: what it keeps the domains on, of what can end.
     :ivar actions: what the next ``certbot renew`` would do with its domains.
@@ -80,6 +82,7 @@ class LineageFacts:
     uploads: tuple[str, ...] = ()
     superseded: tuple[str, ...] = ()
     reload: str = ""
+    reconfigure: str = ""
 
 
 @dataclass(frozen=True)
@@ -266,7 +269,8 @@ class _Observations:
             uploads=tuple(versions.get(one, one) for one in sorted(wanted)
                           if not context.uploads_of(one)),
             superseded=tuple(superseded),
-            reload=server if memory.lineage(name).nginx != certificate.fingerprint else "")
+            reload=server if memory.lineage(name).nginx != certificate.fingerprint else "",
+            reconfigure=remembered_command(memory, name))
 
     def observe_account(self, context: Context, credentials: str) -> AccountFacts | None:
         """Observe an account, once; None where that is not possible."""
@@ -322,6 +326,20 @@ class _Observations:
             elsewhere=tuple(sorted(
                 cert_id for cert_id, upload in self.memory.uploads.items()
                 if upload.account and upload.account not in known)))
+
+
+def remembered_command(memory: Memory, lineage: str) -> str:
+    """The command that brings a lineage back to Qiniu with the options that it had."""
+    entry = memory.lineage(lineage)
+    words = list(entry.options)
+    if "--qiniu-credentials" in words:
+        number = words.index("--qiniu-credentials")
+        credentials = words[number + 1]
+        del words[number:number + 2]
+    else:
+        credentials = entry.credentials
+    command = reconfigure_command(lineage, shlex.quote(credentials) if credentials else "PATH")
+    return f"{command} {shlex.join(words)}".rstrip()
 
 
 def _level(error: errors.QiniuError) -> Level:

@@ -117,6 +117,7 @@ class Deployer:
         memory = self.store.memory.lineage(lineage)
         memory.other_installer = settings.other_installer or ""
         memory.other_installer_options = settings.other_installer_options
+        memory.options = settings.words
         if settings.credentials and credentials:
             memory.credentials = os.path.expanduser(credentials)
 

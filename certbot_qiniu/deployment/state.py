@@ -160,6 +160,7 @@ class LineageMemory:
         domains; None where that is not known.
     :ivar checkpoints: certbot's names of the checkpoints that we ended for it, and whether each
         must stay for ever. Only those that may be pruned, and the last few, are here.
+    :ivar options: its options as on a command line, for when its renewal conf has lost them.
     :cvar is_changed: whether anything of it was set since it was last written.
     """
 
@@ -176,6 +177,7 @@ class LineageMemory:
     given_back: tuple[str, ...] = ()
     doubted: float = 0.0
     account: str = ""
+    options: tuple[str, ...] = ()
 
     def __setattr__(self, name: str, value: object) -> None:
         """Note the change: who holds an entry may set it long after he asked for it."""

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import re
+import shlex
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from certbot._internal.plugins.disco import PluginsRegistry
 
 from certbot_qiniu.command import doctor, scheduled_jobs
 from certbot_qiniu.command.health import Level
 from tests.sandbox.wire import Fault, json_response
-from tests.scenarios.command import Seat, issued, seat
+from tests.scenarios.command import IMG, WWW, Seat, issued, seat
 from tests.scenarios.test_cli import lose_installer
+from tests.unit.command.timers import host
 
 NOW = 1_800_000_000.0
 
 
 @pytest.fixture(autouse=True)
-def quiet_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the timers, the certbot and the network of this machine out of it."""
-    monkeypatch.setattr(scheduled_jobs, "UNIT_FOLDERS", ())
-    monkeypatch.setattr(scheduled_jobs, "CRONTABS", ())
+def quiet_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the certbot and the network of this machine out of it."""
     monkeypatch.setattr(doctor, "qiniu_time", lambda: None)
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
 
@@ -64,6 +68,49 @@ def test_lost_installer(tmp_path: Path) -> None:
     assert run.status == 1
     assert "example.com is deployed to Qiniu, but its renewal conf does not say" in run.output
     assert "certbot reconfigure --cert-name example.com -i qiniu" in run.output
+
+
+def without_plugin() -> contextlib.AbstractContextManager[object]:
+    """A certbot that lacks ours, as a distribution's does."""
+    found = PluginsRegistry.find_all()
+    rest = PluginsRegistry({name: found[name] for name in found if name != "qiniu"})
+    return mock.patch.object(PluginsRegistry, "find_all", return_value=rest)
+
+
+def test_lineage_that_a_foreign_certbot_has_stripped(tmp_path: Path) -> None:
+    """It comes back with all of its options by the command that the doctor gives."""
+    machine = issued(tmp_path)
+    conf = machine.config_dir / "renewal" / "example.com.conf"
+    assert machine.certbot("reconfigure", "--cert-name", "example.com", *machine.installer,
+                           "--qiniu-domains", f"{WWW},{IMG}").status == 0
+    assert machine.renew().status == 0
+    before = sorted(line for line in conf.read_text().splitlines() if "qiniu" in line)
+    with without_plugin():
+        assert machine.force_renewal().status == 0
+    assert "qiniu" not in conf.read_text()
+    machine.cloud.clock.sleep(600)
+    run = machine.run("doctor")
+    assert run.status == 1
+    [command] = re.findall(r"certbot (reconfigure .*)", run.output)
+    assert f"{command}." in machine.run("status").output
+    assert machine.certbot(*shlex.split(command)).status == 0
+    assert before == sorted(line for line in conf.read_text().splitlines() if "qiniu" in line)
+
+
+def test_jobs_of_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our timer is enough; a distribution's beside it is a problem, here and in the status."""
+    machine, there = issued(tmp_path), host(tmp_path / "root", monkeypatch)
+    machine.cloud.clock.sleep(600)
+    folder = f"--config-dir={machine.config_dir}"
+    there.timer("certbot-qiniu", f"{scheduled_jobs.program('certbot-qiniu')} renew {folder}")
+    assert findings(machine)["timer"].startswith("ok certbot-qiniu.timer runs ")
+    assert machine.run("status").status == 0
+    there.timer("certbot", f"{there.certbot('usr/bin/certbot')} -q renew {folder}")
+    for command in ("doctor", "status"):
+        run = machine.run(command)
+        assert run.status == 1
+        assert "certbot renew, which has no plugin qiniu" in run.output
+        assert "systemctl disable --now certbot.timer" in run.output
 
 
 def test_files_that_others_can_read(tmp_path: Path) -> None:
@@ -133,7 +180,8 @@ def test_certbot_with_the_plugin(tmp_path: Path) -> None:
     """Ours has it, when asked; a program that cannot be run has not."""
     [check] = doctor.check_certbot(scheduled_jobs.program("certbot"))
     assert check.level is Level.OK
-    assert not doctor._sees_plugin(str(tmp_path / "nothing"))
+    [check] = doctor.check_certbot(str(tmp_path / "nothing"))
+    assert check.level is Level.ATTENTION
 
 
 def test_authenticator_that_is_missing(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from certbot_qiniu.command import doctor, scheduled_jobs
+from certbot_qiniu.command import doctor
 from certbot_qiniu.lineages import read_renewals
 from tests.scenarios.command import APEX, IMG, WILD, WWW, Seat, issued, seat
 
@@ -161,8 +161,6 @@ def test_what_certbot_does_not_renew(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Seat], object],
         status: int, certbot: str, words: str, remedy: str) -> None:
     """Where certbot skips or fails, ``status`` and ``doctor`` say so, and what to do."""
-    monkeypatch.setattr(scheduled_jobs, "UNIT_FOLDERS", ())
-    monkeypatch.setattr(scheduled_jobs, "CRONTABS", ())
     monkeypatch.setattr(doctor, "qiniu_time", lambda: None)
     machine = issued(tmp_path)
     machine.cloud.clock.sleep(600)

@@ -90,8 +90,8 @@ def test_configuration_file_that_is_given(ini: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.ini"
     other.write_text("qiniu-http2 = off\nconfigurator = qiniu\n")
     found = parsed("--config", str(other))
-    assert ({"qiniu_http2": "off", "installer": "qiniu"}, Path("/w")) == (
-        found.given, found.work_dir)
+    assert ({"qiniu_http2": "off", "authenticator": "qiniu", "installer": "qiniu"}, Path("/w")
+            ) == (found.given, found.work_dir)
     assert [f"--config={other}", "--work-dir=/w"] == arguments.folder_options(found)
 
 

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import requests
 
 from certbot_qiniu import errors
-from certbot_qiniu.command import doctor, output, scheduled_jobs
+from certbot_qiniu.command import (
+    certbot_jobs,
+    doctor,
+    install_timer,
+    output,
+    plugins,
+    scheduled_jobs,
+)
+from certbot_qiniu.command.certbot_jobs import Wanted
 from certbot_qiniu.command.health import Level
 from certbot_qiniu.deployment.deployer import open_deployer
 from certbot_qiniu.lineages import read_renewals
 from tests.sandbox.wire import Fault, json_response
 from tests.unit.command.desk import Desk
 from tests.unit.command.facts import renewal
+from tests.unit.command.timers import Host, host
 
 NOW = 1_800_000_000.0
 
@@ -41,47 +50,10 @@ def test_no_certbot() -> None:
 
 def test_certbot_of_the_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its timer has to be stopped, too."""
-    monkeypatch.setattr(doctor, "_sees_plugin", lambda _: False)
+    monkeypatch.setattr(doctor, "plugins_of", lambda _: None)
     [check] = doctor.check_certbot("/usr/bin/certbot")
     assert "the distribution's" in check.text
     assert "systemctl disable --now certbot.timer" in check.remedy
-
-
-class Ended(SimpleNamespace):
-    """What :func:`subprocess.run` gives back."""
-
-    returncode, stderr = 0, ""
-
-
-@pytest.mark.parametrize(("stdout", "expected"), [
-    ("* nginx\n\n* qiniu\nDescription: Qiniu Cloud\n", True), ("* nginx\n", False),
-    ("* qiniu-other\n", False), ("no * qiniu here\n", False), ("", False)],
-    ids=["listed", "another", "a longer name", "within a line", "nothing"])
-def test_the_plugin_in_a_list(stdout: str, monkeypatch: pytest.MonkeyPatch, *,
-                              expected: bool) -> None:
-    """certbot is asked for its plugins on folders of its own, and ours is a line of its answer."""
-    asked: list[list[str]] = []
-
-    def run(command: list[str], **_: object) -> Ended:
-        asked.append(command)
-        return Ended(stdout=stdout)
-
-    monkeypatch.setattr(subprocess, "run", run)
-    assert expected is doctor._sees_plugin("/opt/certbot")
-    [[program, verb, *options]] = asked
-    assert ("/opt/certbot", "plugins") == (program, verb)
-    assert ["--config-dir", "--work-dir", "--logs-dir"] == options[::2]
-
-
-@pytest.mark.parametrize("error", [OSError("not there"), subprocess.TimeoutExpired("certbot", 60)],
-                         ids=["cannot be run", "hangs"])
-def test_certbot_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    """A certbot that says nothing has no plugin, and is no reason to give up."""
-    def run(*_: object, **__: object) -> Ended:
-        raise error
-
-    monkeypatch.setattr(subprocess, "run", run)
-    assert not doctor._sees_plugin("/opt/certbot")
 
 
 @pytest.mark.parametrize(("path", "cause", "remedy"), [
@@ -90,7 +62,7 @@ def test_certbot_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, error: Ex
 def test_where_a_certbot_comes_from(monkeypatch: pytest.MonkeyPatch, path: str, cause: str,
                                     remedy: str) -> None:
     """It decides on the remedy, which always leads to the certbot beside this program."""
-    monkeypatch.setattr(doctor, "_sees_plugin", lambda _: False)
+    monkeypatch.setattr(doctor, "plugins_of", lambda _: None)
     [check] = doctor.check_certbot(path)
     assert (Level.ATTENTION, "certbot") == (check.level, check.topic)
     assert cause in check.text
@@ -114,7 +86,7 @@ def test_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("ours", "deployed", "exists", "levels"), [
     (True, ["example.com"], True, ["ok"]), (True, [], True, ["ok"]),
-    (False, ["example.com"], True, ["attention", "attention"]),
+    (False, ["example.com"], True, ["attention"]),
     (False, ["example.com"], False, ["attention"]), (False, [], True, ["attention"]),
 ], ids=["fine", "not yet deployed", "lost its installer", "deleted", "never ours"])
 def test_renewals(ours: bool, deployed: list[str], exists: bool,
@@ -135,20 +107,21 @@ def test_damaged_renewals() -> None:
 
 
 def test_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a renewal uses and is not there is a problem, dns-aliyun is told of in any case."""
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda *, group: [
-        SimpleNamespace(name=name) for name in ("standalone", "apache") if group])
+    """What any lineage uses and is not there is a problem; dns-aliyun is told of in any case."""
+    monkeypatch.setattr(plugins, "installed", lambda: {"standalone", "apache", "qiniu"})
     found = doctor.check_plugins([renewal("a.example.com", authenticator="standalone"),
                                   renewal("b.example.com", authenticator="dns-nowhere"),
                                   renewal("c.example.com", authenticator="dns-nowhere",
-                                          **{"with": "apache"})])
+                                          **{"with": "apache"}),
+                                  renewal("d.example.com", authenticator="None", ours=False)])
     assert [
         ("ok", "dns-aliyun is not installed beside this program", ""),
         ("ok", "standalone, used by a.example.com, is installed", ""),
         ("attention", "dns-nowhere, used by b.example.com, c.example.com, is not installed beside "
-                      "this program",
-         f"{scheduled_jobs.program('pip')} install certbot-dns-nowhere"),
+                      "this program", plugins.install_command("dns-nowhere")),
         ("ok", "apache, used by c.example.com, is installed", ""),
+        ("attention", "nginx, used by d.example.com, is not installed beside this program",
+         plugins.install_command("nginx")),
     ] == [(check.level.value, check.text, check.remedy) for check in found]
 
 
@@ -230,7 +203,7 @@ def test_table() -> None:
             ] == [list(cells) for _, cells in table.rows]
 
 
-# Clock, timers
+# Clock
 
 
 @pytest.mark.parametrize(("server", "level", "text"), [
@@ -245,33 +218,246 @@ def test_clock(server: float | None, level: Level, text: str) -> None:
     assert bool(check.remedy) is (level is Level.ATTENTION)
 
 
-OURS = scheduled_jobs.program("certbot")
+# Timers and crontabs: section 2 of what real machines do
 
 
-@pytest.mark.parametrize(("name", "text", "level"), [
-    ("renew.service", f"[Service]\nExecStart={OURS} renew\n", Level.OK),
-    ("renew.service", "[Service]\nExecStart=/usr/bin/certbot -q renew\n", Level.ATTENTION),
-    ("renew.service", "ExecStart=/usr/bin/snap run certbot.renew\n", Level.ATTENTION),
-    ("renew.service", f"#ExecStart={OURS} renew\n", None),
-    ("renew.service", f"ExecStart={OURS} certificates\n", None),
-    ("cron", f"0 0 * * * root {OURS} -q renew\n", Level.OK),
-    ("cron", "0 0 * * * root certbot -q renew\n", Level.ATTENTION),
-], ids=["ours", "distribution", "snap", "comment", "another command", "cron", "bare word"])
-def test_timers(tmp_path: Path, name: str, text: str, level: Level | None) -> None:
-    """Whatever runs certbot renew is found, and whether it is the right certbot."""
-    (tmp_path / "renew.timer").touch()
-    (tmp_path / "idle.service").write_text(f"ExecStart={OURS} renew\n")  # has no timer
-    (tmp_path / name).write_text(text)
-    [check] = doctor.check_timers([tmp_path], [tmp_path / "cron"] if name == "cron" else [])
-    assert check.level is (level or Level.ATTENTION)
-    assert ("nothing runs" in check.text) is (level is None)
+OURS = scheduled_jobs.program("certbot-qiniu")
+INSTALL = "certbot-qiniu install-timer"
 
 
-def test_bare_word_that_leads_to_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A link on the PATH to our certbot is our certbot."""
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "certbot").symlink_to(OURS)
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    (tmp_path / "crontab").write_text("0 0 * * * root certbot -q renew\n")
-    [check] = doctor.check_timers([], [tmp_path / "crontab"])
-    assert check.level is Level.OK
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """A machine with cron, on which nothing renews yet."""
+    return host(tmp_path, monkeypatch)
+
+
+def timers(lineages: Collection[str] = ("example.com",), config_dir: str = "/etc/letsencrypt",
+           ) -> list[tuple[str, str, str]]:
+    """Level, text and remedy of what the doctor says of all jobs."""
+    wanted = Wanted(Path(config_dir), Path("/etc/letsencrypt"), frozenset(lineages))
+    return [(check.level.value, check.text, check.remedy)
+            for check in doctor.check_timers(certbot_jobs.jobs(), wanted)]
+
+
+NOTHING = ("attention", "nothing runs certbot renew by itself", INSTALL)
+
+
+def test_our_timer(machine: Host) -> None:
+    """It renews everything."""
+    machine.timer("certbot-qiniu", f"{OURS} renew --quiet")
+    assert [("ok", f"certbot-qiniu.timer runs {OURS} renew", "")] == timers()
+
+
+def test_units_by_hand(machine: Host) -> None:
+    """A plain certbot renew is as good, if that certbot has the plugin."""
+    other = machine.certbot("opt/x/bin/certbot", "qiniu webroot")
+    machine.timer("certbot-renew", f"{other} renew --quiet")
+    assert [("ok", f"certbot-renew.timer runs {other} renew", "")] == timers()
+
+
+def test_nothing(machine: Host) -> None:
+    """Neither a timer for something else nor a certbot that is not run by itself counts."""
+    machine.certbot("usr/bin/certbot")
+    machine.timer("fstrim", "/sbin/fstrim --all")
+    assert [NOTHING] == timers()
+
+
+def test_distributions_timer_beside_ours(machine: Host) -> None:
+    """It is named, and is a problem: what it renews loses the plugin."""
+    other = machine.certbot("usr/bin/certbot")
+    machine.timer("certbot-qiniu", f"{OURS} renew --quiet")
+    machine.timer("certbot", f"{other} -q renew --no-random-sleep-on-renew")
+    (level, text, remedy), second = sorted(timers())
+    assert ("attention", "systemctl disable --now certbot.timer") == (level, remedy)
+    assert f"certbot.timer runs {other} renew, which has no plugin qiniu" in text
+    assert ("ok", f"certbot-qiniu.timer runs {OURS} renew", "") == second
+
+
+def test_snaps_timer(machine: Host) -> None:
+    """A snap never has the plugin."""
+    machine.timer("snap.certbot.renew", '/usr/bin/snap run --timer="00:00~24:00/2" certbot.renew')
+    (level, text, remedy), last = timers()
+    assert ("attention", "systemctl disable --now snap.certbot.renew.timer") == (level, remedy)
+    assert "runs the certbot of snap, which has no plugin qiniu" in text
+    assert NOTHING == last
+
+
+@pytest.mark.parametrize(("facts", "idle", "remedy"), [
+    ({"enabled": "disabled", "active": "inactive"}, "it is disabled",
+     "systemctl enable --now certbot-qiniu.timer"),
+    ({"enabled": "disabled"}, "it ends with the next boot",
+     "systemctl enable --now certbot-qiniu.timer"),
+    ({"active": "failed"}, "it is not started", "systemctl enable --now certbot-qiniu.timer"),
+    ({"LoadState": "masked", "active": "inactive"}, "it is masked",
+     "systemctl unmask certbot-qiniu.timer && systemctl enable --now certbot-qiniu.timer")],
+    ids=["disabled", "not enabled", "stopped", "masked"])
+def test_timer_that_is_off(machine: Host, facts: dict[str, str], idle: str, remedy: str) -> None:
+    """It does not count, and the remedy is to switch it on."""
+    machine.timer("certbot-qiniu", f"{OURS} renew", **facts)  # type: ignore[arg-type]
+    assert [("attention", f"certbot-qiniu.timer would run {OURS} renew, but {idle}", remedy),
+            NOTHING] == timers()
+
+
+def test_distributions_timer_that_is_off(machine: Host) -> None:
+    """That is as it should be."""
+    other = machine.certbot("usr/bin/certbot")
+    machine.timer("certbot-qiniu", f"{OURS} renew")
+    machine.timer("certbot", f"{other} renew", enabled="disabled", active="inactive")
+    assert {"ok"} == {level for level, _, _ in timers()}
+
+
+@pytest.mark.parametrize("facts", [
+    {"Unit": "elsewhere.service"}, {"service": {"ExecStart": "", "LoadState": "not-found"}}],
+    ids=["Unit=", "no service"])
+def test_timer_that_starts_something_else(machine: Host, facts: dict[str, Any]) -> None:
+    """What counts is the service that it really starts."""
+    machine.timer("certbot-qiniu", f"{OURS} renew", **facts)
+    assert [NOTHING] == timers()
+
+
+@pytest.mark.parametrize("command", [
+    "/bin/sh -c cd / && CERTBOT renew", "/bin/sh -c ( CERTBOT renew -q; true )", "CERTBOT renew",
+    "/bin/bash -lc PATH=/x CERTBOT renew", "certbot renew", "/usr/bin/env certbot renew"])
+def test_forms_of_a_command(machine: Host, command: str) -> None:
+    """A shell, operators, a PATH: a service of somebody's own counts as ours does."""
+    certbot = machine.certbot("opt/x/bin/certbot", "qiniu")
+    machine.timer("renew", command.replace("CERTBOT", certbot),
+                  service={"Environment": f'"A=b c" PATH={machine.root}/opt/x/bin:/usr/bin'})
+    assert [("ok", f"renew.timer runs {certbot} renew", "")] == timers()
+
+
+def test_cron_file(machine: Host) -> None:
+    """What install-timer writes for cron is found where there is no systemd."""
+    line = install_timer.cron(install_timer.Job(Path("/e/environment")))
+    path = machine.put("etc/cron.d/certbot-qiniu", line)
+    assert [("ok", f"{path} (line 4) runs {OURS} renew", "")] == timers()
+
+
+def test_cron_without_a_cron(machine: Host) -> None:
+    """A crontab that nobody reads renews nothing."""
+    machine.put("etc/cron.d/certbot-qiniu", f"0 0 * * * root {OURS} renew\n")
+    machine.put("proc/7/comm", "sshd\n")
+    (level, text, remedy), last = timers()
+    assert ("attention", "Start cron", True) == (
+        level, remedy, text.endswith("but no cron is running"))
+    assert NOTHING == last
+
+
+def test_cron_with_another_path(machine: Host) -> None:
+    """cron's PATH is not that of a shell."""
+    certbot = machine.certbot("opt/x/bin/certbot", "qiniu")
+    path = machine.put("etc/cron.d/renew", "0 0 * * * root certbot-2 renew\n")
+    (level, text, remedy), last = timers()
+    assert ("attention", f"{path} (line 1) runs certbot-2 renew, which is not found in "
+            "/usr/bin:/bin") == (level, text)
+    assert remedy == f"Name it with its path: {OURS} renew --quiet"
+    assert NOTHING == last
+    machine.put("etc/cron.d/renew", f"PATH={machine.root}/opt/x/bin\n0 0 * * * root certbot renew")
+    assert [("ok", f"{path} (line 2) runs {certbot} renew", "")] == timers()
+
+
+def test_debians_cron_file(machine: Host) -> None:
+    """It leaves everything to systemd, so it is not counted, and is no problem beside a timer."""
+    other = machine.certbot("usr/bin/certbot")
+    text = (f"0 */12 * * * root test -x {other} -a \\! -d /run/systemd/system && perl -e 'sleep "
+            f"int(rand(43200))' && {other} -q renew --no-random-sleep-on-renew\n")
+    path = machine.put("etc/cron.d/certbot", text)
+    machine.timer("certbot-qiniu", f"{OURS} renew")
+    assert [("ok", f"{path} (line 1) would run {other} renew, but it leaves that to systemd", "")
+            ] == timers()[1:]
+
+
+def test_debians_cron_file_without_systemd(machine: Host) -> None:
+    """There it runs, and must not."""
+    other = machine.certbot("usr/bin/certbot")
+    path = machine.put("etc/cron.d/certbot", "0 */12 * * * root test -x /usr/bin/certbot -a \\! -d "
+                       f"/run/systemd/system && {other} -q renew\n")
+    assert ("attention", f"Remove line 1 of {path}") == timers()[0][::2]
+
+
+@pytest.mark.parametrize(("path", "user"), [
+    ("etc/crontab", "root "), ("var/spool/cron/crontabs/root", ""), ("var/spool/cron/root", ""),
+    ("etc/crontabs/root", "")], ids=["crontab", "Debian", "Red Hat", "Alpine"])
+def test_crontabs(machine: Host, path: str, user: str) -> None:
+    """Each distribution has its places."""
+    machine.put(path, f"0 0 * * * {user}{OURS} renew\n")
+    assert ["ok"] == [level for level, _, _ in timers()]
+
+
+def test_alpines_link(machine: Host) -> None:
+    """A crontab with two names is one."""
+    machine.put("etc/crontabs/root", f"0 0 * * * {OURS} renew\n")
+    (machine.root / "var/spool/cron").mkdir(parents=True)
+    (machine.root / "var/spool/cron/crontabs").symlink_to(machine.root / "etc/crontabs")
+    assert 1 == len(timers())
+
+
+@pytest.mark.parametrize(("path", "mode", "why"), [
+    ("etc/cron.daily/renew", 0o755, ""), ("etc/periodic/daily/renew", 0o755, ""),
+    ("etc/cron.daily/renew", 0o644, "it is not executable"),
+    ("etc/cron.daily/renew.sh", 0o755, "cron ignores files of such a name")])
+def test_daily_scripts(machine: Host, path: str, mode: int, why: str) -> None:
+    """A script that cron runs every day counts if it is run."""
+    machine.put("etc/debian_version", "12.0")
+    machine.put(path, f"#!/bin/sh\nset -e\n{OURS} renew\n", mode)
+    level, text, _ = timers()[0]
+    assert (("attention", True) if why else ("ok", True)) == (level, text.endswith(why or "renew"))
+
+
+def test_script_of_a_service(machine: Host) -> None:
+    """A script that a timer starts is read."""
+    script = machine.put("srv/renew.sh", f"#!/bin/bash\n. /etc/profile\n{OURS} renew\n", 0o755)
+    machine.timer("renew", f"{script} --all")
+    assert [("ok", f"renew.timer runs {OURS} renew", "")] == timers()
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    ("--dry-run", "only rehearses"), ("--cert-name other.example.com", "renews nothing of this"),
+    ("--config-dir /srv/other", "renews nothing of this")])
+def test_job_that_does_not_count(machine: Host, arguments: str, words: str) -> None:
+    """One that rehearses, or serves another lineage or folder, is named and is not enough."""
+    machine.timer("renew", f"{OURS} renew {arguments}")
+    (level, text, _), last = timers()
+    assert ("ok", True) == (level, words in text)
+    assert NOTHING == last
+
+
+def test_foreign_certbot_for_its_own_lineage(machine: Host) -> None:
+    """A certbot without the plugin that renews nothing of ours is in nobody's way."""
+    other = machine.certbot("usr/bin/certbot")
+    machine.timer("shop", f"{other} renew --cert-name shop.example.com")
+    machine.timer("certbot-qiniu", f"{OURS} renew")
+    assert {"ok"} == {level for level, _, _ in timers()}
+
+
+def test_job_of_another_user(machine: Host) -> None:
+    """Whoever may not write certbot's folder renews nothing, and nothing of his is run."""
+    certbot = machine.certbot("home/bob/bin/certbot", "qiniu")
+    machine.plugins.clear()
+    machine.put("var/spool/cron/crontabs/bob", f"0 0 * * * {certbot} renew\n")
+    (level, text, _), last = timers(config_dir="/")
+    assert ("ok", True) == (level, "as bob, which renews nothing of this" in text)
+    assert NOTHING == last
+
+
+def test_other_folder(machine: Host) -> None:
+    """A job counts where it is told of the folder that matters, or would find it by itself."""
+    machine.timer("certbot-qiniu", f"{OURS} renew --config-dir=/srv/le")
+    assert ["ok"] == [level for level, _, _ in timers(config_dir="/srv/le")]
+
+
+def test_container(machine: Host) -> None:
+    """What a container has cannot be told from here."""
+    machine.timer("renew", "/usr/bin/docker run --rm certbot/certbot renew")
+    [(level, text, _)] = timers()
+    assert ("unknown", True) == (level, "in docker" in text)
+    machine.timer("certbot-qiniu", f"{OURS} renew")
+    assert {"ok"} == {level for level, _, _ in timers()}
+
+
+def test_one_job_for_each_lineage(machine: Host) -> None:
+    """A lineage that none of them renews is named."""
+    machine.put("etc/crontab", "".join(
+        f"0 0 * * * root {OURS} renew --cert-name {name}\n" for name in ("a", "b")))
+    assert {"ok"} == {level for level, _, _ in timers(["a", "b"])}
+    assert ("attention", "nothing renews c by itself", INSTALL) == timers(["a", "b", "c"])[-1]

@@ -10,8 +10,6 @@ import pytest
 
 from certbot_qiniu import errors
 from certbot_qiniu.command import cli, install_timer, plugins, scheduled_jobs
-from certbot_qiniu.command.doctor import check_timers
-from certbot_qiniu.command.health import Level
 
 SECRET = "json://user:s3cret@example.com/t0ken"
 
@@ -115,16 +113,6 @@ def test_cron_spreads_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
         assert 0 <= int(minute) < 60
         times[minute, hours] = number
     assert len(times) > 30
-
-
-def test_doctor_finds_what_was_installed(tmp_path: Path, folders: list[str]) -> None:
-    """The timer counts once its units are there."""
-    [before] = check_timers([tmp_path], [])
-    assert (before.level, before.remedy) == (Level.ATTENTION, "certbot-qiniu install-timer")
-    install(*folders, "--directory", str(tmp_path))
-    [after] = check_timers([tmp_path], [])
-    assert after.level is Level.OK
-    assert str(tmp_path / "certbot-qiniu.service") in after.text
 
 
 class Systemctl:

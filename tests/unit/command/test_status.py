@@ -140,7 +140,8 @@ def test_report_knows_the_worst() -> None:
     ({"reload": "nginx"}, "NotSeen", "certbot-qiniu apply --cert-name example.com"),
     ({"actions": ()}, "NothingManaged", "certbot-qiniu plan --cert-name example.com"),
     ({"actions": (), "held": True}, "Held", "certbot install"),
-    ({"renews": False, "reload": "nginx"}, "NotRenewed", "certbot reconfigure")], ids=str)
+    ({"renews": False, "reload": "nginx", "reconfigure": "certbot reconfigure -x"}, "NotRenewed",
+     "Run: certbot reconfigure -x")], ids=str)
 def test_what_no_domain_shows(facts: dict[str, Any], reason: str, remedy: str) -> None:
     """Every domain is in sync, and yet a human has something to do: the command is named."""
     [finding] = status(seen(KEEP, facts=facts), 14).findings

@@ -9,10 +9,17 @@ import pytest
 
 from certbot_qiniu import errors
 from certbot_qiniu.command.health import Finding, Level
-from certbot_qiniu.command.survey import AccountFacts, LineageFacts, Survey, _Observations, survey
+from certbot_qiniu.command.survey import (
+    AccountFacts,
+    LineageFacts,
+    Survey,
+    _Observations,
+    remembered_command,
+    survey,
+)
 from certbot_qiniu.deployment.deployer import open_deployer
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
-from certbot_qiniu.deployment.state import Record
+from certbot_qiniu.deployment.state import Memory, Record
 from certbot_qiniu.model import Domain
 from certbot_qiniu.webserver import nginx
 from tests.sandbox.wire import Fault, json_response
@@ -296,3 +303,18 @@ def test_one_cause_of_many_domains(desk: Desk) -> None:
                     for name in ("a", "b")}
     [text] = set(found.survey([]).unread.values())
     assert "Could not read the CDN domain a, b: no answer" == text
+
+
+def test_stripped_lineage() -> None:
+    """What a certbot without the plugin has dropped comes back as it was."""
+    memory = Memory()
+    memory.lineage("shop").credentials = "/etc/q.ini"
+    assert ("certbot reconfigure --cert-name shop -i qiniu --qiniu-credentials /etc/q.ini"
+            == remembered_command(memory, "shop"))
+    memory.lineage("shop").options = (
+        "--qiniu-credentials", "/a b.ini", "--qiniu-domains", "www.example.com,img.example.com",
+        "--qiniu-skip-nginx")
+    assert ("certbot reconfigure --cert-name shop -i qiniu --qiniu-credentials '/a b.ini' "
+            "--qiniu-domains www.example.com,img.example.com --qiniu-skip-nginx"
+            == remembered_command(memory, "shop"))
+    assert "--qiniu-credentials PATH" in remembered_command(memory, "unknown")

@@ -1,0 +1,398 @@
+"""What runs ``certbot renew`` by itself on this machine: timers, crontabs, scripts that cron runs.
+
+Who would run it is asked: systemd for its timers, and whether there is a cron that reads crontabs.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import pwd
+import re
+import shlex
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+
+from certbot_qiniu.command import plugins
+from certbot_qiniu.command.command_lines import SNAP, Call, Place, calls, crontab
+from certbot_qiniu.command.scheduled_jobs import program
+from certbot_qiniu.lineages import INSTALLER
+
+logger = logging.getLogger(__name__)
+
+ROOT = Path("/")
+SECONDS = 60
+BOOTED = "run/systemd/system"
+"""There exactly where systemd is the init (``sd_booted(3)``)."""
+
+SYSTEMD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+CRON_PATH = "/usr/bin:/bin"
+"""Where both look for programs unless told otherwise."""
+
+CRONS = frozenset({"cron", "crond", "fcron", "anacron", "dcron"})
+SCRIPT_BYTES = 65_536
+
+LIST_PLUGINS = f"""\
+from importlib.metadata import entry_points
+found = entry_points()
+found = found.select(group={plugins.GROUP!r}) if hasattr(found, 'select') else found.get(
+    {plugins.GROUP!r}, ())
+print(*(entry.name for entry in found))"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Something that runs ``certbot renew``, or would.
+
+    :ivar where: in words.
+    :ivar stop: how to turn it off.
+    :ivar idle: why it never runs, "" where it does.
+    :ivar revive: how to change that.
+    :ivar program: the certbot that it runs; "" where there is none of that name.
+    :ivar plugins: of that certbot; None where that could not be told.
+    """
+
+    where: str
+    stop: str
+    call: Call
+    user: str = "root"
+    idle: str = ""
+    revive: str = ""
+    program: str = ""
+    plugins: frozenset[str] | None = None
+
+
+class Use(Enum):
+    """What a job is good for."""
+
+    RENEWS = "renews"
+    LACKS_PLUGIN = "lacks the plugin"
+    NOT_KNOWN = "not known"
+    NOT_FOUND = "not found"
+    IDLE = "idle"
+    REHEARSES = "rehearses"
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be renewed.
+
+    :ivar config_dir: certbot's folder with it.
+    :ivar usual: the folder of a certbot that is not told otherwise.
+    :ivar lineages: those that are deployed to Qiniu.
+    """
+
+    config_dir: Path
+    usual: Path
+    lineages: frozenset[str]
+
+
+def use(job: Job, wanted: Wanted) -> Use:
+    """What *job* is good for."""
+    if job.call.rehearses:
+        return Use.REHEARSES
+    folder = job.call.option("--config-dir")
+    name = job.call.option("--cert-name")
+    if ((name and name not in wanted.lineages)
+            or job.user not in ("root", _owner(wanted.config_dir))
+            or not (job.call.option("--config")
+                    or Path(folder or wanted.usual) == wanted.config_dir)):
+        return Use.OTHER
+    if job.idle:
+        return Use.IDLE
+    if job.call.elsewhere:
+        return Use.NOT_KNOWN
+    if not job.program:
+        return Use.NOT_FOUND
+    if job.plugins is None:
+        return Use.NOT_KNOWN
+    return Use.RENEWS if INSTALLER in job.plugins else Use.LACKS_PLUGIN
+
+
+def sentence(job: Job, found: Use) -> str:
+    """What to say of *job*, which is good for this."""
+    name = job.call.option("--cert-name")
+    command = f"{job.program or job.call.program} renew{f' for {name} alone' * bool(name)}"
+    if job.call.program == SNAP:
+        command = "the certbot of snap"
+    return f"{job.where} " + {
+        Use.RENEWS: f"runs {command}",
+        Use.LACKS_PLUGIN: f"runs {command}, which has no plugin {INSTALLER}: what it renews does "
+                          f"not reach Qiniu, and its renewal conf loses installer = {INSTALLER}",
+        Use.NOT_KNOWN: f"runs {command} in {job.call.elsewhere or 'a way of its own'}; whether "
+                       f"that has the plugin {INSTALLER} is not known here",
+        Use.NOT_FOUND: f"runs {command}, which is not found in {job.call.place.path}",
+        Use.IDLE: f"would run {command}, but {job.idle}",
+        Use.REHEARSES: f"only rehearses: {command} --dry-run",
+        Use.OTHER: f"runs {command} as {job.user}, which renews nothing of this",
+    }[found]
+
+
+def _owner(folder: Path) -> str:
+    try:
+        return folder.owner()
+    except (OSError, KeyError):
+        return "root"
+
+
+@dataclass(frozen=True)
+class _Command:
+    """Something that is run by itself, whatever it is."""
+
+    where: str
+    stop: str
+    text: str
+    place: Place
+    user: str
+    idle: str = ""
+    revive: str = ""
+
+
+_Idle = tuple[str, str] | None
+"""Why something never runs, and how to change that; None where it does."""
+
+
+def jobs(root: Path | None = None) -> list[Job]:
+    """All that runs ``certbot renew`` by itself, or would.
+
+    :param root: of the file system.
+    """
+    root = root or ROOT
+    booted = (root / BOOTED).exists()
+    found = []
+    for command in (*(_timers() if booted else ()), *_cron(root)):
+        if booted and re.search(r"-d\s+/run/systemd/system\b", command.text):
+            command = replace(command, idle="it leaves that to systemd", revive="")
+        found += [_job(command, call)
+                  for call in calls(command.text, command.place, _read_script)]
+    return found
+
+
+def _job(command: _Command, call: Call) -> Job:
+    """The job that *call* is, with the program that it leads to."""
+    if call.program == SNAP:
+        path, found = SNAP, frozenset[str]()  # nothing from pip is ever in a snap
+    elif call.elsewhere:
+        path, found = "", None
+    else:
+        path = next((one for one in call.place.candidates(call.program)
+                     if os.access(one, os.X_OK) and os.path.isfile(one)), "")
+        # What root runs anyway can be run by root; what another user has written cannot.
+        may_ask = path and command.user in ("root", pwd.getpwuid(os.geteuid()).pw_name)
+        found = plugins_of(path) if may_ask else None
+    return Job(command.where, command.stop, call, command.user, command.idle, command.revive,
+               path, found)
+
+
+def _read_script(paths: Sequence[str]) -> str:
+    """The text of the first of *paths* that is there; "" for what is no text."""
+    for path in paths:
+        try:
+            found = os.stat(path)
+            if not stat.S_ISREG(found.st_mode):
+                continue
+            if found.st_size > SCRIPT_BYTES:
+                return ""
+            return Path(path).read_text(encoding="utf-8")
+        except OSError:
+            continue
+        except UnicodeDecodeError:
+            return ""
+    return ""
+
+
+# systemd ----------------------------------------------------------------------------------------
+
+
+def _timers() -> Iterator[_Command]:
+    """What the timers start, as systemd has read it: with drop-ins, without quotation marks."""
+    listed = (_systemctl("list-unit-files", "--type=timer")
+              + _systemctl("list-units", "--all", "--type=timer"))
+    names = sorted({line.split()[0] for line in listed.splitlines()
+                    if line.strip() and "@." not in line.split()[0]})
+    timers = _shown(names, "LoadState", "ActiveState", "UnitFileState", "Unit")
+    services = _shown({timer["Unit"] for timer in timers.values() if timer.get("Unit")},
+                      "LoadState", "ExecStart", "Environment", "User", "WorkingDirectory")
+    for name, timer in timers.items():
+        service = services.get(timer.get("Unit", ""), {})
+        idle = _why_idle(name, timer)
+        environment = dict(word.partition("=")[::2] for word in _words(service.get("Environment")))
+        place = Place(environment.get("PATH", SYSTEMD_PATH),
+                      service.get("WorkingDirectory", "").lstrip("-!") or "/")
+        for text in re.findall(r"argv\[\]=(.*?) ; ignore_errors=", service.get("ExecStart", "")):
+            yield _Command(name, f"systemctl disable --now {name}", text, place,
+                           service.get("User") or "root", *idle or ())
+
+
+def _why_idle(name: str, timer: Mapping[str, str]) -> _Idle:
+    """Why a timer does not start anything."""
+    start = f"systemctl enable --now {name}"
+    if timer.get("LoadState") == "masked":
+        return "it is masked", f"systemctl unmask {name} && {start}"
+    if timer.get("UnitFileState") == "disabled":
+        running = timer.get("ActiveState") == "active"
+        return ("it ends with the next boot" if running else "it is disabled"), start
+    if timer.get("ActiveState") != "active":
+        return "it is not started", start
+    return None
+
+
+def _words(text: str | None) -> list[str]:
+    try:
+        return shlex.split(text or "")
+    except ValueError:
+        return (text or "").split()
+
+
+def _shown(units: Iterable[str], *properties: str) -> dict[str, dict[str, str]]:
+    """What systemd has of each unit; several lines of a property in one."""
+    names = sorted(units)
+    if not names:
+        return {}
+    text = _systemctl("show", f"--property={','.join(('Id', *properties))}", "--", *names)
+    found = {}
+    for block in text.split("\n\n"):
+        facts: dict[str, str] = {}
+        for line in block.splitlines():
+            name, sign, value = line.partition("=")
+            if sign:
+                facts[name] = f"{facts[name]}\n{value}" if name in facts else value
+        if facts.get("Id"):
+            found[facts["Id"]] = facts
+    return found
+
+
+def _systemctl(*arguments: str) -> str:
+    return _output(["systemctl", "--no-pager", "--no-legend", "--plain", *arguments])
+
+
+def _output(command: Sequence[str]) -> str:
+    """What a program says, "" where it cannot be run."""
+    try:
+        # Not in a folder that somebody else could put a module of Python's into.
+        return subprocess.run(  # noqa: S603 (systemctl, and what root runs anyway)
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+            timeout=SECONDS, check=False, cwd="/").stdout
+    except (OSError, subprocess.TimeoutExpired) as error:
+        logger.info("%s could not be run: %s", command[0], error)
+        return ""
+
+
+# cron -------------------------------------------------------------------------------------------
+
+
+def _cron(root: Path) -> Iterator[_Command]:
+    """What crontabs and the folders of daily scripts run."""
+    etc, debian = root / "etc", (root / "etc" / "debian_version").exists()
+    idle = None if _cron_runs(root) else ("no cron is running", "Start cron")
+    for path in _files([etc / "crontab", etc / "cron.d"]):
+        yield from _crontab(path, "", idle or _ignored(path, debian=debian and path.parent != etc))
+    for path in _files([root / "var/spool/cron/crontabs", root / "var/spool/cron",
+                        etc / "crontabs"]):
+        yield from _crontab(path, path.name, idle)
+    yield from _crontab(etc / "anacrontab", "root", idle, fields=3)
+    folders = [*sorted(etc.glob("cron.*ly")), *sorted((etc / "periodic").glob("*"))]
+    for path in _files(folders):
+        why = idle or _ignored(path, debian=debian)
+        if not os.access(path, os.X_OK):
+            why = why or ("it is not executable", f"chmod a+x {path}")
+        yield _Command(str(path), f"chmod a-x {path}", _read_script([str(path)]),
+                       Place(SYSTEMD_PATH), "root", *why or ())
+
+
+def _crontab(path: Path, user: str, idle: _Idle, *, fields: int = 5) -> Iterator[_Command]:
+    default = SYSTEMD_PATH if path.parent.name == "crontabs" and user else CRON_PATH
+    for line in crontab(_read_script([str(path)]), user, fields=fields):
+        yield _Command(f"{path} (line {line.number})", f"Remove line {line.number} of {path}",
+                       line.command, Place(line.path or default), line.user, *idle or ())
+
+
+def _files(places: Iterable[Path]) -> list[Path]:
+    """The files at *places* and in the folders there, each once."""
+    found: dict[Path, Path] = {}
+    for place in places:
+        inside = sorted(place.iterdir()) if place.is_dir() else [place]
+        found.update({path.resolve(): path for path in reversed(inside) if path.is_file()})
+    return sorted(found.values())
+
+
+def _ignored(path: Path, *, debian: bool) -> _Idle:
+    """Why cron does not look at a file."""
+    if path.name.endswith(("~", ".rpmsave", ".rpmorig", ".rpmnew")) or path.name[0] in ".#" or (
+            debian and not re.fullmatch(r"[\w-]+", path.name, re.ASCII)):
+        return "cron ignores files of such a name", "Give it a name of letters, digits, - and _"
+    return None
+
+
+def _cron_runs(root: Path) -> bool:
+    """Whether there is a cron, as far as one may see that."""
+    names = set()
+    for path in root.glob("proc/[0-9]*/comm"):
+        try:
+            names.add(path.read_text(encoding="utf-8", errors="replace").strip())
+        except OSError:
+            continue  # it has ended
+    return bool(names & CRONS) or os.geteuid() != 0
+
+
+# Plugins ----------------------------------------------------------------------------------------
+
+
+@functools.cache
+def plugins_of(certbot: str) -> frozenset[str] | None:
+    """The plugins that a certbot has, None where that cannot be told.
+
+    Its Python is asked, which takes a tenth of the time that certbot itself takes.
+
+    :param certbot: or a ``certbot-qiniu``, or the Python of a ``python -m certbot``.
+    """
+    path = os.path.realpath(certbot)
+    if path in {os.path.realpath(program(name)) for name in ("certbot", "certbot-qiniu")}:
+        return plugins.installed()
+    if "/snap" in path:
+        return frozenset()
+    python = _python_of(certbot)
+    if python and (found := _output([python, "-c", LIST_PLUGINS]).split()):
+        return frozenset(found)
+    return None if python == certbot else _listed_by(certbot)
+
+
+def _python_of(certbot: str, depth: int = 0) -> str:
+    """The Python that a script of pip's is run by, "" where it is something else."""
+    if re.match(r"(python|pypy)[\d.]*$", os.path.basename(certbot)):
+        return certbot
+    try:
+        with open(certbot, "rb") as file:
+            text = file.read(1024).decode(errors="replace")
+    except OSError:
+        return ""
+    words = text.partition("\n")[0].removeprefix("#!").split() if text.startswith("#!") else []
+    if not words:
+        return ""
+    name = os.path.basename(words[0])
+    if name == "env":
+        return words[-1]
+    if name.startswith(("python", "pypy")):
+        return words[0]
+    # Where the path of Python is too long, or has a blank, a shell leads to it; and a script of
+    # somebody's own may lead to another certbot.
+    if quoted := re.search(r"""^'''exec' (?:"([^"]+)"|(\S+))""", text, re.MULTILINE):
+        return quoted[1] or quoted[2]
+    named = re.search(r"(/[^\s\"']*/certbot)\b", text)
+    return _python_of(named[1], depth + 1) if named and depth < 2 else ""
+
+
+def _listed_by(certbot: str) -> frozenset[str] | None:
+    """Ask a certbot itself, on folders of its own, so that no other certbot is in its way."""
+    with tempfile.TemporaryDirectory() as folder:
+        text = _output([certbot, "plugins", *(
+            word for kind in ("config", "work", "logs")
+            for word in (f"--{kind}-dir", f"{folder}/{kind}"))])
+    return frozenset(re.findall(r"^\* (\S+)$", text, re.MULTILINE)) or None

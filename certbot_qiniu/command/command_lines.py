@@ -1,0 +1,242 @@
+"""What a command runs of certbot, read as a shell would run it, and what a crontab runs.
+
+Nothing is run here, and scripts are read by whoever calls.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os.path
+import re
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+CERTBOT = re.compile(r"(certbot|letsencrypt)(-auto|-?\d[\d.]*)?")
+OURS = "certbot-qiniu"
+SNAP = "certbot.renew"
+"""The name under which snap runs ``certbot renew``."""
+
+MODULES = {"certbot": CERTBOT, "certbot.main": CERTBOT, "certbot_qiniu": OURS}
+ELSEWHERE = frozenset({
+    "docker", "docker-compose", "podman", "podman-compose", "nerdctl", "kubectl", "lxc", "incus",
+    "machinectl", "nsenter", "chroot", "ssh"})
+"""What comes after these is run in another system, of which nothing can be told from here."""
+
+_SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh"})
+_KEYWORDS = frozenset({"if", "then", "elif", "else", "while", "until", "do", "!", "{", "time"})
+_SPEAKERS = frozenset({"echo", "printf", "logger"})
+_DEPTH = 4
+"""Scripts that run scripts are followed so far."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a command is run.
+
+    :ivar path: where programs are looked for, as in ``PATH``.
+    """
+
+    path: str
+    folder: str = "/"
+    home: str = "/root"
+
+    def candidates(self, program: str) -> list[str]:
+        """The files that *program* may be, the first that is there is it."""
+        if program.startswith("~/"):
+            return [os.path.join(self.home, program[2:])]
+        folders = [""] if "/" in program else self.path.split(":")
+        return [os.path.normpath(os.path.join(self.folder, folder, program)) for folder in folders]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A ``certbot renew``, or a ``certbot-qiniu renew``, in a command.
+
+    :ivar program: as it is named there; the Python of a ``python -m certbot``.
+    :ivar elsewhere: the program that runs it in another system, "" for none.
+    """
+
+    program: str
+    arguments: tuple[str, ...]
+    place: Place
+    elsewhere: str = ""
+
+    @property
+    def rehearses(self) -> bool:
+        """Whether nothing is renewed by it."""
+        return "--dry-run" in self.arguments
+
+    def option(self, name: str) -> str:
+        """The value of an option, "" for none."""
+        for number, word in enumerate(self.arguments):
+            if word == name:
+                return (*self.arguments[number + 1:], "")[0]
+            if word.startswith(f"{name}="):
+                return word.partition("=")[2]
+        return ""
+
+
+Read = Callable[[Sequence[str]], str]
+"""The text of the first of these files that is there; "" where that is no script."""
+
+
+def calls(text: str, place: Place, read: Read, depth: int = 0) -> Iterator[Call]:
+    """What *text*, of one or more lines, runs of certbot."""
+    if depth > _DEPTH:
+        return
+    for command in _simple_commands(text):
+        words = list(command)
+        while words and words[0] in _KEYWORDS:
+            del words[0]
+        own, number = place, 0
+        while number < len(words) and re.match(r"[A-Za-z_]\w*=", words[number]):
+            own = _assigned(own, words[number])
+            number += 1
+        words = words[number:]
+        if len(words) > 2 and _name(words[0]) in _SHELLS and _is_text_next(words[1]) and (
+                " " not in words[2]):
+            del words[:2]  # as systemd tells it, without the quotation marks
+        if not words:
+            place = own
+        elif words[0] == "export":
+            for word in words[1:]:
+                place = _assigned(place, word)
+        elif words[0] == "cd" and len(words) > 1:
+            place = replace(place, folder=os.path.join(place.folder, words[1]))
+        elif words[0] in (".", "source") and len(words) > 1 and words[1].endswith("/activate"):
+            programs = os.path.dirname(os.path.join(place.folder, words[1]))
+            place = replace(place, path=f"{programs}:{place.path}")
+        elif words[0] not in _SPEAKERS:
+            yield from _calls_of(words, own, read, depth)
+
+
+def _calls_of(words: Sequence[str], place: Place, read: Read, depth: int) -> Iterator[Call]:
+    """What one command runs of certbot: by itself, by a text for a shell, or by a script."""
+    for number, word in enumerate(words):
+        place = _assigned(place, word)
+        if call := _call(words, number, place):
+            yield call
+            return
+    for option, word in itertools.pairwise(words):
+        if _is_text_next(option) and " " in word:
+            yield from calls(word, place, read, depth + 1)
+            return
+    for number, word in enumerate(words[:_DEPTH]):
+        text = "" if word.startswith("-") else read(place.candidates(word))
+        first = text.partition("\n")[0]
+        if text and ({*_SHELLS, ".", "source"} & set(map(_name, words[:number])) or (
+                first.startswith("#!") and _SHELLS & set(re.split(r"[/\s]", first)))):
+            yield from calls(text, place, read, depth + 1)
+            return
+
+
+def _call(words: Sequence[str], number: int, place: Place) -> Call | None:
+    """The call of certbot that the word with this number is the program of."""
+    word, rest = words[number], tuple(words[number + 1:])
+    name, kind = _name(word), None
+    program = word
+    if word == "-m" and rest[:1] and rest[0] in MODULES:
+        kind, rest = MODULES[rest[0]], rest[1:]
+        program = next((one for one in reversed(words[:number])
+                        if re.match(r"(python|pypy)", _name(one))), "")
+    elif CERTBOT.fullmatch(name):
+        kind = CERTBOT
+    elif name in (OURS, SNAP):
+        kind = name
+    if not program or not (kind == SNAP or (kind == OURS and rest[:1] == ("renew",))
+                           or (kind == CERTBOT and "renew" in rest)):
+        return None
+    runners = [_name(one) for one in words[:number]]
+    if "snap" in runners:
+        program = SNAP
+    return Call(program, rest, place, next((one for one in runners if one in ELSEWHERE), ""))
+
+
+def _is_text_next(option: str) -> bool:
+    """Whether a shell takes the next word for what it is to run."""
+    return re.fullmatch(r"-[a-z]*c", option) is not None
+
+
+def _name(word: str) -> str:
+    return word.rpartition("/")[2]
+
+
+def _assigned(place: Place, word: str) -> Place:
+    """*place* after an assignment, should *word* be one of PATH."""
+    name, sign, value = word.partition("=")
+    if name != "PATH" or not sign:
+        return place
+    return replace(place, path=re.sub(r"\$PATH\b|\$\{PATH\}", lambda _: place.path, value))
+
+
+def _simple_commands(text: str) -> list[list[str]]:
+    """*text* as the words of each command, without operators, redirections and comments."""
+    text = re.sub(r"(?m)(^|(?<=[\s;&|(]))#.*$", "", text.replace("\\\n", " "))
+    try:
+        return list(_split(text))
+    except ValueError:  # no closing quotation, as in the text of a mail
+        commands = []
+        for line in text.splitlines():
+            try:
+                commands += list(_split(line))
+            except ValueError:
+                commands += [part.split() for part in re.split(r"[;&|()]+", line)]
+        return commands
+
+
+def _split(text: str) -> Iterator[list[str]]:
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=";&|()<>\n")
+    lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, ""
+    words: list[str] = []
+    target = False
+    for token in lexer:
+        is_operator = bool(token) and set(token) <= set(";&|()<>\n")
+        if is_operator and set(token) & set("<>"):
+            target = True
+        elif is_operator:
+            yield words
+            words, target = [], False
+        elif target:
+            target = False
+        else:
+            words.append(token)
+    yield words
+
+
+# Crontabs ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Line:
+    """A command in a crontab.
+
+    :ivar number: of its line.
+    :ivar path: ``PATH`` as the lines before have it, "" where they do not say.
+    """
+
+    number: int
+    user: str
+    command: str
+    path: str
+
+
+def crontab(text: str, user: str = "", *, fields: int = 5) -> Iterator[Line]:
+    """The commands of a crontab.
+
+    :param user: whose it is; "" where each line says that.
+    :param fields: how many come before the user, or the command.
+    """
+    path = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if setting := re.match(r"\s*([A-Za-z_]\w*)\s*=\s*(.*)", line):
+            if setting[1] == "PATH":
+                path = setting[2].strip().strip("\"'")
+            continue
+        before = 1 if line.lstrip().startswith("@") and fields == 5 else fields
+        words = line.split(None, before + (not user))
+        if line.lstrip().startswith("#") or len(words) <= before + (not user):
+            continue
+        # An unescaped percent sign ends the command: what follows is its input.
+        command = re.split(r"(?<!\\)%", words[-1])[0].replace(r"\%", "%")
+        yield Line(number, user or words[before], command, path)

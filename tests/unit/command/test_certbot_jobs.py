@@ -1,0 +1,222 @@
+"""How it is found out what runs certbot; which of it counts is in the doctor's tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from certbot_qiniu.command import certbot_jobs, plugins, scheduled_jobs
+from certbot_qiniu.command.certbot_jobs import plugins_of
+from tests.unit.command.timers import Host, host
+
+OURS = scheduled_jobs.program("certbot-qiniu")
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """A machine with cron."""
+    return host(tmp_path, monkeypatch)
+
+
+# What systemctl of systemd 252 said on a Debian 12 machine.
+UNIT_FILES = """\
+a.timer                      enabled  enabled
+certbot.timer                disabled enabled
+dangling.timer               bad      enabled
+none.timer                   static   -
+x@.timer                     enabled  enabled
+"""
+UNITS = "run-u7.timer loaded active waiting /usr/bin/true\n"
+TIMERS = """\
+Unit=b.service
+Id=a.timer
+LoadState=loaded
+ActiveState=active
+UnitFileState=enabled
+
+Unit=certbot.service
+Id=certbot.timer
+LoadState=loaded
+ActiveState=inactive
+UnitFileState=disabled
+
+Unit=
+Id=dangling.timer
+LoadState=not-found
+ActiveState=inactive
+UnitFileState=
+
+Unit=none.service
+Id=none.timer
+LoadState=loaded
+ActiveState=inactive
+UnitFileState=static
+"""
+SERVICES = """\
+ExecStart={ path=/bin/sh ; argv[]=/bin/sh -c cd /; certbot renew ; ignore_errors=no ; start_time=[n/a] ; stop_time=[n/a] ; pid=0 ; code=(null) ; status=0/0 }
+ExecStart={ path=/usr/bin/certbot ; argv[]=/usr/bin/certbot -q renew --deploy-hook systemctl reload nginx ; ignore_errors=yes ; start_time=[n/a] ; stop_time=[n/a] ; pid=0 ; code=(null) ; status=0/0 }
+Environment=PATH=/opt/x/bin:/usr/bin "FOO=a b" BAR=1
+WorkingDirectory=!/tmp
+User=daemon
+Id=b.service
+LoadState=loaded
+
+Environment=
+WorkingDirectory=
+User=
+Id=none.service
+LoadState=not-found
+
+ExecStart={ path=/usr/bin/certbot ; argv[]=/usr/bin/certbot -q renew --no-random-sleep-on-renew ; ignore_errors=no ; start_time=[n/a] ; stop_time=[n/a] ; pid=0 ; code=(null) ; status=0/0 }
+Environment=
+WorkingDirectory=
+User=
+Id=certbot.service
+LoadState=loaded
+"""  # noqa: E501
+
+
+def test_what_systemd_says(machine: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command of the service that a timer starts, with its PATH, folder and user."""
+    asked: list[list[str]] = []
+
+    def answer(command: Sequence[str]) -> str:
+        asked.append(list(command))
+        return next((text for word, text in (("list-unit-files", UNIT_FILES), ("list-units", UNITS),
+                                             ("a.timer", TIMERS), ("b.service", SERVICES))
+                     if word in command), "")
+
+    monkeypatch.setattr(certbot_jobs, "_output", answer)
+    machine.boot()
+    found = [job for job in certbot_jobs.jobs() if "timer" in job.where]
+    assert [("a.timer", "certbot", "daemon", ""), ("a.timer", "/usr/bin/certbot", "daemon", ""),
+            ("certbot.timer", "/usr/bin/certbot", "root", "it is disabled"),
+            ] == [(job.where, job.call.program, job.user, job.idle) for job in found]
+    assert ("/opt/x/bin:/usr/bin", "/") == (found[0].call.place.path, found[0].call.place.folder)
+    assert "/tmp" == found[1].call.place.folder
+    assert ["a.timer", "certbot.timer", "dangling.timer", "none.timer", "run-u7.timer"] == (
+        asked[2][asked[2].index("--") + 1:])
+
+
+def test_machine_without_systemd(machine: Host) -> None:
+    """Its units say nothing, and nobody is asked."""
+    machine.timer("certbot-qiniu", f"{OURS} renew")
+    (machine.root / certbot_jobs.BOOTED).rmdir()
+    assert [] == certbot_jobs.jobs()
+
+
+def test_empty_file_system(tmp_path: Path) -> None:
+    """What is not there holds nothing up."""
+    assert [] == certbot_jobs.jobs(tmp_path / "nothing")
+
+
+def test_scripts_that_are_none(machine: Host) -> None:
+    """A folder, a program, a huge file: none of them is read as a script."""
+    machine.put("etc/cron.daily/binary", "", 0o755).write_bytes(b"\x7fELF\xff certbot renew")
+    machine.put("etc/cron.daily/huge", f"#!/bin/sh\n{OURS} renew\n{'#' * 70_000}", 0o755)
+    (machine.root / "etc/cron.daily/folder").mkdir()
+    (machine.root / "etc/cron.daily/dangling").symlink_to("nothing")
+    assert [] == certbot_jobs.jobs()
+
+
+# Plugins
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The programs that were asked; each says that it has qiniu."""
+    found: list[list[str]] = []
+
+    def answer(command: Sequence[str]) -> str:
+        found.append(list(command))
+        return "* qiniu\nDescription\n\n* nginx\n" if command[1] == "plugins" else "qiniu nginx\n"
+
+    plugins_of.cache_clear()
+    monkeypatch.setattr(certbot_jobs, "_output", answer)
+    return found
+
+
+def put(path: Path, text: str) -> str:
+    """A program."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize(("text", "python"), [
+    ("#!/opt/x/bin/python3\n", "/opt/x/bin/python3"), ("#! /usr/bin/python3 -s\n",
+                                                       "/usr/bin/python3"),
+    ("#!/usr/bin/env python3.11\n", "python3.11"), ("#!/opt/pypy/bin/pypy3\n",
+                                                    "/opt/pypy/bin/pypy3"),
+    ("#!/bin/sh\n'''exec' \"/a b/bin/python\" \"$0\" \"$@\"\n' '''\n", "/a b/bin/python"),
+    ("#!/bin/sh\n'''exec' /a/very/long/bin/python \"$0\" \"$@\"\n' '''\n",
+     "/a/very/long/bin/python")], ids=["venv", "Debian", "env", "pypy", "blank", "long"])
+def test_python_of_a_certbot(tmp_path: Path, asked: list[list[str]], text: str,
+                             python: str) -> None:
+    """It is asked in place of certbot, which takes ten times as long."""
+    certbot = put(tmp_path / "certbot", text)
+    assert {"qiniu", "nginx"} == plugins_of(certbot) == plugins_of(certbot)
+    assert [[python, "-c", certbot_jobs.LIST_PLUGINS]] == asked
+
+
+def test_wrapper(tmp_path: Path, asked: list[list[str]]) -> None:
+    """A script that leads to another certbot has the plugins of that one."""
+    inner = put(tmp_path / "inner" / "certbot", "#!/opt/x/bin/python3\n")
+    plugins_of(put(tmp_path / "certbot", f'#!/bin/sh\nexec {inner} "$@"\n'))
+    assert ["/opt/x/bin/python3"] == [command[0] for command in asked]
+
+
+@pytest.mark.parametrize("text", ["\x7fELF", "#!/bin/sh\nexec something\n", ""])
+def test_program_of_another_kind(tmp_path: Path, asked: list[list[str]], text: str) -> None:
+    """It is asked itself, on folders of its own."""
+    certbot = put(tmp_path / "certbot", text)
+    assert {"qiniu", "nginx"} == plugins_of(certbot)
+    [[program, verb, *options]] = asked
+    assert (certbot, "plugins") == (program, verb)
+    assert ["--config-dir", "--work-dir", "--logs-dir"] == options[::2]
+
+
+def test_nobody_needs_to_be_asked(asked: list[list[str]]) -> None:
+    """Ours are known, and so is a snap."""
+    assert plugins.installed() == plugins_of(OURS)
+    assert frozenset() == plugins_of("/snap/bin/certbot")
+    assert [] == asked
+
+
+def test_silent_certbot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that says nothing is not known, which is neither yes nor no."""
+    plugins_of.cache_clear()
+    monkeypatch.setattr(certbot_jobs, "_output", lambda _: "")
+    assert plugins_of(put(tmp_path / "certbot", "#!/opt/x/bin/python3\n")) is None
+    assert plugins_of("/opt/x/bin/python3") is None
+
+
+@pytest.mark.parametrize("error", [OSError("not there"), subprocess.TimeoutExpired("certbot", 60)],
+                         ids=["cannot be run", "hangs"])
+def test_program_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """It is no reason to give up."""
+    def run(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert "" == certbot_jobs._output(["/opt/certbot"])
+
+
+def test_other_users_programs_are_not_run(machine: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What somebody has put into his own crontab root does not run."""
+    monkeypatch.setattr(certbot_jobs, "plugins_of", lambda _: pytest.fail("it was run"))
+    machine.put("etc/crontab", f"0 0 * * * nobody {sys.executable} -m certbot renew\n")
+    [job] = certbot_jobs.jobs()
+    assert (sys.executable, None) == (job.program, job.plugins)
+
+
+def test_cron_that_cannot_be_seen(machine: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To others than root processes may be hidden."""
+    machine.put("proc/7/comm", "sshd\n")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert certbot_jobs._cron_runs(machine.root)

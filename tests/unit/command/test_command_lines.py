@@ -1,0 +1,122 @@
+"""What a command runs of certbot, and what a crontab runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from certbot_qiniu.command.command_lines import Call, Line, Place, calls, crontab
+
+PLACE = Place("/usr/bin:/bin", home="/h")
+
+
+def found(text: str, scripts: dict[str, str] | None = None) -> list[Call]:
+    """The calls in *text*, on a machine with these scripts."""
+    def read(paths: Sequence[str]) -> str:
+        return next((scripts[path] for path in paths if path in scripts), "") if scripts else ""
+
+    return list(calls(text, PLACE, read))
+
+
+@pytest.mark.parametrize(("text", "program"), [
+    ("certbot renew", "certbot"),
+    ("/opt/certbot/bin/certbot -q renew --deploy-hook 'a b'", "/opt/certbot/bin/certbot"),
+    ("/opt/certbot/bin/certbot-qiniu renew --quiet", "/opt/certbot/bin/certbot-qiniu"),
+    ('sh -c "cd / && certbot renew"', "certbot"), ("/bin/sh -c cd / && certbot renew", "certbot"),
+    ("bash -lc 'certbot renew'", "certbot"), ("su -c 'certbot renew' root", "certbot"),
+    ("cd / && certbot renew", "certbot"), ("(certbot renew; true) >/dev/null 2>&1", "certbot"),
+    ("certbot \\\n   renew", "certbot"), ('"certbot" "renew"', "certbot"),
+    ("if true; then certbot renew; fi", "certbot"), ("! certbot renew || exit 1", "certbot"),
+    ("nice -n 19 flock -n /run/lock certbot renew | logger -t certbot", "certbot"),
+    ("perl -e 'sleep int(rand(43200))' && certbot -q renew", "certbot"),
+    ("sleep $((RANDOM % 3600)); certbot renew", "certbot"),
+    ("/opt/v/bin/python3.11 -m certbot renew", "/opt/v/bin/python3.11"),
+    ("/opt/v/bin/python -m certbot_qiniu renew", "/opt/v/bin/python"),
+    ("/usr/bin/snap run --timer=00:00~24:00/2 certbot.renew", "certbot.renew"),
+    ("snap run certbot renew", "certbot.renew"), ("/snap/bin/certbot renew", "/snap/bin/certbot"),
+    ("certbot-auto renew", "certbot-auto"), ("certbot-3 renew", "certbot-3"),
+    ("letsencrypt renew", "letsencrypt"),
+    ("echo it's; certbot renew", "certbot"),
+])
+def test_renewal(text: str, program: str) -> None:
+    """Shells, prefixes, operators and quotation marks hide nothing."""
+    assert [program] == [call.program for call in found(text)]
+
+
+@pytest.mark.parametrize("text", [
+    "certbot certificates", "echo certbot renew", "# certbot renew", "true # certbot renew",
+    "grep certbot renew.log", "mail -s 'certbot renew failed' root", "certbot-qiniu status",
+    "certbot-renewer renew", "cat certbot", "", "certbot-qiniu status renew",
+    "PATH=/x", "systemctl status certbot.service"])
+def test_no_renewal(text: str) -> None:
+    """What only speaks of it does not count."""
+    assert [] == found(text)
+
+
+def test_several() -> None:
+    """Each call counts by itself, with what it is told."""
+    one, other = found("certbot renew --cert-name a --dry-run; certbot renew --cert-name=b -q")
+    assert ("a", "b") == (one.option("--cert-name"), other.option("--cert-name"))
+    assert (True, False) == (one.rehearses, other.rehearses)
+    assert "" == other.option("--config-dir")
+    assert "" == found("certbot renew --cert-name")[0].option("--cert-name")
+
+
+@pytest.mark.parametrize("runner", ["docker exec web", "podman run --rm -v /a:/b", "ssh host"])
+def test_elsewhere(runner: str) -> None:
+    """What runs in another system is told from what runs here."""
+    [call] = found(f"/usr/bin/{runner} certbot renew")
+    assert runner.split()[0] == call.elsewhere
+
+
+@pytest.mark.parametrize(("text", "first"), [
+    ("certbot renew", "/usr/bin/certbot"), ("/a/certbot renew", "/a/certbot"),
+    ("PATH=/o/bin:$PATH certbot renew", "/o/bin/certbot"),
+    ("export PATH=/o/bin:${PATH}; certbot renew", "/o/bin/certbot"),
+    ("PATH=/o/bin\ncertbot renew", "/o/bin/certbot"),
+    ("env PATH=/o/bin certbot renew", "/o/bin/certbot"),
+    ("cd /o && bin/certbot renew", "/o/bin/certbot"),
+    ("cd /o; ./certbot renew", "/o/certbot"), ("~/bin/certbot renew", "/h/bin/certbot"),
+    (". /o/bin/activate && certbot renew", "/o/bin/certbot"),
+    ("cd /o; source bin/activate; certbot renew", "/o/bin/certbot"),
+])
+def test_which_certbot(text: str, first: str) -> None:
+    """The folders that a shell would look into come in their order."""
+    [call] = found(text)
+    assert first == call.place.candidates(call.program)[0]
+
+
+SHELL = "#!/bin/sh\n# renew\n"
+
+
+@pytest.mark.parametrize(("text", "scripts", "count"), [
+    ("/s/renew.sh", {"/s/renew.sh": f"{SHELL}certbot renew\n"}, 1),
+    ("renew.sh -v", {"/bin/renew.sh": "#!/usr/bin/env bash\ncertbot renew\n"}, 1),
+    ("sh -e /s/x", {"/s/x": "certbot renew"}, 1), ("sh /s/x", {"/s/x": "certbot renew"}, 1),
+    (". /s/x", {"/s/x": "certbot renew"}, 1), ("/s/x", {"/s/x": "certbot renew"}, 0),
+    ("/s/x", {"/s/x": "#!/usr/bin/python3\ncertbot renew"}, 0),
+    ("/s/x", {"/s/x": f"{SHELL}/s/y\n", "/s/y": f"{SHELL}certbot renew"}, 1),
+    ("/s/x", {"/s/x": f"{SHELL}/s/x\n"}, 0),
+], ids=["script", "by its name", "option", "for sh", "read in", "no script", "Python", "nested",
+        "itself"])
+def test_scripts(text: str, scripts: dict[str, str], count: int) -> None:
+    """A script is followed, and one that runs itself is not for ever."""
+    assert count == len(found(text, scripts))
+
+
+def test_crontab() -> None:
+    """Settings, comments and what is no job are left out; a percent sign ends a command."""
+    text = ("PATH=/x:/y\n# 1 2 * * * root a\n\n17 3,15 * * * root certbot renew\n"
+            "@daily\troot a 100\\% b%input\n  0 0 * * 0 bob c d\nPATH = \"/z\"\n1 2 3\n"
+            "0 0 * * * root e\n")
+    assert [Line(4, "root", "certbot renew", "/x:/y"), Line(5, "root", "a 100% b", "/x:/y"),
+            Line(6, "bob", "c d", "/x:/y"), Line(9, "root", "e", "/z")] == list(crontab(text))
+
+
+def test_other_kinds_of_crontabs() -> None:
+    """A user's own has no user in it, anacron's has other fields."""
+    assert [Line(1, "bob", "certbot renew", "")] == list(
+        crontab("0 0 * * * certbot renew\n", "bob"))
+    assert [Line(1, "root", "run it", "")] == list(
+        crontab("1\t5\tdaily\trun it\n", "root", fields=3))
