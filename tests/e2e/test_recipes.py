@@ -41,6 +41,9 @@ ENGLISH = sorted(path for path in FOLDER.glob("*.md") if not path.name.endswith(
 PAGES = [path for path in ENGLISH if path.stem != "index"]
 BLOCK = re.compile(r"^(?:<!-- not run: (?P<why>[^\n]+) -->\n)?```sh\n(?P<text>.*?)^```$",
                    re.MULTILINE | re.DOTALL)
+KEYS = dict(zip(("YOUR_ALIYUN_ACCESS_KEY_ID", "YOUR_ALIYUN_ACCESS_KEY_SECRET",
+                 "YOUR_QINIU_ACCESS_KEY", "YOUR_QINIU_SECRET_KEY"), (*ALIYUN_KEYS, *QINIU_KEYS),
+                strict=True))
 AUTHORITY_WITH_EAB = "https://acme.digicert.com/v2/acme/directory"
 
 
@@ -72,10 +75,7 @@ def mapping(box: Sandbox, alerts: str) -> dict[str, str]:
         # nginx runs without root, and may run twice on one machine.
         "listen 80;": f"listen 127.0.0.1:{box.http_port};",
         "listen 443 ssl;": f"listen 127.0.0.1:{box.nginx.port} ssl;",
-        "YOUR_ALIYUN_ACCESS_KEY_ID": ALIYUN_KEYS[0],
-        "YOUR_ALIYUN_ACCESS_KEY_SECRET": ALIYUN_KEYS[1],
-        "YOUR_QINIU_ACCESS_KEY": QINIU_KEYS[0],
-        "YOUR_QINIU_SECRET_KEY": QINIU_KEYS[1],
+        **KEYS,
         "YOUR_TENCENTCLOUD_SECRET_ID": TENCENT_KEYS[0],
         "YOUR_TENCENTCLOUD_SECRET_KEY": TENCENT_KEYS[1],
         "img.example.com": f"img.{AT_DNSPOD}",

@@ -25,7 +25,6 @@ server = {server}
 email = admin@example.com
 agree-tos = true
 no-eff-email = true
-dns-aliyun-propagation-seconds = 0
 no-random-sleep-on-renew = true
 """
 

@@ -27,6 +27,17 @@ _NAME = "certbot-qiniu-"
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
+UNIFIED = Path("/sys/fs/cgroup/cgroup.controllers")
+"""Where it is missing, the host has the old hierarchies of control groups, of which systemd needs
+the host's own."""
+
+ENGINE = """\
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+"""
+"""For containers within: what works on hosts of either kind."""
+
 REMOVE = ("rm", "--force", "--time=0", "--volumes")
 LIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096")
 """Small ones: podman's own may be more than this host allows."""
@@ -66,7 +77,7 @@ class Machine:
             "run", "--detach", f"--name={self.name}", "--hostname=machine", "--no-hosts",
             f"--network={network}", "--systemd=always", "--privileged",
             *LIMITS,
-            "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw",
+            *["--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw"] * (not UNIFIED.exists()),
             # Not on the sheet: a container engine within wants a plain file system.
             "--tmpfs=/var/lib/containers",
             *(f"--volume={source}:{target}:O" for source, target in mounts.items()),
@@ -81,6 +92,7 @@ class Machine:
             until(lambda: self.run("systemctl", "is-system-running", check=False).stdout.strip()
                   in ("running", "degraded"), "systemd is up", seconds=60)
             self.put("/etc/hosts", "127.0.0.1 localhost machine\n")
+            self.put("/etc/containers/containers.conf", ENGINE)
             self._resources = started.pop_all()
         return self
 

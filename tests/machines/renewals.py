@@ -10,7 +10,8 @@ from tests.sandbox.stack import Sandbox
 SERVICE = "certbot-qiniu.service"
 CREDENTIALS = "/etc/letsencrypt/qiniu.ini"
 QINIU = ("-i", "qiniu", "--qiniu-credentials", CREDENTIALS)
-ALIYUN = ("-a", "dns-aliyun", "--dns-aliyun-credentials", CREDENTIALS)
+ALIYUN = ("-a", "dns-aliyun", "--dns-aliyun-credentials", CREDENTIALS,
+          "--dns-aliyun-propagation-seconds", "0")
 
 SITE = """\
 server {{

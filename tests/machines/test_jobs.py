@@ -1,0 +1,81 @@
+"""What else runs certbot on a machine: cron, the distribution's certbot, acme.sh and lego."""
+
+from __future__ import annotations
+
+import json
+
+from tests.machines.conftest import DEBS
+from tests.machines.machine import Machine
+from tests.machines.renewals import (
+    ALIYUN,
+    QINIU,
+    TLS_SITE,
+    certbot,
+    conf,
+    make_due,
+    put_credentials,
+    run_service,
+    said_by_service,
+)
+from tests.sandbox.process import until
+from tests.sandbox.stack import Sandbox
+
+WWW = "www.example.com"
+CRON_FILE = "/etc/cron.d/certbot-qiniu"
+WEBROOT = ("-a", "webroot", "-w", "/var/www/html")
+
+
+def problems(machine: Machine) -> dict[str, str]:
+    """What doctor finds wrong, and the remedy of each."""
+    said = machine.run("certbot-qiniu", "doctor", "--json", check=False).stdout
+    return {check["text"]: check["remedy"] for check in json.loads(said)["checks"]
+            if check["level"] != "ok"}
+
+
+def test_cron(machine: Machine, box: Sandbox) -> None:
+    """In cron's environment, with no more than the file holds, Qiniu and nginx are reached."""
+    put_credentials(machine, box)
+    box.serve(WWW)
+    certbot(machine, "run", *ALIYUN, *QINIU, "-d", WWW)
+    make_due(machine, WWW)
+    machine.put("/etc/nginx/conf.d/www.conf", TLS_SITE.format(name=WWW, lineage=WWW))
+    machine.systemctl("reload", "nginx")
+    first = machine.fingerprint(WWW)
+    machine.run("certbot-qiniu", "install-timer", "--cron")
+    assert {} == problems(machine)
+    machine.script(fr"sed -Ei 's/^[0-9]+ [0-9,]+ \* \* \* root/* * * * * root/' {CRON_FILE}")
+    until(lambda: machine.fingerprint(WWW) != first, "cron has renewed", seconds=90)
+    machine.run("rm", CRON_FILE)
+    until(lambda: machine.fingerprint(WWW) == box.qiniu.serving(WWW).fingerprint
+          == machine.serves(WWW), "all have the new certificate", seconds=30)
+
+
+def test_a_second_certbot(machine: Machine, box: Sandbox) -> None:
+    """doctor sees what the distribution's certbot would do and what it has done; its remedies help.
+
+    That one lacks the plugin, renews without it, and drops it from the renewal conf.
+    """
+    put_credentials(machine, box)
+    box.serve(WWW)
+    certbot(machine, "run", *WEBROOT, *QINIU, "-d", WWW)
+    make_due(machine, WWW)
+    machine.run("certbot-qiniu", "install-timer")
+    assert {} == problems(machine)
+    ours = conf(machine, WWW)
+
+    machine.script(f"dpkg --install {DEBS}/*.deb")
+    [(found, remedy)] = problems(machine).items()
+    assert "certbot.timer" in found
+    assert "systemctl disable --now certbot.timer" in remedy
+
+    machine.systemctl("set-environment", *(f"{name}={value}"
+                                           for name, value in machine.environment.items()))
+    machine.systemctl("start", "certbot.service")
+    assert "qiniu" not in conf(machine, WWW)
+    assert machine.fingerprint(WWW) != box.qiniu.serving(WWW).fingerprint
+    for remedy in problems(machine).values():
+        machine.script(remedy)
+    assert {} == problems(machine)
+    assert "success" == run_service(machine), said_by_service(machine)
+    assert machine.fingerprint(WWW) == box.qiniu.serving(WWW).fingerprint
+    assert sorted(ours.splitlines()) == sorted(conf(machine, WWW).splitlines())
