@@ -145,7 +145,11 @@ def _checked(setup: Setup) -> Setup:
     for name, value in vars(setup).items():
         if name != "keys" and not is_printable(value):
             raise errors.UsageError(f"unprintable characters in its {name}")
-    return setup
+    open_files = [path for path in dict.fromkeys((setup.source, *setup.secrets))
+                  if others_may_change(path)] if setup.keys else []
+    return replace(setup, notes=(*setup.notes, *(
+        f"{path} can be changed by another user: see that the keys of the old setup are yours, as "
+        "private keys go where they lead" for path in open_files)))
 
 
 def _text(path: Path) -> str:

@@ -318,6 +318,15 @@ def test_nginx_of_another_user(tmp_path: Path, form: str) -> None:
     assert not read_setups(home)[0][0].deploying
 
 
+def test_keys_that_another_user_may_have_put_there(tmp_path: Path) -> None:
+    """With these our private key would go to that user's account: it is said."""
+    path = config_json(tmp_path)
+    assert not read_setups(path)[0][0].notes
+    path.chmod(0o666)
+    [note] = read_setups(path)[0][0].notes
+    assert f"{path} can be changed by another user" in note
+
+
 def test_links_to_what_others_may_change(tmp_path: Path) -> None:
     """Where a link leads counts too; one that leads in a circle runs nothing."""
     (tmp_path / "open").mkdir()
