@@ -291,6 +291,16 @@ def test_known_reloads(tmp_path: Path, command: str) -> None:
     assert setup.deploying == ("--qiniu-nginx-reload-cmd", command)
 
 
+@pytest.mark.parametrize(("command", "taken"), [
+    ("docker exec -it web nginx -s reload", "docker exec -i web nginx -s reload"),
+    ("docker exec -t web nginx -s reload", "docker exec web nginx -s reload"),
+    ("docker compose exec -T -t tea nginx -s reload", "docker compose exec -T tea nginx -s reload")])
+def test_reloads_that_want_a_terminal(tmp_path: Path, command: str, taken: str) -> None:
+    """A timer has none, and docker would refuse."""
+    [setup], _ = read_setups(acme_home(tmp_path, {**DOMAIN, "Le_ReloadCmd": packed(command)}))
+    assert ("--qiniu-nginx-reload-cmd", taken) == setup.deploying
+
+
 @pytest.mark.parametrize("command", [
     "chmod 4755 /usr/sbin/nginx", "sh /srv/nginx/reload.sh", "cp /bin/sh /srv/nginx",
     "nginx -s reload --help x", "systemctl reload nginx evil", "systemctl link /srv/nginx.service",
