@@ -294,7 +294,7 @@ def test_known_reloads(tmp_path: Path, command: str) -> None:
 @pytest.mark.parametrize(("command", "taken"), [
     ("docker exec -it web nginx -s reload", "docker exec -i web nginx -s reload"),
     ("docker exec -t web nginx -s reload", "docker exec web nginx -s reload"),
-    ("docker compose exec -T -t tea nginx -s reload", "docker compose exec -T tea nginx -s reload")])
+    ("podman compose exec -T -t a nginx -s reload", "podman compose exec -T a nginx -s reload")])
 def test_reloads_that_want_a_terminal(tmp_path: Path, command: str, taken: str) -> None:
     """A timer has none, and docker would refuse."""
     [setup], _ = read_setups(acme_home(tmp_path, {**DOMAIN, "Le_ReloadCmd": packed(command)}))
