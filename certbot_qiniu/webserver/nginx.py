@@ -45,7 +45,7 @@ _NOT_RUNNING = re.compile(r'\[error\].*(?:invalid PID number|open\(\) ".*" faile
                           r'|service "\S+" is not running'
                           r"|can only create exec sessions on running containers")
 # These say little or nothing where there is no process to signal.
-_SIGNALLING = {"service", "rc-service", "systemctl", "kill", "pkill", "killall"}
+_SIGNALLING = {"service", "rc-service", "systemctl", "supervisorctl", "sv", "pkill", "killall"}
 
 
 @dataclass(frozen=True)
@@ -364,9 +364,10 @@ def _find_running(installed: str | None) -> tuple[list[str], str]:
 
 def _signals_nginx(argv: list[str]) -> bool:
     """Whether a command has another program signal the nginx of this machine."""
-    names = [Path(word).name.removesuffix(".service") for word in argv]
-    return argv[0].startswith("/etc/init.d/") or (
-        names[0] in _SIGNALLING and any(map(local.PROGRAM.fullmatch, names[1:])))
+    words = argv[1:] if argv[0] in ("sudo", "doas") else argv
+    names = [Path(word).name.removesuffix(".service") for word in words]
+    return any(map(local.PROGRAM.fullmatch, names)) and (
+        names[0] in _SIGNALLING or words[0].startswith("/etc/init.d/"))
 
 
 def _swap(argv: list[str], old: list[str], new: list[str]) -> list[str] | None:
