@@ -145,7 +145,11 @@ def _checked(setup: Setup) -> Setup:
     for name, value in vars(setup).items():
         if name != "keys" and not is_printable(value):
             raise errors.UsageError(f"unprintable characters in its {name}")
-    return setup
+    open_files = [path for path in dict.fromkeys((setup.source, *setup.secrets))
+                  if others_may_change(path)] if setup.keys else []
+    return replace(setup, notes=(*setup.notes, *(
+        f"{path} can be changed by another user: see that the keys of the old setup are yours, as "
+        "private keys go where they lead" for path in open_files)))
 
 
 def _text(path: Path) -> str:
@@ -206,12 +210,22 @@ def _nginx_command(text: str) -> bool:
     return not any(not path.startswith("/") or others_may_change(Path(path)) for path in paths)
 
 
+def _without_terminal(command: str) -> str:
+    """*command* as a timer can run it: ``docker exec -t`` fails where there is no terminal."""
+    words = command.split()
+    for number in range(words.index("exec") + 1 if "exec" in words else len(words), len(words)):
+        if not words[number].startswith("-"):
+            break
+        words[number] = words[number].replace("t", "")
+    return " ".join(word for word in words if word != "-")
+
+
 def _reload(command: str, name: str, source: Path, notes: list[str]) -> list[str]:
     """The option for an old setup's reload command, which *name* in *source* is."""
     if not command:
         return []
     if _nginx_command(command):
-        return ["--qiniu-nginx-reload-cmd", command]
+        return ["--qiniu-nginx-reload-cmd", _without_terminal(command)]
     notes.append(f"{name} in {source} does more than reload nginx, and is not taken over: see what "
                  "it does, and leave out what this plugin does")
     return []
@@ -501,7 +515,7 @@ def _config_setup(path: Path, found: Mapping[str, Any]) -> Setup:
         command = nginx.get(key) or ()
         command = command if isinstance(command, str) else shlex.join(map(str, command))
         if _nginx_command(command):
-            deploying += [option, command]
+            deploying += [option, _without_terminal(command)]
         elif command:
             notes.append(f"nginx.{key} in {path} is no command of nginx's, and is not taken over")
     keys = dict(zip((*QINIU_KEYS, *DNS_KEYS["dns-aliyun"]),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,18 +75,25 @@ def _master(pid: int, title: str) -> Master:
         program = os.readlink(process / "exe").removesuffix(_DELETED)
         is_elsewhere = (os.readlink(process / "ns/net") != os.readlink(own / "ns/net")
                         or not os.path.samefile(process / "root", own / "root"))
-        owner = process.stat().st_uid
+        owner, mode = process.stat().st_uid, _mode(process / "exe")
     except OSError:
         return Master(pid, obstacle="cannot be looked into by this user")
+    # Anyone can start su, which root owns, by another name and with a title of his choice.
+    is_nginx = PROGRAM.fullmatch(Path(program).name) and not mode & (stat.S_ISUID | stat.S_ISGID)
     options = _OPTION.findall(title)
     # The title has the words of its command line without quotes.
     is_clear = len(options) == len(re.findall(r" -[cpe]\b", title)) and all(
         path.startswith("/") for option, path in options if option == "-p")
-    obstacle = ("is another user's" if owner not in (0, os.geteuid())
+    obstacle = ("is no program of nginx's" if not is_nginx
+                else "is another user's" if owner not in (0, os.geteuid())
                 else "is a program that another user can change" if others_may_change(Path(program))
                 else "" if is_clear else "was started with options that cannot be told")
     return Master(pid, program, (program, *(word for option in options for word in option)),
                   obstacle, not is_elsewhere)
+
+
+def _mode(path: Path) -> int:
+    return path.stat().st_mode
 
 
 def has_address(host: str) -> bool:

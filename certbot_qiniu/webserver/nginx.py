@@ -45,7 +45,7 @@ _NOT_RUNNING = re.compile(r'\[error\].*(?:invalid PID number|open\(\) ".*" faile
                           r'|service "\S+" is not running'
                           r"|can only create exec sessions on running containers")
 # These say little or nothing where there is no process to signal.
-_SIGNALLING = {"service", "rc-service", "systemctl", "kill", "pkill", "killall"}
+_SIGNALLING = {"service", "rc-service", "systemctl", "supervisorctl", "sv", "pkill", "killall"}
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,33 @@ class Nginx:
 
     def _confirm(self, users: list[nginx_config.Server], questions: list[nginx_config.Question],
                  fingerprint: str) -> Outcome:
-        """Ask until all is as it should be, or patience ends."""
+        """Ask which leaf is served, and make sense of the answers.
+
+        :raises errors.NginxError: when it is certain that another one is.
+        """
+        right, wrong = self._ask_patiently(questions, fingerprint)
+        if wrong and self._is_here():
+            raise errors.NginxError(
+                f"nginx was told to reload, but still serves another certificate at "
+                f"{_listed(wrong)}: see its error log for the reason, and whether ssl_certificate "
+                f"names the current file. Reload nginx by hand, or set {RELOAD_OPTION}")
+        # nginx takes a configuration over as a whole: one right answer speaks for all blocks.
+        if right:
+            return Outcome("reloaded", f"nginx serves the certificate at {_listed(right)}")
+        if questions:
+            return Outcome("unconfirmed", "nginx was reloaded, but could not be seen to serve the "
+                           f"certificate at {_listed(questions)}")
+        places = [f"{nginx_config.shown(listen.address)} ({server.section})"
+                  for server in users for listen in server.listens]
+        return Outcome("unconfirmed", "nginx was reloaded, but cannot be asked from here which "
+                       f"certificate it serves at {_listed(places) or 'any TCP address'}")
+
+    def _ask_patiently(self, questions: list[nginx_config.Question], fingerprint: str,
+                       ) -> tuple[list[nginx_config.Question], list[nginx_config.Question]]:
+        """Ask until all is as it should be, or patience ends.
+
+        :returns: where the leaf is served, and where another one surely is.
+        """
         # A reload takes nginx as long as a test does; large configurations take many seconds.
         slowness = min(max(self._test_seconds, 1.0), _SLOWEST_SECONDS)
         patience = self._patience_seconds * slowness
@@ -221,21 +247,7 @@ class Nginx:
             time.sleep(pause)
             Nginx.silent_seconds += pause * is_silent
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-        if wrong and self._is_here():
-            raise errors.NginxError(
-                f"nginx was told to reload, but still serves another certificate at "
-                f"{_listed(wrong)}: see its error log for the reason, and whether ssl_certificate "
-                f"names the current file. Reload nginx by hand, or set {RELOAD_OPTION}")
-        # nginx takes a configuration over as a whole: one right answer speaks for all blocks.
-        if right:
-            return Outcome("reloaded", f"nginx serves the certificate at {_listed(list(right))}")
-        if questions:
-            return Outcome("unconfirmed", "nginx was reloaded, but could not be seen to serve the "
-                           f"certificate at {_listed(questions)}")
-        places = [f"{nginx_config.shown(listen.address)} ({server.section})"
-                  for server in users for listen in server.listens]
-        return Outcome("unconfirmed", "nginx was reloaded, but cannot be asked from here which "
-                       f"certificate it serves at {_listed(places) or 'any TCP address'}")
+        return list(right), wrong
 
     def _is_here(self) -> bool:
         """Whether it is sure that this nginx is the one that answers in our own network.
@@ -352,9 +364,10 @@ def _find_running(installed: str | None) -> tuple[list[str], str]:
 
 def _signals_nginx(argv: list[str]) -> bool:
     """Whether a command has another program signal the nginx of this machine."""
-    names = [Path(word).name.removesuffix(".service") for word in argv]
-    return argv[0].startswith("/etc/init.d/") or (
-        names[0] in _SIGNALLING and any(map(local.PROGRAM.fullmatch, names[1:])))
+    words = argv[1:] if argv[0] in ("sudo", "doas") else argv
+    names = [Path(word).name.removesuffix(".service") for word in words]
+    return any(map(local.PROGRAM.fullmatch, names)) and (
+        names[0] in _SIGNALLING or words[0].startswith("/etc/init.d/"))
 
 
 def _swap(argv: list[str], old: list[str], new: list[str]) -> list[str] | None:

@@ -198,7 +198,7 @@ def find_servers(dump: Dump) -> Iterator[Server]:
             certificates = (_arguments(own, "ssl_certificate")
                             or _arguments(common, "ssl_certificate"))
             yield Server(tuple(names or [""]), tuple(_listens(own, common)),
-                         tuple(str(dump.folder / path) for path, in certificates), section.name,
+                         tuple(dump.absolute(path) for path, in certificates), section.name,
                          any("_by_lua" in directive.name for directive in (*own, *common)))
 
 

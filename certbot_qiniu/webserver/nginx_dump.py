@@ -7,6 +7,7 @@ here is passed over and not kept: configurations have hundreds of thousands of l
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 _HEADER = re.compile(r"^# configuration file (.+):\r?$", re.MULTILINE)
+
+_GLOB = re.compile(r"[*?[]")
+_ODD_PATH = re.compile(r"//|/\./|/\.$")
 
 _BLOCKS = {"http", "stream", "mail", "server"}
 _KEPT = {"include", "listen", "server_name", "ssl", "ssl_certificate"}
@@ -63,33 +67,32 @@ class Dump:
         if not headers:
             raise ValueError("no configuration in it")
         ends = [*(header.start() for header in headers[1:]), len(text)]
-        self._spans = {PurePosixPath(header[1]): (header.end(), end)
+        self._spans = {_path(header[1]): (header.end(), end)
                        for header, end in zip(headers, ends, strict=True)}
-        self._main = PurePosixPath(headers[0][1])
-        self._by_folder: dict[PurePosixPath, list[PurePosixPath]] = {}
+        self._main = _path(headers[0][1])
+        self._by_folder: dict[str, list[str]] = {}
         for path in self._spans:
-            self._by_folder.setdefault(path.parent, []).append(path)
-        self._parsed: dict[PurePosixPath, list[Directive]] = {}
-        self._matches: dict[str, list[PurePosixPath]] = {}
+            self._by_folder.setdefault(posixpath.dirname(path), []).append(path)
+        self._parsed: dict[str, list[Directive]] = {}
+        self._matches: dict[str, list[str]] = {}
 
-    @property
-    def folder(self) -> PurePosixPath:
-        """What relative paths are relative to."""
-        return self._main.parent
+    def absolute(self, path: str) -> str:
+        """A path in the configuration, which is relative to the folder of its main file."""
+        return _path(posixpath.join(posixpath.dirname(self._main), path))
 
     def main(self) -> Iterator[Directive]:
         """The directives of the main context.
 
         :raises ValueError: when they cannot be understood.
         """
-        return self.inside(Directive("include", (str(self._main),)))
+        return self._expanded(self._contents(self._main), (self._main,))
 
     def inside(self, directive: Directive) -> Iterator[Directive]:
         """What is in a block, with the contents of files where they are included.
 
         :raises ValueError: when that cannot be understood.
         """
-        return self._expanded([directive] if directive.name == "include" else directive.block, ())
+        return self._expanded(directive.block, ())
 
     def mentions(self, folders: set[str]) -> bool:
         """Whether a path in one of *folders* is anywhere but in a comment."""
@@ -97,7 +100,7 @@ class Dump:
         return re.search(rf"^[^#\n]*(?:{paths})", self._text, re.MULTILINE) is not None
 
     def _expanded(self, directives: list[Directive],
-                  within: tuple[PurePosixPath, ...]) -> Iterator[Directive]:
+                  within: tuple[str, ...]) -> Iterator[Directive]:
         for directive in directives:
             if directive.name != "include":
                 yield directive
@@ -105,32 +108,39 @@ class Dump:
             for path in self._included("".join(directive.arguments[:1])):
                 if path in within:
                     raise ValueError(f"{path} includes itself")
-                if path not in self._parsed:
-                    self._parsed[path] = _parse(self._text, *self._spans[path])
-                yield from self._expanded(self._parsed[path], (*within, path))
+                yield from self._expanded(self._contents(path), (*within, path))
 
-    def _included(self, pattern: str) -> list[PurePosixPath]:
+    def _contents(self, path: str) -> list[Directive]:
+        if path not in self._parsed:
+            self._parsed[path] = _parse(self._text, *self._spans[path])
+        return self._parsed[path]
+
+    def _included(self, pattern: str) -> list[str]:
         """The files that glob(3) finds for *pattern*, in its order."""
         if pattern not in self._matches:
-            path = self.folder / pattern
-            if not re.search(r"[*?[]", pattern):
+            path = self.absolute(pattern)
+            folder = posixpath.dirname(path)
+            if not _GLOB.search(pattern):
                 found = [path] if path in self._spans else []
             else:
-                is_one_folder = not re.search(r"[*?[]", str(path.parent))
-                candidates = (self._by_folder.get(path.parent, []) if is_one_folder
-                              else list(self._spans))
-                found = sorted((candidate for candidate in candidates
-                                if _matches(candidate, path)), key=str)
+                names = self._spans if _GLOB.search(folder) else self._by_folder.get(folder, [])
+                found = sorted(name for name in names if _matches(name, path))
             self._matches[pattern] = found
         return self._matches[pattern]
 
 
-def _matches(path: PurePosixPath, pattern: PurePosixPath) -> bool:
+def _path(text: str) -> str:
+    """A path in its one spelling, as far as that can be known here."""
+    return str(PurePosixPath(text)) if _ODD_PATH.search(text) else text
+
+
+def _matches(path: str, pattern: str) -> bool:
     """Whether glob(3) finds *path* by *pattern*; it leaves hidden files alone."""
-    return len(path.parts) == len(pattern.parts) and all(
+    parts, globs = path.split("/"), pattern.split("/")
+    return len(parts) == len(globs) and all(
         fnmatchcase(part, glob.replace("[^", "[!"))
         and (glob.startswith(".") or not part.startswith("."))
-        for part, glob in zip(path.parts, pattern.parts, strict=True))
+        for part, glob in zip(parts, globs, strict=True))
 
 
 def _parse(text: str, start: int, end: int) -> list[Directive]:

@@ -291,6 +291,16 @@ def test_known_reloads(tmp_path: Path, command: str) -> None:
     assert setup.deploying == ("--qiniu-nginx-reload-cmd", command)
 
 
+@pytest.mark.parametrize(("command", "taken"), [
+    ("docker exec -it web nginx -s reload", "docker exec -i web nginx -s reload"),
+    ("docker exec -t web nginx -s reload", "docker exec web nginx -s reload"),
+    ("podman compose exec -T -t a nginx -s reload", "podman compose exec -T a nginx -s reload")])
+def test_reloads_that_want_a_terminal(tmp_path: Path, command: str, taken: str) -> None:
+    """A timer has none, and docker would refuse."""
+    [setup], _ = read_setups(acme_home(tmp_path, {**DOMAIN, "Le_ReloadCmd": packed(command)}))
+    assert ("--qiniu-nginx-reload-cmd", taken) == setup.deploying
+
+
 @pytest.mark.parametrize("command", [
     "chmod 4755 /usr/sbin/nginx", "sh /srv/nginx/reload.sh", "cp /bin/sh /srv/nginx",
     "nginx -s reload --help x", "systemctl reload nginx evil", "systemctl link /srv/nginx.service",
@@ -316,6 +326,15 @@ def test_nginx_of_another_user(tmp_path: Path, form: str) -> None:
     assert read_setups(home)[0][0].deploying
     program.chmod(0o775)
     assert not read_setups(home)[0][0].deploying
+
+
+def test_keys_that_another_user_may_have_put_there(tmp_path: Path) -> None:
+    """With these our private key would go to that user's account: it is said."""
+    path = config_json(tmp_path)
+    assert not read_setups(path)[0][0].notes
+    path.chmod(0o666)
+    [note] = read_setups(path)[0][0].notes
+    assert f"{path} can be changed by another user" in note
 
 
 def test_links_to_what_others_may_change(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ def processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "proc"
     monkeypatch.setattr(local, "PROCESSES", folder)
     monkeypatch.setattr(local, "others_may_change", lambda path: "writable" in path.parts)
+    # Not every machine that runs this has the program.
+    monkeypatch.setattr(local, "_mode", lambda path: path.stat().st_mode if path.exists() else 0)
     add(folder, "self")
     return folder
 
@@ -80,6 +82,16 @@ def test_programs_that_are_not_for_us(processes: Path, monkeypatch: pytest.Monke
     if os.getuid() == 0:
         [master] = local.masters()
         assert "is another user's" == master.obstacle
+
+
+@pytest.mark.parametrize(("name", "mode"), [("su", 0o755), ("nginx", 0o4755), ("nginx", 0o2755)])
+def test_a_program_by_a_false_name(processes: Path, tmp_path: Path, name: str, mode: int) -> None:
+    """Anyone can start root's ``su`` as nginx's master, and give it a command to run."""
+    program = tmp_path / name
+    program.touch()
+    program.chmod(mode)
+    add(processes, "7", "nginx", f"{MASTER} nginx -c /srv/evil", program=str(program))
+    assert ["is no program of nginx's"] == [master.obstacle for master in local.masters()]
 
 
 @pytest.mark.parametrize("elsewhere", [{"network": "net:[2]"}, {"root": "/usr"}])

@@ -810,6 +810,8 @@ def test_doctor_knows_the_command(machine: Machine) -> None:
     ("systemctl reload nginx", "not running"), ("service nginx reload", "not running"),
     ("systemctl reload openresty.service", "not running"), ("pkill -HUP nginx", "not running"),
     ("/etc/init.d/nginx reload", "not running"), ("killall -s HUP nginx", "not running"),
+    ("sudo systemctl reload nginx", "not running"),
+    ("supervisorctl signal HUP nginx", "not running"), ("docker kill -s HUP nginx", ""),
     ("ssh web systemctl reload nginx", ""), ("/opt/nginx/deploy", ""), ("pkill apache", "")])
 def test_a_signal_without_a_process(machine: Machine, command: str, kind: str) -> None:
     """Where no nginx runs, a failing reload of it is no error, whatever it has said."""

@@ -82,6 +82,17 @@ def test_includes(pattern: str, expected: list[str]) -> None:
     assert [Directive("listen", (name,)) for name in expected] == list(dump.main())
 
 
+@pytest.mark.parametrize(("path", "include"), [
+    ("/opt/nginx[1]/nginx.conf", "b"), ("/etc/nginx//nginx.conf", "./b"),
+    ("/etc/nginx/./nginx.conf", "/etc/nginx//b")])
+def test_odd_paths(path: str, include: str) -> None:
+    """The main file may be anywhere, and the same path be written in several ways."""
+    folder = path.removesuffix("nginx.conf")
+    name = include if include.startswith("/") else f"{folder}{include}"
+    dump = Dump(dump_of((path, f"include {include};"), (name, "listen 443;")))
+    assert [Directive("listen", ("443",))] == list(dump.main())
+
+
 def configuration(sites: int) -> str:
     """Sites with four snippets each, as panels write them; all of them have one certificate."""
     def files() -> Iterator[tuple[str, str]]:
