@@ -122,7 +122,9 @@ def use(job: Job, wanted: Wanted) -> Use:
 def sentence(job: Job, found: Use) -> str:
     """What to say of *job*, which is good for this."""
     name = job.call.option("--cert-name")
-    command = f"{job.program or job.call.program} renew{f' for {name} alone' * bool(name)}"
+    module = f" -m {job.call.module}" if job.call.module else ""
+    only = f" for {name} alone" if name else ""
+    command = f"{job.program or job.call.program}{module} renew{only}"
     if job.call.program == SNAP:
         command = "the certbot of snap"
     return printable(f"{job.where} " + {

@@ -76,6 +76,7 @@ class Call:
     :ivar program: as it is named there; the Python of a ``python -m certbot``.
     :ivar elsewhere: the program that runs it in another system, "" for none.
     :ivar as_root: whether it asks for root's rights.
+    :ivar module: what ``python -m`` runs, "" for a program of its own.
     """
 
     program: str
@@ -83,6 +84,7 @@ class Call:
     place: Place
     elsewhere: str = ""
     as_root: bool = False
+    module: str = ""
 
     @property
     def rehearses(self) -> bool:
@@ -158,9 +160,10 @@ def _call(words: Sequence[str], number: int, place: Place) -> Call | None:
     """The call of certbot that the word with this number is the program of."""
     word, rest = words[number], tuple(words[number + 1:])
     name, kind = _name(word), None
-    program = word
+    program, module = word, ""
     if word == "-m" and rest[:1] and rest[0] in MODULES:
-        kind, rest = MODULES[rest[0]], rest[1:]
+        module, rest = rest[0], rest[1:]
+        kind = MODULES[module]
         program = next((one for one in reversed(words[:number])
                         if re.match(r"(python|pypy)", _name(one))), "")
     elif CERTBOT.fullmatch(name):
@@ -174,7 +177,7 @@ def _call(words: Sequence[str], number: int, place: Place) -> Call | None:
     if "snap" in runners:
         program = SNAP
     return Call(program, rest, place, next((one for one in runners if one in ELSEWHERE), ""),
-                bool({"sudo", "doas"} & set(runners)))
+                bool({"sudo", "doas"} & set(runners)), module)
 
 
 def _is_text_next(option: str) -> bool:

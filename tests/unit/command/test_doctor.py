@@ -306,6 +306,15 @@ def test_distributions_timer_that_is_off(machine: Host) -> None:
     assert {"ok"} == {level for level, _, _ in timers()}
 
 
+def test_module_of_python(machine: Host) -> None:
+    """It is shown as it is run."""
+    machine.timer("renew", f"{machine.certbot('opt/x/bin/certbot', 'qiniu')} -V", "/bin/sh -c cd; "
+                  f"{sys.executable} -m certbot_qiniu renew --cert-name example.com")
+    machine.plugins[sys.executable] = "qiniu"
+    [(_, text, _)] = timers()
+    assert text.endswith(f"{sys.executable} -m certbot_qiniu renew for example.com alone")
+
+
 def test_before_and_after(machine: Host) -> None:
     """Each of a service's commands counts, and a variable of its environment."""
     machine.timer("renew", "/bin/true", service={

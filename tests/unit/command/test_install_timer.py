@@ -27,11 +27,12 @@ def install(*arguments: str) -> int:
 def test_service(folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It runs our command, with what that needs, and no secret is in it."""
     install(*folders, "--print", "--directory", "/x", "--notify", SECRET, "--notify", "@/$o'her",
-            "--on-failure", "tell-me.service")
+            "--on-failure", "tell-me.service", "--prometheus", "/m/a b.prom")
     text = capsys.readouterr().out
     lines = dict(line.split("=", 1) for line in text.splitlines() if "=" in line and line[0] != "#")
     assert lines["ExecStart"] == (
         f"{scheduled_jobs.program('certbot-qiniu')} renew --quiet {' '.join(folders)} "
+        '"--prometheus=/m/a b.prom" '
         f"--notify=@{tmp_path}/config/qiniu/notify \"--notify=@/$$o'her\"")
     assert lines["EnvironmentFile"] == f"-{tmp_path}/config/qiniu/environment"
     assert lines["OnFailure"] == "tell-me.service"
