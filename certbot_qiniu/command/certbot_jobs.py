@@ -6,6 +6,7 @@ Who would run it is asked: systemd for its timers, and whether there is a cron t
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import logging
 import os
 import pwd
@@ -20,7 +21,7 @@ from enum import Enum
 from pathlib import Path
 
 from certbot_qiniu.command import plugins
-from certbot_qiniu.command.command_lines import SNAP, Call, Place, calls, crontab
+from certbot_qiniu.command.command_lines import SNAP, Call, Place, Read, calls, crontab
 from certbot_qiniu.command.scheduled_jobs import program
 from certbot_qiniu.files import others_may_change
 from certbot_qiniu.lineages import INSTALLER
@@ -131,8 +132,8 @@ def sentence(job: Job, found: Use) -> str:
         Use.RENEWS: f"runs {command}",
         Use.LACKS_PLUGIN: f"runs {command}, which has no plugin {INSTALLER}: what it renews does "
                           f"not reach Qiniu, and its renewal conf loses installer = {INSTALLER}",
-        Use.NOT_KNOWN: f"runs {command} in {job.call.elsewhere or 'a way of its own'}; whether "
-                       f"that has the plugin {INSTALLER} is not known here",
+        Use.NOT_KNOWN: f"runs {command}{f' in {job.call.elsewhere}' * bool(job.call.elsewhere)}; "
+                       f"whether that has the plugin {INSTALLER} could not be told",
         Use.NOT_FOUND: f"runs {command}, which is not found in {job.call.place.path}",
         Use.IDLE: f"would run {command}, but {job.idle}",
         Use.REHEARSES: f"only rehearses: {command} --dry-run",
@@ -176,7 +177,7 @@ def jobs(root: Path | None = None) -> list[Job]:
         if booted and re.search(r"-d\s+/run/systemd/system\b", command.text):
             command = replace(command, idle="it leaves that to systemd", revive="")
         found += [_job(command, call)
-                  for call in calls(command.text, command.place, _read_script)]
+                  for call in calls(command.text, command.place, _once(_read_script))]
     return found
 
 
@@ -189,11 +190,23 @@ def _job(command: _Command, call: Call) -> Job:
     else:
         path = next((one for one in call.place.candidates(call.program)
                      if os.access(one, os.X_OK) and os.path.isfile(one)), "")
-        # What root runs anyway can be run by root; what another user can change cannot.
+        # What another user runs is not run by root.
         may_ask = path and command.user in ("root", pwd.getpwuid(os.geteuid()).pw_name)
-        found = plugins_of(path) if may_ask and not others_may_change(Path(path)) else None
+        found = plugins_of(path) if may_ask else None
     return Job(command.where, command.stop, call, command.user, command.idle, command.revive,
                path, found)
+
+
+def _once(read: Read) -> Read:
+    """*read*, but each script once, as scripts may run each other for ever."""
+    seen: set[str] = set()
+
+    def first_time(paths: Sequence[str]) -> str:
+        fresh = [path for path in paths if path not in seen]
+        seen.update(paths)
+        return read(fresh) if fresh == list(paths) else ""
+
+    return first_time
 
 
 def _read_script(paths: Sequence[str]) -> str:
@@ -362,7 +375,8 @@ def _cron_runs(root: Path) -> bool:
 def plugins_of(certbot: str) -> frozenset[str] | None:
     """The plugins that a certbot has, None where that cannot be told.
 
-    Its Python is asked, which takes a tenth of the time that certbot itself takes.
+    What is in a virtual environment is read. Else its Python is asked, which takes a tenth of the
+    time that certbot itself takes; but nothing is run that another user can change.
 
     :param certbot: or a ``certbot-qiniu``, or the Python of a ``python -m certbot``.
     """
@@ -372,11 +386,25 @@ def plugins_of(certbot: str) -> frozenset[str] | None:
     if "/snap" in path:
         return frozenset()
     python = _python_of(certbot)
-    if python and others_may_change(Path(python)):
+    if python and (found_there := _in_environment(Path(python))):
+        return found_there
+    if others_may_change(Path(certbot)) or (python and others_may_change(Path(python))):
         return None
     if python and (found := _output([python, "-c", LIST_PLUGINS]).split()):
         return frozenset(found)
     return None if python == certbot else _listed_by(certbot)
+
+
+def _in_environment(python: Path) -> frozenset[str]:
+    """The plugins in a virtual environment that has a certbot; none where it is none."""
+    home = python.parent.parent
+    if not (home / "pyvenv.cfg").is_file():
+        return frozenset()
+    found = importlib.metadata.distributions(path=[
+        str(path) for path in home.glob("lib*/python*/site-packages")])
+    names = {entry.name for one in found for entry in one.entry_points
+             if entry.group == plugins.GROUP}
+    return frozenset(names if "webroot" in names else ())
 
 
 def _python_of(certbot: str, depth: int = 0) -> str:

@@ -473,7 +473,7 @@ def test_job_that_becomes_root(machine: Host) -> None:
     machine.plugins.clear()
     machine.put("var/spool/cron/crontabs/bob", f"0 0 * * * sudo {certbot} renew\n")
     [(level, text, _)] = timers()
-    assert ("unknown", True) == (level, "is not known here" in text)
+    assert ("unknown", True) == (level, "could not be told" in text)
 
 
 def test_other_folder(machine: Host) -> None:
