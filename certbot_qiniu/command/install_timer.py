@@ -74,8 +74,9 @@ EnvironmentFile=-{environment}
 ExecStart={renew}
 # certbot may take six hours; what it must not exceed, the command sees to itself.
 TimeoutStartSec=7h
-# The command passes the signal on; certbot would take a second one for an order to go back.
-KillMode=mixed
+# The command passes the signal on: certbot would take a second one for an order to go back. And a
+# web server that certbot or a hook has started outlives this.
+KillMode=process
 # No sandbox: this renews every lineage of the machine. What a hook, an authenticator or a web
 # server's reload cannot reach fails, and certbot then drops the plugin from the renewal conf.
 """
