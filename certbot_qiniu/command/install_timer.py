@@ -159,9 +159,16 @@ def _refuse_without_plugins(renewals: Mapping[str, Renewal]) -> None:
 
     :raises errors.UsageError: with what is missing, and the command that installs it.
     """
-    if missing := plugins.missing(renewals.values(), plugins.installed()):
-        raise errors.UsageError("Nothing was installed. " + ". ".join(
-            plugins.sentence(lineage, names) for lineage, names in missing.items()))
+    there = plugins.installed()
+    problems = [plugins.sentence(lineage, names) for lineage, names
+                in plugins.missing(renewals.values(), there).items()]
+    for lineage, renewal in renewals.items():
+        other = renewal.settings.other_installer if renewal.is_ours else None
+        if other and other not in there:
+            problems.append(f"{lineage} has --qiniu-with {other}, and there is no such plugin. "
+                            f"Run: {plugins.remedy(other, lineage)}")
+    if problems:
+        raise errors.UsageError(f"Nothing was installed. {'. '.join(problems)}")
 
 
 def _public(values: Iterable[str], kept: Path) -> list[str]:

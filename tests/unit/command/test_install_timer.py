@@ -332,8 +332,12 @@ def test_plugin_that_is_missing(
     monkeypatch.setattr(install_timer, "SYSTEMD_FOLDER", tmp_path)
     monkeypatch.setattr(install_timer, "CRON_FILE", tmp_path / "cron")
     assert status == install(*folders, *(text.format(tmp_path) for text in arguments))
+    (conf.parent / "ours.conf").write_text("[renewalparams]\nauthenticator = webroot\n"
+                                           "installer = qiniu\nqiniu_with = nginx\n")
     if status:
+        assert status == install(*folders, *arguments)
         said = capsys.readouterr().err
+        assert "ours has --qiniu-with nginx, and there is no such plugin. Run: " in said
         assert "Nothing was installed. " in said
         assert "must not renew shop: it has no plugin apache" in said
         assert "install certbot-apache==" in said
