@@ -128,7 +128,7 @@ def check_owner(path: Path, found: os.stat_result, what: str,
 
 def others_may_change(program: Path) -> bool:
     """Whether somebody else than root and this user may change a program, or put another there."""
-    real = program.resolve()
+    real = Path(os.path.realpath(program))  # resolve() would stumble over links in a circle
     for path in (program, *program.absolute().parents, *real.parents):
         try:
             found = path.stat()
