@@ -6,6 +6,7 @@ Who would run it is asked: systemd for its timers, and whether there is a cron t
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import logging
 import os
 import pwd
@@ -20,7 +21,7 @@ from enum import Enum
 from pathlib import Path
 
 from certbot_qiniu.command import plugins
-from certbot_qiniu.command.command_lines import SNAP, Call, Place, calls, crontab
+from certbot_qiniu.command.command_lines import SNAP, Call, Place, Read, calls, crontab
 from certbot_qiniu.command.scheduled_jobs import program
 from certbot_qiniu.files import others_may_change
 from certbot_qiniu.lineages import INSTALLER
@@ -122,15 +123,17 @@ def use(job: Job, wanted: Wanted) -> Use:
 def sentence(job: Job, found: Use) -> str:
     """What to say of *job*, which is good for this."""
     name = job.call.option("--cert-name")
-    command = f"{job.program or job.call.program} renew{f' for {name} alone' * bool(name)}"
+    module = f" -m {job.call.module}" if job.call.module else ""
+    only = f" for {name} alone" if name else ""
+    command = f"{job.program or job.call.program}{module} renew{only}"
     if job.call.program == SNAP:
         command = "the certbot of snap"
     return printable(f"{job.where} " + {
         Use.RENEWS: f"runs {command}",
         Use.LACKS_PLUGIN: f"runs {command}, which has no plugin {INSTALLER}: what it renews does "
                           f"not reach Qiniu, and its renewal conf loses installer = {INSTALLER}",
-        Use.NOT_KNOWN: f"runs {command} in {job.call.elsewhere or 'a way of its own'}; whether "
-                       f"that has the plugin {INSTALLER} is not known here",
+        Use.NOT_KNOWN: f"runs {command}{f' in {job.call.elsewhere}' * bool(job.call.elsewhere)}; "
+                       f"whether that has the plugin {INSTALLER} could not be told",
         Use.NOT_FOUND: f"runs {command}, which is not found in {job.call.place.path}",
         Use.IDLE: f"would run {command}, but {job.idle}",
         Use.REHEARSES: f"only rehearses: {command} --dry-run",
@@ -174,7 +177,7 @@ def jobs(root: Path | None = None) -> list[Job]:
         if booted and re.search(r"-d\s+/run/systemd/system\b", command.text):
             command = replace(command, idle="it leaves that to systemd", revive="")
         found += [_job(command, call)
-                  for call in calls(command.text, command.place, _read_script)]
+                  for call in calls(command.text, command.place, _once(_read_script))]
     return found
 
 
@@ -187,11 +190,23 @@ def _job(command: _Command, call: Call) -> Job:
     else:
         path = next((one for one in call.place.candidates(call.program)
                      if os.access(one, os.X_OK) and os.path.isfile(one)), "")
-        # What root runs anyway can be run by root; what another user can change cannot.
+        # What another user runs is not run by root.
         may_ask = path and command.user in ("root", pwd.getpwuid(os.geteuid()).pw_name)
-        found = plugins_of(path) if may_ask and not others_may_change(Path(path)) else None
+        found = plugins_of(path) if may_ask else None
     return Job(command.where, command.stop, call, command.user, command.idle, command.revive,
                path, found)
+
+
+def _once(read: Read) -> Read:
+    """*read*, but each script once, as scripts may run each other for ever."""
+    seen: set[str] = set()
+
+    def first_time(paths: Sequence[str]) -> str:
+        fresh = [path for path in paths if path not in seen]
+        seen.update(paths)
+        return read(fresh) if fresh == list(paths) else ""
+
+    return first_time
 
 
 def _read_script(paths: Sequence[str]) -> str:
@@ -315,14 +330,22 @@ def _cron(root: Path) -> Iterator[_Command]:
 
 
 def _crontab(path: Path, user: str, idle: _Idle, *, fields: int = 5) -> Iterator[_Command]:
-    default = SYSTEMD_PATH if path.parent.name == "crontabs" and user else CRON_PATH
+    # busybox's crond, which has its crontabs below /etc, has the PATH of the system.
+    default = SYSTEMD_PATH if path.resolve().parent.parent.name == "etc" and user else CRON_PATH
     for line in crontab(_read_script([str(path)]), user, fields=fields):
         # crontab -e shows a user's without its head, so that numbers do not fit there.
         stop = f"Remove it: crontab -e -u {user}" if user and fields == 5 else (
             f"Remove line {line.number} of {path}")
-        yield _Command(f"{path} (line {line.number})", stop,
-                       line.command, Place({"PATH": default, **line.variables}), line.user,
+        place = Place({"PATH": default, "HOME": _home(line.user), **line.variables})
+        yield _Command(f"{path} (line {line.number})", stop, line.command, place, line.user,
                        *idle or ())
+
+
+def _home(user: str) -> str:
+    try:
+        return pwd.getpwnam(user).pw_dir
+    except KeyError:
+        return "/"
 
 
 def _files(places: Iterable[Path]) -> list[Path]:
@@ -360,7 +383,8 @@ def _cron_runs(root: Path) -> bool:
 def plugins_of(certbot: str) -> frozenset[str] | None:
     """The plugins that a certbot has, None where that cannot be told.
 
-    Its Python is asked, which takes a tenth of the time that certbot itself takes.
+    What is in a virtual environment is read. Else its Python is asked, which takes a tenth of the
+    time that certbot itself takes; but nothing is run that another user can change.
 
     :param certbot: or a ``certbot-qiniu``, or the Python of a ``python -m certbot``.
     """
@@ -370,11 +394,25 @@ def plugins_of(certbot: str) -> frozenset[str] | None:
     if "/snap" in path:
         return frozenset()
     python = _python_of(certbot)
-    if python and others_may_change(Path(python)):
+    if python and (found_there := _in_environment(Path(python))):
+        return found_there
+    if others_may_change(Path(certbot)) or (python and others_may_change(Path(python))):
         return None
     if python and (found := _output([python, "-c", LIST_PLUGINS]).split()):
         return frozenset(found)
     return None if python == certbot else _listed_by(certbot)
+
+
+def _in_environment(python: Path) -> frozenset[str]:
+    """The plugins in a virtual environment that has a certbot; none where it is none."""
+    home = python.parent.parent
+    if not (home / "pyvenv.cfg").is_file():
+        return frozenset()
+    found = importlib.metadata.distributions(path=[
+        str(path) for path in home.glob("lib*/python*/site-packages")])
+    names = {entry.name for one in found for entry in one.entry_points
+             if entry.group == plugins.GROUP}
+    return frozenset(names if "webroot" in names else ())
 
 
 def _python_of(certbot: str, depth: int = 0) -> str:

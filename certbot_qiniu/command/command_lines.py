@@ -26,8 +26,8 @@ ELSEWHERE = frozenset({
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh"})
 _KEYWORDS = frozenset({"if", "then", "elif", "else", "while", "until", "do", "!", "{", "time"})
 _SPEAKERS = frozenset({"echo", "printf", "logger"})
-_DEPTH = 4
-"""Scripts that run scripts are followed so far."""
+_WORDS = 4
+"""Among so many words of a command a script is looked for."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class Call:
     :ivar program: as it is named there; the Python of a ``python -m certbot``.
     :ivar elsewhere: the program that runs it in another system, "" for none.
     :ivar as_root: whether it asks for root's rights.
+    :ivar module: what ``python -m`` runs, "" for a program of its own.
     """
 
     program: str
@@ -83,6 +84,7 @@ class Call:
     place: Place
     elsewhere: str = ""
     as_root: bool = False
+    module: str = ""
 
     @property
     def rehearses(self) -> bool:
@@ -101,15 +103,16 @@ class Call:
 
 
 Read = Callable[[Sequence[str]], str]
-"""The text of the first of these files that is there; "" where that is no script."""
+"""The text of the first of these files that is there; "" where that is no script, or was read."""
 
 
-def calls(text: str, place: Place, read: Read, depth: int = 0) -> Iterator[Call]:
+def calls(text: str, place: Place, read: Read) -> Iterator[Call]:
     """What *text*, of one or more lines, runs of certbot."""
-    if depth > _DEPTH:
-        return
     for command in _simple_commands(text):
         words = list(command)
+        if len(words) > 2 and _name(words[0]) in _SHELLS and _is_text_next(words[1]) and (
+                " " not in words[2]):
+            del words[:2]  # as systemd tells it, without the quotation marks
         while words and words[0] in _KEYWORDS:
             del words[0]
         own = place
@@ -117,9 +120,6 @@ def calls(text: str, place: Place, read: Read, depth: int = 0) -> Iterator[Call]
             own = changed
             del words[0]
         words = [own.expanded(word) for word in words]
-        if len(words) > 2 and _name(words[0]) in _SHELLS and _is_text_next(words[1]) and (
-                " " not in words[2]):
-            del words[:2]  # as systemd tells it, without the quotation marks
         if not words:
             place = own
         elif words[0] == "export":
@@ -131,10 +131,10 @@ def calls(text: str, place: Place, read: Read, depth: int = 0) -> Iterator[Call]
             programs = os.path.dirname(os.path.join(place.folder, words[1]))
             place = place.with_variable("PATH", f"{programs}:$PATH")
         elif words[0] not in _SPEAKERS:
-            yield from _calls_of(words, own, read, depth)
+            yield from _calls_of(words, own, read)
 
 
-def _calls_of(words: Sequence[str], place: Place, read: Read, depth: int) -> Iterator[Call]:
+def _calls_of(words: Sequence[str], place: Place, read: Read) -> Iterator[Call]:
     """What one command runs of certbot: by itself, by a text for a shell, or by a script."""
     for number, word in enumerate(words):
         place = place.after(word)
@@ -143,14 +143,14 @@ def _calls_of(words: Sequence[str], place: Place, read: Read, depth: int) -> Ite
             return
     for option, word in itertools.pairwise(words):
         if _is_text_next(option) and " " in word:
-            yield from calls(word, place, read, depth + 1)
+            yield from calls(word, place, read)
             return
-    for number, word in enumerate(words[:_DEPTH]):
+    for number, word in enumerate(words[:_WORDS]):
         text = "" if word.startswith("-") else read(place.candidates(word))
         first = text.partition("\n")[0]
         if text and ({*_SHELLS, ".", "source"} & set(map(_name, words[:number])) or (
                 first.startswith("#!") and _SHELLS & set(re.split(r"[/\s]", first)))):
-            yield from calls(text, place, read, depth + 1)
+            yield from calls(text, place, read)
             return
 
 
@@ -158,9 +158,10 @@ def _call(words: Sequence[str], number: int, place: Place) -> Call | None:
     """The call of certbot that the word with this number is the program of."""
     word, rest = words[number], tuple(words[number + 1:])
     name, kind = _name(word), None
-    program = word
+    program, module = word, ""
     if word == "-m" and rest[:1] and rest[0] in MODULES:
-        kind, rest = MODULES[rest[0]], rest[1:]
+        module, rest = rest[0], rest[1:]
+        kind = MODULES[module]
         program = next((one for one in reversed(words[:number])
                         if re.match(r"(python|pypy)", _name(one))), "")
     elif CERTBOT.fullmatch(name):
@@ -174,7 +175,7 @@ def _call(words: Sequence[str], number: int, place: Place) -> Call | None:
     if "snap" in runners:
         program = SNAP
     return Call(program, rest, place, next((one for one in runners if one in ELSEWHERE), ""),
-                bool({"sudo", "doas"} & set(runners)))
+                bool({"sudo", "doas"} & set(runners)), module)
 
 
 def _is_text_next(option: str) -> bool:

@@ -21,8 +21,10 @@ from certbot_qiniu import errors
 from certbot_qiniu.command import certbot_jobs, output, plugins
 from certbot_qiniu.command.alerts import check_heartbeats
 from certbot_qiniu.command.arguments import (
+    A_FILE,
     A_FOLDER,
     Command,
+    absolute_path,
     add_heartbeat,
     add_notify,
     completed_by,
@@ -72,8 +74,9 @@ EnvironmentFile=-{environment}
 ExecStart={renew}
 # certbot may take six hours; what it must not exceed, the command sees to itself.
 TimeoutStartSec=7h
-# The command passes the signal on; certbot would take a second one for an order to go back.
-KillMode=mixed
+# The command passes the signal on: certbot would take a second one for an order to go back. And a
+# web server that certbot or a hook has started outlives this.
+KillMode=process
 # No sandbox: this renews every lineage of the machine. What a hook, an authenticator or a web
 # server's reload cannot reach fails, and certbot then drops the plugin from the renewal conf.
 """
@@ -96,6 +99,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help=f"write {CRON_FILE} instead (default where no systemd runs)")
     parser.add_argument("--on-failure", default="", metavar="UNIT",
                         help="a systemd unit to start when the renewal fails (OnFailure=)")
+    completed_by(A_FILE, parser.add_argument(
+        "--prometheus", type=absolute_path, metavar="FILE",
+        help="metrics for Prometheus' textfile collector, after each run"))
     add_notify(parser)
     add_heartbeat(parser)
 
@@ -110,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
     kept = {folder / NOTIFY_FILE: arguments.notify, folder / HEARTBEAT_FILE: arguments.heartbeat}
     notify, heartbeat = (_public(values, path) for path, values in kept.items())
     job = Job(folder / ENVIRONMENT_FILE, folder_options(arguments), notify, heartbeat,
-              arguments.on_failure)
+              arguments.on_failure, arguments.prometheus)
     by_cron = arguments.cron or not (arguments.directory or SYSTEMD_RUNS.exists())
     place = CRON_FILE.parent if by_cron else arguments.directory or SYSTEMD_FOLDER
     files = {CRON_FILE: cron(job)} if by_cron else {
@@ -153,9 +159,16 @@ def _refuse_without_plugins(renewals: Mapping[str, Renewal]) -> None:
 
     :raises errors.UsageError: with what is missing, and the command that installs it.
     """
-    if missing := plugins.missing(renewals.values(), plugins.installed()):
-        raise errors.UsageError("Nothing was installed. " + ". ".join(
-            plugins.sentence(lineage, names) for lineage, names in missing.items()))
+    there = plugins.installed()
+    problems = [plugins.sentence(lineage, names) for lineage, names
+                in plugins.missing(renewals.values(), there).items()]
+    for lineage, renewal in renewals.items():
+        other = renewal.settings.other_installer if renewal.is_ours else None
+        if other and other not in there:
+            problems.append(f"{lineage} has --qiniu-with {other}, and there is no such plugin. "
+                            f"Run: {plugins.remedy(other, lineage)}")
+    if problems:
+        raise errors.UsageError(f"Nothing was installed. {'. '.join(problems)}")
 
 
 def _public(values: Iterable[str], kept: Path) -> list[str]:
@@ -174,6 +187,7 @@ class Job:
     :ivar notify: the values of ``--notify``; no secrets, as units and cron files are public.
     :ivar heartbeat: the values of ``--heartbeat``, likewise without secrets.
     :ivar on_failure: a unit to start when the run fails, "" for none.
+    :ivar prometheus: where metrics are written, None for nowhere.
     """
 
     environment: Path
@@ -181,11 +195,13 @@ class Job:
     notify: Sequence[str] = ()
     heartbeat: Sequence[str] = ()
     on_failure: str = ""
+    prometheus: Path | None = None
 
     @property
     def renew(self) -> list[str]:
         """The command."""
         return [program("certbot-qiniu"), "renew", "--quiet", *self.options,
+                *[f"--prometheus={self.prometheus}"] * bool(self.prometheus),
                 *(f"--notify={value}" for value in self.notify),
                 *(f"--heartbeat={value}" for value in self.heartbeat)]
 

@@ -13,8 +13,10 @@ PLACE = Place({"PATH": "/usr/bin:/bin", "HOME": "/h"})
 
 def found(text: str, scripts: dict[str, str] | None = None) -> list[Call]:
     """The calls in *text*, on a machine with these scripts."""
+    left = dict(scripts or {})
+
     def read(paths: Sequence[str]) -> str:
-        return next((scripts[path] for path in paths if path in scripts), "") if scripts else ""
+        return next((left.pop(path) for path in paths if path in left), "")
 
     return list(calls(text, PLACE, read))
 
@@ -89,6 +91,7 @@ def test_elsewhere(runner: str) -> None:
     ("cd /o && bin/certbot renew", "/o/bin/certbot"),
     ("cd /o; ./certbot renew", "/o/certbot"), ("~/bin/certbot renew", "/h/bin/certbot"),
     ("VENV=/o; $VENV/bin/certbot renew", "/o/bin/certbot"),
+    ("/bin/sh -c C=/o/certbot; $C renew", "/o/certbot"),
     ("C=/o/certbot\n\"${C}\" renew", "/o/certbot"),
     ("${C:-/o/certbot} renew", "/o/certbot"), ("A=/o; B=$A/bin; PATH=$B; certbot renew",
                                                "/o/bin/certbot"),
@@ -115,7 +118,7 @@ SHELL = "#!/bin/sh\n# renew\n"
 ], ids=["script", "by its name", "option", "for sh", "read in", "no script", "Python", "nested",
         "itself"])
 def test_scripts(text: str, scripts: dict[str, str], count: int) -> None:
-    """A script is followed, and one that runs itself is not for ever."""
+    """A script is followed, and so are those that it runs."""
     assert count == len(found(text, scripts))
 
 

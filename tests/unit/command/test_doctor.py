@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 import sys
 from collections.abc import Collection
 from pathlib import Path
@@ -308,6 +309,15 @@ def test_distributions_timer_that_is_off(machine: Host) -> None:
     assert {"ok"} == {level for level, _, _ in timers()}
 
 
+def test_module_of_python(machine: Host) -> None:
+    """It is shown as it is run."""
+    machine.timer("renew", f"{machine.certbot('opt/x/bin/certbot', 'qiniu')} -V", "/bin/sh -c cd; "
+                  f"{sys.executable} -m certbot_qiniu renew --cert-name example.com")
+    machine.plugins[sys.executable] = "qiniu"
+    [(_, text, _)] = timers()
+    assert text.endswith(f"{sys.executable} -m certbot_qiniu renew for example.com alone")
+
+
 def test_before_and_after(machine: Host) -> None:
     """Each of a service's commands counts, and a variable of its environment."""
     machine.timer("renew", "/bin/true", service={
@@ -404,6 +414,25 @@ def test_foreign_crontab(machine: Host) -> None:
     assert "\x1b" not in text
 
 
+@pytest.mark.parametrize(("path", "searched"), [
+    ("var/spool/cron/crontabs/root", "/usr/bin:/bin"), ("etc/crontabs/root", "/usr/local/sbin")])
+def test_path_of_a_crontab(machine: Host, path: str, searched: str) -> None:
+    """That of Debian's cron is shorter than that of busybox."""
+    machine.put(path, "0 0 * * * certbot-2 renew\n")
+    assert f"which is not found in {searched}" in timers()[0][1]
+
+
+def test_home_in_a_crontab(machine: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """cron, unlike systemd, sets it."""
+    certbot = machine.certbot("home/venv/bin/certbot", "qiniu")
+    home = SimpleNamespace(pw_dir=str(machine.root / "home"))
+    monkeypatch.setattr(pwd, "getpwnam", lambda _: home)
+    machine.put("etc/crontab", "0 0 * * * root ~/venv/bin/certbot renew\n"
+                "0 0 * * * root $HOME/venv/bin/certbot renew\n")
+    assert [f"{machine.root}/etc/crontab (line {number}) runs {certbot} renew" for number in (1, 2)
+            ] == [text for _, text, _ in timers()]
+
+
 def test_alpines_link(machine: Host) -> None:
     """A crontab with two names is one."""
     machine.put("etc/crontabs/root", f"0 0 * * * {OURS} renew\n")
@@ -466,7 +495,7 @@ def test_job_that_becomes_root(machine: Host) -> None:
     machine.plugins.clear()
     machine.put("var/spool/cron/crontabs/bob", f"0 0 * * * sudo {certbot} renew\n")
     [(level, text, _)] = timers()
-    assert ("unknown", True) == (level, "is not known here" in text)
+    assert ("unknown", True) == (level, "could not be told" in text)
 
 
 def test_other_folder(machine: Host) -> None:
