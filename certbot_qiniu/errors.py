@@ -25,7 +25,13 @@ from certbot import errors
 
 
 class QiniuError(errors.PluginError):
-    """Root of all errors of this plugin."""
+    """Root of all errors of this plugin.
+
+    :ivar bool has_outlook: whether the text says itself what comes next. Else it is added, in a
+        renewal, that the next one tries again.
+    """
+
+    has_outlook = False
 
 
 class UsageError(QiniuError):
@@ -34,6 +40,8 @@ class UsageError(QiniuError):
 
 class StateError(QiniuError):
     """A file under ``<config_dir>/qiniu`` cannot be read, understood or written."""
+
+    has_outlook = True
 
 
 class ApiError(QiniuError):
@@ -88,13 +96,17 @@ class DeployError(QiniuError):
     :ivar str reason: why, without the name of the lineage that it happened to.
     """
 
-    def __init__(self, text: str, reason: str = "") -> None:
+    def __init__(self, text: str, reason: str = "", *, has_outlook: bool = False) -> None:
         super().__init__(text)
         self.reason = reason or text
+        self.has_outlook = has_outlook
 
 
 class ListInDoubt(DeployError):
     """An account has none of the domains that we manage there: it may be the wrong one."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, has_outlook=True)
 
 
 class NginxError(QiniuError, errors.MisconfigurationError):

@@ -34,6 +34,15 @@ class Failures:
     def __str__(self) -> str:
         return "; ".join(told_once(self.errors))
 
+    @property
+    def has_outlook(self) -> bool:
+        """Whether any of it says itself what comes next."""
+        return any(getattr(error, "has_outlook", False) for error in self.errors)
+
+    def with_outlook(self, text: str) -> str:
+        """*text*, which tells of it, and that a renewal tries again, unless it says what else."""
+        return text if self.has_outlook else f"{text}. The next certbot renew tries again"
+
     def attempt(self, work: Callable[..., T], *args: object, **kwargs: object) -> T | None:
         """The result of *work*, None where it failed.
 
@@ -59,14 +68,7 @@ class Failures:
         first = self.errors[0]
         if len(self.errors) == 1 and isinstance(first, certbot_errors.PluginError):
             raise first
-        raise errors.DeployError(str(self)) from first
-
-
-def with_outlook(text: str) -> str:
-    """*text*, and that a renewal tries again, unless its reasons say themselves what comes next."""
-    if any(command in text for command in ("certbot renew", "certbot install", "certbot-qiniu ")):
-        return text
-    return f"{text}. The next certbot renew tries again"
+        raise errors.DeployError(str(self), has_outlook=self.has_outlook) from first
 
 
 def told_once(problems: Iterable[Exception | str]) -> list[str]:

@@ -21,7 +21,7 @@ from certbot import interfaces
 from certbot.plugins import common
 
 from certbot_qiniu import errors, options
-from certbot_qiniu.failures import Failures, with_outlook
+from certbot_qiniu.failures import Failures
 
 if TYPE_CHECKING:
     from certbot_qiniu.targets.run import Run
@@ -218,15 +218,15 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         if self._is_unannounced:
             return (f"{told}. Under --disable-renew-updates no certbot renew tries again: run "
                     "certbot-qiniu apply")
-        return with_outlook(told)
+        return failures.with_outlook(told)
 
     def _told_of_deployment(self, failures: Failures, must_go_back: bool) -> str:
         lineage = min(self._lineages)
         told = [f"Not everything serves the certificate {lineage}: {failures}",
                 "certbot puts back what was served before" if must_go_back else
                 "The rest has it and keeps it; nothing was put back"]
-        if self._is_renewed(lineage):
-            told = [with_outlook(". ".join(told))]
+        if self._run.is_renewed(lineage):
+            told = [failures.with_outlook(". ".join(told))]
         else:
             told.append("Nothing repairs this by itself, as renewals of this certificate do not "
                         "reach Qiniu; so that they do: "
@@ -238,21 +238,11 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
     def _again(self, lineage: str) -> str:
         return f"To try again now: {self._run.command('install', lineage)}"
 
-    def _is_renewed(self, lineage: str) -> bool:
-        """Whether renewals of a lineage reach us: ``certbot install`` stores nothing."""
-        from certbot_qiniu.lineages import read_renewal
-
-        try:
-            return read_renewal(Path(self.config.renewal_configs_dir, f"{lineage}.conf")).is_ours
-        except errors.UsageError as error:
-            logger.debug("%s", error)
-            return False
-
     def _tell_how_to_renew(self, lineage: str) -> None:
         """Say what makes renewals reach us, unless they do already."""
         from certbot_qiniu.prompts import tell
 
-        if self._is_renewed(lineage):
+        if self._run.is_renewed(lineage):
             return
         tell(f"This deployed {lineage} once: certbot install does not make renewals do it. For "
              f"that run: {self._run.command('reconfigure', lineage)}")
@@ -286,7 +276,8 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         failures.attempt(self._end_checkpoint, f"Updated {lineage.lineagename}")
         self._settle(failures)
         if failures:
-            raise errors.DeployError(self._told(failures), str(failures))
+            raise errors.DeployError(
+                self._told(failures), str(failures), has_outlook=failures.has_outlook)
 
     def _take_unannounced(self) -> None:
         """Take what was just renewed: under ``--disable-renew-updates`` certbot does not name it.
@@ -349,6 +340,8 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
             count = min(count, self._finalized)
         elif finish_deletions(Path(self.config.backup_dir), self._folder):
             count = max(count - 1, 0)  # the user repeats a rollback that was killed
+        if self.config.verb == "rollback":
+            self._on_each(lambda target: target.before_roll_back(count))
         self._finalized -= count  # after a signal certbot may come here twice
         if count or self.config.verb == "rollback":
             super().rollback_checkpoints(count)

@@ -18,7 +18,7 @@ from certbot_qiniu.command.arguments import (
     our_renewals,
 )
 from certbot_qiniu.deployment.deployer import open_deployer
-from certbot_qiniu.failures import Failures, with_outlook
+from certbot_qiniu.failures import Failures
 from certbot_qiniu.installer import Installer
 from certbot_qiniu.lineages import INSTALLER, Renewal
 from certbot_qiniu.model import canonical_domain
@@ -58,15 +58,15 @@ def apply(arguments: argparse.Namespace, renewals: Iterable[Renewal]) -> list[st
     :raises errors.UsageError: when certbot itself is at work, or its folders cannot be used.
     """
     lock_certbot(arguments)
-    problems: dict[str, list[str]] = {}
+    problems: dict[str, tuple[Failures, list[str]]] = {}
     for renewal in renewals:
         failures = Failures()
         failures.attempt(_update, arguments, renewal)
         for error in failures.errors:
             reason = error.reason if isinstance(error, errors.DeployError) else str(failures)
-            problems.setdefault(reason, []).append(renewal.lineage)
-    return [with_outlook(f"{', '.join(names)}: {reason.rstrip('.')}")
-            for reason, names in problems.items()]
+            problems.setdefault(reason, (failures, []))[1].append(renewal.lineage)
+    return [failures.with_outlook(f"{', '.join(names)}: {reason.rstrip('.')}")
+            for reason, (failures, names) in problems.items()]
 
 
 def _update(arguments: argparse.Namespace, renewal: Renewal) -> None:

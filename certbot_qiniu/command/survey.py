@@ -14,7 +14,7 @@ from typing import Any
 
 from certbot_qiniu import errors
 from certbot_qiniu.command.health import Finding, Level
-from certbot_qiniu.deployment import wording
+from certbot_qiniu.deployment import holds, wording
 from certbot_qiniu.deployment.certificates import (
     left_behind,
     remember_copies,
@@ -28,7 +28,7 @@ from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.deployment.planning.hold import Served
 from certbot_qiniu.deployment.reconcile import Options, observe_and_plan
 from certbot_qiniu.deployment.state import Record
-from certbot_qiniu.failures import each_cause
+from certbot_qiniu.failures import each_cause, told_once
 from certbot_qiniu.lineages import Renewal, problems, read_renewals, reconfigure_command
 from certbot_qiniu.model import DAY, Certificate, Domain, RemoteCertificate, certificate_name
 from certbot_qiniu.webserver.nginx import Nginx
@@ -226,7 +226,8 @@ class _Observations:
             return
         self.lineages.append(facts)
         self.findings += [
-            Finding(Level.ATTENTION, domain, "Gone", wording.gone(domain, record.gone.at))
+            Finding(Level.ATTENTION, domain, "Gone",
+                    wording.gone(domain, record.gone.at, name if facts.held else ""))
             for domain, record in sorted(self.memory.domains_of(name).items())
             if record.gone and context.clock() - record.gone.at < GONE_SECONDS]
 
@@ -241,8 +242,9 @@ class _Observations:
         remember_copies(context, name)
         superseded = unneeded(context, name, settings.keep_certificates)
         if renewal.is_ours:
-            self.findings += [Finding(Level.ATTENTION, name, "Domains", problem)
-                              for problem in self.deployer.converge(name, settings)]
+            self.findings += [
+                Finding(Level.ATTENTION, name, "Domains", problem)
+                for problem in told_once(self.deployer.converge(name, settings).errors)]
         planned = observe_and_plan(context, [name], Options(listed=settings.domains or ()))
         for error in planned.certificate_failures.values():
             self.problem(name, error)
@@ -251,17 +253,13 @@ class _Observations:
                   if action.verb is Verb.BIND and action.binding} - {""}
         if certificate.fingerprint in wanted and (doubt := too_old(context, certificate)):
             self.findings.append(Finding(Level.ATTENTION, name, "TooOld", doubt))
-        refusal = memory.lineage(name).refusal
-        if refusal and refusal.fingerprint in wanted:
-            self.findings.append(Finding(Level.ATTENTION, name, "Refused",
-                                         wording.refused_for_good(name, refusal)))
         server = settings.other_installer or ("" if settings.skip_nginx or Nginx(
             settings.nginx_test_cmd, settings.nginx_reload_cmd).is_idle else "nginx")
         versions = {one.fingerprint: one.remote_name for one in context.lineages.versions(name)}
         held = memory.lineage(name).hold == certificate.fingerprint
         return LineageFacts(
             name, account, certificate, renewal.is_ours,
-            held=held, kept_on=tuple(self.deployer.held(context, certificate)) if held else (),
+            held=held, kept_on=tuple(holds.served_instead(context, certificate)) if held else (),
             actions=tuple(planned.actions),
             uploads=tuple(versions.get(one, one) for one in sorted(wanted)
                           if not context.uploads_of(one)),

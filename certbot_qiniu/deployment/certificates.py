@@ -165,14 +165,12 @@ def validity_of(context: Context, lineage: str, fingerprint: str) -> tuple[float
 # Upload -----------------------------------------------------------------------------------------
 
 
-def certificate_for(context: Context, binding: Binding, lineage: str, *, keep_certificates: int,
-                    insist: bool = True, waiting: Collection[Domain] = ()) -> RemoteCertificate:
+def certificate_for(context: Context, binding: Binding, lineage: str, *,
+                    keep_certificates: int) -> RemoteCertificate:
     """Find the certificate of a binding at Qiniu, and upload it when it is not there.
 
     :param lineage: whose certificate it is, where it is ours.
     :param keep_certificates: as for :func:`clean`, should the account's quota be full.
-    :param insist: send it also where Qiniu has refused it for good.
-    :param waiting: the domains that are to get it.
     :raises errors.QiniuError: when it cannot be had.
     """
     if not binding.fingerprint:
@@ -182,12 +180,11 @@ def certificate_for(context: Context, binding: Binding, lineage: str, *, keep_ce
     if certificate is None:
         if known:
             return RemoteCertificate(min(known), f"certificate {min(known)}")
-        raise errors.UsageError(
+        raise errors.DeployError(
             f"The certificate of {lineage} with the fingerprint "
             f"{binding.fingerprint[:FINGERPRINT_DIGITS]}… is neither at Qiniu nor in certbot's "
-            f"archive any more; deploy a newer one with: certbot install --cert-name {lineage}")
-    if not known and not insist:
-        _check_refusal(context, certificate, waiting)
+            f"archive any more; deploy a newer one with: certbot install --cert-name {lineage}",
+            has_outlook=True)
     cert_id = min(known) if known else _upload(context, certificate, keep_certificates)
     return RemoteCertificate(cert_id, certificate.remote_name)
 
@@ -263,18 +260,17 @@ def _remember_refusal(context: Context, certificate: Certificate, error: errors.
     context.store.write_memory()
 
 
-def _check_refusal(context: Context, certificate: Certificate,
-                   waiting: Collection[Domain]) -> None:
-    """Keep the private key here where Qiniu would only refuse the certificate again.
+def refused(context: Context, certificate: Certificate, waiting: Collection[Domain]) -> str:
+    """Say that Qiniu would only refuse the certificate again; "" where the key may be sent.
 
-    :raises errors.DeployError: with what Qiniu said.
+    :param waiting: the domains that are to get it.
     """
     refusal = context.memory.lineage(certificate.lineage).refusal
     if refusal is None:
-        return
+        return ""
     ends = [end for domain in waiting if (end := _served_until(context, domain))]
-    if is_believed(refusal, _refusal(context, certificate), min(ends, default=0)):
-        raise errors.DeployError(wording.refused_for_good(certificate.lineage, refusal))
+    is_final = is_believed(refusal, _refusal(context, certificate), min(ends, default=0))
+    return wording.refused_for_good(certificate.lineage, refusal) if is_final else ""
 
 
 def _served_until(context: Context, domain: Domain) -> float:

@@ -141,12 +141,13 @@ def _observe_missing(context: Context, names: Iterable[str], domains: dict[str, 
 
 
 def rehearse(context: Context, names: Collection[str], settings: Settings, lineage: str, *,
-             fresh: bool = True) -> list[str]:
+             fresh: bool = True, is_told: bool = False) -> list[str]:
     """Say in a line each what the next real renewal would change, or leave out.
 
     :param names: the SANs.
     :param lineage: "" for one that is not there yet.
     :param fresh: whether that renewal begins with a new certificate, or deploys the present one.
+    :param is_told: see :func:`~certbot_qiniu.deployment.rehearsal.what_fails`.
     :raises errors.QiniuError: when the real run would fail.
     """
     present = context.lineages.current(lineage) if context.lineages.exists(lineage) else None
@@ -172,7 +173,7 @@ def rehearse(context: Context, names: Collection[str], settings: Settings, linea
         raise errors.UsageError(wording.nothing_matched(
             names, selection, context.account.domains()))
     foreseen, left = foresee(context, concerned, settings.domains or (),
-                             None if fresh else present, ends)
+                             None if fresh else present, ends, is_told=is_told)
     if foreseen:
         raise errors.DeployError("; ".join(foreseen))
     return [*wording.rehearsal(selection, context.account.domains(), left),

@@ -1,8 +1,8 @@
 """Decide what a lineage's domains should serve, and see it done.
 
 Between certbot's verbs (``installer``) and one account's reconciler (``reconcile``): which account
-a lineage belongs to, which domains it takes, when the desired state changes, and when a renewal is
-on hold. The same steps serve ``certbot renew`` and the command line.
+a lineage belongs to, which domains it takes, when the desired state changes, and where a hold is
+obeyed. The same steps serve ``certbot renew`` and the command line.
 """
 
 from __future__ import annotations
@@ -11,24 +11,18 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from certbot.configuration import NamespaceConfig
 
 from certbot_qiniu import errors
-from certbot_qiniu.deployment import wording
-from certbot_qiniu.deployment.certificates import (
-    foreign_certificates,
-    former_ends,
-    validity_of,
-)
+from certbot_qiniu.deployment import holds, wording
 from certbot_qiniu.deployment.checkpoints import (
     Checkpoints,
     NoCheckpoints,
     former_fingerprints,
-    older_states,
     prune,
 )
 from certbot_qiniu.deployment.choose import (
@@ -39,15 +33,15 @@ from certbot_qiniu.deployment.choose import (
 )
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.missing import check_list, forget
-from certbot_qiniu.deployment.observe import observe, read_details
-from certbot_qiniu.deployment.planning.hold import Outlook, Served, ends_too_soon, outlook
+from certbot_qiniu.deployment.planning.decision import Action
 from certbot_qiniu.deployment.planning.selection import Selection
 from certbot_qiniu.deployment.planning.supersession import KEPT_CHECKPOINTS, prunable
-from certbot_qiniu.deployment.reconcile import Options, Outcome, reconcile
+from certbot_qiniu.deployment.reconcile import Options, Outcome, observe_and_plan, reconcile
+from certbot_qiniu.deployment.rehearsal import what_fails
 from certbot_qiniu.deployment.state import Managed, Record, State
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.deployment.waiting import Waiting
-from certbot_qiniu.failures import Failures, told_once
+from certbot_qiniu.failures import Failures
 from certbot_qiniu.lineages import Lineages, reconfigure_command
 from certbot_qiniu.model import DEAD_STATES, Binding, Certificate, covering_name
 from certbot_qiniu.options import DEFAULT_SERVICES, Settings
@@ -66,7 +60,7 @@ class Deployer:
     :ivar say: shows a line to the user: what was changed.
     :ivar note: likewise what stays as it is, which a renewal does not show each time.
     :ivar waiting: that of the whole process.
-    :ivar _is_kept: the lineages that the checkpoint in progress is for, and whether it must stay.
+    :ivar _must_stay: the lineages that the checkpoint in progress is for, and whether it must.
     """
 
     store: Store
@@ -77,7 +71,7 @@ class Deployer:
     say: Callable[[str], None]
     note: Callable[[str], None] = logger.info
     waiting: Waiting = field(default_factory=Waiting)
-    _is_kept: dict[str, bool] = field(default_factory=dict)
+    _must_stay: dict[str, bool] = field(default_factory=dict)
 
     def context(self, credentials: str | None, services: Collection[str] = ()) -> Context:
         """What a reconcile of the account behind *credentials* works with.
@@ -166,7 +160,7 @@ class Deployer:
                 self.store.state[name], certificate.names, settings)))
         return self._with(chosen, certificate, settings, redirect)
 
-    def converge(self, lineage: str, settings: Settings) -> list[str]:
+    def converge(self, lineage: str, settings: Settings) -> Failures:
         """Bring the desired state of a lineage to its newest certificate and today's domains.
 
         For the domains that it has already this needs no network, and happens in any case.
@@ -175,7 +169,7 @@ class Deployer:
         :raises errors.QiniuError: when the files here cannot be read or written.
         """
         self.store.check(lineage)
-        certificate = self.lineages.current(lineage)
+        certificate, failures = self.lineages.current(lineage), Failures()
         memory = self.store.memory.lineage(lineage)
         self._forget_deleted_lineages()
         is_held = memory.hold == certificate.fingerprint
@@ -183,9 +177,9 @@ class Deployer:
             self.check_list(lineage, settings)
         self._remember(lineage, settings)
         if is_held:
-            ends, problems = self._under_hold(certificate, settings)
+            ends, failures.errors = self._under_hold(certificate, settings)
             if not ends:
-                return problems
+                return failures
             self.check_list(lineage, settings)
         if not (is_held and memory.given_back):
             memory.hold = ""
@@ -196,18 +190,20 @@ class Deployer:
                 chosen.remove(name)
         try:
             # What the rollback gave back stays as long as there is no newer certificate.
-            new, problems = ((set(), problems) if memory.hold else
-                             self._choose_new(certificate, settings, chosen))
-            chosen |= new
+            if not memory.hold:
+                new, problems = self._choose_new(certificate, settings, chosen)
+                chosen |= new
+                failures.errors += problems
         except (errors.ApiError, errors.UsageError) as error:
-            problems = [str(error)]
+            failures.errors.append(error)
         self._commit(self._changes(chosen, certificate, settings, None),
                      f"Deployed renewed certificate {lineage}")
-        return problems
+        return failures
 
-    def stays_held(self, lineage: str, settings: Settings) -> bool:
+    def stays_held(self, lineage: str, settings: Settings, *, is_told: bool) -> bool:
         """Foresee whether a run that issues nothing leaves a rollback's hold as it is.
 
+        :param is_told: see :func:`~certbot_qiniu.deployment.rehearsal.what_fails`.
         :raises errors.DeployError: when that run would fail for what the hold rests on.
         """
         newest, memory = self.lineages.current(lineage), self.store.memory.lineage(lineage)
@@ -215,62 +211,35 @@ class Deployer:
             return False
         ends, problems = self._under_hold(newest, settings)
         if problems and (memory.given_back or not ends):
-            raise errors.DeployError("; ".join(problems))
-        return not ends
+            raise errors.DeployError("; ".join(map(str, problems)))
+        if ends:
+            return False
+        context = self._own_context(lineage, settings)
 
-    def _under_hold(self, newest: Certificate, settings: Settings) -> tuple[bool, list[str]]:
+        def planned(refresh: bool) -> tuple[list[Action], dict[str, errors.QiniuError]]:
+            found = observe_and_plan(context, [lineage], Options(listed=settings.domains or ()),
+                                     refresh=refresh)
+            return found.actions, {**found.domain_failures, **found.certificate_failures}
+
+        if failing := what_fails(context, planned, is_told=is_told)[1]:
+            raise errors.DeployError("; ".join(failing))
+        return True
+
+    def _under_hold(self, newest: Certificate,
+                    settings: Settings) -> tuple[bool, list[Exception]]:
         """Look at what a rollback keeps a lineage's domains on.
 
         :returns: whether the hold ends now, and what is wrong with it.
         """
-        lineage, end = newest.lineage, newest.not_after.timestamp()
         try:
-            context = self.context(self.credentials_of(lineage, settings), settings.services)
-            served = self.held(context, newest)
+            ends, problems = holds.judge(self.context(
+                self.credentials_of(newest.lineage, settings), settings.services), newest)
         except errors.QiniuError as error:
-            return False, [str(error)]
-        now, by_outlook = context.clock(), dict[Outlook, list[Served]]()
-        for one in served:
-            by_outlook.setdefault(outlook(one, end, now), []).append(one)
-        for one in by_outlook.get(Outlook.WARN, ()):
-            logger.warning("%s", wording.held(one, lineage, now))
-        for one in by_outlook.get(Outlook.ENDS, ()):
-            self.say(wording.hold_ended(one, lineage))
-        if not by_outlook:
-            logger.info("%s was rolled back: its newest certificate stays undeployed until a "
-                        "renewal or certbot install", lineage)
-        return Outlook.ENDS in by_outlook, [
-            wording.held(one, lineage, now) for one in by_outlook.get(Outlook.FAIL, ())]
-
-    def held(self, context: Context, newest: Certificate) -> list[Served]:
-        """What the domains serve that a rollback keeps *newest* from, if that can end.
-
-        :raises errors.ApiError: when it cannot be told.
-        """
-        lineage, state = newest.lineage, self.store.state
-        found = [Served(name, True, *validity_of(context, lineage, entry.binding.fingerprint))
-                 for name, entry in sorted(self.store.managed(lineage).items())
-                 if entry.binding.fingerprint != newest.fingerprint]
-        names = [name for name in context.memory.lineage(lineage).given_back if name not in state]
-        if not names:
-            return found
-        details, failures = read_details(context, names, context.account.domains())
-        for error in failures.values():
-            raise error
-        domains = [domain for domain in details.values() if domain and domain.protocol == "https"]
-        foreign = foreign_certificates(context, domains, [lineage])
-        for domain in domains:
-            if theirs := foreign.get(domain.cert_id):
-                found.append(Served(domain.name, False, theirs.not_after,
-                                    theirs.not_after - theirs.not_before))
-            elif (ours := context.memory.uploads.get(domain.cert_id)) and (
-                    ours.fingerprint != newest.fingerprint):
-                found.append(Served(domain.name, False, *validity_of(
-                    context, ours.lineage, ours.fingerprint)))
-        return found
+            return False, [error]
+        return ends, [errors.DeployError(text, has_outlook=True) for text in problems]
 
     def _choose_new(self, certificate: Certificate, settings: Settings, chosen: set[str],
-                    ) -> tuple[set[str], list[str]]:
+                    ) -> tuple[set[str], list[errors.QiniuError]]:
         """The domains that *certificate* is to serve besides *chosen*, and what is wrong with some.
 
         :raises errors.QiniuError: when the account's lists cannot be had.
@@ -279,19 +248,21 @@ class Deployer:
         context = self.context(self.credentials_of(lineage, settings), settings.services)
         if ends <= context.clock():
             # Of those that it has already the planner tells.
-            return set(), [] if chosen else [wording.expired(lineage, ends)]
+            return set(), [] if chosen else [
+                errors.DeployError(wording.expired(lineage, ends), has_outlook=True)]
         selection = choose_domains(context, certificate.names, settings.domains, lineage, ends=ends)
         unread = remember_baselines(context, selection.chosen, lineage)
         new = set(selection.chosen) - set(unread)
-        problems = [*wording.problems(selection), *told_once(unread.values()),
-                    *unread_services(context, settings)]
+        problems: list[errors.QiniuError] = [
+            *map(errors.UsageError, wording.problems(selection)), *unread.values(),
+            *map(errors.UsageError, unread_services(context, settings))]
         self._tell_left_out(selection, chosen | new)
         if chosen or new or problems:
             return new, problems
         text = wording.nothing_matched(certificate.names, selection, context.account.domains(),
                                        lineage)
         if not selection.is_all_foreign:
-            return new, [text]
+            return new, [errors.UsageError(text)]
         logger.warning("%s", text)
         return new, []
 
@@ -309,38 +280,6 @@ class Deployer:
             if entry.binding.hsts and self.store.memory.domains.get(name, Record()).hsts:
                 self.store.memory.update(name, hsts="")
         return changed
-
-    def lift_hold(self, lineage: str) -> str:
-        """End a rollback's hold on a lineage.
-
-        :returns: the fingerprint that was held, "" without a hold.
-        """
-        memory = self.store.memory.lineage(lineage)
-        held, memory.hold = memory.hold, ""
-        return held
-
-    def hold(self, lineage: str, fingerprint: str) -> None:
-        """Keep a certificate of a lineage from being deployed again by itself."""
-        self.store.memory.lineage(lineage).hold = fingerprint
-        self.store.write_memory()
-
-    def hold_rolled_back(self, before: State) -> None:
-        """After a rollback from *before*: hold the lineages whose certificate it took back."""
-        then: dict[str, dict[str, str]] = {}
-        for name, entry in before.items():
-            then.setdefault(entry.lineage, {})[name] = entry.binding.fingerprint
-        for lineage, fingerprints in then.items():
-            now = {name: entry.binding.fingerprint
-                   for name, entry in self.store.managed(lineage).items()}
-            # A domain that is gone since comes back into the state; it is not taken back.
-            is_taken_back = (fingerprints.items() - now.items()
-                             or set(now.values()) - set(fingerprints.values()))
-            if (is_taken_back and lineage not in self.store.damaged
-                    and self.lineages.exists(lineage)):
-                memory = self.store.memory.lineage(lineage)
-                returned = {*fingerprints, *(memory.given_back if memory.hold else ())}
-                memory.given_back = tuple(sorted(returned - set(self.store.state)))
-                self.hold(lineage, self.lineages.current(lineage).fingerprint)
 
     def _with(self, chosen: Iterable[str], certificate: Certificate, settings: Settings,
               redirect: bool | None) -> State:
@@ -416,7 +355,7 @@ class Deployer:
                                            f"Qiniu: {', '.join(sorted(changes))}\n")
         is_kept = any(_is_kept(store.state.get(name), entry) for name, entry in changes.items())
         for lineage in lineages:
-            self._is_kept[lineage] = is_kept or self._is_kept.get(lineage, False)
+            self._must_stay[lineage] = is_kept or self._must_stay.get(lineage, False)
         store.apply(changes)
         return True
 
@@ -426,7 +365,7 @@ class Deployer:
         :param may_prune: whether older ones of the same lineages may go: certbot is at work then,
             and nothing else reads or writes its checkpoints.
         """
-        for lineage, is_kept in self._is_kept.items():
+        for lineage, is_kept in self._must_stay.items():
             memory = self.store.memory.lineage(lineage)
             names = {**memory.checkpoints, name: is_kept}
             gone = prunable(names, time.time()) if may_prune else []
@@ -438,7 +377,7 @@ class Deployer:
 
     def forget_checkpoint(self) -> None:
         """Note that certbot has undone the checkpoint in progress."""
-        self._is_kept = {}
+        self._must_stay = {}
 
     def recall(self) -> None:
         """Look through certbot's checkpoints for what a lost memory does not tell of older states.
@@ -537,104 +476,10 @@ class Deployer:
                 whole.pending += outcome.pending
                 whole.changed += outcome.changed
                 whole.unserved += outcome.unserved
+                whole.has_outlook |= outcome.has_outlook
         if failures:
             whole.problems.append(str(failures))
         return whole
-
-    def check_rollback(self, settings: Settings, count: int) -> dict[str, str]:
-        """See that going back by *count* checkpoints can be done, and leads to nothing that ends.
-
-        :returns: the lineage of each domain that it brings back, or passes on its way.
-        :raises errors.QiniuError: when no account can be used, or a certificate has no time left.
-        """
-        older = older_states(self.backups, self.store.folder, count)
-        target = {name: entry for _, state in reversed(dict(older).items())
-                  for name, entry in state.items()}
-        concerned = {name: lineage for _, state in older for name, (lineage, _) in state.items()}
-        restored = {path.stem for path, _ in older}
-        failures, usable, soon, later = Failures(), set[str](), list[str](), list[str]()
-        lineages = {*self.all_lineages(), *(lineage for lineage, _ in target.values())}
-        for lineage in sorted(lineages - set(self.store.damaged)):
-            context = failures.attempt(self._usable, lineage, settings)
-            if context is None:
-                continue
-            usable.add(lineage)
-            back: dict[str, list[str]] = {}
-            for name, (owner, fingerprint) in sorted(target.items()):
-                entry = self.store.state.get(name)
-                if owner == lineage and not (entry and entry.binding.fingerprint == fingerprint):
-                    back.setdefault(fingerprint, []).append(name)
-            for fingerprint, names in back.items():
-                served = Served(names[0], True, *validity_of(context, lineage, fingerprint))
-                if served.end:
-                    (soon if ends_too_soon(served, context.clock()) else later).append(
-                        wording.goes_back(names, lineage, served.end))
-            if lineage in restored:
-                for served in self._former(context, self.store.managed(lineage).keys() - target):
-                    (soon if ends_too_soon(served, context.clock()) else later).append(
-                        wording.goes_back_to_former(served))
-        if not usable & ({*concerned.values()} or lineages):
-            failures.raise_any()
-        if soon:
-            raise errors.UsageError(wording.too_late_to_go_back(soon))
-        for text in later:
-            self.say(text)
-        return concerned
-
-    def _former(self, context: Context, names: Iterable[str]) -> list[Served]:
-        """What these domains served before we first touched them, if that ends and is not ours.
-
-        What has ended, or is gone, no domain goes back to: that is told where it is seen.
-        """
-        records = context.memory.domains
-        ids = {name: baseline.cert_id for name in sorted(names)
-               if (baseline := records[name].baseline) and baseline.protocol == "https"
-               and not baseline.fingerprint}
-        ends = former_ends(context, set(ids.values()))
-        return [Served(name, False, end) for name, cert_id in ids.items()
-                if (end := ends[cert_id] or 0) > context.clock()]
-
-    def _usable(self, lineage: str, settings: Settings) -> Context:
-        """What a reconcile of this lineage works with, its account being there.
-
-        :raises errors.QiniuError: when it is not.
-        """
-        context = self.context(self.credentials_of(lineage, settings))
-        context.account.domains()
-        return context
-
-    def take_up(self, passed: Mapping[str, str], settings: Settings) -> list[str]:
-        """After a rollback: give back what was let go and is, once more, not managed yet.
-
-        :param passed: the lineages of the domains that the rollback has passed on its way.
-        :returns: what could not be done.
-        """
-        memory, failures = self.store.memory, Failures()
-        for lineage in sorted(set(passed.values())):
-            names = [name for name, record in sorted(memory.domains_of(lineage).items())
-                     if passed.get(name) == lineage and record.let_go and record.baseline
-                     and name not in self.store.state]
-            if names:
-                failures.attempt(self._take_up, lineage, names, settings)
-        self.store.write_memory()
-        return told_once(failures.errors)
-
-    def _take_up(self, lineage: str, names: list[str], settings: Settings) -> None:
-        memory = self.store.memory
-        services = {memory.domains[name].service for name in names}
-        context = self.context(self.credentials_of(lineage, settings), services)
-        observed, failures = observe(context, names, refresh=False)
-        for name, domain in observed.items():
-            # What is being published is waited for, and looked at where it is sent.
-            if domain.state == "processing" or domain.cert_id in memory.uploads_by(lineage):
-                memory.update(name, let_go=0.0)
-                entry = memory.lineage(lineage)
-                entry.given_back = tuple(sorted({*entry.given_back, name}))
-            else:
-                self.say(wording.changed_since(name))
-        if failures:
-            raise errors.DeployError("; ".join(
-                wording.not_given_back(name, error) for name, error in failures.items()))
 
     def fingerprints(self, lineage: str) -> set[tuple[str, str]]:
         """(lineage, fingerprint) of all that the desired state has for a lineage."""
@@ -700,5 +545,6 @@ def open_deployer(config: NamespaceConfig, say: Callable[[str], None], *,
     if folder not in stores:
         store.open()
         deployer.recall()
+        holds.finish(store, deployer.lineages)  # of a rollback that was killed
         stores[folder] = store
     return deployer

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from certbot_qiniu import errors
 from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.observe import observe
 from certbot_qiniu.deployment.planning.absence import is_in_doubt
+from certbot_qiniu.deployment.planning.bindings import binding_of
+from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.deployment.store import Store
+from certbot_qiniu.model import Domain
 
 
 def expected(store: Store, lineage: str) -> list[str]:
@@ -29,7 +32,10 @@ def check_list(context: Context, lineage: str, credentials: str, *, listed: Coll
     :raises errors.ListInDoubt: when it is not believed.
     :raises errors.QiniuError: when the account cannot be listed.
     """
-    memory, names = context.memory.lineage(lineage), expected(context.store, lineage)
+    memory = context.memory.lineage(lineage)
+    # Of those that a rollback has brought back into the state alone, it is known.
+    names = [name for name in expected(context.store, lineage)
+             if not context.memory.domains.get(name, Record()).gone]
     present = context.account.domains()
     if not names or set(names) & {*present, *listed}:
         if memory.doubted:
@@ -44,6 +50,19 @@ def check_list(context: Context, lineage: str, credentials: str, *, listed: Coll
         memory.doubted = memory.doubted or now
         context.store.write_memory()
         raise errors.ListInDoubt(wording.list_in_doubt(lineage, names, credentials))
+
+
+def note_return(context: Context, observed: Iterable[Domain]) -> None:
+    """Note of domains that were gone that they are there, and whether as the same ones."""
+    memory = context.memory
+    for domain in observed:
+        record = memory.domains.get(domain.name, Record())
+        if not record.gone:
+            continue
+        is_new = record.gone.created != domain.created and record.gone.created and domain.created
+        memory.update(domain.name, gone=None, baseline=binding_of(domain, {
+            cert_id: upload.fingerprint for cert_id, upload in memory.uploads.items()})
+            if is_new else record.baseline)
 
 
 def forget(context: Context, lineage: str) -> list[str]:

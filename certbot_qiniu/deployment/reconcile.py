@@ -19,9 +19,11 @@ from certbot_qiniu.deployment.certificates import (
     find_wanted,
     foreign_certificates,
     is_gone,
+    refused,
     unusable_certificates,
 )
 from certbot_qiniu.deployment.context import Context
+from certbot_qiniu.deployment.missing import note_return
 from certbot_qiniu.deployment.observe import observe
 from certbot_qiniu.deployment.planning.decision import Action, Knowledge, Reason, Verb, plan
 from certbot_qiniu.deployment.state import Managed, Record, Sent
@@ -75,12 +77,14 @@ class Outcome:
     :ivar changed: domains that were changed.
     :ivar unserved: domains that neither have what they should nor get it once it is published,
         be it that nothing is wrong with that.
+    :ivar has_outlook: whether any of the problems says what comes next.
     """
 
     problems: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     unserved: list[str] = field(default_factory=list)
+    has_outlook: bool = field(default=False, compare=False)
 
 
 def reconcile(context: Context, scope: Collection[str], options: Options) -> Outcome:
@@ -108,14 +112,16 @@ class Planned:
     certificate_failures: dict[str, errors.QiniuError]
 
 
-def observe_and_plan(context: Context, scope: Collection[str], options: Options) -> Planned:
+def observe_and_plan(context: Context, scope: Collection[str], options: Options, *,
+                     refresh: bool = False) -> Planned:
     """Observe and plan as :func:`reconcile` begins with; nothing is changed at Qiniu.
 
+    :param refresh: ask Qiniu again for what it has told this process already.
     :raises errors.QiniuError: when it cannot be told whose an unknown certificate is.
     """
     reconciler = _Reconciler(context, scope, options)
     names = [*reconciler.wanted, *reconciler.restore]
-    return reconciler.observe_and_plan(names, refresh=False)
+    return reconciler.observe_and_plan(names, refresh=refresh)
 
 
 @dataclass(frozen=True)
@@ -147,7 +153,7 @@ class _Reconciler:
         self.sends: dict[str, int] = {}
         self.failed: dict[str, str | errors.QiniuError] = {}
         self.upload_errors: dict[str, errors.QiniuError] = {}
-        self.busy: dict[str, str] = {}
+        self.busy: dict[str, str | errors.QiniuError] = {}
         self.forgotten: list[str] = []
         self.taken: set[str] = set()
         self.unread: set[str] = set()  # of these Qiniu goes on with what it has accepted
@@ -180,7 +186,11 @@ class _Reconciler:
             # Not in a checkpoint: nobody has asked for it, and a rollback that brings it back
             # finds it gone again.
             self.store.apply(dict.fromkeys(self.forgotten))
-        self.outcome.problems += told_once([*self.upload_errors.values(), *self.failed.values()])
+        problems = [*self.upload_errors.values(), *self.failed.values()]
+        self.outcome.problems += told_once(problems)
+        # Sentences do, and so do some errors.
+        self.outcome.has_outlook = any(
+            isinstance(problem, str) or problem.has_outlook for problem in problems)
         self.outcome.unserved = sorted((self.wanted.keys() - self.taken)
                                        | (self.failed.keys() - self.unread))
         if self.options.clean and not self.outcome.problems and not self.outcome.pending:
@@ -223,6 +233,7 @@ class _Reconciler:
         """
         planned = self.observe_and_plan(names, refresh=refresh)
         actions, observed = planned.actions, planned.observed
+        note_return(self.context, observed.values())
         self.failed.update(planned.domain_failures)
         self.unread |= planned.domain_failures.keys() & self.taken
         waiting = [action.name for action in actions if action.verb is Verb.WAIT]
@@ -332,14 +343,35 @@ class _Reconciler:
             expiry={own.fingerprint: own.not_after.timestamp() for own in found if own},
             unusable=unusable_certificates(
                 self.context, {binding.cert_id for binding in self.restore.values()} - {""}),
+            refused=self.refused_for_good(observed, wanted),
             listed=self.options.listed, take_over=self.options.take_over,
             take_back=self.options.take_back)
+
+    def refused_for_good(self, observed: dict[str, Domain],
+                         wanted: list[Managed]) -> dict[str, str]:
+        """What to say of certificates that Qiniu would only refuse again, by fingerprint."""
+        found: dict[str, str] = {}
+        for lineage in self.scope if not self.options.insist else ():
+            refusal = self.memory.lineage(lineage).refusal
+            fingerprint = refusal.fingerprint if refusal else ""
+            waiting = [observed[entry.name] for entry in wanted if entry.lineage == lineage
+                       and entry.binding.fingerprint == fingerprint and entry.name in observed]
+            if (fingerprint in self.upload_errors or self.context.uploads_of(fingerprint)
+                    or not fingerprint or not waiting):
+                continue
+            certificate = self.context.lineages.find(lineage, fingerprint)
+            if certificate and (text := refused(self.context, certificate, waiting)):
+                found[fingerprint] = text
+        return found
 
     def forget(self, action: Action) -> None:
         """Stop managing a domain that is gone, or back to what it served before."""
         name, entry = action.name, self.store.state.get(action.name)
         if action.reason is Reason.NOT_FOUND:
-            if entry:
+            known = self.memory.domains.get(name, Record()).gone
+            if entry and known:  # a rollback has brought it back into the state alone
+                self.context.say(wording.still_gone(name, known.at))
+            elif entry:
                 self.failed[name] = wording.sentence(action)
             if self.options.bury:
                 self.forgotten += [name] * bool(entry)
@@ -366,10 +398,7 @@ class _Reconciler:
                 try:
                     certificate = certificate_for(
                         self.context, binding, self.lineage_of(action.name),
-                        keep_certificates=self.options.keep_certificates,
-                        insist=self.options.insist, waiting=[
-                            observed[other.name] for other in actions
-                            if other.binding and other.binding.fingerprint == binding.fingerprint])
+                        keep_certificates=self.options.keep_certificates)
                 except errors.QiniuError as error:
                     self.upload_errors[binding.fingerprint] = error
                     continue
@@ -435,7 +464,7 @@ class _Reconciler:
         name, first = job.name, self.sends[job.name] < 2
         if error.code in BUSY_CODES:
             # The list had not yet shown it: believe the refusal.
-            self.busy[name] = str(error)
+            self.busy[name] = error
             self.memory.update(name, seen=None)
             return True
         if first and error.code in UNCHANGED_CODES:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from certbot_qiniu import errors
 from certbot_qiniu.deployment import wording
@@ -19,35 +19,54 @@ FRESH = "fresh"
 """In place of the fingerprint of a certificate that is issued only by the real run."""
 
 
-def foresee(context: Context, names: Sequence[str], listed: Collection[str],
-            certificate: Certificate | None, ends: float) -> tuple[list[str], dict[str, str]]:
-    """Say what would go wrong with these domains, and why some of them would be left as they are.
+Planning = Callable[[bool], tuple[Sequence[Action], Mapping[str, errors.QiniuError]]]
+"""Plans, on asking Qiniu again or not; and tells why some domains could not be observed."""
 
-    One that is busy is waited for, as the real run does.
+
+def foresee(context: Context, names: Sequence[str], listed: Collection[str],
+            certificate: Certificate | None, ends: float, *,
+            is_told: bool = False) -> tuple[list[str], dict[str, str]]:
+    """Say what would go wrong with these domains, and why some of them would be left as they are.
 
     :param listed: domains that the user named in ``--qiniu-domains``.
     :param certificate: the one that they are to serve; None for one that is yet to be issued.
     :param ends: when it expires, in seconds since the epoch.
+    :param is_told: see :func:`what_fails`.
     :returns: one text for each thing that would go wrong, and the reasons by the domains' names.
     :raises errors.QiniuError: when Qiniu cannot be asked.
     """
-    actions, failures = _planned(context, names, listed, certificate, ends, refresh=False)
+    actions, problems = what_fails(
+        context, lambda refresh: _planned(context, names, listed, certificate, ends,
+                                          refresh=refresh), is_told=is_told)
+    return problems, {action.name: wording.sentence(action) for action in actions
+                      if action.verb in (Verb.LEAVE, Verb.SKIP)}
+
+
+def what_fails(context: Context, planned: Planning, *,
+               is_told: bool) -> tuple[Sequence[Action], list[str]]:
+    """Say what a renewal would fail for.
+
+    A domain that is busy is waited for, as the real run does.
+
+    :param is_told: count what a renewal tells once, and then leaves, as told: where no renewal
+        comes here yet, none could ever tell it before.
+    :returns: what it would do, and one text for each thing that would go wrong.
+    """
+    actions, failures = planned(False)
     waiting = context.waiting
     with waiting.watched(context.monotonic):
         while (busy := [action.name for action in actions if action.verb is Verb.QUEUE]) and (
                 left := waiting.left(RENEWAL_SECONDS)):
             waiting.pause(min(left, PAUSE_SECONDS), busy, context.sleep)
-            actions, failures = _planned(context, names, listed, certificate, ends, refresh=True)
+            actions, failures = planned(True)
     records = context.memory.domains
     # A change that could not be published is sent again by the real run, and told all the same.
-    problems = [*map(str, failures.values()), *(
+    return actions, [*map(str, failures.values()), *(
         wording.sentence(action) for action in actions
         if action.verb in (Verb.FAIL, Verb.QUEUE)
         or action.reason in (Reason.PUBLICATION_FAILED, Reason.NOT_FOUND)
-        or (action.verb is Verb.LEAVE
+        or (action.verb is Verb.LEAVE and not is_told
             and records.get(action.name, Record()).left != action.other_id))]  # not yet told
-    return problems, {action.name: wording.sentence(action) for action in actions
-                      if action.verb in (Verb.LEAVE, Verb.SKIP)}
 
 
 def _planned(context: Context, names: Sequence[str], listed: Collection[str],

@@ -149,6 +149,7 @@ class LineageMemory:
     :ivar credentials: path of the credentials file, so that a rollback needs no flags.
     :ivar hold: fingerprint that a rollback took back; it is not deployed again by itself.
     :ivar given_back: the domains that it gave back to what they served before certbot came.
+    :ivar leaving: the fingerprints of its domains when a rollback began; None once that has ended.
     :ivar nginx: fingerprint that nginx was last seen to serve, or was reloaded for.
     :ivar other_installer: name of the installer that takes part, for a rollback, too.
     :ivar other_installer_options: its own options.
@@ -174,6 +175,7 @@ class LineageMemory:
     checkpoints: Mapping[str, bool] = field(default_factory=dict)
     refusal: Refusal | None = None
     given_back: tuple[str, ...] = ()
+    leaving: Mapping[str, str] | None = None
     doubted: float = 0.0
     account: str = ""
 
@@ -282,11 +284,15 @@ class Memory:
         return record
 
     def bury(self, name: str, binding: Binding | None, now: float) -> None:
-        """Note that a domain is gone; its lineage, baseline and settings are kept."""
+        """Note that a domain is gone; its lineage, baseline and settings are kept.
+
+        One that was gone before, and came back into the state alone, is so since then.
+        """
         record = self.domains.get(name, Record())
         created = record.seen.created if record.seen else ""
-        self.update(name, gone=Tombstone(now, created, binding), sent=None, confirmed=None,
-                    processing_since=0.0, taken_from="", left="")
+        known = record.gone or Tombstone(now, created)
+        self.update(name, gone=dataclasses.replace(known, binding=binding), sent=None,
+                    confirmed=None, processing_since=0.0, taken_from="", left="")
 
     def gone_of(self, lineage: str) -> dict[str, Binding]:
         """The domains of this lineage that are gone, and what they are to have back."""
@@ -336,16 +342,17 @@ class Memory:
             if entry.account in same - {name}:
                 entry.account = name
 
-    def forget_old(self, managing: Collection[str], now: float) -> None:
+    def forget_old(self, state: State, now: float) -> None:
         """Drop what was of no use for a year: nobody leads to it any more.
 
-        :param managing: the lineages that manage domains.
+        :param state: what is managed.
         """
+        managing = {entry.lineage for entry in state.values()}
         for name, record in list(self.domains_of("").items()):
             if record.baseline is None and 0 < record.seen_at < now - YEAR:
                 del self.domains[name]
         for name, record in list(self.domains.items()):
-            if record.gone and record.gone.at < now - YEAR:
+            if record.gone and record.gone.at < now - YEAR and name not in state:
                 del self.domains[name]
         for cert_id, upload in list(self.uploads.items()):
             if upload.lineage not in managing and 0 < upload.at < now - YEAR:

@@ -150,12 +150,12 @@ class Store:
         self._read_memories()
         for name in self.state:
             record = self.memory.domains.get(name)
-            if record and (record.let_go or record.gone):
-                self.memory.update(name, let_go=0.0, gone=None)
+            if record and record.let_go:
+                self.memory.update(name, let_go=0.0)
         for lineage, entry in self.memory.lineages.items():
             if lineage not in self.damaged:
                 entry.returned(self.fingerprints(lineage))
-        self.memory.forget_old({entry.lineage for entry in self.state.values()}, time.time())
+        self.memory.forget_old(self.state, time.time())
         if not self.read_only:
             self._divide(former)
 

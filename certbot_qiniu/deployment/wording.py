@@ -32,6 +32,11 @@ _NOT_GIVEN_BACK = (
     "Bind another one in Qiniu's console, or let certbot manage it again: certbot install "
     "--cert-name {{lineage}} -i qiniu")
 
+_OTHER_INSTALLATION = (
+    "serves {other_certificate}, a newer certificate that another certbot-qiniu installation put "
+    "there. Let one of the two manage it: leave it out of --qiniu-domains here, or leave it out "
+    "there and run certbot install here")
+
 # Actions ----------------------------------------------------------------------------------------
 
 _SENTENCES: Mapping[Reason | tuple[Verb, Reason], str] = {
@@ -71,13 +76,11 @@ _SENTENCES: Mapping[Reason | tuple[Verb, Reason], str] = {
         "{name} {state}{cause} and cannot be changed",
     Reason.NOT_OPERABLE:
         "{name} cannot be changed by this account; ask Qiniu's support",
-    Reason.OTHER_INSTALLATION:
-        "{name} serves {other_certificate}, a newer certificate that another certbot-qiniu "
-        "installation put there. Let one of the two manage it: leave it out of --qiniu-domains "
-        "here, or leave it out there and run certbot install here",
+    Reason.OTHER_INSTALLATION: "{name} " + _OTHER_INSTALLATION,
     Reason.BASELINE_EXPIRED: _NOT_GIVEN_BACK.format(what="ended on {end}"),
     Reason.BASELINE_GONE: _NOT_GIVEN_BACK.format(what="is no longer at Qiniu"),
     Reason.EXPIRED: "{name} keeps what it serves: " + _EXPIRED,
+    Reason.REFUSED: "{detail}",
     Reason.REPLACED:
         "{name} serves {other_certificate}, which somebody has put over ours and which is valid "
         "until {end}, longer than ours. It is left until 30 days before that; to put ours back "
@@ -92,6 +95,7 @@ _PHRASES: Mapping[Reason, str] = {
     Reason.RESTORE: "goes back to what it served before certbot managed it",
     Reason.PUBLICATION_FAILED: "the last change failed: {detail}",
     Reason.PUBLISHING: "our change is being published",
+    Reason.REFUSED: "Qiniu refuses the certificate",
     Reason.IN_SYNC: "as wanted",
 }
 """The same beside the domain's name in a step of ``plan``; for other reasons the sentence."""
@@ -139,15 +143,16 @@ def _in_brackets(detail: str) -> str:
 def not_published(action: Action, *, is_sent_again: bool) -> str:
     """Say that Qiniu gave up on a change, and whether it is sent once more."""
     because = f": {action.detail}" if action.detail else ""
-    again = (" It was sent again now; the next certbot renew confirms it."
-             if is_sent_again else "")
-    return f"Qiniu could not publish the change of {action.name}{because}.{again}"
+    again = ("It was sent again now; the next certbot renew confirms it"
+             if is_sent_again else "The next certbot renew sends it again")
+    return f"Qiniu could not publish the change of {action.name}{because}. {again}"
 
 
 def not_taken(action: Action) -> str:
     """Say that a domain stays as it is, however often a change is sent."""
     return (f"{action.name} does not take the change: Qiniu accepts it and then shows the old "
-            "binding. Somebody else may be changing the domain at the same time")
+            "binding. Somebody else may be changing the domain at the same time; the next certbot "
+            "renew tries again")
 
 
 def not_back(action: Action) -> str:
@@ -270,11 +275,21 @@ def list_in_doubt(lineage: str, names: Sequence[str], credentials: str) -> str:
             "renew stops managing them by itself")
 
 
-def gone(name: str, at: float) -> str:
-    """Say, for some days, that a domain was found missing."""
+def gone(name: str, at: float, held: str = "") -> str:
+    """Say, for some days, that a domain was found missing.
+
+    :param held: the lineage, where a rollback holds it.
+    """
+    what = ("the next certbot renew gives it its certificate and settings" if not held else
+            "as a rollback holds its certificate, it gets one with the next renewal of that, or "
+            f"with certbot install --cert-name {held} -i qiniu")
     return (f"{name} was missing at Qiniu on {date(at)} and is no longer managed. If it was not "
-            "deleted on purpose, add it again: the next certbot renew gives it its certificate and "
-            "settings")
+            f"deleted on purpose, add it again: {what}")
+
+
+def still_gone(name: str, at: float) -> str:
+    """Say that a rollback finds nothing to put back, as was told before."""
+    return f"{name}: missing at Qiniu since {date(at)}, so there is nothing to put back"
 
 
 # Domains that are not chosen ---------------------------------------------------------------------
@@ -286,7 +301,7 @@ _OBSTACLES: Mapping[Obstacle, str] = {
     Obstacle.DEAD: "{state}{cause}",
     Obstacle.NOT_OPERABLE: "cannot be changed by this account; ask Qiniu's support",
     Obstacle.OTHER_LINEAGE: "is managed by the lineage {lineage}",
-    Obstacle.OTHER_INSTALLATION: "is managed by another certbot-qiniu installation",
+    Obstacle.OTHER_INSTALLATION: _OTHER_INSTALLATION,
     Obstacle.FOREIGN: "serves a certificate that {foreign}",
 }
 """What comes after the domain's name. What cannot be read has an error's own sentence, and what
@@ -300,7 +315,8 @@ def why(found: NotChosen) -> str:
     """Say why a domain is not chosen, as what comes after its name."""
     return _OBSTACLES[found.obstacle].format(
         state=STATES.get(found.state, ""), cause=_in_brackets(found.detail),
-        lineage=found.lineage, names=", ".join(found.names), foreign=_what(found.foreign))
+        lineage=found.lineage, names=", ".join(found.names), foreign=_what(found.foreign),
+        other_certificate=found.foreign.name if found.foreign else "")
 
 
 def _what(foreign: RemoteCertificate | None) -> str:

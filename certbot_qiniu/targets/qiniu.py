@@ -13,7 +13,7 @@ from typing import ClassVar
 from certbot import interfaces
 
 from certbot_qiniu import errors, prompts
-from certbot_qiniu.deployment import wording
+from certbot_qiniu.deployment import holds, rollback, wording
 from certbot_qiniu.deployment.choose import check_listed, check_selection, rehearse
 from certbot_qiniu.deployment.reconcile import Options as Reconciling
 from certbot_qiniu.deployment.state import State
@@ -71,7 +71,8 @@ class QiniuTarget(Target):
         """
         run = self.run
         if run.verb == "rollback":
-            self._passed = run.deployer.check_rollback(run.settings, int(run.config.checkpoints))
+            self._passed = rollback.check(
+                run.deployer, run.settings, int(run.config.checkpoints))
             return
         if not run.settings.credentials:
             run.set_option("credentials", prompts.credentials_path(run.config))
@@ -105,10 +106,10 @@ class QiniuTarget(Target):
         context = run.deployer.context(
             run.deployer.credentials_of(lineage, settings), settings.services)
         # What reconfigure leads to is the plain renew after it, which issues nothing.
-        fresh = run.verb != "reconfigure"
-        is_held = bool(lineage) and not fresh and run.deployer.stays_held(lineage, settings)
-        lines = rehearse(context, run.names(), settings, lineage, fresh=fresh)
-        return [wording.stays_held(lineage)] if is_held else lines
+        fresh, is_told = run.verb != "reconfigure", not run.is_renewed(lineage)
+        if lineage and not fresh and run.deployer.stays_held(lineage, settings, is_told=is_told):
+            return [wording.stays_held(lineage)]
+        return rehearse(context, run.names(), settings, lineage, fresh=fresh, is_told=is_told)
 
     # The desired state --------------------------------------------------------------------------
 
@@ -184,7 +185,7 @@ class QiniuTarget(Target):
         run, deployer, lineage = self.run, self.run.deployer, certificate.lineage
         self._desired = deployer.deploy(certificate, run.settings, run.config.redirect,
                                         partial(prompts.to_switch, run.config))
-        if held := deployer.lift_hold(lineage):
+        if held := holds.lift(deployer.store, lineage):
             self._lifted_holds[lineage] = held
         self._decided.add(lineage)
         self.lineages.add(lineage)
@@ -216,9 +217,7 @@ class QiniuTarget(Target):
         self._converge(lineage.lineagename)
 
     def _converge(self, lineage: str) -> None:
-        problems = self.run.deployer.converge(lineage, self.run.settings)
-        if problems:
-            raise errors.DeployError("; ".join(problems))
+        self.run.deployer.converge(lineage, self.run.settings).raise_any()
 
     def update(self, lineage: interfaces.RenewableCert) -> None:
         """The same, unless this process has done it with success already.
@@ -271,7 +270,8 @@ class QiniuTarget(Target):
                 "confirms it" if self.run.waiting.is_stopped else
                 f"Qiniu is still publishing {names}; the next certbot renew confirms it")
         if outcome.problems:
-            raise errors.DeployError("; ".join(outcome.problems))
+            raise errors.DeployError("; ".join(outcome.problems),
+                                     has_outlook=outcome.has_outlook)
         self._settled.update(deployer.fingerprints(lineage))
 
     def _is_settled(self, lineage: str) -> bool:
@@ -288,7 +288,7 @@ class QiniuTarget(Target):
         deployer.store.load()  # had that failed before, nothing may be sent by what was there then
         if not self._is_returning:
             return
-        problems = deployer.take_up(self._passed, settings)
+        problems = rollback.take_up(deployer, self._passed, settings)
         outcome = deployer.settle_all(settings, Reconciling(
             wait=True, wait_seconds=settings.publish_timeout, take_over=True, insist=True,
             clean=False, returning=True))
@@ -299,6 +299,13 @@ class QiniuTarget(Target):
                                      + "; ".join(dict.fromkeys(problems)))
 
     # Going back ---------------------------------------------------------------------------------
+
+    def before_roll_back(self, count: int) -> None:
+        """Note what the rollback takes back.
+
+        :raises errors.StateError: when that cannot be written.
+        """
+        rollback.begin(self.run.deployer, count)
 
     def roll_back(self, count: int) -> None:
         """Read the desired state that certbot has put back, and hold what it took back.
@@ -316,7 +323,7 @@ class QiniuTarget(Target):
         self._is_returning = True
         deployer.store.load()
         if self.run.verb == "rollback":
-            deployer.hold_rolled_back(before)
+            holds.finish(deployer.store, deployer.lineages)
         else:
             self._return_holds()
             self._is_returning = before != deployer.store.state
@@ -336,5 +343,5 @@ class QiniuTarget(Target):
     def _return_holds(self) -> None:
         """An install that lifted a rollback's hold has failed: the hold comes back."""
         for lineage, fingerprint in self._lifted_holds.items():
-            self.run.deployer.hold(lineage, fingerprint)
+            holds.put(self.run.deployer.store, lineage, fingerprint)
         self._lifted_holds = {}

@@ -18,7 +18,7 @@ from certbot_qiniu.deployment.deployer import Deployer, open_deployer
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.deployment.waiting import Waiting
 from certbot_qiniu.failures import Failures
-from certbot_qiniu.lineages import Lineages, read_renewals
+from certbot_qiniu.lineages import Lineages, read_renewal, read_renewals
 from certbot_qiniu.model import Certificate
 from certbot_qiniu.options import OPTIONS, Settings, as_words
 from certbot_qiniu.qiniu.account import Accounts
@@ -120,6 +120,14 @@ class Run:
         same = [name for name in alike if told == ours[name].options
                 and str(self.config.key_type).lower() == ours[name].key_type.lower()]
         return same or alike  # an option of the command line goes before that of the conf
+
+    def is_renewed(self, lineage: str) -> bool:
+        """Whether renewals of a lineage reach us: ``certbot install`` stores nothing."""
+        try:
+            return read_renewal(Path(self.config.renewal_configs_dir, f"{lineage}.conf")).is_ours
+        except errors.UsageError as error:
+            logger.debug("%s", error)
+            return False
 
     def unannounced(self) -> list[str]:
         """The lineages with this run's names that renewals bring to us, and that are not there yet.

@@ -105,6 +105,9 @@ class Target:
 
     # Going back ---------------------------------------------------------------------------------
 
+    def before_roll_back(self, count: int) -> None:
+        """Write what must be known should certbot be killed on its way back."""
+
     def roll_back(self, count: int) -> None:
         """Follow certbot back by *count* checkpoints; :meth:`settle` comes after it.
 

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from certbot_qiniu import errors
+from certbot_qiniu.deployment import holds
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.deployer import Deployer
 from certbot_qiniu.deployment.reconcile import Options, Outcome
@@ -222,7 +223,7 @@ class Histories(RuleBasedStateMachine):
         deployer, problems = self.process(), []
         for lineage in deployer.lineages.names():
             try:
-                problems += deployer.converge(lineage, self.options(lineage))
+                problems += map(str, deployer.converge(lineage, self.options(lineage)).errors)
                 outcome = self.settle(deployer, lineage)
                 problems += outcome.problems + outcome.pending
             except errors.QiniuError as error:
@@ -295,7 +296,7 @@ class Histories(RuleBasedStateMachine):
     def install(self, lineage: str) -> None:
         """``certbot install``, which certbot takes back when it fails."""
         deployer, chosen = self.process(), self.options(lineage)
-        held = deployer.lift_hold(lineage)
+        held = holds.lift(self.store, lineage)
         before = len(list((self.home / "backups").iterdir()))
         try:
             desired = deployer.deploy(deployer.lineages.current(lineage), chosen, None,
@@ -307,16 +308,16 @@ class Histories(RuleBasedStateMachine):
         if problems:
             self.roll_back(deployer, len(list((self.home / "backups").iterdir())) - before)
             if held:
-                deployer.hold(lineage, held)
+                holds.put(self.store, lineage, held)
 
     @precondition(lambda self: any((self.home / "backups").iterdir()))
     @rule()
     def rollback(self) -> None:
         """``certbot rollback``."""
         deployer = self.process()
-        before = dict(self.store.state)
+        holds.begin(self.store, deployer.all_lineages())
         self.roll_back(deployer, 1)
-        deployer.hold_rolled_back(before)
+        holds.finish(self.store, deployer.lineages)
         for lineage in deployer.all_lineages():
             with contextlib.suppress(errors.QiniuError):
                 self.settle(deployer, lineage, wait=True, take_over=True, clean=False)

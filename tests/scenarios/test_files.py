@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -270,19 +271,32 @@ class Estate:
         """Disturb one run; after a healthy one a full rollback brings back every baseline."""
         machine = self.machine
         runs = [self.go(around=disturbing(machine, at, fault))]
+        wanted = self.wanted()
+        for _ in range(2 if self.verb == "rollback" else 1):
+            self.cloud.clock.sleep(HOUR)
+            runs.append(machine.renew())
         self.cloud.clock.sleep(HOUR)
-        runs.append(machine.renew())
-        self.cloud.clock.sleep(HOUR)
+        left = {name: self.cloud.qiniu.serving(name).fingerprint for name in wanted}
         runs.append(machine.certbot("rollback", *machine.installer, "--checkpoints", "99"))
         self.cloud.clock.sleep(HOUR)
         where = "\n---\n".join(f"{run.status}\n{run.output}" for run in runs)
         where = f"{fault} at {at}\n{where}"
+        if self.verb == "rollback":
+            assert wanted == left, f"a timer undoes what it has done: {where}"
         assert "Traceback" not in where, where
         assert 0 == runs[1].status or "No renewals were attempted" in where, where
         serving = self.cloud.qiniu.serving
         for name, right in (("www.example.com", serving("www.example.com").protocol == "http"),
                             ("b.example.org", serving("b.example.org").cert_id == self.stranger)):
-            assert right or (runs[2].status == 1 and name in runs[2].output), f"{name} {where}"
+            assert right or (runs[-1].status == 1 and name in runs[-1].output), f"{name} {where}"
+
+    def wanted(self) -> dict[str, str]:
+        """The certificates that our files have for the domains."""
+        found: dict[str, str] = {}
+        for path in (self.machine.config_dir / "qiniu" / "state").glob("*.json"):
+            found |= {name: entry["binding"]["fingerprint"] for name, entry
+                      in json.loads(path.read_text()).get("domains", {}).items()}
+        return found
 
 
 def operations(estate: Estate) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.sandbox.qiniu_rules import Switches
+from tests.scenarios.invariants import changes
 from tests.scenarios.machine import Cloud, Machine
 
 HOUR = 3600
@@ -69,6 +70,21 @@ def test_damaged_lineage(machine: Machine, kind: str, content: str) -> None:
     assert machine.renew().status == 0
     machine.cloud.clock.sleep(HOUR)
     assert machine.fingerprint(WWW) == machine.cloud.qiniu.serving(WWW).fingerprint
+
+
+def test_rollback_over_a_damaged_state(machine: Machine) -> None:
+    """It is refused, naming the file: nobody would know what an older one in its place undoes."""
+    path = machine.config_dir / "qiniu" / "state" / f"{WWW}.json"
+    whole = path.read_text()
+    path.write_text("{")
+    run = machine.certbot("rollback", *machine.installer)
+    assert (1, "{", []) == (run.status, path.read_text(), changes(run)), run.output
+    assert str(path) in run.output
+    path.write_text(whole)
+    for run in (machine.certbot("rollback", *machine.installer), machine.renew()):
+        assert 0 == run.status, run.output
+        machine.cloud.clock.sleep(HOUR)
+    assert machine.fingerprint(WWW) != machine.cloud.qiniu.serving(WWW).fingerprint
 
 
 def test_another_lineage_takes_nothing_of_a_damaged_one(machine: Machine) -> None:

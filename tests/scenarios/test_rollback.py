@@ -153,6 +153,19 @@ def test_a_hold_on_a_foreign_certificate_that_somebody_has_replaced(tmp_path: Pa
         assert "is kept by a rollback" not in text(later(machine))
 
 
+def test_a_hold_on_ours_that_somebody_has_replaced(tmp_path: Path) -> None:
+    """What our file says of the domain is no matter while it serves a better one."""
+    machine = renewed(tmp_path)
+    rollback(machine)
+    theirs = by_hand(machine)
+    later(machine, status=1)
+    later(machine, 24 * DAY)
+    assert theirs == machine.cloud.qiniu.serving(WWW).cert_id
+    [held] = [item for item in json.loads(machine.run("status", "--json").output)["findings"]
+              if item["reason"] == "Held"]
+    assert f"what {WWW} serves instead is valid until 2" in held["text"]
+
+
 def test_a_hold_on_http_has_no_end(tmp_path: Path) -> None:
     """There is nothing that could expire, and nothing is switched to HTTPS again."""
     cloud = Cloud(Switches(publish_seconds=20))

@@ -459,6 +459,30 @@ def test_an_account_without_that_rule(tmp_path: Path) -> None:
     assert 0 == machine.run("status").status
 
 
+def test_reconfigure_where_nobody_could_tell(tmp_path: Path) -> None:
+    """What a renewal tells once keeps no lineage out whose renewals do not come to us yet."""
+    machine = issued(tmp_path)
+    by_hand(machine)
+    assert "which somebody has put over ours" in text(reconfigured(machine, status=1))
+    conf = machine.config_dir / "renewal" / f"{APEX}.conf"
+    conf.write_text("".join(line for line in conf.read_text().splitlines(keepends=True)
+                            if not line.startswith(("installer", "qiniu_"))))
+    assert "which somebody has put over ours" in text(reconfigured(machine))
+    for status in 1, 0:
+        later(machine, status=status)
+    assert not serves_ours(machine)
+
+
+def test_reconfigure_under_a_hold(tmp_path: Path) -> None:
+    """What the newest certificate would meet is no matter while a rollback holds it."""
+    machine = issued(tmp_path)
+    assert 0 == machine.certbot("rollback", "-i", "qiniu").status
+    by_hand(machine, name="certbot_another_0123456789ab")
+    later(machine)
+    assert "a rollback keeps its newest certificate" in text(reconfigured(machine))
+    later(machine)
+
+
 # Final refusals -----------------------------------------------------------------------------------
 
 
@@ -483,6 +507,21 @@ def test_a_final_refusal_is_believed(tmp_path: Path) -> None:
     # What is served ends in 20 days: after 6 of them it is urgent.
     assert [*[0] * 11, *[1, 0] * 4, 1] == sent
     assert "400322" in text(machine.run("status"))
+
+
+@pytest.mark.parametrize("command", ["status", "plan"])
+def test_a_final_refusal_is_one_line(command: str, tmp_path: Path) -> None:
+    """Nobody is told beside it that the next renewal binds the certificate, until it is tried."""
+    machine = refused(tmp_path)
+    machine.cloud.qiniu.add_domain("img.example.com", protocol="https",
+                                   cert_id=machine.cloud.stranger(*NAMES, days=20))
+    later(machine, status=1)
+    for days, times in (0, 1), (7, 0):
+        machine.cloud.clock.sleep(days * DAY)
+        run = machine.run(command)
+        assert (1, times) == (run.status, text(run).count("was not sent again")), run.output
+        hopes = ("binds the right one", "is not at Qiniu yet")
+        assert (not times) == any(hope in text(run) for hope in hopes), run.output
 
 
 def test_a_final_refusal_without_urgency(tmp_path: Path) -> None:

@@ -92,6 +92,39 @@ def names_served(machine: Machine) -> dict[str, str]:
     return {name: names[machine.cloud.qiniu.serving(name).cert_id] for name in (WWW, IMG)}
 
 
+# Gone, and a rollback
+
+
+@pytest.mark.parametrize("ends", ["renewal", "install"])
+def test_a_rollback_over_what_is_gone(machine: Seat, ends: str) -> None:
+    """What was told is not told again, and what the hold keeps from it is not promised."""
+    machine.cloud.clock.sleep(DAY)
+    assert 0 == machine.force_renewal().status
+    later(machine)
+    hidden = hide(machine, WWW)
+    later(machine, status=1)
+    since = record(machine)["gone"]["at"]
+    machine.cloud.clock.sleep(2 * DAY)
+    run = machine.certbot("rollback", *machine.installer)
+    assert 0 == run.status, run.output
+    assert f"{WWW}: missing at Qiniu since" in text(run)
+    assert since == record(machine)["gone"]["at"]
+    show(machine, hidden)
+    later(machine)
+    seen = machine.run("status")
+    assert "the next certbot renew gives it" not in text(seen)
+    assert f"certbot install --cert-name {APEX}" in text(seen)
+    assert not {WWW} & managed(machine), "the hold keeps the newest one from it"
+    if ends == "renewal":
+        assert 0 == machine.force_renewal().status
+    else:
+        run = machine.certbot("install", "--cert-name", APEX, *machine.installer)
+        assert 0 == run.status, run.output
+    later(machine)
+    assert serves_ours(machine)
+    assert "gone" not in record(machine)
+
+
 # The list in doubt
 
 
@@ -300,7 +333,9 @@ def test_gone_before_an_enhancement_is_rolled_back(machine: Seat) -> None:
     assert 0 == enhanced.status, enhanced.output
     hide(machine, IMG)
     later(machine, status=1)
-    assert 1 == machine.certbot("rollback", *machine.installer).status, f"{IMG} is gone"
+    run = machine.certbot("rollback", *machine.installer)
+    assert 0 == run.status, "that it is gone was told"
+    assert f"{IMG}: missing at Qiniu since" in text(run)
     new = "new.example.com"
     machine.cloud.qiniu.add_domain(new, protocol="https",
                                    cert_id=machine.cloud.stranger(*SANS, days=20))

@@ -8,7 +8,7 @@ import pytest
 from certbot import errors as certbot_errors
 
 from certbot_qiniu import errors
-from certbot_qiniu.failures import Failures, each_cause, told_once, with_outlook
+from certbot_qiniu.failures import Failures, each_cause, told_once
 
 
 def fail(error: BaseException) -> None:
@@ -117,12 +117,17 @@ def test_each_has_the_common_sentence() -> None:
                 "x": unreachable("a"), "y": unreachable("b"), "z": errors.UsageError("odd")})
 
 
-@pytest.mark.parametrize(("text", "is_added"), [
-    ("www.example.com: no answer", True), ("certbot managed it", True),
-    ("it is busy; the next certbot renew tries again", False),
-    ("to put ours back now: certbot-qiniu apply --take-back www.example.com", False),
-    ("to deploy it now: certbot install --cert-name example.com", False)])
-def test_outlook(text: str, is_added: bool) -> None:
-    """That a renewal tries again is added where nothing says what comes next."""
-    assert (f"{text}. The next certbot renew tries again" if is_added else text) == (
-        with_outlook(text))
+@pytest.mark.parametrize(("found", "is_added"), [
+    ([errors.Refused("read the CDN domain a", "no")], True), ([OSError(28, "no room")], True),
+    ([errors.DeployError("it is busy")], True),
+    ([errors.DeployError("open a ticket", has_outlook=True)], False),
+    ([errors.UsageError("no such domain"), errors.StateError("mend it")], False)])
+def test_outlook(found: list[Exception], is_added: bool) -> None:
+    """That a renewal tries again is added where no error says itself what comes next."""
+    failures = Failures()
+    failures.errors = found
+    assert ("told. The next certbot renew tries again" if is_added else "told") == (
+        failures.with_outlook("told"))
+    with pytest.raises(certbot_errors.PluginError) as caught:
+        failures.raise_any()
+    assert is_added != getattr(caught.value, "has_outlook", False), "what is raised for all has it"

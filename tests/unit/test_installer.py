@@ -401,7 +401,20 @@ def test_rollback_that_a_place_fails(make: Callable[..., Seat]) -> None:
     installer.rollback_checkpoints(1)
     with pytest.raises(errors.DeployError, match="damaged; not back"):
         installer.restart()
-    assert [["roll_back", "settle"]] * 2 == [place.verbs for place in seat.places]
+    assert [["before_roll_back", "roll_back", "settle"]] * 2 == [
+        place.verbs for place in seat.places]
+
+
+def test_rollback_that_cannot_be_noted(make: Callable[..., Seat]) -> None:
+    """What must be known should it be killed is written first, or nothing is rolled back."""
+    seat = make("rollback")
+    earlier = seat.installer()
+    seat.change(earlier)
+    earlier.save("title")
+    seat.places[0].fail("before_roll_back", errors.StateError("no room"))
+    with pytest.raises(errors.StateError, match="no room"):
+        seat.installer().rollback_checkpoints(1)
+    assert ("new", 1) == (seat.file.read_text(), seat.checkpoints)
 
 
 def test_told_once(make: Callable[..., Seat]) -> None:

@@ -58,6 +58,7 @@ class Reason(Enum):
     BASELINE_GONE = "BaselineGone"  # or is no longer at Qiniu
     OTHER_INSTALLATION = "OtherInstallation"  # serves its newer certificate
     REPLACED = "Replaced"  # serves one that is not ours, was put over ours and ends later
+    REFUSED = "Refused"  # Qiniu has refused the certificate for good
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ class Action:
     :ivar restoring: the domain is being given up, and goes back to its baseline.
     :ivar service: in which it was looked for; with NOT_FOUND.
     :ivar state: Qiniu's word for the domain's state; with DEAD.
-    :ivar detail: Qiniu's own words about that state; also with PUBLICATION_FAILED.
+    :ivar detail: Qiniu's own words about that state; also with PUBLICATION_FAILED. With REFUSED
+        all that there is to say.
     :ivar operation: what Qiniu is busy with; with BUSY and STUCK.
     :ivar ours: whether that is a change of our own; with BUSY.
     :ivar stuck_seconds: for how long Qiniu has been busy; with STUCK.
@@ -109,6 +111,8 @@ class Knowledge:
     :ivar expiry: fingerprint -> end of validity (epoch seconds) of our own certificates.
     :ivar unusable: id -> end, of baselines' certificates that have expired; 0 of those that are
         gone.
+    :ivar refused: fingerprint -> what there is to say, of our certificates that Qiniu would only
+        refuse again.
     :ivar listed: domains that the user named in ``--qiniu-domains``.
     :ivar take_over: whether other installations' certificates may be replaced (``install``,
         ``run``).
@@ -123,6 +127,7 @@ class Knowledge:
     foreign: Mapping[str, RemoteCertificate] = field(default_factory=dict)
     expiry: Mapping[str, float] = field(default_factory=dict)
     unusable: Mapping[str, float] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
     listed: Collection[str] = ()
     take_over: bool = False
     take_back: Collection[str] = ()
@@ -251,6 +256,7 @@ def _busy_with_something_else(it: _Situation) -> Action | None:
     if (it.domain.state == "processing" and sent is None
             and it.domain.operation not in HTTPS_OPERATIONS and confirmed
             and it.domain.protocol == it.wanted.protocol
+            and it.domain.cert_id in ("", confirmed.binding.cert_id)
             and satisfies(confirmed.binding, it.wanted)):
         return Action(Verb.KEEP, it.name, Reason.IN_SYNC)
     return None
@@ -342,6 +348,12 @@ def _back_to_http(it: _Situation) -> Action | None:
     return Action(Verb.UNBIND, it.name, Reason.RESTORE)
 
 
+def _refused(it: _Situation) -> Action | None:
+    """Make sure that no private key is sent where Qiniu would only refuse the certificate again."""
+    text = it.known.refused.get(it.wanted.fingerprint)
+    return Action(Verb.FAIL, it.name, Reason.REFUSED, detail=text) if text else None
+
+
 def _bind(it: _Situation) -> Action:
     """Make sure that everything else gets the certificate and its settings, in one change."""
     domain, enable, detail = it.domain, it.domain.protocol != "https", ""
@@ -359,4 +371,5 @@ def _bind(it: _Situation) -> Action:
 
 _RULES: Sequence[Callable[[_Situation], Action | None]] = (
     _dead, _expired, _stuck, _busy_with_something_else, _processing, _in_sync,
-    _baseline_unusable, _not_operable, _foreign, _hsts_alone, _back_to_http, _bind)
+    _baseline_unusable, _not_operable, _foreign, _hsts_alone, _back_to_http, _refused,
+    _bind)

@@ -28,7 +28,7 @@ class Obstacle(Enum):
     DEAD = "Dead"  # frozen, offline or deleted at Qiniu
     NOT_OPERABLE = "NotOperable"  # Qiniu lets this account change nothing
     OTHER_LINEAGE = "OtherLineage"  # managed by another lineage of this machine
-    OTHER_INSTALLATION = "OtherInstallation"  # managed from another machine
+    OTHER_INSTALLATION = "OtherInstallation"  # another installation has put a newer one there
     FOREIGN = "Foreign"  # serves one that was bought through Qiniu, or ends later than ours
 
 
@@ -43,7 +43,7 @@ class NotChosen:
     :ivar detail: Qiniu's own words about that state; with UNREADABLE what went wrong.
     :ivar lineage: who manages it; with OTHER_LINEAGE.
     :ivar names: the certificate's SANs, with NOT_COVERED; the account's domains, with NOT_FOUND.
-    :ivar foreign: what the domain serves; with FOREIGN.
+    :ivar foreign: what the domain serves; with FOREIGN and OTHER_INSTALLATION.
     """
 
     name: str
@@ -62,8 +62,8 @@ class Selection:
     :ivar chosen: their names.
     :ivar left_out: domains that the certificate covers and that are not chosen.
     :ivar http_only: covered by a wildcard alone and http only: chosen only if the user says so.
-    :ivar problems: domains that the user listed and that cannot be served, or that could not be
-        read.
+    :ivar problems: domains that the user listed and that cannot be served, that another
+        installation serves, or that could not be read.
     """
 
     chosen: tuple[str, ...] = ()
@@ -117,7 +117,8 @@ def select(domains: Mapping[str, Domain], names: Collection[str], listed: Sequen
         return _select_listed(domains, names, listed, lineage, owner, take_over)
     # A rehearsal may not know the lineage; then no domain can be its own.
     own = {name for name in state if lineage and owner(name) == lineage}
-    chosen, left_out, http_only = [], [], []
+    chosen, http_only = [], []
+    left_out, problems = list[NotChosen](), list[NotChosen]()
     for name, domain in sorted(domains.items()):
         # Make sure that nothing is even mentioned that the certificate is not for.
         if not covering_name(names, name):
@@ -130,7 +131,9 @@ def select(domains: Mapping[str, Domain], names: Collection[str], listed: Sequen
             left_out.append(NotChosen(name, Obstacle.OTHER_LINEAGE, lineage=owner(name)))
         elif name not in own and (obstacle := _claimed(
                 domain, Contest(now, ends, take_over=take_over), foreign or {})):
-            left_out.append(obstacle)
+            # Make sure that of two installations that quarrel one is told.
+            (problems if obstacle.obstacle is Obstacle.OTHER_INSTALLATION
+             else left_out).append(obstacle)
         # Make sure that what the certificate is made for, and what is ours or was, is served.
         elif san_of(name) in names or name in own or name in back:
             chosen.append(name)
@@ -139,7 +142,7 @@ def select(domains: Mapping[str, Domain], names: Collection[str], listed: Sequen
             http_only.append(name)
         else:
             chosen.append(name)
-    return Selection(tuple(chosen), tuple(left_out), tuple(http_only))
+    return Selection(tuple(chosen), tuple(left_out), tuple(http_only), tuple(problems))
 
 
 def _select_listed(domains: Mapping[str, Domain], names: Collection[str], listed: Sequence[str],
@@ -169,7 +172,7 @@ def _claimed(domain: Domain, contest: Contest,
     served = foreign.get(domain.cert_id)
     found = claim(replace(contest, foreign=served))
     if found is Claim.OTHER_INSTALLATION:
-        return NotChosen(domain.name, Obstacle.OTHER_INSTALLATION)
+        return NotChosen(domain.name, Obstacle.OTHER_INSTALLATION, foreign=served)
     return (NotChosen(domain.name, Obstacle.FOREIGN, foreign=served)
             if found is Claim.FOREIGN else None)
 

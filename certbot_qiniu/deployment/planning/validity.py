@@ -66,8 +66,8 @@ def claim(it: Contest) -> Claim:
         return Claim.OURS
     if _is_other_installations(foreign, it.now):
         # Make sure that two installations do not take a domain from each other in turn.
-        is_theirs = _is_newer(foreign, it) or not (it.managed or it.listed)
-        return Claim.OTHER_INSTALLATION if is_theirs and not it.take_over else Claim.OURS
+        is_theirs = _is_newer(foreign, it) and not it.take_over
+        return Claim.OTHER_INSTALLATION if is_theirs else Claim.OURS
     if it.managed:
         # Make sure that what somebody put there with a purpose stays, as long as that is safe.
         is_safe = foreign.not_after - it.now > LEFT_UNTIL_DAYS * DAY

@@ -1,13 +1,18 @@
-"""An account, and a lineage whose certificate is not there yet."""
+"""An account, a lineage whose certificate is not there yet, and who changes the desired state."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from certbot_qiniu.deployment import deployer as deployer_module
+from certbot_qiniu.deployment.context import Context
+from certbot_qiniu.deployment.deployer import Deployer
 from certbot_qiniu.model import Certificate
 from tests.unit.deployment.account import LINEAGE, SANS
+from tests.unit.deployment.desired import Accounts, Checkpoints
 from tests.unit.rig import Rig
 
 
@@ -21,3 +26,28 @@ def rig(tmp_path: Path) -> Rig:
 def certificate(rig: Rig) -> Certificate:
     """The certificate of the lineage, which is not at Qiniu."""
     return rig.renew(LINEAGE, *SANS)
+
+
+@pytest.fixture
+def accounts(rig: Rig) -> Accounts:
+    """One account, whatever the path."""
+    return Accounts(rig.account)
+
+
+@pytest.fixture
+def checkpoints() -> Checkpoints:
+    """What certbot's reverter is asked."""
+    return Checkpoints()
+
+
+@pytest.fixture
+def deployer(rig: Rig, accounts: Accounts, checkpoints: Checkpoints,
+             monkeypatch: pytest.MonkeyPatch) -> Deployer:
+    """A deployer in the time of the rig, with a state that was written."""
+    def context(*arguments: Any, **keywords: Any) -> Context:
+        return Context(*arguments, **keywords, clock=rig.clock, sleep=rig.wait, monotonic=rig.clock)
+
+    monkeypatch.setattr(deployer_module, "Context", context)
+    rig.store.write_state({})
+    return Deployer(rig.store, rig.context.lineages, accounts,  # type: ignore[arg-type]
+                    checkpoints, rig.backups, rig.said.append, rig.said.append)

@@ -106,15 +106,18 @@ def test_choose_foreign(order_id: str, days: float, waited: float, chosen: bool,
     assert (cert_id, order_id) == (remembered.cert_id, remembered.order_id)
 
 
-@pytest.mark.parametrize("days", [1, 91], ids=["valid", "expired"])
-def test_choose_other_installations(days: int, rig: Rig, certificate: Certificate) -> None:
-    """What another installation serves is left alone until it has expired, or is taken over."""
+@pytest.mark.parametrize(("days", "ends", "is_chosen"), [(1, 88, False), (1, 90, True),
+                                                         (91, 1, True)],
+                         ids=["newer", "older", "expired"])
+def test_choose_other_installations(days: int, ends: float, is_chosen: bool, rig: Rig,
+                                    certificate: Certificate) -> None:
+    """What another installation serves is left alone while it is newer, unless taken over."""
     theirs = rig.upload(certificate, "certbot_example.com_0123456789ab")
     rig.qiniu.add_domain(A, protocol="https", cert_id=theirs)
     rig.wait(days * DAY)
-    found = choose(rig, None)
-    assert found.chosen == ((A,) if days > 90 else ())
-    assert choose(rig, None, take_over=True) == Selection((A,))
+    found = choose(rig, None, days=ends)
+    assert (is_chosen, not is_chosen) == (found.chosen == (A,), bool(found.problems))
+    assert choose(rig, None, days=ends, take_over=True) == Selection((A,))
 
 
 def test_choose_own(rig: Rig, certificate: Certificate) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
 from collections.abc import Collection, Iterable
 from dataclasses import replace
@@ -15,102 +13,27 @@ import pytest
 
 from certbot_qiniu import errors
 from certbot_qiniu.deployment import deployer as deployer_module
-from certbot_qiniu.deployment.context import Context
+from certbot_qiniu.deployment import rollback
 from certbot_qiniu.deployment.deployer import Deployer, open_deployer
 from certbot_qiniu.deployment.reconcile import Options, Outcome
 from certbot_qiniu.deployment.state import Managed, Record, Sent, State
 from certbot_qiniu.deployment.store import Store
-from certbot_qiniu.model import DAY, Binding, Certificate, Domain
+from certbot_qiniu.model import Binding, Certificate, Domain
 from certbot_qiniu.options import Settings
-from certbot_qiniu.qiniu.account import Account
-from tests.unit.deployment.account import LINEAGE, A, B, C
-from tests.unit.rig import Rig
+from tests.unit.deployment.account import LINEAGE, A, B, C, read
+from tests.unit.deployment.desired import (
+    KEYS,
+    SETTINGS,
+    Accounts,
+    Checkpoints,
+    entry,
+    manage,
+    state,
+)
+from tests.unit.rig import DOMAIN_LIST, Rig
 
 # The official package asks the clock in a way that newer Pythons deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
-
-KEYS = "/etc/qiniu.ini"
-SETTINGS = Settings(credentials=KEYS, domains=None, http2=None, keep_certificates=1,
-                    publish_timeout=1800, nginx_test_cmd="nginx -t", nginx_reload_cmd=None,
-                    skip_nginx=True)
-
-
-class Accounts:
-    """The accounts of a process, of which one path leads to none.
-
-    :ivar asked: path and services of each account that was asked for.
-    """
-
-    def __init__(self, account: Account) -> None:
-        self._account = account
-        self.asked: list[tuple[str | None, set[str]]] = []
-
-    def get(self, credentials: str | None, services: Collection[str] = ()) -> Account:
-        self.asked.append((credentials, set(services)))
-        if credentials in (None, "", "/broken.ini"):
-            raise errors.UsageError(f"bad credentials: {credentials}")
-        return self._account
-
-
-class Checkpoints:
-    """Notes what is kept, as it is at that moment, and which checkpoints are ended."""
-
-    def __init__(self) -> None:
-        self.kept: list[tuple[list[str], str]] = []
-        self.ended: list[str] = []
-
-    def add_to_checkpoint(self, save_files: set[str], save_notes: str) -> None:
-        self.kept.append(([Path(path).read_text("utf-8") for path in sorted(save_files)],
-                          save_notes))
-
-    def finalize_checkpoint(self, title: str) -> None:
-        self.ended.append(title)
-
-
-@pytest.fixture
-def accounts(rig: Rig) -> Accounts:
-    """One account, whatever the path."""
-    return Accounts(rig.account)
-
-
-@pytest.fixture
-def checkpoints() -> Checkpoints:
-    """What certbot's reverter is asked."""
-    return Checkpoints()
-
-
-@pytest.fixture
-def deployer(rig: Rig, accounts: Accounts, checkpoints: Checkpoints,
-             monkeypatch: pytest.MonkeyPatch) -> Deployer:
-    """A deployer in the time of the rig, with a state that was written."""
-    def context(*arguments: Any, **keywords: Any) -> Context:
-        return Context(*arguments, **keywords, clock=rig.clock, sleep=rig.wait, monotonic=rig.clock)
-
-    monkeypatch.setattr(deployer_module, "Context", context)
-    rig.store.write_state({})
-    return Deployer(rig.store, rig.context.lineages, accounts,  # type: ignore[arg-type]
-                    checkpoints, rig.backups, rig.said.append, rig.said.append)
-
-
-def entry(name: str, certificate: Certificate | None = None, *, service: str = "cdn",
-          lineage: str = LINEAGE, fingerprint: str = "ab" * 32, **settings: Any) -> Managed:
-    """One line of the desired state."""
-    fingerprint = certificate.fingerprint if certificate else fingerprint
-    return Managed(name, service, lineage, Binding("https", fingerprint, **settings))
-
-
-def state(*entries: Managed) -> State:
-    """A desired state."""
-    return {item.name: item for item in entries}
-
-
-def manage(rig: Rig, *entries: Managed) -> None:
-    """Let domains be managed already, with a baseline."""
-    rig.store.write_state(state(*entries))
-    for item in entries:
-        rig.memory.update(item.name, service=item.service, lineage=item.lineage,
-                          baseline=Binding("http"))
-
 
 def files_of(rig: Rig) -> dict[str, str]:
     """The files with the desired state, and what is in them."""
@@ -342,10 +265,10 @@ def test_converge(rig: Rig, deployer: Deployer, certificate: Certificate,
     rig.qiniu.add_domain(A, protocol="https")
     rig.qiniu.add_domain(B, protocol="https")
     manage(rig, entry(A, force_https=True))
-    assert [] == deployer.converge(LINEAGE, SETTINGS)
+    assert not deployer.converge(LINEAGE, SETTINGS)
     assert state(entry(A, certificate, force_https=True), entry(B, certificate)) == rig.store.state
     assert [f"Deployed renewed certificate {LINEAGE}"] == checkpoints.ended
-    assert [] == deployer.converge(LINEAGE, SETTINGS)
+    assert not deployer.converge(LINEAGE, SETTINGS)
     assert 1 == len(checkpoints.ended), "a renewal that changes nothing needs no checkpoint"
 
 
@@ -368,10 +291,10 @@ def test_converge_on_hold(rig: Rig, deployer: Deployer, certificate: Certificate
     rig.qiniu.add_domain(A, protocol="https")
     manage(rig, entry(A))
     rig.memory.lineage(LINEAGE).hold = certificate.fingerprint if held else "cd" * 32
-    assert [] == deployer.converge(LINEAGE, SETTINGS)
+    assert not deployer.converge(LINEAGE, SETTINGS)
     assert held == (state(entry(A)) == rig.store.state)
     assert held == bool(rig.memory.lineage(LINEAGE).hold)
-    assert held == ([] == rig.calls())
+    assert [*DOMAIN_LIST, *(read(A) if held else ())] == rig.calls(), "what is served counts"
 
 
 @pytest.mark.parametrize(("managed", "changes", "words"), [
@@ -386,7 +309,7 @@ def test_converge_lets_go(rig: Rig, deployer: Deployer, certificate: Certificate
     rig.qiniu.add_domain(A, protocol="https")
     manage(rig, entry(A), managed)
     with caplog.at_level(logging.WARNING):
-        assert [] == deployer.converge(LINEAGE, replace(SETTINGS, **changes))
+        assert not deployer.converge(LINEAGE, replace(SETTINGS, **changes))
     assert state(entry(A, certificate)) == rig.store.state
     assert words in caplog.text
     record = rig.memory.domains[managed.name]
@@ -417,8 +340,8 @@ def test_converge_without_an_account(rig: Rig, deployer: Deployer, certificate: 
 def test_converge_nothing(rig: Rig, deployer: Deployer, certificate: Certificate,
                           checkpoints: Checkpoints) -> None:
     """A renewal for which there is no domain says so: somebody expects it to serve one."""
-    [problem] = deployer.converge(LINEAGE, SETTINGS)
-    assert "No domain in this Qiniu account" in problem
+    [problem] = deployer.converge(LINEAGE, SETTINGS).errors
+    assert "No domain in this Qiniu account" in str(problem)
     assert [] == checkpoints.ended
 
 
@@ -483,40 +406,6 @@ def test_hsts_elsewhere(rig: Rig, deployer: Deployer) -> None:
     once = deployer.hsts(state(entry(A, service="kodo"), entry(B)), LINEAGE, "*.example.com")
     deployer.hsts(once, LINEAGE, "*.example.com")
     assert [f"{A}: Qiniu has HSTS for CDN domains alone; left without"] == rig.said
-
-
-# Holds
-
-
-def test_hold(rig: Rig, deployer: Deployer) -> None:
-    """A hold is on the disk at once; lifting it tells what was held."""
-    deployer.hold(LINEAGE, "ab")
-    later = Store(rig.store.folder)
-    later.load()
-    assert "ab" == later.memory.lineage(LINEAGE).hold
-    assert ["ab", ""] == [deployer.lift_hold(LINEAGE) for _ in range(2)]
-    assert "" == rig.memory.lineage(LINEAGE).hold
-
-
-@pytest.mark.parametrize(("after", "held"), [
-    ([], True), ([entry(A)], True), ([entry(A, lineage="x")], True), (None, False),
-], ids=["given up", "older certificate", "given to another", "the same"])
-def test_hold_rolled_back(rig: Rig, deployer: Deployer, certificate: Certificate,
-                          after: list[Managed] | None, *, held: bool) -> None:
-    """What a rollback took back is held; what it left as it was is not."""
-    before = state(entry(A, certificate), entry(B, lineage="deleted"))
-    rig.store.write_state(before if after is None else state(*after))
-    deployer.hold_rolled_back(before)
-    assert (certificate.fingerprint if held else "") == rig.memory.lineage(LINEAGE).hold
-    assert "" == rig.memory.lineage("deleted").hold
-
-
-def test_settings_alone_are_not_held(rig: Rig, deployer: Deployer,
-                                     certificate: Certificate) -> None:
-    """A rollback of a redirect takes no certificate back, and so holds none."""
-    rig.store.write_state(state(entry(A, certificate)))
-    deployer.hold_rolled_back(state(entry(A, certificate, force_https=True)))
-    assert "" == rig.memory.lineage(LINEAGE).hold
 
 
 # Writing
@@ -621,7 +510,7 @@ def test_damaged_lineage(rig: Rig, deployer: Deployer, certificate: Certificate)
         with pytest.raises(errors.StateError, match="damaged"):
             work()
     assert Outcome(["damaged"], [C], [C]) == deployer.settle_all(SETTINGS, Options())
-    deployer.check_rollback(SETTINGS, 1)
+    rollback.check(deployer, SETTINGS, 1)
 
 
 # Checkpoints
@@ -727,61 +616,6 @@ def test_settle_all(rig: Rig, deployer: Deployer, certificate: Certificate) -> N
 def test_settle_all_of_nothing(deployer: Deployer) -> None:
     """Who has nothing at Qiniu has no problem there."""
     assert Outcome() == deployer.settle_all(SETTINGS, Options())
-
-
-def checkpoint(rig: Rig, lineage: str, *entries: Managed) -> None:
-    """Let a rollback lead to a lineage's state with just these entries."""
-    path = rig.backups / str(1_800_000_000.0 - sum(1 for _ in rig.backups.glob("*")))
-    path.mkdir(parents=True)
-    (path / "FILEPATHS").write_text(f"{rig.store.state_path(lineage)}\n")
-    (path / f"{lineage}.json_0").write_text(json.dumps({"version": 2, "domains": {
-        one.name: {"service": one.service, "binding": {"fingerprint": one.binding.fingerprint}}
-        for one in entries}}))
-
-
-@pytest.mark.parametrize(("path", "concerned", "is_error"), [
-    (KEYS, (), False), ("/broken.ini", (), False), ("", (), False),
-    ("/broken.ini", (LINEAGE, "other"), False), ("/broken.ini", (LINEAGE,), False),
-    ("/broken.ini", ("other",), True)])
-def test_check_rollback_needs_an_account(rig: Rig, deployer: Deployer, path: str,
-                                         concerned: tuple[str, ...], *, is_error: bool) -> None:
-    """A rollback that could reach none of the accounts that it concerns is refused."""
-    manage(rig, entry(A), entry(B, lineage="other"))
-    for lineage in concerned:
-        checkpoint(rig, lineage, entry(A if lineage == LINEAGE else B, fingerprint="cd" * 32))
-    rig.memory.lineage(LINEAGE).credentials = KEYS
-    rig.memory.lineage("other").credentials = path
-    expectation = (pytest.raises(errors.UsageError, match="bad credentials") if is_error
-                   else contextlib.nullcontext())
-    with expectation:
-        found = deployer.check_rollback(replace(SETTINGS, credentials=None), len(concerned))
-        assert set(concerned) == set(found.values())
-
-
-def test_check_rollback_asks_qiniu(rig: Rig, deployer: Deployer) -> None:
-    """That the file with the keys can be read is not enough."""
-    manage(rig, entry(A))
-    rig.refuse("/domain", 401001)
-    with pytest.raises(errors.Refused):
-        deployer.check_rollback(SETTINGS, 1)
-
-
-@pytest.mark.parametrize(("days", "is_refused"), [(-1, True), (6.9, True), (7.1, False)])
-def test_check_rollback_to_what_ends(rig: Rig, deployer: Deployer, certificate: Certificate,
-                                     days: float, *, is_refused: bool) -> None:
-    """What has less than 7 days left is refused, naming domain and end; else its end is said."""
-    newest = rig.renew(LINEAGE, *certificate.names)
-    manage(rig, entry(A, newest))
-    checkpoint(rig, LINEAGE, entry(A, certificate))
-    rig.now = certificate.not_after.timestamp() - days * DAY
-    said = f"{A}: back to the certificate of {LINEAGE} that ends on"
-    if is_refused:
-        with pytest.raises(errors.UsageError, match=said):
-            deployer.check_rollback(SETTINGS, 1)
-        assert [] == rig.said
-    else:
-        assert {A: LINEAGE} == deployer.check_rollback(SETTINGS, 1)
-        assert rig.said[0].startswith(said)
 
 
 def test_fingerprints(rig: Rig, deployer: Deployer, certificate: Certificate) -> None:

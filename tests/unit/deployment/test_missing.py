@@ -7,9 +7,9 @@ from collections.abc import Collection
 import pytest
 
 from certbot_qiniu import errors
-from certbot_qiniu.deployment.missing import check_list, expected, forget
-from certbot_qiniu.deployment.state import Managed
-from certbot_qiniu.model import DAY, Binding
+from certbot_qiniu.deployment.missing import check_list, expected, forget, note_return
+from certbot_qiniu.deployment.state import Managed, Tombstone
+from certbot_qiniu.model import DAY, Binding, Domain
 from tests.unit.deployment.account import LINEAGE, A, B, C
 from tests.unit.rig import Rig
 
@@ -40,6 +40,30 @@ def test_expected(rig: Rig) -> None:
     assert [A, B] == expected(rig.store, LINEAGE)
     rig.memory.bury(A, OURS, rig.now)
     assert [B] == expected(rig.store, LINEAGE)
+
+
+def test_what_is_known_to_be_gone_casts_no_doubt(rig: Rig) -> None:
+    """A rollback brings it back into the state alone; it stays gone since it was missed."""
+    for name in (A, B):
+        rig.memory.bury(name, OURS, rig.now)
+        rig.wait(DAY)
+    check(rig)
+    since = rig.memory.domains[A].gone
+    rig.memory.bury(A, Binding("http"), rig.now)
+    assert since
+    assert Tombstone(since.at, "", Binding("http")) == rig.memory.domains[A].gone
+
+
+@pytest.mark.parametrize(("created", "baseline"), [
+    ("then", Binding("http")), ("", Binding("http")),
+    ("now", Binding("https", "", "theirs"))])
+def test_return(rig: Rig, created: str, baseline: Binding) -> None:
+    """What comes back as another domain of that name has what it serves now for its baseline."""
+    rig.memory.update(A, gone=Tombstone(1.0, "then", OURS))
+    note_return(rig.context, [Domain(name, created=created, protocol="https", cert_id="theirs")
+                              for name in (A, B)])
+    assert (None, baseline) == (rig.memory.domains[A].gone, rig.memory.domains[A].baseline)
+    assert Binding("http") == rig.memory.domains[B].baseline
 
 
 def test_doubt(rig: Rig) -> None:

@@ -97,6 +97,7 @@ def test_left(rig: Rig) -> None:
     rig.account.domains(refresh=True)
     [told], left = foresee(rig.context, [A, B], (), None, rig.now + 60 * DAY)
     assert f"{B} serves by hand" in told
+    assert ([], left) == foresee(rig.context, [A, B], (), None, rig.now + 60 * DAY, is_told=True)
     rig.memory.update(B, left=cert_id)
     assert ([], left) == foresee(rig.context, [A, B], (), None, rig.now + 60 * DAY)
     assert {B: told} == left

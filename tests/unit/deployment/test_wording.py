@@ -84,6 +84,7 @@ WORDS: Mapping[tuple[Verb, Reason], tuple[str, str]] = {
         f"{NAME} keeps what it serves: the certificate that it had before certbot managed it is no "
         "longer at Qiniu. Bind another one in Qiniu's console, or let certbot manage it again: "
         "certbot install --cert-name example.com -i qiniu", SAME),
+    (Verb.FAIL, Reason.REFUSED): ("why", "Qiniu refuses the certificate"),
     (Verb.LEAVE, Reason.REPLACED): (
         f"{NAME} serves theirs, which somebody has put over ours and which is valid until "
         "2027-01-15, longer than ours. It is left until 30 days before that; to put ours back "
@@ -154,14 +155,22 @@ def test_words_of_others() -> None:
     assert hostile in wording.why(NotChosen(NAME, Obstacle.DEAD, "frozen", hostile))
 
 
+def test_gone() -> None:
+    """Its return is promised a certificate, unless a rollback holds that."""
+    assert "add it again: the next certbot renew gives it" in wording.gone(NAME, 0)
+    held = wording.gone(NAME, 0, "example.com")
+    assert "add it again: as a rollback holds its certificate" in held
+    assert "certbot install --cert-name example.com" in held
+
+
 def test_not_published() -> None:
     """A failed publication is told with Qiniu's words, and with what is done about it."""
     action = Action(Verb.BIND, NAME, Reason.PUBLICATION_FAILED, detail="why")
     assert wording.not_published(action, is_sent_again=True) == (
         f"Qiniu could not publish the change of {NAME}: why. It was sent again now; the next "
-        "certbot renew confirms it.")
+        "certbot renew confirms it")
     assert wording.not_published(replace(action, detail=""), is_sent_again=False) == (
-        f"Qiniu could not publish the change of {NAME}.")
+        f"Qiniu could not publish the change of {NAME}. The next certbot renew sends it again")
 
 
 @pytest.mark.parametrize(("action", "expected"), [

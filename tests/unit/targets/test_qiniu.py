@@ -12,10 +12,12 @@ import pytest
 from certbot.display import util as display
 
 from certbot_qiniu import errors, prompts
+from certbot_qiniu.deployment import holds, rollback
 from certbot_qiniu.deployment.deployer import Deployer
 from certbot_qiniu.deployment.reconcile import Options, Outcome
 from certbot_qiniu.deployment.state import Managed, State
 from certbot_qiniu.deployment.store import Store
+from certbot_qiniu.failures import Failures
 from certbot_qiniu.lineages import Lineages
 from certbot_qiniu.model import Binding, Certificate, Domain
 from certbot_qiniu.options import Settings
@@ -46,7 +48,7 @@ class Desk(Deployer):
         self.asked: list[tuple[str, str]] = []
         self.options: list[Options] = []
         self.outcomes: dict[str, Outcome | Exception] = {}
-        self.problems: list[str] = []
+        self.problems = Failures()
         self.chosen: tuple[str, ...] = (A,)
 
     def add_to_checkpoint(self, save_files: set[str], save_notes: str) -> None:
@@ -66,7 +68,7 @@ class Desk(Deployer):
         self.asked.append(("deploy", certificate.lineage))
         return self._with(self.chosen, certificate, settings, redirect)
 
-    def converge(self, lineage: str, settings: Settings) -> list[str]:
+    def converge(self, lineage: str, settings: Settings) -> Failures:
         self.asked.append(("converge", lineage))
         return self.problems
 
@@ -80,10 +82,6 @@ class Desk(Deployer):
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
-
-    def check_rollback(self, settings: Settings, count: int) -> dict[str, str]:
-        self.asked.append(("check rollback", str(count)))
-        return {}
 
     @property
     def settled(self) -> list[str]:
@@ -178,9 +176,11 @@ def test_check(desk: Desk, monkeypatch: pytest.MonkeyPatch, credentials: str | N
 
 def test_check_before_a_rollback(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rollback needs its accounts, and nobody to name credentials or domains."""
+    asked: list[int] = []
     monkeypatch.setattr(module, "check_listed", None)
+    monkeypatch.setattr(rollback, "check", lambda _, __, count: asked.append(count))
     target_of(desk, "rollback", qiniu_credentials=None, checkpoints=2).check()
-    assert [("check rollback", "2")] == desk.asked
+    assert ([2], []) == (asked, desk.asked)
 
 
 def test_rehearse(desk: Desk, shown: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +272,7 @@ def test_renew(desk: Desk) -> None:
     target = target_of(desk, "renew")
     target.renew(renewed())
     assert ([("converge", LINEAGE)], {LINEAGE}) == (desk.asked, target.lineages)
-    desk.problems = ["one", "two"]
+    desk.problems.errors = [errors.UsageError("one"), errors.UsageError("two")]
     with pytest.raises(errors.DeployError, match=r"^one; two$"):
         target.renew(renewed())
     assert {LINEAGE} == target.lineages
@@ -397,9 +397,11 @@ def test_rollback(desk: Desk, monkeypatch: pytest.MonkeyPatch, *, changed: bool)
     monkeypatch.setattr(desk, "settle_all", lambda _, how: (options.append(how), Outcome())[1])
     newest = certificate_of(desk).fingerprint
     manage(desk, fingerprint=newest)
+    target = target_of(desk, "rollback", qiniu_publish_timeout=7)
+    monkeypatch.setattr(rollback, "begin", lambda _, __: holds.begin(desk.store, [LINEAGE]))
+    target.before_roll_back(1)
     if changed:
         put_back(desk)
-    target = target_of(desk, "rollback", qiniu_publish_timeout=7)
     target.roll_back(1)
     target.settle()
     assert (newest if changed else "") == desk.store.memory.lineage(LINEAGE).hold
@@ -449,7 +451,7 @@ def test_hold_comes_back(desk: Desk, how: str) -> None:
         target.recover()
     assert "ab" == desk.store.memory.lineage(LINEAGE).hold
     assert set() == target.lineages
-    desk.lift_hold(LINEAGE)
+    holds.lift(desk.store, LINEAGE)
     desk.store.write_memory()
     target.recover()
     assert "" == desk.store.memory.lineage(LINEAGE).hold, "it comes back once"

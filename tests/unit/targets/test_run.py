@@ -104,6 +104,14 @@ def add(folder: Path, name: str, *lines: str, installer: str = "qiniu") -> None:
     conf.write_text("\n".join([conf.read_text(), f"installer = {installer}", *lines, ""]))
 
 
+def test_is_renewed(tmp_path: Path) -> None:
+    """A lineage whose conf names another installer, or is not there, is not."""
+    add(tmp_path, "a")
+    add(tmp_path, "nginx", installer="nginx")
+    run = new_run(tmp_path, "reconfigure")
+    assert [True, False, False] == [run.is_renewed(name) for name in ("a", "nginx", "none")]
+
+
 def test_rehearsed(tmp_path: Path) -> None:
     """A dry run is about those of ours with just these names and options, or the one it names."""
     def found(**options: object) -> list[str]:

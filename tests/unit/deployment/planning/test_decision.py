@@ -259,6 +259,12 @@ CASES: Mapping[str, Case] = {
     "a certificate by its id is not weighed against another":
         Case(https("theirs"), Verb.BIND, Reason.OUTDATED, known=by_hand(61),
              wanted=Binding("https", "", "bought")),
+    "what it is busy with hides no certificate that is not the confirmed one":
+        Case(https("theirs", state="processing", operation="modify_source"), Verb.QUEUE,
+             Reason.BUSY, record=record(confirmed=sent())),
+    "no key is sent of what Qiniu only refuses again":
+        Case(https(), Verb.FAIL, Reason.REFUSED, "what was said",
+             known={"refused": {NEW: "what was said"}}),
     "an expired certificate is not sent":
         Case(https(), Verb.FAIL, Reason.EXPIRED, "Run certbot renew --cert-name example.com",
              record=record(), known={"expiry": {NEW: NOW}}),
@@ -303,8 +309,8 @@ def test_decide(case: Case, listed: bool) -> None:
     assert (action.name, action.verb, action.reason) == (NAME, verb, case.reason)
     if case.listed is None or not listed:
         assert case.text in sentence(action)
-    if verb in (Verb.FAIL, Verb.SKIP, Verb.QUEUE):
-        assert NAME in sentence(action)
+    if verb in (Verb.FAIL, Verb.SKIP, Verb.QUEUE) and action.reason is not Reason.REFUSED:
+        assert NAME in sentence(action), "only a certificate's refusal is the same for all of them"
     if verb is Verb.KEEP:
         assert sentence(action) == ""
     if verb in (Verb.KEEP, Verb.WAIT) or (verb is Verb.BIND and not case.text):

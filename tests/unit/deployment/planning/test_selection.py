@@ -103,13 +103,15 @@ def test_foreign(served: RemoteCertificate, name: str) -> None:
 
 
 def test_other_installation() -> None:
-    """A domain that another installation serves is left out, even when named, unless it is ours."""
-    left_out = Selection(left_out=(NotChosen(NAME, Obstacle.OTHER_INSTALLATION),))
-    assert choose(account(https("theirs"))) == left_out
-    assert choose(account(https("theirs")), take_over=True) == Selection((NAME,))
-    assert choose(account(https("theirs")), now=100) == Selection((NAME,))
-    assert choose(account(https("theirs", name="example.com"))).chosen == ()
-    assert choose(account(https("theirs")), state=owned_by("example.com"),
+    """What another installation has put there is left while it is newer, and that is a problem."""
+    left = Selection(problems=(NotChosen(NAME, Obstacle.OTHER_INSTALLATION, foreign=THEIRS),))
+    sooner = {"ends": THEIRS.not_after - 1}
+    assert choose(account(https("theirs")), **sooner) == left
+    assert choose(account(https("theirs"))) == Selection((NAME,)), "ours is newer"
+    assert choose(account(https("theirs")), take_over=True, **sooner) == Selection((NAME,))
+    assert choose(account(https("theirs")), now=100, **sooner) == Selection((NAME,))
+    assert choose(account(https("theirs", name="example.com")), **sooner).chosen == ()
+    assert choose(account(https("theirs")), **sooner, state=owned_by("example.com"),
                   alive={"example.com"}) == Selection((NAME,))
 
 

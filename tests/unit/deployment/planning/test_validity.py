@@ -54,7 +54,9 @@ CASES: dict[str, tuple[RemoteCertificate | None, dict[str, Any], Claim]] = {
     "another installation's older one": (foreign(59, THEIRS), MANAGED, Claim.OURS),
     "another installation's older one, listed": (foreign(59, THEIRS), LISTED, Claim.OURS),
     "another installation's older one, not managed":
-        (foreign(59, THEIRS), FREE, Claim.OTHER_INSTALLATION),
+        (foreign(59, THEIRS), FREE, Claim.OURS),
+    "another installation's newer one, not managed":
+        (foreign(61, THEIRS), FREE, Claim.OTHER_INSTALLATION),
     "another installation's of the same second, ours is larger":
         (foreign(60, THEIRS), {"fingerprint": "f" * 64, **MANAGED}, Claim.OURS),
     "another installation's of the same second, theirs is larger":

@@ -1,0 +1,136 @@
+"""What a rollback keeps a lineage's newest certificate from, and for how long.
+
+For how long is decided in :mod:`certbot_qiniu.deployment.planning.hold`; here is what it is about:
+which lineages are on hold, and what their domains serve instead.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+
+from certbot_qiniu import errors
+from certbot_qiniu.deployment import wording
+from certbot_qiniu.deployment.certificates import foreign_certificates, validity_of
+from certbot_qiniu.deployment.context import Context
+from certbot_qiniu.deployment.observe import read_details
+from certbot_qiniu.deployment.planning.hold import Outlook, Served, outlook
+from certbot_qiniu.deployment.store import Store
+from certbot_qiniu.lineages import Lineages
+from certbot_qiniu.model import Certificate
+
+logger = logging.getLogger(__name__)
+
+
+def put(store: Store, lineage: str, fingerprint: str) -> None:
+    """Keep a certificate of a lineage from being deployed again by itself.
+
+    :raises errors.StateError: when that cannot be written.
+    """
+    store.memory.lineage(lineage).hold = fingerprint
+    store.write_memory()
+
+
+def lift(store: Store, lineage: str) -> str:
+    """End a rollback's hold on a lineage.
+
+    :returns: the fingerprint that was held, "" without a hold.
+    """
+    memory = store.memory.lineage(lineage)
+    held, memory.hold = memory.hold, ""
+    return held
+
+
+def begin(store: Store, lineages: Collection[str]) -> None:
+    """Before a rollback: note what it takes back, so that :func:`finish` finds out what it did.
+
+    A rollback may be killed as soon as certbot's reverter has begun.
+
+    :raises errors.StateError: when that cannot be written.
+    """
+    for lineage in lineages:
+        store.memory.lineage(lineage).leaving = {
+            name: entry.binding.fingerprint for name, entry in store.managed(lineage).items()}
+    store.write_memory()
+
+
+def finish(store: Store, lineages: Lineages) -> None:
+    """After a rollback, killed or not: hold the lineages whose certificate it took back.
+
+    :raises errors.StateError: when that cannot be written.
+    """
+    begun = [lineage for lineage, memory in store.memory.lineages.items()
+             if memory.leaving is not None and lineage not in store.damaged]
+    for lineage in begun:
+        memory = store.memory.lineage(lineage)
+        before = memory.leaving or {}
+        if lineages.exists(lineage):
+            try:
+                newest = lineages.current(lineage).fingerprint
+            except errors.UsageError as error:
+                logger.debug("%s", error)
+                continue  # nor can it be deployed
+            now = {name: entry.binding.fingerprint
+                   for name, entry in store.managed(lineage).items()}
+            # A domain that was gone may come back into the state; it is not taken back.
+            if before.items() - now.items() or set(now.values()) - {*before.values(), newest}:
+                returned = {*before, *(memory.given_back if memory.hold else ())}
+                memory.given_back = tuple(sorted(returned - set(store.state)))
+                memory.hold = newest
+        memory.leaving = None
+    if begun:
+        store.write_memory()
+
+
+def judge(context: Context, newest: Certificate) -> tuple[bool, list[str]]:
+    """Look at what a rollback keeps a lineage's domains on, and tell of what ends soon.
+
+    :param newest: the certificate that is held back.
+    :returns: whether the hold ends now, and what is wrong with it.
+    :raises errors.ApiError: when it cannot be told.
+    """
+    lineage, end = newest.lineage, newest.not_after.timestamp()
+    now, by_outlook = context.clock(), dict[Outlook, list[Served]]()
+    for one in served_instead(context, newest):
+        by_outlook.setdefault(outlook(one, end, now), []).append(one)
+    for one in by_outlook.get(Outlook.WARN, ()):
+        logger.warning("%s", wording.held(one, lineage, now))
+    for one in by_outlook.get(Outlook.ENDS, ()):
+        context.say(wording.hold_ended(one, lineage))
+    if not by_outlook:
+        logger.info("%s was rolled back: its newest certificate stays undeployed until a "
+                    "renewal or certbot install", lineage)
+    return Outlook.ENDS in by_outlook, [
+        wording.held(one, lineage, now) for one in by_outlook.get(Outlook.FAIL, ())]
+
+
+def served_instead(context: Context, newest: Certificate) -> list[Served]:
+    """What the domains serve now that a rollback keeps *newest* from, if that can end.
+
+    :raises errors.ApiError: when it cannot be told.
+    """
+    lineage, memory, found = newest.lineage, context.memory, list[Served]()
+    managed = {name: entry.binding.fingerprint
+               for name, entry in context.store.managed(lineage).items()
+               if entry.binding.fingerprint != newest.fingerprint}
+    names = sorted({*managed, *memory.lineage(lineage).given_back} - (
+        context.store.state.keys() - managed.keys()))
+    if not names:
+        return found
+    details, failures = read_details(context, names, context.account.domains())
+    for error in failures.values():
+        raise error
+    domains = [domain for name in names
+               if (domain := details[name]) and domain.protocol == "https"]
+    foreign = foreign_certificates(context, domains, [lineage])
+    for domain in domains:
+        name, ours = domain.name, memory.uploads.get(domain.cert_id)
+        if name in managed and domain.state == "processing":  # it goes where it should
+            found.append(Served(name, True, *validity_of(context, lineage, managed[name])))
+        elif theirs := foreign.get(domain.cert_id):
+            found.append(Served(name, False, theirs.not_after,
+                                theirs.not_after - theirs.not_before))
+        elif ours and ours.fingerprint != newest.fingerprint:
+            found.append(Served(name, name in managed and ours.lineage == lineage,
+                                *validity_of(context, ours.lineage, ours.fingerprint)))
+    return found

@@ -1,0 +1,138 @@
+"""What a rollback needs besides certbot's reverter, which puts the files back.
+
+Before: that it can be done, and leads to nothing that ends. After: what was let go meanwhile is
+taken up again, so that it goes back to what it served before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from certbot_qiniu import errors
+from certbot_qiniu.deployment import holds, wording
+from certbot_qiniu.deployment.certificates import former_ends, validity_of
+from certbot_qiniu.deployment.checkpoints import older_states
+from certbot_qiniu.deployment.context import Context
+from certbot_qiniu.deployment.deployer import Deployer
+from certbot_qiniu.deployment.observe import observe
+from certbot_qiniu.deployment.planning.hold import Served, ends_too_soon
+from certbot_qiniu.failures import Failures, told_once
+from certbot_qiniu.options import Settings
+
+
+def check(deployer: Deployer, settings: Settings, count: int) -> dict[str, str]:
+    """See that going back by *count* checkpoints can be done, and leads to nothing that ends.
+
+    :returns: the lineage of each domain that it brings back, or passes on its way.
+    :raises errors.QiniuError: when no account can be used, a certificate has no time left, or a
+        file is damaged that would be replaced: what it says now, the hold would not know of.
+    """
+    store = deployer.store
+    older = older_states(deployer.backups, store.folder, count)
+    for path, _ in older:
+        store.check(path.stem)
+    target = {name: entry for _, state in reversed(dict(older).items())
+              for name, entry in state.items()}
+    concerned = {name: lineage for _, state in older for name, (lineage, _) in state.items()}
+    restored = {path.stem for path, _ in older}
+    failures, usable, soon, later = Failures(), set[str](), list[str](), list[str]()
+    lineages = {*deployer.all_lineages(), *(lineage for lineage, _ in target.values())}
+    for lineage in sorted(lineages - set(store.damaged)):
+        context = failures.attempt(_usable, deployer, lineage, settings)
+        if context is None:
+            continue
+        usable.add(lineage)
+        back: dict[str, list[str]] = {}
+        for name, (owner, fingerprint) in sorted(target.items()):
+            entry = store.state.get(name)
+            if owner == lineage and not (entry and entry.binding.fingerprint == fingerprint):
+                back.setdefault(fingerprint, []).append(name)
+        for fingerprint, names in back.items():
+            served = Served(names[0], True, *validity_of(context, lineage, fingerprint))
+            if served.end:
+                (soon if ends_too_soon(served, context.clock()) else later).append(
+                    wording.goes_back(names, lineage, served.end))
+        if lineage in restored:
+            for served in _former(context, store.managed(lineage).keys() - target):
+                (soon if ends_too_soon(served, context.clock()) else later).append(
+                    wording.goes_back_to_former(served))
+    if not usable & ({*concerned.values()} or lineages):
+        failures.raise_any()
+    if soon:
+        raise errors.UsageError(wording.too_late_to_go_back(soon))
+    for text in later:
+        deployer.say(text)
+    return concerned
+
+
+def begin(deployer: Deployer, count: int) -> None:
+    """Note what going back by *count* checkpoints takes back: certbot may be killed on its way.
+
+    :raises errors.StateError: when that cannot be written.
+    """
+    store = deployer.store
+    older = older_states(deployer.backups, store.folder, count)
+    lineages = {owner for path, state in older
+                for owner in (path.stem, *(owner for owner, _ in state.values()))}
+    if store.former_state_path.stem in lineages:  # which is that of all
+        lineages.update(deployer.all_lineages())
+    holds.begin(store, lineages & {*store.memory.lineages, *deployer.all_lineages()})
+
+
+def _former(context: Context, names: Iterable[str]) -> list[Served]:
+    """What these domains served before we first touched them, if that ends and is not ours.
+
+    What has ended, or is gone, no domain goes back to: that is told where it is seen.
+    """
+    records = context.memory.domains
+    ids = {name: baseline.cert_id for name in sorted(names)
+           if (baseline := records[name].baseline) and baseline.protocol == "https"
+           and not baseline.fingerprint}
+    ends = former_ends(context, set(ids.values()))
+    return [Served(name, False, end) for name, cert_id in ids.items()
+            if (end := ends[cert_id] or 0) > context.clock()]
+
+
+def _usable(deployer: Deployer, lineage: str, settings: Settings) -> Context:
+    """What a reconcile of this lineage works with, its account being there.
+
+    :raises errors.QiniuError: when it is not.
+    """
+    context = deployer.context(deployer.credentials_of(lineage, settings))
+    context.account.domains()
+    return context
+
+
+def take_up(deployer: Deployer, passed: Mapping[str, str], settings: Settings) -> list[str]:
+    """After a rollback: give back what was let go and is, once more, not managed yet.
+
+    :param passed: the lineages of the domains that the rollback has passed on its way.
+    :returns: what could not be done.
+    """
+    store, failures = deployer.store, Failures()
+    for lineage in sorted(set(passed.values())):
+        names = [name for name, record in sorted(store.memory.domains_of(lineage).items())
+                 if passed.get(name) == lineage and record.let_go and record.baseline
+                 and name not in store.state]
+        if names:
+            failures.attempt(_take_up, deployer, lineage, names, settings)
+    store.write_memory()
+    return told_once(failures.errors)
+
+
+def _take_up(deployer: Deployer, lineage: str, names: list[str], settings: Settings) -> None:
+    memory = deployer.store.memory
+    services = {memory.domains[name].service for name in names}
+    context = deployer.context(deployer.credentials_of(lineage, settings), services)
+    observed, failures = observe(context, names, refresh=False)
+    for name, domain in observed.items():
+        # What is being published is waited for, and looked at where it is sent.
+        if domain.state == "processing" or domain.cert_id in memory.uploads_by(lineage):
+            memory.update(name, let_go=0.0)
+            entry = memory.lineage(lineage)
+            entry.given_back = tuple(sorted({*entry.given_back, name}))
+        else:
+            deployer.say(wording.changed_since(name))
+    if failures:
+        raise errors.DeployError("; ".join(
+            wording.not_given_back(name, error) for name, error in failures.items()))
