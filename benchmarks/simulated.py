@@ -36,6 +36,7 @@ class Result:
     :ivar longest: days from a renewal until a domain served it, at worst.
     :ivar runs: how often a lineage was brought up to date, or tried to.
     :ivar rollbacks: how often the user wanted to go back.
+    :ivar held: how many lineages were on hold after that.
     :ivar obeyed: how often he ran a command that he had read.
     """
 
@@ -44,6 +45,7 @@ class Result:
     renewals: int = 0
     runs: int = 0
     rollbacks: int = 0
+    held: int = 0
     obeyed: int = 0
 
     def add(self, other: Result) -> None:
@@ -53,6 +55,7 @@ class Result:
         self.renewals += other.renewals
         self.runs += other.runs
         self.rollbacks += other.rollbacks
+        self.held += other.held
         self.obeyed += other.obeyed
 
 

@@ -73,8 +73,8 @@ USER_DAYS = 2
 ROLLED_BACK = 3
 SETTINGS = Settings(None, None, None, 1, 1800, "", None, True)
 FORCE = re.compile(r"certbot renew --force-renewal --cert-name ([\w.-]*\w)")
-INSTALL = re.compile(r"nothing but a newer one changes that\. To deploy the newest certificate now: "
-                     r"certbot install --cert-name ([\w.-]*\w)")
+INSTALL = re.compile(r"nothing but a newer one changes that\. To deploy the newest certificate "
+                     r"now: certbot install --cert-name ([\w.-]*\w)")
 
 
 @dataclass(frozen=True)
@@ -240,6 +240,7 @@ class Plugin:
             target = self._start("rollback", Path(backups), count)
             self.files.show_newest(count, Path(backups))
             if count and self._try(target.check):
+                target.before_roll_back(count)
                 self.files.roll_back(count)
                 target.roll_back(count)
                 self._try(target.settle)
@@ -412,10 +413,10 @@ class _Machine:
 
     def _renew(self, due: Collection[str], others: Collection[str]) -> bool:
         """``certbot renew``; whether all went well."""
-        is_well, update = True, self.tool.renew()
+        is_well, update, begun = True, self.tool.renew(), self.qiniu.now
         for zone in sorted({*due, *(others if self.tool.looks_again else ())}):
             if zone in due:
-                self._issue(zone, self.qiniu.now)
+                self._issue(zone, begun)  # whatever the others' calls take
                 self.qiniu.renewed(self.lineages.current(zone))
                 self.qiniu.result.renewals += 1
             self.active.add(zone)
@@ -479,6 +480,7 @@ class _Machine:
             self.qiniu.result.rollbacks += 1
             self.active.update(self.zones)
             for zone in filter(self.tool.is_held, self.zones):
+                self.qiniu.result.held += 1
                 self.qiniu.held_back(zone)
         elif subject in self.zones:  # what the user does may come too late
             self._obey(kind, subject)
