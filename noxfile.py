@@ -1,5 +1,7 @@
 """The matrix of versions: ``make matrix``, or ``nox -s "tests-3.12(certbot='5')"`` for one cell.
 
+``make matrix-waiting`` is the part of it that takes minutes.
+
 docs/compatibility.md tells what ran, and why some cells cannot exist.
 """
 
@@ -45,7 +47,9 @@ or call ``certbot reconfigure``."""
 
 WAITING = [*(f"tests/scenarios/test_{name}.py"
              for name in ("contract", "rollback", "said", "targets", "waiting")),
-           "tests/e2e/test_waiting.py"]
+           "tests/e2e/test_waiting.py",
+           "tests/e2e/test_issuance_to_rollback.py"
+           "::test_rollback_and_the_end_of_the_older_certificate"]
 """What depends on the order in which certbot calls an installer, and on how it ends."""
 
 

@@ -214,11 +214,8 @@ def test_rollback_of_a_renewal_returns_the_previous_certificate(issued: Site) ->
 
 @pytest.mark.slow
 def test_rollback_and_the_end_of_the_older_certificate() -> None:
-    """Real time goes past it: renew fails a while, then deploys the newest one before that end.
-
-    The certificates live for 96 seconds, so a quarter of that is 24, and an eighth 12.
-    """
-    lifetime = 96
+    """Real time goes past it: renew fails a while, then deploys the newest one before that end."""
+    lifetime = 96  # seconds: a quarter is 24, an eighth 12
     with Sandbox(with_nginx=False, validity_days=lifetime / 86_400,
                  switches=Switches(minimum_days=0)) as box:
         box.qiniu.add_domain(WWW)

@@ -191,10 +191,7 @@ def test_run_fails(machine: Machine, failing: str, after: list[str]) -> None:
 
 @pytest.mark.parametrize("verb", ["run", "install"])
 def test_question_after_restart(verb: str, machine: Machine) -> None:
-    """What is said last is said there: an error ends ``run`` and ``install``, and undoes nothing.
-
-    certbot asks for the enhancements right after ``restart``, outside any handler.
-    """
+    """An error where certbot asks for enhancements, outside any handler, undoes nothing."""
     around = functools.partial(traced, QUESTION, verbs=(*VERBS, QUESTION))
     if verb == "run":
         run = machine.issue(*SANS, around=around)
