@@ -10,6 +10,7 @@ where it works.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -169,13 +170,16 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         is_deploying, self._is_deploying = self._is_deploying, False
         try:
             must_go_back = self._settle(failures)
-        except (KeyboardInterrupt, certbot_errors.SignalExit):
+        except (KeyboardInterrupt, certbot_errors.SignalExit) as ended:
             self._run.waiting.stop()  # certbot rolls back now, and somebody wants to leave
             if is_deploying:
                 # After SIGTERM certbot goes on, to supported_enhancements, as if all were well.
                 self._kept = errors.DeployError(
                     f"A signal ended the deployment of {min(self._lineages)}, and what was served "
                     f"before was put back. {self._again(min(self._lineages))}")
+            elif self.config.verb in ("run", "install", "enhance") and not isinstance(
+                    ended, KeyboardInterrupt):
+                self._end_enhancing(ended)
             raise
         if failures and is_deploying:
             error = errors.DeployError(
@@ -190,6 +194,21 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         elif self.config.verb == "install":
             for lineage in sorted(self._lineages):
                 self._tell_how_to_renew(lineage)
+
+    def _end_enhancing(self, ended: BaseException) -> None:
+        """Put back what an enhancement changed, and end the program.
+
+        After SIGTERM certbot would do the former, and then exit with 0.
+
+        :raises SystemExit: always; certbot does nothing more then.
+        """
+        self.rollback_checkpoints()
+        failures, self._failures = self._failures, Failures()
+        with contextlib.suppress(certbot_errors.SignalExit):
+            self._settle(failures)
+        logger.error("A signal ended certbot. %s",
+                     str(failures) or "What was served before was put back")
+        raise SystemExit(1) from ended
 
     @property
     def _is_unannounced(self) -> bool:

@@ -81,10 +81,16 @@ class Lineages:
 
     def find(self, name: str, fingerprint: str) -> Certificate | None:
         """The version of a lineage with this fingerprint, None where certbot no longer has it."""
+        name = name if self.exists(name) else self.having([fingerprint])
         for certificate in self.versions(name):
             if certificate.fingerprint == fingerprint:
                 return certificate
         return None
+
+    def having(self, fingerprints: Collection[str]) -> str:
+        """The lineage of which one of these is a version, "" for none: its conf may be renamed."""
+        return next((name for name in self.names() for certificate in self.versions(name)
+                     if certificate.fingerprint in fingerprints), "")
 
     def versions(self, name: str) -> Iterator[Certificate]:
         """All versions of a lineage that certbot has kept, newest first."""

@@ -14,7 +14,7 @@ import hashlib
 import logging
 import socket
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,11 +66,15 @@ def receivers(values: Iterable[str], config_dir: Path | None = None) -> list[str
     return list(dict.fromkeys(urls))
 
 
-def compose(before: Mapping[str, str], now: Mapping[str, str], host: str) -> Message | None:
-    """What to say about a change from *before* to *now*, both key -> text; None without one."""
+def compose(before: Mapping[str, str], now: Mapping[str, str], host: str,
+            bygone: Collection[str] = ()) -> Message | None:
+    """What to say about a change from *before* to *now*, both key -> text; None without one.
+
+    :param bygone: subjects that need no attention any more, and are not right for that.
+    """
     fresh = dict.fromkeys(text for key, text in now.items() if key not in before)
     # What needs attention for another reason now has changed, and is not right again.
-    solved = _subjects(before) - _subjects(now)
+    solved = _subjects(before) - _subjects(now) - set(bygone)
     if not fresh and not solved:
         return None
     lines = [*fresh]
@@ -89,11 +93,12 @@ def _subjects(keys: Iterable[str]) -> set[str]:
 
 
 def alert(folder: Path, urls: Iterable[str], concerns: Sequence[Finding],
-          checked_at: float) -> list[str]:
+          checked_at: float, bygone: Collection[str] = ()) -> list[str]:
     """Tell every receiver what is new to it.
 
     :param folder: where ``alerts.json`` is kept.
     :param concerns: all that is not ok.
+    :param bygone: see :func:`compose`.
     :returns: what went wrong, without any secret.
     :raises errors.QiniuError: when apprise is missing or ``alerts.json`` cannot be used.
     """
@@ -112,7 +117,7 @@ def alert(folder: Path, urls: Iterable[str], concerns: Sequence[Finding],
         before = told.get(digits, {})
         # What could not be observed is not known to be right again.
         current = {**before, **now} if doubt else now
-        message = compose(before, current, socket.gethostname())
+        message = compose(before, current, socket.gethostname(), bygone)
         if message and not send(url, message):
             problems.append(f"an alert could not be delivered to {redacted(url)}")
             continue

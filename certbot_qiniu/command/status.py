@@ -138,7 +138,7 @@ def _alert(arguments: argparse.Namespace, urls: Sequence[str], report: Report) -
     if not urls:
         return 0
     problems = alerts.alert(arguments.config_dir / "qiniu", urls, report.concerns(),
-                            report.checked_at)
+                            report.checked_at, report.bygone)
     for problem in problems:
         print(f"certbot-qiniu: {problem}", file=sys.stderr)
     return int(bool(problems))
@@ -200,13 +200,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """The status of everything."""
+    """The status of everything.
+
+    :ivar bygone: domains that need no attention any more, although nothing about them is right.
+    """
 
     checked_at: float
     warn_days: int
     rows: tuple[Row, ...]
     lineages: tuple[LineageFacts, ...]
     findings: tuple[Finding, ...]
+    bygone: tuple[str, ...] = ()
 
     @property
     def level(self) -> Level:
@@ -231,10 +235,11 @@ def status(facts: Survey, warn_days: int, *, only_managed: bool = False) -> Repo
     rows += [_missing(lineage, action) for name, (lineage, action) in managed.items()
              if name not in present]
     rows.sort(key=lambda row: (row.account, row.lineage is None, row.domain))
-    findings = [*facts.findings]
+    # What a renewal says of a hold is said below, with what ends it.
+    findings = [item for item in facts.findings if item.reason != "Held"]
     for lineage in facts.lineages:
         findings += _judge_lineage(lineage, facts.now, warn_days)
-    return Report(facts.now, warn_days, tuple(rows), facts.lineages, tuple(findings))
+    return Report(facts.now, warn_days, tuple(rows), facts.lineages, tuple(findings), facts.bygone)
 
 
 def _row(facts: Survey, account: AccountFacts, domain: Domain,

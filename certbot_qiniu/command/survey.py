@@ -93,6 +93,7 @@ class Survey:
     :ivar elsewhere: ids of certificates of ours in accounts that no lineage is in any more.
     :ivar unread: why some domains could not be read.
     :ivar findings: what is wrong apart from single domains.
+    :ivar bygone: domains that have been gone for so long that it needs no attention any more.
     :ivar notes: remarks that ``certbot renew`` would make.
     :ivar edges: what the probed domains really serve; None where that could not be told.
     """
@@ -104,6 +105,7 @@ class Survey:
     uploads: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    bygone: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     edges: Mapping[str, Leaf | None] = field(default_factory=dict)
     left_behind: tuple[str, ...] = ()
@@ -198,6 +200,7 @@ class _Observations:
         self.deployer = deployer
         self.memory = deployer.store.memory
         self.findings: list[Finding] = []
+        self.bygone: list[str] = []
         self.unread: dict[str, errors.QiniuError] = {}
         self.lineages: list[LineageFacts] = []
         self.accounts: dict[str, AccountFacts | None] = {}  # None where it is out of reach
@@ -225,11 +228,13 @@ class _Observations:
                 self.problem(name, error)
             return
         self.lineages.append(facts)
-        self.findings += [
-            Finding(Level.ATTENTION, domain, "Gone",
-                    wording.gone(domain, record.gone.at, name if facts.held else ""))
-            for domain, record in sorted(self.memory.domains_of(name).items())
-            if record.gone and context.clock() - record.gone.at < GONE_SECONDS]
+        for domain, record in sorted(self.memory.domains_of(name).items()):
+            if record.gone and context.clock() - record.gone.at < GONE_SECONDS:
+                self.findings.append(Finding(
+                    Level.ATTENTION, domain, "Gone",
+                    wording.gone(domain, record.gone.at, name if facts.held else "")))
+            elif record.gone:
+                self.bygone.append(domain)
 
     def plan_renewal(self, context: Context, account: str, name: str,
                      renewal: Renewal) -> LineageFacts:
@@ -242,9 +247,13 @@ class _Observations:
         remember_copies(context, name)
         superseded = unneeded(context, name, settings.keep_certificates)
         if renewal.is_ours:
-            self.findings += [
-                Finding(Level.ATTENTION, name, "Domains", problem)
-                for problem in told_once(self.deployer.converge(name, settings).errors)]
+            found = self.deployer.converge(name, settings).errors
+            on_hold = [error for error in found if isinstance(error, errors.DeployError)
+                       and memory.lineage(name).hold == certificate.fingerprint]
+            for reason, problems in ("Held", on_hold), (
+                    "Domains", [error for error in found if error not in on_hold]):
+                self.findings += [Finding(Level.ATTENTION, name, reason, problem)
+                                  for problem in told_once(problems)]
         planned = observe_and_plan(context, [name], Options(listed=settings.domains or ()))
         for error in planned.certificate_failures.values():
             self.problem(name, error)
@@ -314,7 +323,8 @@ class _Observations:
         return Survey(
             (self.clock or time.time)(), tuple(filter(None, self.accounts.values())),
             tuple(self.lineages), dict(self.memory.domains), uploads, each_cause(self.unread),
-            tuple(self.findings), tuple(dict.fromkeys(notes)), left_behind=tuple(
+            tuple(self.findings), tuple(self.bygone), tuple(dict.fromkeys(notes)),
+            left_behind=tuple(
                 cert_id for context in self.contexts.values()
                 for ids in left_behind(context).values() for cert_id in ids),
             elsewhere=tuple(sorted(

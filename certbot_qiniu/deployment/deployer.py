@@ -170,8 +170,8 @@ class Deployer:
         """
         self.store.check(lineage)
         certificate, failures = self.lineages.current(lineage), Failures()
-        memory = self.store.memory.lineage(lineage)
         self._forget_deleted_lineages()
+        memory = self.store.memory.lineage(lineage)
         is_held = memory.hold == certificate.fingerprint
         if not is_held:
             self.check_list(lineage, settings)
@@ -394,12 +394,28 @@ class Deployer:
                 memory.lineage(lineage).former = former
 
     def _forget_deleted_lineages(self) -> None:
-        """A lineage that certbot deleted is no longer managed; its domains keep what they have."""
+        """A lineage that certbot deleted is no longer managed; its domains keep what they have.
+
+        Where just its conf was renamed, they go on under the new name.
+        """
         store = self.store
         if store.is_swept:
             return
-        gone = sorted(lineage for lineage in {entry.lineage for entry in store.state.values()}
-                      if not self.lineages.exists(lineage))
+        memories = store.memory.lineages
+        gone = sorted(lineage for lineage in {
+            *(entry.lineage for entry in store.state.values()),
+            *(name for name, memory in memories.items() if memory.hold)}
+            if not self.lineages.exists(lineage))
+        for lineage in gone:
+            if new := self.lineages.having(
+                    {*store.fingerprints(lineage), store.memory.lineage(lineage).hold}):
+                self.say(wording.renamed(lineage, new))
+                store.memory.rename(lineage, new)
+                self._commit({name: replace(entry, lineage=new)
+                              for name, entry in store.managed(lineage).items()},
+                             f"Renamed {lineage} to {new}")
+            store.memory.lineage(lineage).hold = ""
+        gone = [lineage for lineage in gone if store.managed(lineage)]
         for lineage in gone:
             names = ", ".join(sorted(store.managed(lineage)))
             logger.warning("The certificate %s was deleted from certbot: %s no longer gets "

@@ -65,14 +65,16 @@ def finish(store: Store, lineages: Lineages) -> None:
     for lineage in begun:
         memory = store.memory.lineage(lineage)
         before = memory.leaving or {}
-        if lineages.exists(lineage):
+        name = lineage if lineages.exists(lineage) else lineages.having(
+            {*before.values(), *store.fingerprints(lineage)})
+        if name:
             try:
-                newest = lineages.current(lineage).fingerprint
+                newest = lineages.current(name).fingerprint
             except errors.UsageError as error:
                 logger.debug("%s", error)
                 continue  # nor can it be deployed
-            now = {name: entry.binding.fingerprint
-                   for name, entry in store.managed(lineage).items()}
+            now = {domain: entry.binding.fingerprint
+                   for domain, entry in store.managed(lineage).items()}
             # A domain that was gone may come back into the state; it is not taken back.
             if before.items() - now.items() or set(now.values()) - {*before.values(), newest}:
                 returned = {*before, *(memory.given_back if memory.hold else ())}
@@ -140,6 +142,6 @@ def served_instead(context: Context, newest: Certificate,
             found.append(Served(name, False, theirs.not_after,
                                 theirs.not_after - theirs.not_before))
         elif ours and ours.fingerprint != newest.fingerprint:
-            found.append(Served(name, name in managed and ours.lineage == lineage,
+            found.append(Served(name, ours.fingerprint == managed.get(name),
                                 *validity_of(context, ours.lineage, ours.fingerprint)))
     return found, failures

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from certbot_qiniu import errors
 from certbot_qiniu.deployment import wording
-from certbot_qiniu.deployment.certificates import foreign_certificates
+from certbot_qiniu.deployment.certificates import foreign_certificates, refused
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.observe import observe
 from certbot_qiniu.deployment.planning.decision import Action, Knowledge, Reason, Verb, plan
@@ -61,12 +61,12 @@ def what_fails(context: Context, planned: Planning, *,
             actions, failures = planned(True)
     records = context.memory.domains
     # A change that could not be published is sent again by the real run, and told all the same.
-    return actions, [*map(str, failures.values()), *(
+    return actions, list(dict.fromkeys([*map(str, failures.values()), *(
         wording.sentence(action) for action in actions
         if action.verb in (Verb.FAIL, Verb.QUEUE)
         or action.reason in (Reason.PUBLICATION_FAILED, Reason.NOT_FOUND)
         or (action.verb is Verb.LEAVE and not is_told
-            and records.get(action.name, Record()).left != action.other_id))]  # not yet told
+            and records.get(action.name, Record()).left != action.other_id))]))  # not yet told
 
 
 def _planned(context: Context, names: Sequence[str], listed: Collection[str],
@@ -81,8 +81,10 @@ def _planned(context: Context, names: Sequence[str], listed: Collection[str],
     managed = [domain for name, domain in observed.items() if name in state]
     owners = {state[domain.name].lineage for domain in managed}
     ids = {fingerprint: context.uploads_of(fingerprint)} if certificate else {}
+    waiting = [observed[name] for name in names if name in observed]
+    text = refused(context, certificate, waiting) if certificate and not ids[fingerprint] else ""
     return plan(wanted, {}, Knowledge(
         observed, context.memory.domains, ids, context.clock(),
         # Of those that are not managed yet, the choice of domains has judged.
         foreign=foreign_certificates(context, managed, owners),
-        expiry={fingerprint: ends}, listed=listed)), failures
+        expiry={fingerprint: ends}, refused={fingerprint: text}, listed=listed)), failures

@@ -299,6 +299,20 @@ class Memory:
         return {name: record.gone.binding for name, record in self.domains_of(lineage).items()
                 if record.gone and record.gone.binding}
 
+    def rename(self, old: str, new: str) -> None:
+        """Let what is known of a lineage be that of another name of it.
+
+        Its certificates keep the name under which they are at Qiniu, and an older state of it,
+        to which a rollback may lead, needs its credentials.
+        """
+        for name, record in self.domains_of(old).items():
+            self.domains[name] = dataclasses.replace(record, lineage=new)
+        before, after = self.lineage(old), self.lineage(new)
+        for spec in dataclasses.fields(LineageMemory):
+            setattr(after, spec.name, getattr(before, spec.name))
+        before.hold, before.given_back, before.leaving, before.refusal, before.doubted = (
+            "", (), None, None, 0.0)
+
     def domains_of(self, lineage: str) -> dict[str, Record]:
         """The records of the domains that this lineage was the last to manage."""
         return self._domains.where("lineage", lineage)

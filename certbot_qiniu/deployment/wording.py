@@ -71,7 +71,8 @@ _SENTENCES: Mapping[Reason | tuple[Verb, Reason], str] = {
     Reason.NOT_FOUND:
         "{name} does not exist in this Qiniu account as a domain of its {service} any more; "
         "certbot renew says so once and stops managing it. What it served before, and its "
-        "settings, are kept for a year: should it come back, it gets its certificate again",
+        "settings, are kept for a year: should it come back, it gets its certificate again, or, "
+        "where a rollback holds that, the next one",
     Reason.DEAD:
         "{name} {state}{cause} and cannot be changed",
     Reason.NOT_OPERABLE:
@@ -263,6 +264,11 @@ def let_go(name: str, why: str) -> str:
     """
     return (f"{name} is let go{f', as {why}' if why else ''}: it keeps what it serves, and gets no "
             "renewed certificates")
+
+
+def renamed(old: str, new: str) -> str:
+    """Say that a renewal conf has another name."""
+    return f"{old} is called {new} now: its domains at Qiniu go on under that name"
 
 
 def list_in_doubt(lineage: str, names: Sequence[str], credentials: str) -> str:

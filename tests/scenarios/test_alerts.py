@@ -14,6 +14,7 @@ import pytest
 
 from tests.sandbox.wire import Fault
 from tests.scenarios.command import IMG, Seat, issued
+from tests.scenarios.machine import later
 
 SECRET = "s3cret-t0ken"
 
@@ -141,3 +142,15 @@ def test_heartbeat_in_the_open(tmp_path: Path) -> None:
     """An address that is not https is refused, and not shown."""
     run = issued(tmp_path).run("status", "--heartbeat", f"http://{SECRET}/")
     assert (run.status, SECRET in run.output) == (2, False)
+
+
+def test_a_domain_that_stays_gone(tmp_path: Path, receiver: Receiver) -> None:
+    """It needs attention for some days; that these are over makes nothing right again."""
+    machine = issued(tmp_path)
+    del vars(machine.cloud.qiniu)["_domains"][IMG]
+    later(machine, status=1)
+    assert 1 == machine.run("status", "--notify", receiver.url).status
+    assert 1 == len(receiver.take())
+    later(machine, 8 * 86_400)
+    assert 0 == machine.run("status", "--notify", receiver.url).status
+    assert [] == receiver.take()

@@ -7,19 +7,20 @@ from pathlib import Path
 import pytest
 
 from certbot_qiniu.lineages import Lineages
-from tests.sandbox.qiniu import Switches
+from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY, Switches
 from tests.scenarios.command import Seat
-from tests.scenarios.machine import Cloud, Run
+from tests.scenarios.machine import Cloud, Run, later
 
 MAIN, SHOP = "www.example.com", "shop.example.org"
 HOUR, DAY = 3600, 86400
+OTHER = f"other-{ACCESS_KEY}"
 KEEP_NONE = ("--qiniu-keep-certificates", "0")
 
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Seat:
     """A machine with two lineages in one account, which keep nothing for a rollback."""
-    cloud = Cloud(Switches(publish_seconds=20))
+    cloud = Cloud(Switches(publish_seconds=20), {ACCESS_KEY: SECRET_KEY, OTHER: SECRET_KEY})
     machine = Seat(cloud, tmp_path)
     for name in (MAIN, SHOP):
         cloud.qiniu.add_domain(name, protocol="https", cert_id=cloud.stranger(name, days=20))
@@ -97,3 +98,53 @@ def test_dead_clone(machine: Seat, days: float, name: str, status: int) -> None:
     assert run.status == status, run.output
     assert (status != 0) == (
         stray in {item.cert_id for item in machine.cloud.qiniu.certificates()})
+
+
+# A former account
+
+
+def move(machine: Seat, *lineages: str) -> None:
+    """Let domains move to another account, where they serve what was there, and their confs too."""
+    qiniu, other = machine.cloud.qiniu, machine.write_credentials("other.ini", (OTHER, SECRET_KEY))
+    for name in lineages:
+        qiniu.remove_domain(name)
+        qiniu.add_domain(name, account=OTHER, protocol="https", cert_id=qiniu.add_certificate(
+            machine.cloud.authority.issue(name, days=20).fullchain_pem, name="there before",
+            account=OTHER))
+        conf = machine.config_dir / "renewal" / f"{name}.conf"
+        conf.write_text(conf.read_text().replace(str(machine.credentials), str(other)))
+    later(machine)
+    later(machine)
+    for name in lineages:
+        assert machine.fingerprint(name) == qiniu.serving(name).fingerprint
+
+
+def names_in(machine: Seat, account: str) -> list[str]:
+    """The names of all certificates in an account, without the digits of ours."""
+    return sorted(item.name.rpartition("_")[0] or item.name
+                  for item in machine.cloud.qiniu.certificates(account))
+
+
+def test_a_former_account(machine: Seat) -> None:
+    """What a lineage has left there goes with the run of another one that is there still."""
+    move(machine, SHOP)
+    renewed(machine)
+    renewed(machine)
+    strangers = ["a stranger's"] * 2
+    assert [*strangers, f"certbot_{MAIN}"] == names_in(machine, ACCESS_KEY)
+    assert [f"certbot_{SHOP}", "there before"] == names_in(machine, OTHER)
+    assert 0 == machine.run("status").status
+
+
+def test_a_former_account_that_nobody_has_keys_for(machine: Seat) -> None:
+    """It is left alone, and what is ours there is named; back there, all goes on."""
+    move(machine, MAIN, SHOP)
+    renewed(machine)
+    left = names_in(machine, ACCESS_KEY)
+    assert [f"certbot_{SHOP}", f"certbot_{MAIN}"] == left[-2:]
+    shown = " ".join(machine.run("certificates").output.split())
+    for item in machine.cloud.qiniu.certificates(ACCESS_KEY):
+        assert item.name.startswith("certbot_") == (item.cert_id in shown), shown
+    run = machine.certbot("rollback", "-i", "qiniu", "--checkpoints", "1")
+    assert "Traceback" not in run.output
+    assert left == names_in(machine, ACCESS_KEY), "a rollback touches the account of today alone"

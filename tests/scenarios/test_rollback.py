@@ -61,6 +61,14 @@ def served(machine: Seat, domain: str = WWW) -> str:
     return machine.cloud.qiniu.serving(domain).fingerprint
 
 
+def end_hold(machine: Seat, command: str) -> None:
+    """Let a newer certificate end it, or who insists on the one that is held."""
+    run = (machine.force_renewal() if command == "renewal" else
+           machine.certbot("install", "--cert-name", APEX, *machine.installer))
+    assert 0 == run.status, run.output
+    later(machine)
+
+
 # The hold -----------------------------------------------------------------------------------------
 
 
@@ -101,6 +109,7 @@ def test_status_and_plan_say_until_when_a_hold_lasts(tmp_path: Path) -> None:
         found = json.loads(machine.run("status", "--json").output)["findings"]
         [held] = [item for item in found if item["reason"] == "Held"]
         assert "until certbot has a newer one, or 20" in held["text"]
+        assert 1 == len(found), "it is told once, with what ends it"
     assert 1 == machine.run("plan").status, "the next renewal fails"
     machine.cloud.clock.sleep(6 * DAY)
     assert "bind" in machine.run("plan").output
@@ -132,12 +141,7 @@ def test_a_hold_on_a_foreign_certificate(command: str, tmp_path: Path) -> None:
         assert before == served(machine)
     assert "what www.example.com serves instead is valid until 20" in text(machine.run("status"))
     later(machine, 10 * DAY, status=1)
-    if command == "renewal":
-        assert 0 == machine.force_renewal().status
-    else:
-        run = machine.certbot("install", "--cert-name", APEX, *machine.installer)
-        assert 0 == run.status, run.output
-    later(machine)
+    end_hold(machine, command)
     assert serves_ours(machine)
 
 
@@ -343,6 +347,52 @@ def test_a_lineage_whose_keys_are_gone(tmp_path: Path) -> None:
     run = rollback(machine, status=1)
     assert str(other) in text(run)
     assert is_back(machine)
+
+
+# Renamed ------------------------------------------------------------------------------------------
+
+
+def rename(machine: Seat, name: str = "site") -> None:
+    """Call a lineage's renewal conf otherwise."""
+    conf = machine.config_dir / "renewal" / f"{APEX}.conf"
+    conf.rename(conf.with_name(f"{name}.conf"))
+
+
+@pytest.mark.parametrize("is_renewed", [True, False])
+def test_a_renamed_lineage(is_renewed: bool, tmp_path: Path) -> None:
+    """Its domains move to the new name, with all that is remembered: nobody has let them go."""
+    machine = two_domains(tmp_path)
+    rename(machine)
+    if is_renewed:
+        machine.cloud.clock.sleep(DAY)
+        run = machine.force_renewal()
+        assert 0 == run.status, run.output
+    run = later(machine)
+    assert "was deleted from certbot" not in run.output
+    assert 0 == machine.run("status").status
+    rollback(machine, 99)
+    assert [True, True] == [is_back(machine, name) for name in (WWW, IMG)]
+    later(machine)
+    assert [True, True] == [is_back(machine, name) for name in (WWW, IMG)]
+
+
+@pytest.mark.parametrize("when", ["before the rollback", "after it"])
+def test_a_hold_on_a_renamed_lineage(when: str, tmp_path: Path) -> None:
+    """A rollback holds its certificate under whichever name."""
+    machine = renewed(tmp_path, first=10)
+    before = served(machine)
+    if when == "before the rollback":
+        rename(machine)
+        later(machine)
+    rollback(machine, 2 if when == "before the rollback" else 1)
+    assert before != served(machine), "it is the older one"
+    held = served(machine)
+    if when == "after it":
+        rename(machine)
+    for _ in range(2):
+        later(machine)
+        assert held == served(machine)
+    assert "A rollback keeps certbot's newest certificate site" in text(machine.run("status"))
 
 
 # After every event --------------------------------------------------------------------------------

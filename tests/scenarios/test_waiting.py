@@ -137,6 +137,23 @@ def test_the_second_signal_leaves_at_once(number: int, first: str, tmp_path: Pat
     machine.check()
 
 
+@SIGNALS
+def test_the_second_signal_ends_an_enhancement(number: int, tmp_path: Path) -> None:
+    """It is undone as far as that goes, and the exit status says so."""
+    machine = issued(tmp_path)
+    state = machine.config_dir / "qiniu" / "state" / f"{APEX}.json"
+    before = state.read_text()
+    with disturbed(machine, number, number):
+        run = machine.certbot("enhance", "--cert-name", APEX, *machine.installer, "--hsts")
+    assert 1 == run.status, run.output
+    assert "Not every domain at Qiniu is back to what it served before" in run.output
+    assert before == state.read_text()
+    for _ in range(2):
+        machine.cloud.clock.sleep(HOUR)
+        assert 0 == machine.renew().status
+    machine.check()
+
+
 def test_a_renewal_waits_a_minute_in_all(tmp_path: Path) -> None:
     """Busy domains of several lineages hold a timer's run up for a minute together."""
     machine = Seat(tmp_path)

@@ -13,6 +13,7 @@ from tests.sandbox.qiniu_rules import Switches
 from tests.scenarios.command import Seat
 from tests.scenarios.invariants import changes
 from tests.scenarios.machine import HALF_A_DAY, Cloud, Machine, later
+from tests.scenarios.test_rollback import end_hold
 
 DAY = 86_400.0
 APEX, WWW, IMG = "example.com", "www.example.com", "img.example.com"
@@ -115,12 +116,7 @@ def test_a_rollback_over_what_is_gone(machine: Seat, ends: str) -> None:
     assert "the next certbot renew gives it" not in text(seen)
     assert f"certbot install --cert-name {APEX}" in text(seen)
     assert not {WWW} & managed(machine), "the hold keeps the newest one from it"
-    if ends == "renewal":
-        assert 0 == machine.force_renewal().status
-    else:
-        run = machine.certbot("install", "--cert-name", APEX, *machine.installer)
-        assert 0 == run.status, run.output
-    later(machine)
+    end_hold(machine, ends)
     assert serves_ours(machine)
     assert "gone" not in record(machine)
 

@@ -619,7 +619,7 @@ def test_gone_back(make: Callable[..., Seat]) -> None:
                          ids=lambda end: type(end).__name__)
 def test_who_leaves_waits_no_more(make: Callable[..., Seat], end: BaseException) -> None:
     """What certbot does after a signal is not to wait for anything."""
-    seat = make()
+    seat = make("renew")
     seat.places[0].fail("settle", end)
     installer = seat.installer()
     with pytest.raises(type(end)):
@@ -648,6 +648,31 @@ def test_a_signal_ends_a_deployment(make: Callable[..., Seat], *, is_back: bool)
             installer.restart()
     with pytest.raises(errors.DeployError, match=told):
         installer.supported_enhancements()
+
+
+@pytest.mark.parametrize("verb", ["run", "install", "enhance"])
+@pytest.mark.parametrize("is_back", [True, False])
+def test_a_signal_ends_an_enhancement(make: Callable[..., Seat], verb: str, *, is_back: bool,
+                                      caplog: pytest.LogCaptureFixture) -> None:
+    """certbot would put it back after SIGTERM and exit with 0: so that is done here, with 1."""
+    seat = make(verb)
+    installer = seat.installer()
+    seat.change(installer)
+    installer.save("enhanced")
+    settled: list[str] = []
+
+    def settle(*_: object) -> None:
+        settled.append(seat.file.read_text())
+        if len(settled) == 1:
+            raise certbot_errors.SignalExit
+        if not is_back:
+            raise errors.DeployError("not back")
+
+    seat.places[0].work["settle"] = settle
+    with pytest.raises(SystemExit) as caught:
+        installer.restart()
+    assert (1, ["new", "old"]) == (caught.value.code, settled)
+    assert ("was put back" if is_back else "not back") in caplog.text
 
 
 # certbot's switches
@@ -715,7 +740,7 @@ def test_not_told_after_a_failure(make: Callable[..., Seat], shown: list[str]) -
 def test_the_end_passes(make: Callable[..., Seat], verb: str, method: str,
                         end: BaseException) -> None:
     """A signal or Ctrl-C ends the work at once."""
-    seat = make()
+    seat = make("renew")
     seat.places[0].fail(method, end)
     with pytest.raises(type(end)):
         getattr(seat.installer(), verb)()

@@ -196,6 +196,17 @@ def test_find(tmp_path: Path) -> None:
     assert lineages.find("a.example.com", other.fingerprint) is None
 
 
+def test_find_in_a_renamed_lineage(tmp_path: Path) -> None:
+    """Under the old name of its conf its versions are found, too; nothing else's are."""
+    older = renew(tmp_path, "a.example.com")
+    lineages = Lineages(tmp_path)
+    (tmp_path / "renewal" / "a.example.com.conf").rename(tmp_path / "renewal" / "new.conf")
+    found = lineages.find("a.example.com", older.fingerprint)
+    assert found
+    assert "new" == found.lineage == lineages.having(["cd" * 32, older.fingerprint])
+    assert ("", None) == (lineages.having(["cd" * 32]), lineages.find("none", "cd" * 32))
+
+
 def test_find_in_shortened_archive(tmp_path: Path) -> None:
     """A version that certbot has thrown away is not found."""
     older = renew(tmp_path, "a.example.com")

@@ -80,6 +80,13 @@ def test_each_change_is_told_once(tmp_path: Path, channel: Channel) -> None:
     assert tell() == []
 
 
+@pytest.mark.parametrize(("bygone", "expected"), [((), True), ((WWW,), False)])
+def test_what_is_over_is_not_right(bygone: tuple[str, ...], expected: bool) -> None:
+    """Of a domain that stays gone nobody is told any more, and not that it is right again."""
+    message = alerts.compose({f"Gone {WWW}": "gone"}, {}, "host", bygone)
+    assert expected == bool(message and f"Right again: {WWW}" in message.body)
+
+
 def test_text_of_an_alert(tmp_path: Path, channel: Channel) -> None:
     """It names what is new with its sentence, what is right again, and where to see all of it."""
     for found in (report((WWW, "Expiring"), ("/a b/qiniu.ini", "Refused")),

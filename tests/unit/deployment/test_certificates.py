@@ -272,6 +272,7 @@ def test_validity_of(rig: Rig, certificate: Certificate) -> None:
     end, begin = certificate.not_after.timestamp(), certificate.not_before.timestamp()
     assert (end, end - begin) == validity_of(rig.context, LINEAGE, certificate.fingerprint)
     assert [] == rig.calls()
+    shutil.rmtree(rig.config_dir / "archive")
     assert (0, 0) == validity_of(rig.context, "gone", certificate.fingerprint)
     rig.memory.uploads[rig.upload(certificate)] = Upload(certificate.fingerprint, "gone")
     assert (int(end), int(end) - int(begin)) == validity_of(

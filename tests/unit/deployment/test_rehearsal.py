@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from certbot_qiniu import errors
+from certbot_qiniu.deployment.certificates import certificate_for
 from certbot_qiniu.deployment.rehearsal import foresee
 from certbot_qiniu.deployment.state import Sent
 from certbot_qiniu.model import DAY, Binding, Certificate
-from tests.unit.deployment.account import A, B, manage
+from tests.unit.deployment.account import LINEAGE, A, B, manage
 from tests.unit.rig import Rig
 
 # The official package asks the clock in a way that newer Pythons deprecate.
@@ -86,6 +88,18 @@ def test_as_it_is(rig: Rig, certificate: Certificate) -> None:
     assert [] == foreseen(rig)
     [told] = foreseen(rig, certificate)
     assert "another certbot-qiniu installation" in told
+
+
+def test_refused_for_good(rig: Rig, certificate: Certificate) -> None:
+    """A certificate that a renewal would not send again is foreseen, once for all domains."""
+    add(rig)
+    rig.refuse("POST fusion", 400348)
+    with pytest.raises(errors.Refused):
+        certificate_for(rig.context, Binding("https", certificate.fingerprint), LINEAGE,
+                        keep_certificates=0)
+    assert [] == foreseen(rig), "another one is"
+    [told] = foreseen(rig, certificate)
+    assert "was not sent again" in told
 
 
 def test_left(rig: Rig) -> None:

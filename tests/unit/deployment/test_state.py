@@ -22,6 +22,18 @@ def test_memory_update() -> None:
     assert memory.lineages == {"a": LineageMemory(hold="ab")}
 
 
+def test_rename() -> None:
+    """All that is known goes on under the new name; what a rollback needs stays with the old."""
+    memory = Memory()
+    memory.update(NAME, lineage="a", baseline=Binding("http"))
+    entry = memory.lineage("a")
+    entry.hold, entry.credentials, entry.given_back = "ab", "/q.ini", (NAME,)
+    memory.rename("a", "b")
+    assert Record(lineage="b", baseline=Binding("http")) == memory.domains[NAME]
+    assert LineageMemory("/q.ini", "ab", given_back=(NAME,)) == memory.lineage("b")
+    assert LineageMemory("/q.ini") == memory.lineage("a")
+
+
 def test_uploads_of() -> None:
     """One certificate may have several ids at Qiniu."""
     memory = Memory(uploads={"1": Upload("ab", "x"), "2": Upload("cd", "x"),
