@@ -9,10 +9,10 @@ WITNESS = .venv-witness
 PYTEST = $(BIN)/python -m pytest -q -n auto --dist worksteal
 PIP = python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help system venv unit check test test-slow test-full machines test-machines witnesses lowest demo bench dist audit matrix clean
+.PHONY: help system venv unit check test test-slow test-full machines test-machines witnesses lowest demo bench dist audit matrix-waiting matrix clean
 
 help: ## list the targets, with the time that each takes on two cores
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 system: ## install pebble, nginx, openssl and systemd where they are missing (Debian, Ubuntu; 1 min)
 	tools/bootstrap
@@ -81,7 +81,11 @@ audit: venv ## ask whether a dependency has a known vulnerability (1 min)
 	$(BIN)/$(PIP) -e '.[package]'
 	$(BIN)/python -m pip_audit --skip-editable
 
-matrix: venv ## the tests with old and new certbots and Pythons (hours)
+matrix-waiting: system venv ## waiting, signals and going back with certbot 2 to 5 (15 min)
+	$(BIN)/$(PIP) -e '.[package]'
+	$(BIN)/python -m nox -s waiting
+
+matrix: system venv ## all of it, with old and new certbots and Pythons (hours)
 	$(BIN)/$(PIP) -e '.[package]'
 	$(BIN)/python -m nox
 

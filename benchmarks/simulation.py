@@ -1,8 +1,9 @@
 """Ten years of renewals on a virtual clock: ``python -m benchmarks.simulation``.
 
-The desired state, the planner, the reconciler and the clean-up are the real ones; Qiniu is a few
-dictionaries. Beside them runs what a deploy hook does that certbot calls only after a renewal: one
-try, one domain after the other, ended by the first failure.
+The target ``qiniu`` is the real one with all below it: the desired state, the planner, the
+reconciler, the clean-up, rollbacks and their hold. Qiniu is a few dictionaries
+(:mod:`benchmarks.simulated`). Beside it runs what a deploy hook does that certbot calls only after
+a renewal: one try, one domain after the other, ended by the first failure.
 
 What is simplified, all of it:
 
@@ -10,50 +11,70 @@ What is simplified, all of it:
   that 20 % here are far worse than 20 % of lost requests there. The hook has no repeats to lose.
   Half of the faults hit after Qiniu has acted.
 * Issuance never fails, and nginx is left out: both are the same with and without us.
-* The files are in memory, and certbot's reverter is a list. A crash loses what was not written.
+* The files are in memory, and certbot's reverter is a list, of which nothing is pruned. A crash
+  loses what was not written. A renewal that finds them as the last run has left them does not read
+  them again.
 * Every publication succeeds, in 8 to 15 minutes. Calls take 0.2 seconds, one after the other.
+* Who has a domain uploads a certificate for it by hand before certbot is to manage it. That is
+  good for ten more days at least (a third of the lifetime, where that is less): who has hardly
+  any time left when he begins is not saved by any tool from an outage of four days.
+* The user reads what is printed, and does what it tells him within two days: a
+  ``certbot renew --force-renewal``; and a ``certbot install``, half a day later again should it
+  fail, where a run has failed as a rollback keeps a domain on what nothing else ends.
+  The first run tells him, not ``reconfigure``, which does so earlier.
+* He rolls back by one to three checkpoints. Nobody waits for a certificate that he has taken back.
+* A rollback also keeps the newest certificate from domains that are new, and nothing watches what
+  those serve meanwhile. So he rolls back once all that are new were reached, and who adds a domain
+  later runs ``certbot install``, as ``certbot-qiniu status`` says all the while.
 * Once all domains of a lineage serve what they should, its runs are leapt over until something
   happens: they would read, delete what is left to delete, and change nothing that anybody is
   served. ``leap=False`` runs them all.
-* The hook's list of domains is kept up to date by hand, at no cost.
-* Six-day certificates are accepted, although Qiniu is reported to refuse them. They are renewed
-  twenty times as often as others, so that the table has a tenth of the years for them.
+* The hook's list of domains is kept up to date by hand, at no cost. Who takes it into use runs it
+  once for what he has, and forces a renewal, within two days, as often as that fails. Later, run
+  by a timer, it is heard by nobody. It knows no rollbacks.
+* Six-day certificates are accepted, although Qiniu is reported to refuse everything with less than
+  30 days left, as it does here with all others. They are renewed twenty times as often, so that
+  the table has a tenth of the years for them.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime as dt
-import hashlib
+import heapq
 import logging
 import random
+import re
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
+from benchmarks.simulated import START, Crash, Files, Qiniu, Result, Versions, zone_of
 from certbot_qiniu import errors
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.deployer import Deployer
-from certbot_qiniu.deployment.reconcile import Options
-from certbot_qiniu.deployment.store import VERSION, Store
-from certbot_qiniu.lineages import Lineages
-from certbot_qiniu.model import Certificate, Domain, RemoteCertificate, covering_name
+from certbot_qiniu.failures import Failures
+from certbot_qiniu.model import DAY, covering_name
 from certbot_qiniu.options import Settings
 from certbot_qiniu.qiniu.account import Account, Accounts
+from certbot_qiniu.targets.qiniu import QiniuTarget
 
-DAY = 86_400.0
 RUN_EVERY = DAY / 2
-START = 1_700_000_000.0
-CALL_SECONDS = 0.2
-KEPT_VERSIONS = 6  # what certbot leaves of an archive
 CRASH_CALLS = 20
 SHORT_LIVED_DAYS = 10
-BY_HAND = "by hand"
+MINIMUM_DAYS = 30
+HAND_DAYS = 10
+USER_DAYS = 2
+ROLLED_BACK = 3
 SETTINGS = Settings(None, None, None, 1, 1800, "", None, True)
-OPTIONS = Options(keep_certificates=SETTINGS.keep_certificates)
+FORCE = re.compile(r"certbot renew --force-renewal --cert-name ([\w.-]*\w)")
+INSTALL = re.compile(r"nothing but a newer one changes that\. To deploy the newest certificate "
+                     r"now: certbot install --cert-name ([\w.-]*\w)")
 
 
 @dataclass(frozen=True)
@@ -65,8 +86,11 @@ class Scenario:
     :ivar lifetime: days that a certificate is valid.
     :ivar faults: share of calls that fail.
     :ivar crashes: share of runs that die at one of their first calls.
-    :ivar outages: per year, each of one to four days.
+    :ivar outages: per year, each of one to four days, and in its own part of the year.
     :ivar changes: domains added and domains removed per machine and year, each.
+    :ivar takeovers: lineages per machine and year that certbot has had for a while, at any age,
+        and that now come in the place of another one, with all their domains.
+    :ivar rollbacks: per machine and year.
     """
 
     lifetime: float = 90
@@ -78,6 +102,8 @@ class Scenario:
     crashes: float = 0.01
     outages: float = 2
     changes: float = 4
+    takeovers: float = 4
+    rollbacks: float = 4
     leap: bool = True
     seed: int = 1
 
@@ -86,267 +112,52 @@ class Scenario:
         """Days of validity left at which certbot renews."""
         return self.lifetime / (3 if self.lifetime > SHORT_LIVED_DAYS else 2)
 
+    @property
+    def minimum_days(self) -> float:
+        """Days of validity that Qiniu wants to see at an upload."""
+        return MINIMUM_DAYS if self.lifetime > SHORT_LIVED_DAYS else 0
 
-@dataclass
-class Result:
-    """How it went.
 
-    :ivar expired: domain-days that were served with an expired certificate.
-    :ivar longest: days from a renewal until a domain served it, at worst.
-    :ivar runs: how often a lineage was brought up to date, or tried to.
+class Output(logging.Handler):
+    """What a user is shown: our warnings, and what the runs say and fail with.
+
+    :ivar texts: all of it since he last looked.
+    :ivar failed: whether a run has failed since then.
     """
 
-    expired: float = 0.0
-    longest: float = 0.0
-    renewals: int = 0
-    runs: int = 0
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+        self.failures: list[str] = []
 
-    def add(self, other: Result) -> None:
-        """Count *other* in."""
-        self.expired += other.expired
-        self.longest = max(self.longest, other.longest)
-        self.renewals += other.renewals
-        self.runs += other.runs
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a warning."""
+        self.texts.append(record.getMessage())
 
-
-class Crash(BaseException):
-    """The process dies here."""
-
-
-@dataclass
-class Site:
-    """A domain at Qiniu; *shown* is what its list entry and its details say.
-
-    :ivar expiry: when the served certificate expires.
-    :ivar served_since: since when it is served.
-    :ivar behind_since: since when its lineage has had a newer one than it serves.
-    :ivar pending: the id that is being published *until* then.
-    """
-
-    shown: Domain
-    expiry: float
-    served_since: float
-    behind_since: float | None = None
-    pending: str = ""
-    until: float = 0.0
-
-
-class Qiniu:
-    """An account of Qiniu, and the client that calls it."""
-
-    def __init__(self, scenario: Scenario, chance: random.Random,
-                 outages: Sequence[tuple[float, float]]) -> None:
-        self.scenario, self.chance, self.outages = scenario, chance, outages
-        self.now = START
-        self.calls_to_live: int | None = None
-        self.sites: dict[str, Site] = {}
-        self.certificates: dict[str, RemoteCertificate] = {}
-        self.newest: dict[str, str] = {}  # zone -> name of its newest certificate
-        self.result = Result()
-        self._ids = 0
-        self._next_publication = float("inf")
-
-    # Time
-
-    def clock(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-    def settle(self) -> None:
-        """Let every publication that is due take place."""
-        if self.now < self._next_publication:
-            return
-        for site in self.sites.values():
-            if site.pending and site.until <= self.now:
-                certificate = self.certificates[site.pending]
-                self._leave(site, site.until)
-                site.expiry, site.served_since = certificate.not_after, site.until
-                name = site.shown.name
-                if site.behind_since is not None and certificate.name == self.newest[zone_of(name)]:
-                    self._note_delay(site, site.until)
-                site.shown = replace(
-                    site.shown, protocol="https", state="success", cert_id=site.pending,
-                    modified=str(site.until))
-                site.pending = ""
-        self._next_publication = min(
-            (site.until for site in self.sites.values() if site.pending), default=float("inf"))
-
-    def _leave(self, site: Site, at: float) -> None:
-        """Count the time for which the certificate that is left was served after its end."""
-        self.result.expired += max(0.0, at - max(site.served_since, site.expiry)) / DAY
-        if self.certificates[site.shown.cert_id].name == BY_HAND:
-            del self.certificates[site.shown.cert_id]  # by whoever uploaded it
-
-    def _note_delay(self, site: Site, at: float) -> None:
-        if site.behind_since is not None:
-            self.result.longest = max(self.result.longest, (at - site.behind_since) / DAY)
-        site.behind_since = None
-
-    # What happens without a call
-
-    def add_site(self, name: str, expiry: float) -> None:
-        """Somebody adds a domain, with a certificate of his own."""
-        cert_id = self._keep(RemoteCertificate("", BY_HAND, (name,), 0, int(expiry)))
-        self.sites[name] = Site(
-            Domain(name, protocol="https", modified=str(self.now), detailed=True, cert_id=cert_id,
-                   force_https=False, http2=False), expiry, self.now)
-
-    def remove_site(self, name: str) -> None:
-        """Somebody removes a domain."""
-        self.settle()
-        self._close(self.sites.pop(name))
-
-    def renewed(self, certificate: Certificate) -> None:
-        """From now on the domains of a lineage are behind."""
-        self.settle()
-        self.newest[certificate.lineage] = certificate.remote_name
-        for name, site in self.sites.items():
-            if site.behind_since is None and zone_of(name) == certificate.lineage:
-                site.behind_since = self.now
-
-    def close(self) -> Result:
-        """End it all, and tell how it went."""
-        self.settle()
-        for site in self.sites.values():
-            self._close(site)
-        return self.result
-
-    def _close(self, site: Site) -> None:
-        self._leave(site, self.now)
-        self._note_delay(site, self.now)
-
-    def _keep(self, certificate: RemoteCertificate) -> str:
-        self._ids += 1
-        cert_id = f"{self._ids:024x}"
-        self.certificates[cert_id] = replace(certificate, cert_id=cert_id)
-        return cert_id
-
-    # The client: what of QiniuClient is used for the CDN
-
-    account = "simulated"
+    def read(self) -> Iterator[tuple[str, str]]:
+        """What is to be done, as certbot's verb and the lineage; he looks at all of it once."""
+        for text in (*self.texts, *self.failures):
+            for lineage in FORCE.findall(text):
+                yield "renew", lineage
+        for text in self.failures:
+            for lineage in INSTALL.findall(text):
+                yield "install", lineage
+        self.texts, self.failures = [], []
 
     @contextmanager
-    def _call(self, action: str) -> Iterator[None]:
-        self.now += CALL_SECONDS
-        if self.calls_to_live is not None:
-            self.calls_to_live -= 1
-            if self.calls_to_live <= 0:
-                raise Crash
-        if any(begin <= self.now < end for begin, end in self.outages):
-            raise errors.Unreachable(action, "outage")
-        faults = self.scenario.faults
-        fails = bool(faults) and self.chance.random() < faults
-        if fails and self.chance.random() < 0.5:
-            raise errors.Unreachable(action, "the request was lost")
-        self.settle()
-        yield
-        if fails:
-            raise errors.Unreachable(action, "the answer was lost")
-
-    def list_certificates(self) -> list[RemoteCertificate]:
-        with self._call("list the certificates"):
-            return list(self.certificates.values())
-
-    def upload_certificate(self, certificate: Certificate) -> str:
-        with self._call("upload"):
-            return self._keep(RemoteCertificate(
-                "", certificate.remote_name, certificate.names, 0,
-                int(certificate.not_after.timestamp())))
-
-    def delete_certificate(self, cert_id: str) -> bool:
-        with self._call("delete"):
-            if any(cert_id in (site.shown.cert_id, site.pending) for site in self.sites.values()):
-                return False
-            self.certificates.pop(cert_id, None)
-            return True
-
-    def list_domains(self, cert_id: str = "", among: Collection[str] = ()) -> list[Domain]:
-        with self._call("list the domains"):
-            return [site.shown for site in self.sites.values()
-                    if cert_id in ("", site.shown.cert_id)]
-
-    def get_domain(self, name: str) -> Domain | None:
-        with self._call("read"):
-            return self.sites[name].shown if name in self.sites else None
-
-    def bind_certificate(self, name: str, cert_id: str, *, force_https: bool, http2: bool,
-                         enable: bool) -> None:
-        with self._call("bind"):
-            site = self.sites.get(name)
-            if site is None:
-                raise errors.Refused("bind", "no such domain", status=612, code=612)
-            if site.pending:
-                raise errors.Refused("bind", "processing", status=400, code=400030)
-            site.pending, site.until = cert_id, self.now + self.chance.uniform(480, 900)
-            self._next_publication = min(self._next_publication, site.until)
-            site.shown = replace(site.shown, state="processing", operation="modify_https_conf",
-                                 modified=str(self.now))
-
-    def unbind_certificate(self, name: str) -> None:
-        raise AssertionError("no domain here ever spoke http")
-
-
-def zone_of(name: str) -> str:
-    """The lineage that *name* belongs to."""
-    return name.partition(".")[2]
-
-
-class Versions(Lineages):
-    """certbot's lineages, without files."""
-
-    def __init__(self) -> None:
-        self.archive: dict[str, list[Certificate]] = {}  # newest first
-
-    def issue(self, name: str, number: int, begin: float, end: float) -> Certificate:
-        """Add a version."""
-        begin_date, end_date = (dt.datetime.fromtimestamp(int(at), dt.timezone.utc)
-                                for at in (begin, end))
-        certificate = Certificate(
-            name, hashlib.sha256(f"{name}/{number}".encode()).hexdigest(), (f"*.{name}",),
-            begin_date, end_date, "", Path("/"))
-        self.archive[name] = [certificate, *self.archive.get(name, [])[:KEPT_VERSIONS - 1]]
-        return certificate
-
-    def names(self) -> list[str]:
-        return list(self.archive)
-
-    def exists(self, name: str) -> bool:
-        return name in self.archive
-
-    def current(self, name: str) -> Certificate:
-        return self.archive[name][0]
-
-    def versions(self, name: str) -> Iterator[Certificate]:
-        return iter(self.archive.get(name, ()))
-
-
-class Files(Store):
-    """Our files, in memory; *load* goes back to what was written."""
-
-    def __init__(self) -> None:
-        self._disk: dict[Path, dict[str, Any]] = {}
-        super().__init__(Path("/"))
-
-    def _read(self, path: Path) -> dict[str, Any]:
-        return self._disk.get(path, {})
-
-    def _write(self, path: Path, content: dict[str, Any]) -> None:
-        self._serial += 1
-        # As JSON would have it, which knows no tuples.
-        self._disk[path] = {"version": VERSION, "serial": self._serial, **{
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in content.items()}}
-
-    def _lineages_in(self, folder: str) -> list[tuple[str, Path]]:
-        return [(path.stem, path) for path in sorted(self._disk) if path.parent.name == folder]
-
-    def add_to_checkpoint(self, save_files: set[str], save_notes: str) -> None:
-        """Keep nothing: nobody goes back here."""
-
-    def finalize_checkpoint(self, title: str) -> None:
-        """End nothing."""
+    def listening(self) -> Iterator[None]:
+        """Take our log, and leave nothing of it to others."""
+        ours = logging.getLogger("certbot_qiniu")
+        before = ours.level, ours.propagate
+        ours.addHandler(self)
+        ours.propagate = False
+        ours.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            ours.removeHandler(self)
+            ours.propagate = before[1]
+            ours.setLevel(before[0])
 
 
 def one_by_one(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
@@ -363,146 +174,362 @@ def one_by_one(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any
 class _Deployer(Deployer):
     """The real one, in a world without files and seconds; made anew for each process."""
 
-    def __init__(self, qiniu: Qiniu, lineages: Versions, files: Files) -> None:
-        super().__init__(files, lineages, Accounts(), files, Path("/"), lambda text: None)
+    def __init__(self, qiniu: Qiniu, lineages: Versions, files: Files, backups: Path,
+                 say: Callable[[str], None]) -> None:
+        super().__init__(files, lineages, Accounts(), files, backups, say, lambda text: None)
         client: Any = qiniu
-        self._world = Context(files, lineages, Account(client, clock=qiniu.clock),
-                              self.say, qiniu.clock, qiniu.sleep, one_by_one, qiniu.clock)
+        self._world = Context(
+            files, lineages, Account(client, clock=qiniu.clock), self.say, qiniu.clock,
+            qiniu.sleep, one_by_one, qiniu.clock, self.waiting)
 
     def context(self, credentials: str | None, services: Collection[str] = ()) -> Context:
         return self._world
 
 
+class _Target(QiniuTarget):
+    """The real one; what it remembers of its process ends with it."""
+
+    def __init__(self, run: Any) -> None:
+        super().__init__(run)
+        type(self)._settled = set()
+
+
 @dataclass
 class Plugin:
-    """What certbot-qiniu does on a machine."""
+    """What certbot-qiniu does on a machine.
+
+    :cvar looks_again: whether each run brings up to date what is not, renewed or not.
+    """
+
+    looks_again = True
 
     qiniu: Qiniu
     lineages: Versions
+    output: Output
     files: Files = field(default_factory=Files)
+    _crashes: int = 0
 
-    def process(self) -> Callable[[str], bool]:
+    def begin(self, lineage: str) -> bool:
+        """Let certbot's conf name us, for new ones: the next run finds its domains."""
+        return True
+
+    def renew(self) -> Callable[[str], bool]:
         """Start a ``certbot renew``; the answer brings one lineage up to date.
 
         That in turn answers whether there is nothing left to do for it.
         """
-        self.files.load()
-        deployer = _Deployer(self.qiniu, self.lineages, self.files)
+        target = self._start("renew")
 
         def update(lineage: str) -> bool:
-            try:
-                problems = deployer.converge(lineage, SETTINGS)
-                outcome = deployer.settle(lineage, SETTINGS, OPTIONS)
-            except errors.QiniuError:
-                return False
-            return not (problems or outcome.problems or outcome.pending or outcome.changed)
+            changes = self.qiniu.changes
+            renewed: Any = SimpleNamespace(lineagename=lineage)
+            return bool(self._try(lambda: target.update(renewed), target.settle)
+                        and not self.qiniu.is_publishing(lineage) and not self.is_held(lineage)
+                        and self.qiniu.changes == changes)
 
         return update
+
+    def is_held(self, lineage: str) -> bool:
+        """Whether a rollback keeps the newest certificate back."""
+        return bool(self.files.memory.lineage(lineage).hold)
+
+    def roll_back(self, count: int) -> None:
+        """``certbot rollback`` by *count* checkpoints, or as many as there are."""
+        with TemporaryDirectory() as backups:
+            count = min(count, self.files.checkpoints)
+            target = self._start("rollback", Path(backups), count)
+            self.files.show_newest(count, Path(backups))
+            if count and self._try(target.check):
+                target.before_roll_back(count)
+                self.files.roll_back(count)
+                target.roll_back(count)
+                self._try(target.settle)
+
+    def install(self, lineage: str) -> bool:
+        """``certbot install``, which certbot undoes where nothing has taken the certificate.
+
+        :returns: whether all is well.
+        """
+        target, before = self._start("install"), self.files.checkpoints
+        certificate = self.lineages.current(lineage)
+        if not self._try(lambda: target.deploy(certificate, certificate.names[0], ()),
+                         lambda: target.save("Deployed ACME Certificate"), target.commit):
+            target.recover()
+            return False
+        self.files.finalize_checkpoint("Deployed ACME Certificate")
+        if self._try(target.settle):
+            return True
+        if not target.has_taken:
+            count = self.files.checkpoints - before
+            self.files.roll_back(count)
+            target.roll_back(count)
+            self._try(target.settle)
+        return False
+
+    def _start(self, verb: str, backups: Path = Path("/"), count: int = 1) -> QiniuTarget:
+        """A process of certbot's."""
+        if verb != "renew" or self.qiniu.crashes != self._crashes or [*self.files.memory.changed()]:
+            self.files.undo_unfinished()
+            self.files.load()
+            self._crashes = self.qiniu.crashes
+        self.files.is_swept = False
+        say = self.output.texts.append
+        deployer = _Deployer(self.qiniu, self.lineages, self.files, backups, say)
+        return _Target(SimpleNamespace(
+            verb=verb, is_renewal=verb == "renew", is_apply=False, take_back=(), is_open=True,
+            config=SimpleNamespace(checkpoints=count, redirect=None, noninteractive_mode=True),
+            settings=SETTINGS, deployer=deployer, lineages=self.lineages, say=say,
+            note=deployer.note, waiting=deployer.waiting))
+
+    def _try(self, *works: Callable[[], Any]) -> bool:
+        """Do one after the other, whichever fails; false if one has, which a user is shown."""
+        failures = Failures()
+        for work in works:
+            failures.attempt(work)
+        if failures:
+            self.output.failures.append(str(failures))
+        return not failures
 
 
 @dataclass
 class Hook:
     """What a deploy hook does: it is called for what certbot has renewed, and never again."""
 
+    looks_again = False
+
     qiniu: Qiniu
     lineages: Versions
+    output: Output
 
-    def process(self) -> Callable[[str], bool]:
-        """As :meth:`Plugin.process`."""
-        qiniu = self.qiniu
+    def begin(self, lineage: str) -> bool:
+        """Run it by hand; false when that fails."""
+        return self._deploy(lineage)
 
-        def deploy(lineage: str) -> bool:
-            certificate = self.lineages.current(lineage)
-            try:
-                cert_id = qiniu.upload_certificate(certificate)
-                for name in [*qiniu.sites]:
-                    if covering_name(certificate.names, name):
-                        qiniu.bind_certificate(name, cert_id, force_https=True, http2=True,
-                                               enable=False)
-            except errors.QiniuError:
-                pass  # certbot logs it, and has the renewed certificate
-            return True
+    def renew(self) -> Callable[[str], bool]:
+        """As :meth:`Plugin.renew`."""
+        return self._deploy
 
-        return deploy
+    def is_held(self, lineage: str) -> bool:
+        """It knows no rollbacks."""
+        return False
+
+    def roll_back(self, count: int) -> None:
+        """It knows no rollbacks."""
+
+    def install(self, lineage: str) -> bool:
+        """It prints nothing that could tell to."""
+        return True
+
+    def _deploy(self, lineage: str) -> bool:
+        certificate = self.lineages.current(lineage)
+        try:
+            cert_id = self.qiniu.upload_certificate(certificate)
+            for name in [*self.qiniu.sites]:
+                if covering_name(certificate.names, name):
+                    self.qiniu.bind_certificate(name, cert_id, force_https=True, http2=True,
+                                                enable=False)
+        except errors.QiniuError:
+            return False  # certbot logs it, and has the renewed certificate
+        return True
 
 
 def simulate(scenario: Scenario, tool: type[Plugin | Hook] = Plugin) -> Result:
     """Run *scenario* with one of the two tools."""
     chance = random.Random(f"{scenario.seed} outages")
-    begins = [START + chance.random() * scenario.years * 365 * DAY
-              for _ in range(round(scenario.outages * scenario.years))]
+    begins = [START + (number + 0.9 * chance.random()) / scenario.outages * 365 * DAY
+              for number in range(round(scenario.outages * scenario.years))]
     outages = [(begin, begin + chance.uniform(1, 4) * DAY) for begin in begins]
-    total = Result()
-    for number in range(scenario.machines):
-        chance = random.Random(f"{scenario.seed} machine {number}")
-        total.add(_live(scenario, tool, chance, outages))
+    total, output = Result(), Output()
+    with output.listening():
+        for number in range(scenario.machines):
+            chance = random.Random(f"{scenario.seed} machine {number}")
+            machine = _Machine(scenario, tool, chance, outages, output)
+            with mock.patch("time.time", machine.qiniu.clock):
+                total.add(machine.live())
     return total
 
 
-def _live(scenario: Scenario, tool: type[Plugin | Hook], chance: random.Random,
-          outages: Sequence[tuple[float, float]]) -> Result:
-    """The years of one machine."""
-    qiniu, lineages = Qiniu(scenario, chance, outages), Versions()
-    machine = tool(qiniu, lineages)
-    lifetime, end = scenario.lifetime * DAY, START + scenario.years * 365 * DAY
-    zones = [f"zone{number}.example" for number in range(scenario.lineages)]
-    for zone in zones:
-        # Where certbot stands in each one's life when all begins.
-        age = chance.random() * (lifetime - scenario.renew_at * DAY)
-        lineages.issue(zone, 0, START - age, START - age + lifetime)
-        for number in range(scenario.domains):
-            qiniu.add_site(f"host{number}.{zone}", START - age + lifetime)
-    events = _events(scenario, chance, zones)
-    active = set(zones) if tool is Plugin else set()
-    numbers = dict.fromkeys(zones, 0)
-    run_at = START + chance.random() * RUN_EVERY
-    while run_at < end:
-        while events and events[-1][0] <= run_at:
-            qiniu.now, zone, name = events.pop()
-            if name:
-                qiniu.add_site(f"{name}.{zone}", qiniu.now + lifetime)
-            elif len(names := [name for name in qiniu.sites if zone_of(name) == zone]) > 1:
-                qiniu.remove_site(chance.choice(names))  # a lineage without any is an error
-            if tool is Plugin:
-                active.add(zone)
-        qiniu.now = run_at
+class _Machine:
+    """The years of one machine.
+
+    :ivar zones: its lineages; each is for the domains below its name.
+    :ivar active: those that are not as they should be, as far as the tool knows.
+    :ivar events: what happens, as (when, number, what, to which lineage or domain).
+    :ivar new: those with domains that nothing was deployed to yet.
+    :ivar planned: what the user has in mind.
+    """
+
+    def __init__(self, scenario: Scenario, tool: type[Plugin | Hook], chance: random.Random,
+                 outages: Sequence[tuple[float, float]], output: Output) -> None:
+        self.scenario, self.chance, self.output = scenario, chance, output
+        self.qiniu = Qiniu(scenario.faults, scenario.minimum_days, chance, outages)
+        self.lineages = Versions()
+        self.tool = tool(self.qiniu, self.lineages, output)
+        self.end = START + scenario.years * 365 * DAY
+        self.zones: list[str] = []
+        self.active: set[str] = set()
+        self.new: set[str] = set()
+        self.events: list[tuple[float, int, str, str]] = []
+        self.planned: set[tuple[str, str]] = set()
+        self._numbers = {"event": 0, "zone": 0, "certificate": 0, "domain": 0}
+
+    def _number(self, of: str) -> int:
+        self._numbers[of] += 1
+        return self._numbers[of]
+
+    def live(self) -> Result:
+        """Live, and tell how it went."""
+        scenario, chance = self.scenario, self.chance
+        for _ in range(scenario.lineages):
+            self._take_over()
+        for kind, yearly in (("add", scenario.changes), ("remove", scenario.changes),
+                             ("take over", scenario.takeovers), ("roll back", scenario.rollbacks)):
+            for _ in range(round(yearly * scenario.years)):
+                self._happens(START + chance.random() * (self.end - START), kind)
+        run_at = START + chance.random() * RUN_EVERY
+        while run_at < self.end:
+            while self.events and self.events[0][0] <= run_at:
+                at, _, kind, subject = heapq.heappop(self.events)
+                self.qiniu.now = max(self.qiniu.now, at)
+                self._do(kind, subject)
+                self._read()
+            self.qiniu.now = max(self.qiniu.now, run_at)
+            self._timer()
+            self._read()
+            run_at = self._next(run_at)
+        self.qiniu.now = self.end
+        return self.qiniu.close()
+
+    def _timer(self) -> None:
+        """What the timer runs, which may die."""
+        scenario, chance = self.scenario, self.chance
         dies = scenario.crashes and chance.random() < scenario.crashes
-        qiniu.calls_to_live = chance.randint(1, CRASH_CALLS) if dies else None
-        due = {zone for zone in zones if lineages.current(zone).not_after.timestamp() - run_at
+        self.qiniu.calls_to_live = chance.randint(1, CRASH_CALLS) if dies else None
+        due = {zone for zone in self.zones if self._end_of(zone) - self.qiniu.now
                < scenario.renew_at * DAY}
-        try:
-            update = machine.process()
-            for zone in sorted(due | (active if scenario.leap or tool is Hook else {*zones})):
-                if zone in due:
-                    numbers[zone] += 1
-                    qiniu.renewed(lineages.issue(zone, numbers[zone], qiniu.now,
-                                                 qiniu.now + lifetime))
-                    qiniu.result.renewals += 1
-                if tool is Plugin:
-                    active.add(zone)
-                qiniu.result.runs += 1
-                if update(zone):
-                    active.discard(zone)
-        except Crash:
-            pass
+        with suppress(Crash):
+            self._renew(due, self.active if scenario.leap else self.zones)
+        self.qiniu.calls_to_live = None
+
+    def _renew(self, due: Collection[str], others: Collection[str]) -> bool:
+        """``certbot renew``; whether all went well."""
+        is_well, update, begun = True, self.tool.renew(), self.qiniu.now
+        for zone in sorted({*due, *(others if self.tool.looks_again else ())}):
+            if zone in due:
+                self._issue(zone, begun)  # whatever the others' calls take
+                self.qiniu.renewed(self.lineages.current(zone))
+                self.qiniu.result.renewals += 1
+            self.active.add(zone)
+            self.qiniu.result.runs += 1
+            if update(zone):
+                self.active.discard(zone)
+                self.new.discard(zone)
+            else:
+                is_well = False
+        return is_well
+
+    def _next(self, run_at: float) -> float:
+        """When the timer comes again; runs that would find nothing to do are leapt over."""
         next_at = run_at + RUN_EVERY
-        if scenario.leap and not active:
-            expiry = min(lineages.current(zone).not_after.timestamp() for zone in zones)
-            event = min(expiry - scenario.renew_at * DAY, events[-1][0] if events else end)
+        if self.scenario.leap and not (self.active and self.tool.looks_again):
+            due_at = min(map(self._end_of, self.zones)) - self.scenario.renew_at * DAY
+            event = min(due_at, self.events[0][0] if self.events else self.end)
             next_at += max(0, (event - next_at) // RUN_EVERY) * RUN_EVERY
-        run_at = next_at
-    qiniu.now = end
-    return qiniu.close()
+        return next_at
 
+    def _end_of(self, zone: str) -> float:
+        return self.lineages.current(zone).not_after.timestamp()
 
-def _events(scenario: Scenario, chance: random.Random,
-            zones: Sequence[str]) -> list[tuple[float, str, str]]:
-    """When a zone gets another domain (its name), or loses one (""); the last one comes first."""
-    events = []
-    for number in range(round(2 * scenario.changes * scenario.years)):
-        at = START + chance.random() * scenario.years * 365 * DAY
-        events.append((at, chance.choice(zones), f"added{number}" if number % 2 else ""))
-    return sorted(events, reverse=True)
+    def _issue(self, zone: str, begin: float) -> None:
+        self.lineages.issue(zone, self._number("certificate"), begin,
+                            begin + self.scenario.lifetime * DAY)
+
+    # What happens besides -----------------------------------------------------------------------
+
+    def _happens(self, at: float, kind: str, subject: str = "") -> None:
+        heapq.heappush(self.events, (at, self._number("event"), kind, subject))
+
+    def _read(self) -> None:
+        """Let the user read what was printed, and plan what to do."""
+        for kind, zone in self.output.read():
+            self._plan(kind, zone, self.chance.uniform(0, USER_DAYS))
+
+    def _plan(self, kind: str, zone: str, days: float) -> None:
+        if (kind, zone) not in self.planned:
+            self.planned.add((kind, zone))
+            self._happens(self.qiniu.now + days * DAY, kind, zone)
+
+    def _do(self, kind: str, subject: str) -> None:
+        self.planned.discard((kind, subject))
+        if kind == "add":
+            zone = self.chance.choice(self.zones)
+            self._add_site(f"added{self._number('domain')}.{zone}")
+            self._begin(zone)
+        elif kind == "remove":
+            zone = self.chance.choice(self.zones)
+            if len(names := self._sites_of(zone)) > 1:  # a lineage without any is an error
+                self.qiniu.remove_site(self.chance.choice(names))
+                self.active.add(zone)
+        elif kind == "take over":
+            self._give_up(self.chance.choice(self.zones))
+            self._take_over()
+        elif kind == "roll back" and self.new & set(self.zones):
+            self._happens(self.qiniu.now + RUN_EVERY, kind)
+        elif kind == "roll back":
+            self.tool.roll_back(self.chance.randint(1, ROLLED_BACK))
+            self.qiniu.result.rollbacks += 1
+            self.active.update(self.zones)
+            for zone in filter(self.tool.is_held, self.zones):
+                self.qiniu.result.held += 1
+                self.qiniu.held_back(zone)
+        elif subject in self.zones:  # what the user does may come too late
+            self._obey(kind, subject)
+
+    def _obey(self, kind: str, zone: str) -> None:
+        """Run the command that was printed, or with the hook the one that everybody knows."""
+        self.qiniu.result.obeyed += 1
+        if kind == "install":
+            self.active.add(zone)
+            if not self.tool.install(zone):
+                self._plan(kind, zone, RUN_EVERY / DAY)
+        elif not self._renew({zone}, ()) and not self.tool.looks_again:
+            self._plan(kind, zone, self.chance.uniform(0, USER_DAYS))
+
+    def _take_over(self) -> None:
+        """Let a lineage come that certbot has had for a while."""
+        zone = f"zone{self._number('zone')}.example"
+        self.zones.append(zone)
+        self._issue(zone, self.qiniu.now - self.chance.random() * self.scenario.lifetime * DAY)
+        for number in range(self.scenario.domains):
+            self._add_site(f"host{number}.{zone}")
+        self._begin(zone)
+
+    def _begin(self, zone: str) -> None:
+        """Let the tool bring a certificate that certbot has to domains that are new to it."""
+        self.active.add(zone)
+        if self.tool.is_held(zone):
+            self._plan("install", zone, self.chance.uniform(0, USER_DAYS))
+            return
+        if self.tool.looks_again:
+            self.new.add(zone)
+        if not self.tool.begin(zone):
+            self._plan("renew", zone, self.chance.uniform(0, USER_DAYS))
+
+    def _give_up(self, zone: str) -> None:
+        """Let a lineage go, with all its domains."""
+        self.zones.remove(zone)
+        self.active.discard(zone)
+        del self.lineages.archive[zone]
+        for name in self._sites_of(zone):
+            self.qiniu.remove_site(name)
+
+    def _sites_of(self, zone: str) -> list[str]:
+        return [name for name in self.qiniu.sites if zone_of(name) == zone]
+
+    def _add_site(self, name: str) -> None:
+        lifetime = self.scenario.lifetime
+        days = self.chance.uniform(min(HAND_DAYS, lifetime / 3), lifetime)
+        self.qiniu.add_site(name, self.qiniu.now + days * DAY)
 
 
 def table(lifetimes: Sequence[float], faults: Sequence[float], scenario: Scenario) -> Iterator[str]:
@@ -533,7 +560,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.simulation")
     parser.add_argument("--machines", type=int, default=2, help="40 are 200 lineages")
     parser.add_argument("--years", type=float, default=10)
-    parser.add_argument("--lifetimes", type=float, nargs="+", default=[90, 47, 6])
+    parser.add_argument("--lifetimes", type=float, nargs="+", default=[90, 64, 45, 6])
     parser.add_argument("--faults", type=float, nargs="+", default=[0, 0.1, 0.2, 0.5])
     chosen = parser.parse_args(arguments)
     scenario = Scenario(machines=chosen.machines, years=chosen.years)
@@ -547,5 +574,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    logging.disable()  # what goes wrong is in the figures
     main()

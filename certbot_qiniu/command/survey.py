@@ -269,10 +269,10 @@ class _Observations:
             settings.nginx_test_cmd, settings.nginx_reload_cmd).is_idle else "nginx")
         versions = {one.fingerprint: one.remote_name for one in context.lineages.versions(name)}
         held = memory.lineage(name).hold == certificate.fingerprint
+        kept_on = holds.served_instead(context, certificate)[0] if held else ()
         return LineageFacts(
             name, account, certificate, renewal.is_ours,
-            held=held, kept_on=tuple(holds.served_instead(context, certificate)) if held else (),
-            actions=tuple(planned.actions),
+            held=held, kept_on=tuple(kept_on), actions=tuple(planned.actions),
             uploads=tuple(versions.get(one, one) for one in sorted(wanted)
                           if not context.uploads_of(one)),
             superseded=tuple(superseded),

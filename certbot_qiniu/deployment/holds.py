@@ -16,6 +16,7 @@ from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.observe import read_details
 from certbot_qiniu.deployment.planning.hold import Outlook, Served, outlook
 from certbot_qiniu.deployment.store import Store
+from certbot_qiniu.failures import told_once
 from certbot_qiniu.lineages import Lineages
 from certbot_qiniu.model import Certificate
 
@@ -89,11 +90,11 @@ def judge(context: Context, newest: Certificate) -> tuple[bool, list[str]]:
 
     :param newest: the certificate that is held back.
     :returns: whether the hold ends now, and what is wrong with it.
-    :raises errors.ApiError: when it cannot be told.
     """
     lineage, end = newest.lineage, newest.not_after.timestamp()
     now, by_outlook = context.clock(), dict[Outlook, list[Served]]()
-    for one in served_instead(context, newest):
+    found, failures = served_instead(context, newest)
+    for one in found:
         by_outlook.setdefault(outlook(one, end, now), []).append(one)
     for one in by_outlook.get(Outlook.WARN, ()):
         logger.warning("%s", wording.held(one, lineage, now))
@@ -103,13 +104,18 @@ def judge(context: Context, newest: Certificate) -> tuple[bool, list[str]]:
         logger.info("%s was rolled back: its newest certificate stays undeployed until a "
                     "renewal or certbot install", lineage)
     return Outlook.ENDS in by_outlook, [
-        wording.held(one, lineage, now) for one in by_outlook.get(Outlook.FAIL, ())]
+        *(wording.held(one, lineage, now) for one in by_outlook.get(Outlook.FAIL, ())),
+        *told_once(failures.values())]
 
 
-def served_instead(context: Context, newest: Certificate) -> list[Served]:
+def served_instead(context: Context, newest: Certificate,
+                   ) -> tuple[list[Served], dict[str, errors.QiniuError]]:
     """What the domains serve now that a rollback keeps *newest* from, if that can end.
 
-    :raises errors.ApiError: when it cannot be told.
+    Of one that cannot be read what it should serve is believed: a hold must end before that does,
+    whichever domain cannot be asked.
+
+    :returns: that, and why some could not be read.
     """
     lineage, memory, found = newest.lineage, context.memory, list[Served]()
     managed = {name: entry.binding.fingerprint
@@ -118,13 +124,16 @@ def served_instead(context: Context, newest: Certificate) -> list[Served]:
     names = sorted({*managed, *memory.lineage(lineage).given_back} - (
         context.store.state.keys() - managed.keys()))
     if not names:
-        return found
-    details, failures = read_details(context, names, context.account.domains())
-    for error in failures.values():
-        raise error
-    domains = [domain for name in names
-               if (domain := details[name]) and domain.protocol == "https"]
-    foreign = foreign_certificates(context, domains, [lineage])
+        return found, {}
+    try:
+        details, failures = read_details(context, names, context.account.domains())
+        domains = [domain for domain in details.values()
+                   if domain and domain.protocol == "https"]
+        foreign = foreign_certificates(context, domains, [lineage])
+    except errors.ApiError as error:
+        domains, foreign, failures = [], {}, dict.fromkeys(names, error)
+    found += [Served(name, True, *validity_of(context, lineage, managed[name]))
+              for name in failures if name in managed]
     for domain in domains:
         name, ours = domain.name, memory.uploads.get(domain.cert_id)
         if name in managed and domain.state == "processing":  # it goes where it should
@@ -135,4 +144,4 @@ def served_instead(context: Context, newest: Certificate) -> list[Served]:
         elif ours and ours.fingerprint != newest.fingerprint:
             found.append(Served(name, ours.fingerprint == managed.get(name),
                                 *validity_of(context, ours.lineage, ours.fingerprint)))
-    return found
+    return found, failures

@@ -16,6 +16,7 @@ from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.deployer import Deployer
 from certbot_qiniu.deployment.observe import observe
 from certbot_qiniu.deployment.planning.hold import Served, ends_too_soon
+from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.failures import Failures, told_once
 from certbot_qiniu.options import Settings
 
@@ -38,10 +39,11 @@ def check(deployer: Deployer, settings: Settings, count: int) -> dict[str, str]:
     failures, usable, soon, later = Failures(), set[str](), list[str](), list[str]()
     lineages = {*deployer.all_lineages(), *(lineage for lineage, _ in target.values())}
     for lineage in sorted(lineages - set(store.damaged)):
-        context = failures.attempt(_usable, deployer, lineage, settings)
+        context = failures.attempt(_context, deployer, lineage, settings)
         if context is None:
             continue
-        usable.add(lineage)
+        if failures.attempt(context.account.domains) is not None:
+            usable.add(lineage)  # what ends is known of the others as well
         back: dict[str, list[str]] = {}
         for name, (owner, fingerprint) in sorted(target.items()):
             entry = store.state.get(name)
@@ -86,21 +88,19 @@ def _former(context: Context, names: Iterable[str]) -> list[Served]:
     """
     records = context.memory.domains
     ids = {name: baseline.cert_id for name in sorted(names)
-           if (baseline := records[name].baseline) and baseline.protocol == "https"
+           if (baseline := records.get(name, Record()).baseline) and baseline.protocol == "https"
            and not baseline.fingerprint}
     ends = former_ends(context, set(ids.values()))
     return [Served(name, False, end) for name, cert_id in ids.items()
             if (end := ends[cert_id] or 0) > context.clock()]
 
 
-def _usable(deployer: Deployer, lineage: str, settings: Settings) -> Context:
-    """What a reconcile of this lineage works with, its account being there.
+def _context(deployer: Deployer, lineage: str, settings: Settings) -> Context:
+    """What a reconcile of this lineage works with.
 
-    :raises errors.QiniuError: when it is not.
+    :raises errors.UsageError: when the credentials are bad.
     """
-    context = deployer.context(deployer.credentials_of(lineage, settings))
-    context.account.domains()
-    return context
+    return deployer.context(deployer.credentials_of(lineage, settings))
 
 
 def take_up(deployer: Deployer, passed: Mapping[str, str], settings: Settings) -> list[str]:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pexpect
 import pytest
+from cryptography import x509
 
-from tests.sandbox.pki import Authority
+from tests.sandbox.pki import Authority, validity
 from tests.sandbox.qiniu_rules import Switches
 from tests.sandbox.stack import ACCOUNT, Sandbox
 from tests.sandbox.wire import Fault
@@ -209,6 +210,52 @@ def test_rollback_of_a_renewal_returns_the_previous_certificate(issued: Site) ->
     assert first == issued.serving(WWW)[1]
     issued.box.certbot("renew", "--force-renewal")
     assert issued.leaf == issued.serving(WWW)[1]
+
+
+@pytest.mark.slow
+def test_rollback_and_the_end_of_the_older_certificate() -> None:
+    """Real time goes past it: renew fails a while, then deploys the newest one before that end."""
+    lifetime = 96  # seconds: a quarter is 24, an eighth 12
+    with Sandbox(with_nginx=False, validity_days=lifetime / 86_400,
+                 switches=Switches(minimum_days=0)) as box:
+        box.qiniu.add_domain(WWW)
+        box.certbot("run", *box.aliyun, *ACCOUNT, "-i", "qiniu", "--qiniu-credentials",
+                    str(box.credentials_path), "--qiniu-skip-nginx", "-d", WWW)
+        older, end = box.lineage_fingerprint(WWW), _end(box)
+        time.sleep(15)
+        box.certbot("renew", "--force-renewal")
+        assert box.lineage_fingerprint(WWW) == box.qiniu.serving(WWW).fingerprint != older
+        # Nothing newer: that would end the hold as well.
+        conf = box.config_dir / "renewal" / f"{WWW}.conf"
+        head = "[renewalparams]\n"
+        conf.write_text(conf.read_text().replace(head, f"{head}autorenew = False\n"))
+        box.certbot("rollback", "-i", "qiniu")
+        for _ in range(2):
+            assert older == box.qiniu.serving(WWW).fingerprint
+            box.certbot("renew")
+        _sleep_until(end - 22)
+        failed = box.certbot("renew", check=False)
+        assert 1 == failed.returncode, failed.stdout + failed.stderr
+        assert f"{WWW} is kept by a rollback on an older certificate of {WWW}" in failed.stderr
+        assert older == box.qiniu.serving(WWW).fingerprint
+        _sleep_until(end - 11)
+        ended = box.certbot("renew")
+        assert f"{WWW}: a rollback kept it on an older certificate of {WWW}" in ended.stdout
+        _sleep_until(end + 1)
+        assert box.lineage_fingerprint(WWW) == box.qiniu.serving(WWW).fingerprint
+        assert _end(box) > time.time()
+        box.certbot("renew")
+        box.assert_sound()
+
+
+def _end(box: Sandbox) -> float:
+    """When the newest certificate ends."""
+    pem = (box.live(WWW) / "cert.pem").read_bytes()
+    return validity(x509.load_pem_x509_certificate(pem))[1].timestamp()
+
+
+def _sleep_until(moment: float) -> None:
+    time.sleep(max(0.0, moment - time.time()))
 
 
 def test_rollback_of_a_redirect(issued: Site) -> None:

@@ -28,6 +28,7 @@ VERBS = ("prepare", "get_all_names", "deploy_cert", "enhance", "save", "restart"
          "generic_updates", "rollback_checkpoints", "recovery_routine", "config_test")
 SANS = ("example.com", "*.example.com")
 MARK = "called: "
+QUESTION = "supported_enhancements"
 
 DEPLOYED = ["deploy_cert example.com", "save", "deploy_cert *.example.com", "save",
             "save Deployed ACME Certificate", "restart"]
@@ -36,7 +37,8 @@ ENHANCED = ["enhance example.com redirect", "enhance *.example.com redirect",
 
 
 @contextlib.contextmanager
-def traced(failing: str = "", error: type[Exception] = errors.DeployError) -> Iterator[None]:
+def traced(failing: str = "", error: type[Exception] = errors.DeployError,
+           verbs: tuple[str, ...] = VERBS) -> Iterator[None]:
     """Let the plugin's verbs say that they are called.
 
     :param failing: the verb that fails, the first time that it is called.
@@ -63,7 +65,7 @@ def traced(failing: str = "", error: type[Exception] = errors.DeployError) -> It
         return called
 
     with contextlib.ExitStack() as stack:
-        for verb in VERBS:
+        for verb in verbs:
             stack.enter_context(
                 mock.patch.object(Installer, verb, watch(verb, getattr(Installer, verb))))
         yield
@@ -185,6 +187,21 @@ def test_run_fails(machine: Machine, failing: str, after: list[str]) -> None:
     run = machine.issue(*SANS, around=functools.partial(traced, failing))
     assert run.status == 1
     assert after == calls(run)
+
+
+@pytest.mark.parametrize("verb", ["run", "install"])
+def test_question_after_restart(verb: str, machine: Machine) -> None:
+    """An error where certbot asks for enhancements, outside any handler, undoes nothing."""
+    around = functools.partial(traced, QUESTION, verbs=(*VERBS, QUESTION))
+    if verb == "run":
+        run = machine.issue(*SANS, around=around)
+    else:
+        assert machine.issue(*SANS).status == 0
+        run = machine.certbot("install", "--cert-name", SANS[0], *machine.installer, around=around)
+    assert run.status == 1
+    assert ["prepare", *DEPLOYED, QUESTION] == calls(run)
+    assert "told to fail" in run.output
+    assert "restored" not in run.output
 
 
 @pytest.mark.parametrize(("failing", "after"), [

@@ -10,9 +10,10 @@ from certbot_qiniu.deployment import holds
 from certbot_qiniu.deployment.state import Managed, State
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.model import DAY, Certificate
+from tests.sandbox.wire import Fault
 from tests.unit.deployment.account import LINEAGE, A, B, uploaded
 from tests.unit.deployment.desired import entry, state
-from tests.unit.rig import AUTHORITY, Rig
+from tests.unit.rig import AUTHORITY, CERTIFICATE_PAGE, DOMAIN_PAGE, Rig
 
 # The official package asks the clock in a way that newer Pythons deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
@@ -112,5 +113,23 @@ def test_served_instead(rig: Rig, certificate: Certificate, serving: str,
         rig.qiniu.change_domain(A, processing=60, operation="modify_https_conf")
     rig.store.write_state(state(entry(A, certificate)))
     found = [(("ours" if one.is_ours else ""), round((one.end - rig.now) / DAY))
-             for one in holds.served_instead(rig.context, newest)]
+             for one in holds.served_instead(rig.context, newest)[0]]
     assert ([expected] if expected else []) == found
+
+
+@pytest.mark.parametrize("unread", [f"/domain/{B}", DOMAIN_PAGE, CERTIFICATE_PAGE])
+def test_a_hold_ends_whatever_cannot_be_read(rig: Rig, certificate: Certificate,
+                                             unread: str) -> None:
+    """What the domains should serve is known without Qiniu; that it cannot be asked is told."""
+    older = uploaded(rig, certificate)
+    rig.now += 60 * DAY
+    newest = rig.renew(LINEAGE, *certificate.names)
+    for name in (A, B):
+        rig.qiniu.add_domain(name, protocol="https", cert_id=older)
+    rig.store.write_state(state(entry(A, certificate), entry(B, certificate)))
+    rig.now = certificate.not_after.timestamp() - 5 * DAY
+    rig.board.arm(Fault("reset"), match=lambda call: f"{call.method} {call.path}".split("?")[0]
+                  .endswith(unread), times=10**6)
+    ends, problems = holds.judge(rig.context, newest)
+    assert ends
+    assert (unread != CERTIFICATE_PAGE) == bool(problems), "what is served is known to be ours"

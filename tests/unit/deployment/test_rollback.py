@@ -64,6 +64,18 @@ def test_check_to_what_ends(rig: Rig, deployer: Deployer, certificate: Certifica
         assert rig.said[0].startswith(said)
 
 
+def test_check_to_what_ends_without_a_list(rig: Rig, deployer: Deployer,
+                                           certificate: Certificate) -> None:
+    """That the account cannot be asked just then makes nothing of it last longer."""
+    manage(rig, entry(A, rig.renew(LINEAGE, *certificate.names)), entry(B, lineage="other"))
+    checkpoint(rig, LINEAGE, entry(A, certificate))
+    checkpoint(rig, "other", entry(B, fingerprint="cd" * 32))
+    rig.now = certificate.not_after.timestamp() - DAY
+    rig.refuse("/domain")
+    with pytest.raises(errors.UsageError, match="Nothing was rolled back"):
+        rollback.check(deployer, SETTINGS, 2)
+
+
 def test_check_damaged(rig: Rig, deployer: Deployer) -> None:
     """A damaged file is not replaced by an older one, which would leave the newest unheld."""
     manage(rig, entry(A), entry(B, lineage="other"))
