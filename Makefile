@@ -41,11 +41,11 @@ test-slow: system venv ## the largest matrices, packages and the Ansible role al
 test-full: system venv ## all tests but those on machines (18 min)
 	$(PYTEST) -m 'not machines'
 
-machines: venv ## make the Debian machines of test-machines, once; as root (4 min)
+machines: system venv ## make the Debian machines of test-machines, once; as root (4 min)
 	tools/bootstrap machines
 	$(BIN)/python -m tests.machines.roots
 
-test-machines: system machines ## check what only a machine with systemd shows; as root (8 min)
+test-machines: machines ## check what only a machine with systemd shows; as root (8 min)
 	$(PYTEST) tests/machines
 
 lowest: venv ## the unit tests with the oldest dependencies that setup.py allows (2 min)
