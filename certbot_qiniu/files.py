@@ -126,6 +126,21 @@ def check_owner(path: Path, found: os.stat_result, what: str,
             f"can read and change it. Run: chown {_user(os.geteuid())} {shlex.quote(str(path))}")
 
 
+def others_may_change(program: Path) -> bool:
+    """Whether somebody else than root and this user may change a program, or put another there."""
+    real = Path(os.path.realpath(program))  # resolve() would stumble over links in a circle
+    for path in (program, *program.absolute().parents, *real.parents):
+        try:
+            found = path.stat()
+        except OSError:
+            continue  # what is not there runs nothing
+        is_open = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        is_open = is_open and not found.st_mode & stat.S_ISVTX  # as /tmp
+        if is_open or found.st_uid not in (0, os.geteuid()):
+            return True
+    return False
+
+
 def _user(uid: int) -> str:
     """The name of a user, or the number of one without a name."""
     try:

@@ -6,6 +6,7 @@ Who would run it is asked: systemd for its timers, and whether there is a cron t
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import logging
 import os
 import pwd
@@ -20,9 +21,11 @@ from enum import Enum
 from pathlib import Path
 
 from certbot_qiniu.command import plugins
-from certbot_qiniu.command.command_lines import SNAP, Call, Place, calls, crontab
+from certbot_qiniu.command.command_lines import SNAP, Call, Place, Read, calls, crontab
 from certbot_qiniu.command.scheduled_jobs import program
+from certbot_qiniu.files import others_may_change
 from certbot_qiniu.lineages import INSTALLER
+from certbot_qiniu.text import printable
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +39,7 @@ CRON_PATH = "/usr/bin:/bin"
 """Where both look for programs unless told otherwise."""
 
 CRONS = frozenset({"cron", "crond", "fcron", "anacron", "dcron"})
+COMMANDS = ("ExecStartPre", "ExecStart", "ExecStartPost", "ExecStopPost")
 SCRIPT_BYTES = 65_536
 
 LIST_PLUGINS = f"""\
@@ -101,7 +105,7 @@ def use(job: Job, wanted: Wanted) -> Use:
     folder = job.call.option("--config-dir")
     name = job.call.option("--cert-name")
     if ((name and name not in wanted.lineages)
-            or job.user not in ("root", _owner(wanted.config_dir))
+            or not (job.user in ("root", _owner(wanted.config_dir)) or job.call.as_root)
             or not (job.call.option("--config")
                     or Path(folder or wanted.usual) == wanted.config_dir)):
         return Use.OTHER
@@ -119,20 +123,22 @@ def use(job: Job, wanted: Wanted) -> Use:
 def sentence(job: Job, found: Use) -> str:
     """What to say of *job*, which is good for this."""
     name = job.call.option("--cert-name")
-    command = f"{job.program or job.call.program} renew{f' for {name} alone' * bool(name)}"
+    module = f" -m {job.call.module}" if job.call.module else ""
+    only = f" for {name} alone" if name else ""
+    command = f"{job.program or job.call.program}{module} renew{only}"
     if job.call.program == SNAP:
         command = "the certbot of snap"
-    return f"{job.where} " + {
+    return printable(f"{job.where} " + {
         Use.RENEWS: f"runs {command}",
         Use.LACKS_PLUGIN: f"runs {command}, which has no plugin {INSTALLER}: what it renews does "
                           f"not reach Qiniu, and its renewal conf loses installer = {INSTALLER}",
-        Use.NOT_KNOWN: f"runs {command} in {job.call.elsewhere or 'a way of its own'}; whether "
-                       f"that has the plugin {INSTALLER} is not known here",
+        Use.NOT_KNOWN: f"runs {command}{f' in {job.call.elsewhere}' * bool(job.call.elsewhere)}; "
+                       f"whether that has the plugin {INSTALLER} could not be told",
         Use.NOT_FOUND: f"runs {command}, which is not found in {job.call.place.path}",
         Use.IDLE: f"would run {command}, but {job.idle}",
         Use.REHEARSES: f"only rehearses: {command} --dry-run",
         Use.OTHER: f"runs {command} as {job.user}, which renews nothing of this",
-    }[found]
+    }[found])
 
 
 def _owner(folder: Path) -> str:
@@ -171,7 +177,7 @@ def jobs(root: Path | None = None) -> list[Job]:
         if booted and re.search(r"-d\s+/run/systemd/system\b", command.text):
             command = replace(command, idle="it leaves that to systemd", revive="")
         found += [_job(command, call)
-                  for call in calls(command.text, command.place, _read_script)]
+                  for call in calls(command.text, command.place, _once(_read_script))]
     return found
 
 
@@ -184,11 +190,23 @@ def _job(command: _Command, call: Call) -> Job:
     else:
         path = next((one for one in call.place.candidates(call.program)
                      if os.access(one, os.X_OK) and os.path.isfile(one)), "")
-        # What root runs anyway can be run by root; what another user has written cannot.
+        # What another user runs is not run by root.
         may_ask = path and command.user in ("root", pwd.getpwuid(os.geteuid()).pw_name)
         found = plugins_of(path) if may_ask else None
     return Job(command.where, command.stop, call, command.user, command.idle, command.revive,
                path, found)
+
+
+def _once(read: Read) -> Read:
+    """*read*, but each script once, as scripts may run each other for ever."""
+    seen: set[str] = set()
+
+    def first_time(paths: Sequence[str]) -> str:
+        fresh = [path for path in paths if path not in seen]
+        seen.update(paths)
+        return read(fresh) if fresh == list(paths) else ""
+
+    return first_time
 
 
 def _read_script(paths: Sequence[str]) -> str:
@@ -217,16 +235,18 @@ def _timers() -> Iterator[_Command]:
               + _systemctl("list-units", "--all", "--type=timer"))
     names = sorted({line.split()[0] for line in listed.splitlines()
                     if line.strip() and "@." not in line.split()[0]})
-    timers = _shown(names, "LoadState", "ActiveState", "UnitFileState", "Unit")
+    timers = _shown(names, "LoadState", "ActiveState", "SubState", "UnitFileState", "Unit")
     services = _shown({timer["Unit"] for timer in timers.values() if timer.get("Unit")},
-                      "LoadState", "ExecStart", "Environment", "User", "WorkingDirectory")
+                      "LoadState", *COMMANDS, "Environment", "User", "WorkingDirectory")
     for name, timer in timers.items():
         service = services.get(timer.get("Unit", ""), {})
         idle = _why_idle(name, timer)
-        environment = dict(word.partition("=")[::2] for word in _words(service.get("Environment")))
-        place = Place(environment.get("PATH", SYSTEMD_PATH),
-                      service.get("WorkingDirectory", "").lstrip("-!") or "/")
-        for text in re.findall(r"argv\[\]=(.*?) ; ignore_errors=", service.get("ExecStart", "")):
+        folder = service.get("WorkingDirectory", "").lstrip("-!") or "/"
+        place = Place({"PATH": SYSTEMD_PATH}, folder)
+        for word in _words(service.get("Environment")):
+            place = place.after(word)
+        told = "\n".join(service.get(name, "") for name in COMMANDS)
+        for text in re.findall(r"argv\[\]=(.*?) ; ignore_errors=", told):
             yield _Command(name, f"systemctl disable --now {name}", text, place,
                            service.get("User") or "root", *idle or ())
 
@@ -241,6 +261,8 @@ def _why_idle(name: str, timer: Mapping[str, str]) -> _Idle:
         return ("it ends with the next boot" if running else "it is disabled"), start
     if timer.get("ActiveState") != "active":
         return "it is not started", start
+    if timer.get("SubState") == "elapsed":
+        return "it was for one time only", ""
     return None
 
 
@@ -304,14 +326,18 @@ def _cron(root: Path) -> Iterator[_Command]:
         if not os.access(path, os.X_OK):
             why = why or ("it is not executable", f"chmod a+x {path}")
         yield _Command(str(path), f"chmod a-x {path}", _read_script([str(path)]),
-                       Place(SYSTEMD_PATH), "root", *why or ())
+                       Place({"PATH": SYSTEMD_PATH}), "root", *why or ())
 
 
 def _crontab(path: Path, user: str, idle: _Idle, *, fields: int = 5) -> Iterator[_Command]:
     default = SYSTEMD_PATH if path.parent.name == "crontabs" and user else CRON_PATH
     for line in crontab(_read_script([str(path)]), user, fields=fields):
-        yield _Command(f"{path} (line {line.number})", f"Remove line {line.number} of {path}",
-                       line.command, Place(line.path or default), line.user, *idle or ())
+        # crontab -e shows a user's without its head, so that numbers do not fit there.
+        stop = f"Remove it: crontab -e -u {user}" if user and fields == 5 else (
+            f"Remove line {line.number} of {path}")
+        yield _Command(f"{path} (line {line.number})", stop,
+                       line.command, Place({"PATH": default, **line.variables}), line.user,
+                       *idle or ())
 
 
 def _files(places: Iterable[Path]) -> list[Path]:
@@ -349,7 +375,8 @@ def _cron_runs(root: Path) -> bool:
 def plugins_of(certbot: str) -> frozenset[str] | None:
     """The plugins that a certbot has, None where that cannot be told.
 
-    Its Python is asked, which takes a tenth of the time that certbot itself takes.
+    What is in a virtual environment is read. Else its Python is asked, which takes a tenth of the
+    time that certbot itself takes; but nothing is run that another user can change.
 
     :param certbot: or a ``certbot-qiniu``, or the Python of a ``python -m certbot``.
     """
@@ -359,9 +386,25 @@ def plugins_of(certbot: str) -> frozenset[str] | None:
     if "/snap" in path:
         return frozenset()
     python = _python_of(certbot)
+    if python and (found_there := _in_environment(Path(python))):
+        return found_there
+    if others_may_change(Path(certbot)) or (python and others_may_change(Path(python))):
+        return None
     if python and (found := _output([python, "-c", LIST_PLUGINS]).split()):
         return frozenset(found)
     return None if python == certbot else _listed_by(certbot)
+
+
+def _in_environment(python: Path) -> frozenset[str]:
+    """The plugins in a virtual environment that has a certbot; none where it is none."""
+    home = python.parent.parent
+    if not (home / "pyvenv.cfg").is_file():
+        return frozenset()
+    found = importlib.metadata.distributions(path=[
+        str(path) for path in home.glob("lib*/python*/site-packages")])
+    names = {entry.name for one in found for entry in one.entry_points
+             if entry.group == plugins.GROUP}
+    return frozenset(names if "webroot" in names else ())
 
 
 def _python_of(certbot: str, depth: int = 0) -> str:

@@ -9,7 +9,7 @@ import itertools
 import os.path
 import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 CERTBOT = re.compile(r"(certbot|letsencrypt)(-auto|-?\d[\d.]*)?")
@@ -26,27 +26,47 @@ ELSEWHERE = frozenset({
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh"})
 _KEYWORDS = frozenset({"if", "then", "elif", "else", "while", "until", "do", "!", "{", "time"})
 _SPEAKERS = frozenset({"echo", "printf", "logger"})
-_DEPTH = 4
-"""Scripts that run scripts are followed so far."""
+_WORDS = 4
+"""Among so many words of a command a script is looked for."""
 
 
 @dataclass(frozen=True)
 class Place:
     """Where a command is run.
 
-    :ivar path: where programs are looked for, as in ``PATH``.
+    :ivar variables: those that are known; ``PATH`` must be.
     """
 
-    path: str
+    variables: Mapping[str, str]
     folder: str = "/"
-    home: str = "/root"
+
+    @property
+    def path(self) -> str:
+        """Where programs are looked for."""
+        return self.variables["PATH"]
 
     def candidates(self, program: str) -> list[str]:
         """The files that *program* may be, the first that is there is it."""
-        if program.startswith("~/"):
-            return [os.path.join(self.home, program[2:])]
         folders = [""] if "/" in program else self.path.split(":")
         return [os.path.normpath(os.path.join(self.folder, folder, program)) for folder in folders]
+
+    def expanded(self, word: str) -> str:
+        """*word* with the values of variables that are known."""
+        def value(found: re.Match[str]) -> str:
+            default = found[0] if found[2] is None else found[2]
+            return self.variables.get(found[1] or found[3], default)
+
+        return re.sub(r"\$(?:\{(\w+)(?::?-([^}]*))?\}|(\w+))", value, re.sub(
+            r"^~(?=/)", lambda _: self.variables.get("HOME", "~"), word))
+
+    def with_variable(self, name: str, value: str) -> Place:
+        """The same place with a variable set there."""
+        return replace(self, variables={**self.variables, name: self.expanded(value)})
+
+    def after(self, word: str) -> Place:
+        """The same place after *word*, should that set a variable."""
+        found = re.match(r"([A-Za-z_]\w*)=(.*)", word, re.DOTALL)
+        return self.with_variable(found[1], found[2]) if found else self
 
 
 @dataclass(frozen=True)
@@ -55,12 +75,16 @@ class Call:
 
     :ivar program: as it is named there; the Python of a ``python -m certbot``.
     :ivar elsewhere: the program that runs it in another system, "" for none.
+    :ivar as_root: whether it asks for root's rights.
+    :ivar module: what ``python -m`` runs, "" for a program of its own.
     """
 
     program: str
     arguments: tuple[str, ...]
     place: Place
     elsewhere: str = ""
+    as_root: bool = False
+    module: str = ""
 
     @property
     def rehearses(self) -> bool:
@@ -68,66 +92,65 @@ class Call:
         return "--dry-run" in self.arguments
 
     def option(self, name: str) -> str:
-        """The value of an option, "" for none."""
-        for number, word in enumerate(self.arguments):
+        """The value of an option, "" for none, and for one that is only known at that time."""
+        value = ""
+        for word, following in itertools.pairwise((*self.arguments, "")):
             if word == name:
-                return (*self.arguments[number + 1:], "")[0]
-            if word.startswith(f"{name}="):
-                return word.partition("=")[2]
-        return ""
+                value = following
+            elif word.startswith(f"{name}="):
+                value = word.partition("=")[2]
+        return "" if "$" in value else value
 
 
 Read = Callable[[Sequence[str]], str]
-"""The text of the first of these files that is there; "" where that is no script."""
+"""The text of the first of these files that is there; "" where that is no script, or was read."""
 
 
-def calls(text: str, place: Place, read: Read, depth: int = 0) -> Iterator[Call]:
+def calls(text: str, place: Place, read: Read) -> Iterator[Call]:
     """What *text*, of one or more lines, runs of certbot."""
-    if depth > _DEPTH:
-        return
     for command in _simple_commands(text):
         words = list(command)
-        while words and words[0] in _KEYWORDS:
-            del words[0]
-        own, number = place, 0
-        while number < len(words) and re.match(r"[A-Za-z_]\w*=", words[number]):
-            own = _assigned(own, words[number])
-            number += 1
-        words = words[number:]
         if len(words) > 2 and _name(words[0]) in _SHELLS and _is_text_next(words[1]) and (
                 " " not in words[2]):
             del words[:2]  # as systemd tells it, without the quotation marks
+        while words and words[0] in _KEYWORDS:
+            del words[0]
+        own = place
+        while words and (changed := own.after(words[0])) is not own:
+            own = changed
+            del words[0]
+        words = [own.expanded(word) for word in words]
         if not words:
             place = own
         elif words[0] == "export":
             for word in words[1:]:
-                place = _assigned(place, word)
+                place = place.after(word)
         elif words[0] == "cd" and len(words) > 1:
             place = replace(place, folder=os.path.join(place.folder, words[1]))
         elif words[0] in (".", "source") and len(words) > 1 and words[1].endswith("/activate"):
             programs = os.path.dirname(os.path.join(place.folder, words[1]))
-            place = replace(place, path=f"{programs}:{place.path}")
+            place = place.with_variable("PATH", f"{programs}:$PATH")
         elif words[0] not in _SPEAKERS:
-            yield from _calls_of(words, own, read, depth)
+            yield from _calls_of(words, own, read)
 
 
-def _calls_of(words: Sequence[str], place: Place, read: Read, depth: int) -> Iterator[Call]:
+def _calls_of(words: Sequence[str], place: Place, read: Read) -> Iterator[Call]:
     """What one command runs of certbot: by itself, by a text for a shell, or by a script."""
     for number, word in enumerate(words):
-        place = _assigned(place, word)
+        place = place.after(word)
         if call := _call(words, number, place):
             yield call
             return
     for option, word in itertools.pairwise(words):
         if _is_text_next(option) and " " in word:
-            yield from calls(word, place, read, depth + 1)
+            yield from calls(word, place, read)
             return
-    for number, word in enumerate(words[:_DEPTH]):
+    for number, word in enumerate(words[:_WORDS]):
         text = "" if word.startswith("-") else read(place.candidates(word))
         first = text.partition("\n")[0]
         if text and ({*_SHELLS, ".", "source"} & set(map(_name, words[:number])) or (
                 first.startswith("#!") and _SHELLS & set(re.split(r"[/\s]", first)))):
-            yield from calls(text, place, read, depth + 1)
+            yield from calls(text, place, read)
             return
 
 
@@ -135,9 +158,10 @@ def _call(words: Sequence[str], number: int, place: Place) -> Call | None:
     """The call of certbot that the word with this number is the program of."""
     word, rest = words[number], tuple(words[number + 1:])
     name, kind = _name(word), None
-    program = word
+    program, module = word, ""
     if word == "-m" and rest[:1] and rest[0] in MODULES:
-        kind, rest = MODULES[rest[0]], rest[1:]
+        module, rest = rest[0], rest[1:]
+        kind = MODULES[module]
         program = next((one for one in reversed(words[:number])
                         if re.match(r"(python|pypy)", _name(one))), "")
     elif CERTBOT.fullmatch(name):
@@ -150,7 +174,8 @@ def _call(words: Sequence[str], number: int, place: Place) -> Call | None:
     runners = [_name(one) for one in words[:number]]
     if "snap" in runners:
         program = SNAP
-    return Call(program, rest, place, next((one for one in runners if one in ELSEWHERE), ""))
+    return Call(program, rest, place, next((one for one in runners if one in ELSEWHERE), ""),
+                bool({"sudo", "doas"} & set(runners)), module)
 
 
 def _is_text_next(option: str) -> bool:
@@ -160,14 +185,6 @@ def _is_text_next(option: str) -> bool:
 
 def _name(word: str) -> str:
     return word.rpartition("/")[2]
-
-
-def _assigned(place: Place, word: str) -> Place:
-    """*place* after an assignment, should *word* be one of PATH."""
-    name, sign, value = word.partition("=")
-    if name != "PATH" or not sign:
-        return place
-    return replace(place, path=re.sub(r"\$PATH\b|\$\{PATH\}", lambda _: place.path, value))
 
 
 def _simple_commands(text: str) -> list[list[str]]:
@@ -212,13 +229,13 @@ class Line:
     """A command in a crontab.
 
     :ivar number: of its line.
-    :ivar path: ``PATH`` as the lines before have it, "" where they do not say.
+    :ivar variables: that the lines before it set.
     """
 
     number: int
     user: str
     command: str
-    path: str
+    variables: Mapping[str, str]
 
 
 def crontab(text: str, user: str = "", *, fields: int = 5) -> Iterator[Line]:
@@ -227,11 +244,10 @@ def crontab(text: str, user: str = "", *, fields: int = 5) -> Iterator[Line]:
     :param user: whose it is; "" where each line says that.
     :param fields: how many come before the user, or the command.
     """
-    path = ""
+    variables: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if setting := re.match(r"\s*([A-Za-z_]\w*)\s*=\s*(.*)", line):
-            if setting[1] == "PATH":
-                path = setting[2].strip().strip("\"'")
+            variables[setting[1]] = setting[2].strip().strip("\"'")
             continue
         before = 1 if line.lstrip().startswith("@") and fields == 5 else fields
         words = line.split(None, before + (not user))
@@ -239,4 +255,4 @@ def crontab(text: str, user: str = "", *, fields: int = 5) -> Iterator[Line]:
             continue
         # An unescaped percent sign ends the command: what follows is its input.
         command = re.split(r"(?<!\\)%", words[-1])[0].replace(r"\%", "%")
-        yield Line(number, user or words[before], command, path)
+        yield Line(number, user or words[before], command, dict(variables))

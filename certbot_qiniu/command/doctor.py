@@ -190,7 +190,7 @@ def check_plugins(renewals: Iterable[Renewal]) -> Iterator[Check]:
         else:
             yield Check(Level.ATTENTION if lineages else Level.OK, "plugin",
                         f"{plugin}{used} is not installed beside this program",
-                        plugins.install_command(plugin) if lineages else "")
+                        plugins.remedy(plugin, lineages[0]) if lineages else "")
 
 
 # Qiniu ------------------------------------------------------------------------------------------

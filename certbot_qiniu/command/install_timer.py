@@ -6,6 +6,7 @@ By systemd units, or by a line for cron.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import os
 import re
@@ -20,8 +21,10 @@ from certbot_qiniu import errors
 from certbot_qiniu.command import certbot_jobs, output, plugins
 from certbot_qiniu.command.alerts import check_heartbeats
 from certbot_qiniu.command.arguments import (
+    A_FILE,
     A_FOLDER,
     Command,
+    absolute_path,
     add_heartbeat,
     add_notify,
     completed_by,
@@ -71,8 +74,9 @@ EnvironmentFile=-{environment}
 ExecStart={renew}
 # certbot may take six hours; what it must not exceed, the command sees to itself.
 TimeoutStartSec=7h
-# The command passes the signal on; certbot would take a second one for an order to go back.
-KillMode=mixed
+# The command passes the signal on: certbot would take a second one for an order to go back. And a
+# web server that certbot or a hook has started outlives this.
+KillMode=process
 # No sandbox: this renews every lineage of the machine. What a hook, an authenticator or a web
 # server's reload cannot reach fails, and certbot then drops the plugin from the renewal conf.
 """
@@ -95,6 +99,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help=f"write {CRON_FILE} instead (default where no systemd runs)")
     parser.add_argument("--on-failure", default="", metavar="UNIT",
                         help="a systemd unit to start when the renewal fails (OnFailure=)")
+    completed_by(A_FILE, parser.add_argument(
+        "--prometheus", type=absolute_path, metavar="FILE",
+        help="metrics for Prometheus' textfile collector, after each run"))
     add_notify(parser)
     add_heartbeat(parser)
 
@@ -109,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
     kept = {folder / NOTIFY_FILE: arguments.notify, folder / HEARTBEAT_FILE: arguments.heartbeat}
     notify, heartbeat = (_public(values, path) for path, values in kept.items())
     job = Job(folder / ENVIRONMENT_FILE, folder_options(arguments), notify, heartbeat,
-              arguments.on_failure)
+              arguments.on_failure, arguments.prometheus)
     by_cron = arguments.cron or not (arguments.directory or SYSTEMD_RUNS.exists())
     place = CRON_FILE.parent if by_cron else arguments.directory or SYSTEMD_FOLDER
     files = {CRON_FILE: cron(job)} if by_cron else {
@@ -152,9 +159,16 @@ def _refuse_without_plugins(renewals: Mapping[str, Renewal]) -> None:
 
     :raises errors.UsageError: with what is missing, and the command that installs it.
     """
-    if missing := plugins.missing(renewals.values(), plugins.installed()):
-        raise errors.UsageError("Nothing was installed. " + ". ".join(
-            plugins.sentence(lineage, names) for lineage, names in missing.items()))
+    there = plugins.installed()
+    problems = [plugins.sentence(lineage, names) for lineage, names
+                in plugins.missing(renewals.values(), there).items()]
+    for lineage, renewal in renewals.items():
+        other = renewal.settings.other_installer if renewal.is_ours else None
+        if other and other not in there:
+            problems.append(f"{lineage} has --qiniu-with {other}, and there is no such plugin. "
+                            f"Run: {plugins.remedy(other, lineage)}")
+    if problems:
+        raise errors.UsageError(f"Nothing was installed. {'. '.join(problems)}")
 
 
 def _public(values: Iterable[str], kept: Path) -> list[str]:
@@ -173,6 +187,7 @@ class Job:
     :ivar notify: the values of ``--notify``; no secrets, as units and cron files are public.
     :ivar heartbeat: the values of ``--heartbeat``, likewise without secrets.
     :ivar on_failure: a unit to start when the run fails, "" for none.
+    :ivar prometheus: where metrics are written, None for nowhere.
     """
 
     environment: Path
@@ -180,11 +195,13 @@ class Job:
     notify: Sequence[str] = ()
     heartbeat: Sequence[str] = ()
     on_failure: str = ""
+    prometheus: Path | None = None
 
     @property
     def renew(self) -> list[str]:
         """The command."""
         return [program("certbot-qiniu"), "renew", "--quiet", *self.options,
+                *[f"--prometheus={self.prometheus}"] * bool(self.prometheus),
                 *(f"--notify={value}" for value in self.notify),
                 *(f"--heartbeat={value}" for value in self.heartbeat)]
 
@@ -251,16 +268,20 @@ def _write(path: Path, text: str) -> None:
 
     :raises errors.UsageError: when that is not possible.
     """
-    try:
+    is_ours = False
+    with contextlib.suppress(OSError):
         before = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        before = ""
-    if before == text:
-        print(f"Unchanged: {path}")
-        return
-    if before and not before.startswith(MARK):
+        is_ours = before.startswith(MARK) and not path.is_symlink()
+        if is_ours and before == text:
+            print(f"Unchanged: {path}")
+            return
+    if os.path.lexists(path) and not is_ours:
         kept = _free_name(path)
-        output.write(kept, before, "--directory", mode=0o644)
+        try:
+            path.rename(kept)
+        except OSError as error:
+            raise errors.UsageError(f"Could not rename {path}: {error.strerror}. Run this as root, "
+                                    "or name another --directory") from error
         print(f"Kept: {path}, which was not written by this program, as {kept}")
     # No secrets are in it, and systemd wants it readable.
     output.write(path, text, "--directory", mode=0o644)
@@ -270,7 +291,7 @@ def _write(path: Path, text: str) -> None:
 def _free_name(path: Path) -> Path:
     """A name beside *path* by which neither systemd nor any cron takes a file for its own."""
     names = (path.with_name(f"{path.name}.before{number or ''}~") for number in range(10**6))
-    return next(name for name in names if not name.exists())
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def _keep_environment(path: Path, environment: Mapping[str, str]) -> None:

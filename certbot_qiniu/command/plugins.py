@@ -48,10 +48,13 @@ def sentence(lineage: str, names: Iterable[str]) -> str:
     names = list(names)
     return (f"{program('certbot')} must not renew {lineage}: it has no plugin "
             f"{' and no '.join(names)}, which the renewal conf names, and would drop it from "
-            f"there. Run: {' && '.join(map(install_command, names))}")
+            f"there. Run: {' && '.join(remedy(name, lineage) for name in names)}")
 
 
-def install_command(plugin: str) -> str:
-    """The command that installs a plugin beside this program."""
+def remedy(plugin: str, lineage: str) -> str:
+    """The command after which this certbot has what the conf of a lineage names."""
+    old, _, name = plugin.rpartition(":")
+    if old:  # as certbot 1 named the plugins of others
+        return f"certbot reconfigure --cert-name {lineage} -a {name}"
     version = f"=={importlib.metadata.version('certbot')}" if plugin in CERTBOTS_OWN else ""
     return f"{program('pip')} install certbot-{plugin}{version}"

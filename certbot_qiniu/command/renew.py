@@ -77,19 +77,24 @@ def run(arguments: argparse.Namespace) -> int:
 def cycle(arguments: argparse.Namespace, programs: Programs) -> int:
     """Renew what is due and tell, once: exit status 1 where either is a reason to look."""
     missing = _missing(arguments)
-    for lineage, names in missing.items():
-        print(f"certbot-qiniu: {plugins.sentence(lineage, names)}", file=sys.stderr)
-    result = _renew(arguments, programs, missing)
-    if programs.stopped or "--dry-run" in arguments.certbot_arguments:
-        return int(bool(result or missing))
-    status = programs.run([
+    result, status = _renew(arguments, programs, missing), ""
+    if not programs.stopped and "--dry-run" not in arguments.certbot_arguments:
+        status = _tell(arguments, programs, result)
+    if status != "1":  # which has named them
+        for lineage, names in missing.items():
+            print(f"certbot-qiniu: {plugins.sentence(lineage, names)}", file=sys.stderr)
+    return 1 if result or missing or status == "1" else 2 if status else 0
+
+
+def _tell(arguments: argparse.Namespace, programs: Programs, result: str) -> str:
+    """Let our own command tell how it is, and how the renewal ended; how that ended."""
+    return programs.run([
         program("certbot-qiniu"), "status", "--managed", *["--quiet"] * arguments.quiet,
         *folder_options(arguments), f"--deadline={arguments.deadline}",
         *[f"--prometheus={arguments.prometheus}"] * bool(arguments.prometheus),
         *(f"--notify={value}" for value in arguments.notify),
         *(f"--heartbeat={value}" for value in arguments.heartbeat),
         f"--renewal={result}"], arguments.deadline + ALERT_SECONDS)
-    return 1 if result or missing or status == "1" else 2 if status else 0
 
 
 def _missing(arguments: argparse.Namespace) -> dict[str, list[str]]:

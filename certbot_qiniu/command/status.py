@@ -28,7 +28,7 @@ from certbot_qiniu.command.arguments import (
     completed_by,
     usual_config_dir,
 )
-from certbot_qiniu.command.certbot_jobs import Use, Wanted, sentence, use
+from certbot_qiniu.command.certbot_jobs import Job, Use, Wanted, sentence, use
 from certbot_qiniu.command.health import (
     Finding,
     Level,
@@ -42,7 +42,7 @@ from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.context import in_parallel
 from certbot_qiniu.deployment.planning.decision import Action, Verb
 from certbot_qiniu.deployment.state import Record
-from certbot_qiniu.lineages import read_renewals
+from certbot_qiniu.lineages import INSTALLER, read_renewals
 from certbot_qiniu.model import DEAD_STATES, Domain, parse_certificate_name
 from certbot_qiniu.webserver import tls
 
@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_notify(parser)
     add_heartbeat(parser)
     add_deadline(parser)
-    parser.add_argument("--renewal", default="", metavar="RESULT",
+    parser.add_argument("--renewal", metavar="RESULT",
                         help="how certbot renew ended before this: its exit status, or "
                              "$SERVICE_RESULT of systemd")
     parser.add_argument("-q", "--quiet", action="store_true",
@@ -426,13 +426,32 @@ def _judge_machine(arguments: argparse.Namespace, deployed: Iterable[str] = ()) 
     lacking = plugins.missing(renewals, plugins.installed())
     wanted = Wanted(arguments.config_dir, usual_config_dir(), frozenset(
         renewal.lineage for renewal in renewals if renewal.is_ours).union(deployed))
-    foreign = [job for job in certbot_jobs.jobs() if use(job, wanted) is Use.LACKS_PLUGIN]
-    return [*_judge_renewal(arguments.renewal, arguments.logs_dir),
+    return [*_judge_renewal(arguments.renewal or "", arguments.logs_dir),
             *(Finding(Level.ATTENTION, lineage, "PluginMissing", plugins.sentence(lineage, names))
               for lineage, names in lacking.items()),
-            *(Finding(Level.ATTENTION, job.where, "ForeignCertbot",
-                      f"{sentence(job, Use.LACKS_PLUGIN)}. To turn it off, run: {job.stop}")
-              for job in foreign if wanted.lineages)]
+            *_judge_jobs([(job, use(job, wanted)) for job in
+                          (certbot_jobs.jobs() if wanted.lineages else ())],
+                         is_run=arguments.renewal is not None)]
+
+
+def _judge_jobs(uses: Sequence[tuple[Job, Use]], *, is_run: bool) -> list[Finding]:
+    """What to say of the timers and crontabs of this machine.
+
+    Where none is known something else may renew, such as the loop of a container; but a timer of
+    ours that is off was meant to.
+
+    :param is_run: whether this is told after a renewal, so that something does run it.
+    """
+    renews = is_run or {found for _, found in uses} & {Use.RENEWS, Use.NOT_KNOWN}
+    findings = []
+    for job, found in uses:
+        if found is Use.LACKS_PLUGIN:
+            findings.append((job, "ForeignCertbot",
+                             f"{sentence(job, found)}. To turn it off, run: {job.stop}"))
+        elif found is Use.IDLE and not renews and job.revive and INSTALLER in (job.plugins or ()):
+            findings.append((job, "TimerOff",
+                             f"{sentence(job, found)}. To switch it on, run: {job.revive}"))
+    return [Finding(Level.ATTENTION, job.where, reason, text) for job, reason, text in findings]
 
 
 def _judge_renewal(result: str, logs: Path) -> list[Finding]:

@@ -282,7 +282,7 @@ def _warm_up() -> None:
     PluginsRegistry.find_all()
 
 
-def _run(arguments: list[str]) -> int:
+def certbot(arguments: list[str]) -> int:
     """certbot's console script: the same function, and the same exit status."""
     from certbot.main import main
 
@@ -293,6 +293,10 @@ def _run(arguments: list[str]) -> int:
     except BaseException as error:  # noqa: BLE001 - certbot's excepthook prints it and exits with 1
         print(f"{type(error).__name__}: {error}", flush=True)
         return 1
+
+
+_run = certbot
+"""What a fork runs; another program can take its place."""
 
 
 def later(machine: Machine, seconds: float = HALF_A_DAY, status: int = 0) -> Run:

@@ -105,6 +105,11 @@ def test_jobs_of_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     there.timer("certbot-qiniu", f"{scheduled_jobs.program('certbot-qiniu')} renew {folder}")
     assert findings(machine)["timer"].startswith("ok certbot-qiniu.timer runs ")
     assert machine.run("status").status == 0
+    there.units["certbot-qiniu.timer"] |= {"UnitFileState": "disabled", "ActiveState": "inactive"}
+    for arguments, status in ((), 1), (("--renewal=",), 0):
+        run = machine.run("status", *arguments)
+        assert run.status == status
+        assert ("run: systemctl enable --now certbot-qiniu.timer." in run.output) is bool(status)
     there.timer("certbot", f"{there.certbot('usr/bin/certbot')} -q renew {folder}")
     for command in ("doctor", "status"):
         run = machine.run(command)

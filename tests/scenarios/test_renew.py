@@ -8,13 +8,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from certbot_qiniu.command import cli, renew
 from certbot_qiniu.command.renew import Programs
+from tests.scenarios import machine as fast_track
+from tests.scenarios.command import WWW, issued
 
 
 @pytest.mark.parametrize(("script", "ended"), [
@@ -28,6 +30,50 @@ def test_program_that_cannot_be_run(capsys: pytest.CaptureFixture[str]) -> None:
     """It is said, and is no reason not to go on."""
     assert "it could not be run" == Programs().run(["/nowhere/certbot", "renew"], 60)
     assert "Could not run /nowhere/certbot: No such file" in capsys.readouterr().err
+
+
+# certbot itself
+
+
+def in_this_process(_self: Programs, command: Sequence[str], _seconds: float) -> str:
+    """Run certbot, or our own command, over the emulator."""
+    if command[0].endswith("certbot-qiniu"):
+        return str(cli.main(list(command[1:])) or "")
+    return str(fast_track.certbot(list(command[1:])) or "")
+
+
+def test_neighbour_keeps_his_installer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lineage whose installer our certbot lacks is left as it is; ours are renewed."""
+    machine = issued(tmp_path)
+    assert machine.certbot("certonly", "-a", "standalone", "-d", "shop.example.org").status == 0
+    conf = machine.config_dir / "renewal" / "shop.example.org.conf"
+    conf.write_text(conf.read_text() + "installer = apache\n")
+    before, ours = conf.read_text(), machine.fingerprint()
+    machine.cloud.clock.sleep(600)
+    monkeypatch.setattr(Programs, "run", in_this_process)
+    run = machine.run("renew", "--", "--force-renewal")
+    assert run.status == 1
+    assert "must not renew shop.example.org: it has no plugin apache" in run.output
+    assert before == conf.read_text()
+    assert ours != machine.fingerprint()
+    conf.write_text(before.replace("installer = apache\n", ""))
+    machine.cloud.clock.sleep(600)
+    run = machine.run("renew")
+    assert (run.status, run.output.endswith("All is well: 4 managed domains.\n")) == (0, True)
+    machine.cloud.qiniu.change_domain(WWW, cert_id=machine.cloud.stranger(WWW, days=40))
+    assert "certificate certbot_example.com_" in machine.run("renew").output
+
+
+def test_certbot_without_the_plugin_strips(tmp_path: Path) -> None:
+    """What our own check keeps from happening: certbot renews, drops the installer, and exits 0."""
+    machine = issued(tmp_path)
+    conf = machine.config_dir / "renewal" / "example.com.conf"
+    conf.write_text(conf.read_text().replace("installer = qiniu", "installer = apache"))
+    assert machine.force_renewal().status == 0
+    assert "installer" not in conf.read_text()
+
+
+# Time and signals
 
 
 def sleeper(then: str = "exit 3", first: str = "") -> list[str]:

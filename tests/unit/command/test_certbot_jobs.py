@@ -124,6 +124,14 @@ def test_scripts_that_are_none(machine: Host) -> None:
     assert [] == certbot_jobs.jobs()
 
 
+def test_scripts_that_run_each_other(machine: Host) -> None:
+    """They are followed once, and not for ever."""
+    for one, other in (("a", "b"), ("b", "a")):
+        machine.put(f"srv/{one}", f"#!/bin/sh\n{machine.root}/srv/{other}\n{OURS} renew\n", 0o755)
+    machine.put("etc/crontab", f"0 0 * * * root {machine.root}/srv/a\n")
+    assert 2 == len(certbot_jobs.jobs())
+
+
 # Plugins
 
 
@@ -162,6 +170,23 @@ def test_python_of_a_certbot(tmp_path: Path, asked: list[list[str]], text: str,
     certbot = put(tmp_path / "certbot", text)
     assert {"qiniu", "nginx"} == plugins_of(certbot) == plugins_of(certbot)
     assert [[python, "-c", certbot_jobs.LIST_PLUGINS]] == asked
+
+
+def test_virtual_environment(tmp_path: Path, asked: list[list[str]]) -> None:
+    """Its files tell, so that nobody is asked, and whoever may change it does not matter."""
+    python = put(tmp_path / "bin" / "python3", "")
+    certbot = put(tmp_path / "bin" / "certbot", f"#!{python}\n")
+    Path(certbot).chmod(0o777)
+    put(tmp_path / "pyvenv.cfg", "home = /usr/bin\n")
+    assert plugins_of(certbot) is None
+    for name, entries in (("certbot-5.8.0", "webroot = x:Y"), ("other-1", ""),
+                          ("certbot_qiniu-1.0.0", "qiniu = x:Y")):
+        folder = tmp_path / "lib/python3.11/site-packages" / f"{name}.dist-info"
+        put(folder / "METADATA", "")
+        put(folder / "entry_points.txt", f"[certbot.plugins]\n{entries}\n[other]\nz = x:Y")
+    plugins_of.cache_clear()
+    assert {"webroot", "qiniu"} == plugins_of(certbot)
+    assert [] == asked
 
 
 def test_wrapper(tmp_path: Path, asked: list[list[str]]) -> None:
@@ -213,6 +238,23 @@ def test_other_users_programs_are_not_run(machine: Host, monkeypatch: pytest.Mon
     machine.put("etc/crontab", f"0 0 * * * nobody {sys.executable} -m certbot renew\n")
     [job] = certbot_jobs.jobs()
     assert (sys.executable, None) == (job.program, job.plugins)
+
+
+def test_program_that_others_can_change(machine: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """root runs it, but not because of us; nor a Python that is not root's alone."""
+    certbot = Path(machine.certbot("opt/x/bin/certbot", "qiniu"))
+    machine.put("etc/crontab", f"0 0 * * * root {certbot} renew\n")
+    certbot.chmod(0o775)
+    [job] = certbot_jobs.jobs()
+    assert job.plugins is None
+    certbot.chmod(0o755)
+    machine.put("opt/x/bin/python3").chmod(0o777)
+    [job] = certbot_jobs.jobs()
+    assert job.plugins is None
+    (machine.root / "opt/x/bin/python3").chmod(0o755)
+    plugins_of.cache_clear()
+    [job] = certbot_jobs.jobs()
+    assert {"qiniu"} == job.plugins
 
 
 def test_cron_that_cannot_be_seen(machine: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,15 @@ import pytest
 
 from certbot_qiniu.command.command_lines import Call, Line, Place, calls, crontab
 
-PLACE = Place("/usr/bin:/bin", home="/h")
+PLACE = Place({"PATH": "/usr/bin:/bin", "HOME": "/h"})
 
 
 def found(text: str, scripts: dict[str, str] | None = None) -> list[Call]:
     """The calls in *text*, on a machine with these scripts."""
+    left = dict(scripts or {})
+
     def read(paths: Sequence[str]) -> str:
-        return next((scripts[path] for path in paths if path in scripts), "") if scripts else ""
+        return next((left.pop(path) for path in paths if path in left), "")
 
     return list(calls(text, PLACE, read))
 
@@ -61,6 +63,16 @@ def test_several() -> None:
     assert (True, False) == (one.rehearses, other.rehearses)
     assert "" == other.option("--config-dir")
     assert "" == found("certbot renew --cert-name")[0].option("--cert-name")
+    [call] = found("for name in a b; do certbot renew --cert-name $name; done")
+    assert "" == call.option("--cert-name")
+
+
+@pytest.mark.parametrize(("text", "as_root"), [
+    ("sudo -n certbot renew", True), ("doas certbot renew", True), ("certbot renew", False)])
+def test_rights(text: str, as_root: bool) -> None:
+    """A job of another user may run as root."""
+    [call] = found(text)
+    assert as_root is call.as_root
 
 
 @pytest.mark.parametrize("runner", ["docker exec web", "podman run --rm -v /a:/b", "ssh host"])
@@ -78,6 +90,11 @@ def test_elsewhere(runner: str) -> None:
     ("env PATH=/o/bin certbot renew", "/o/bin/certbot"),
     ("cd /o && bin/certbot renew", "/o/bin/certbot"),
     ("cd /o; ./certbot renew", "/o/certbot"), ("~/bin/certbot renew", "/h/bin/certbot"),
+    ("VENV=/o; $VENV/bin/certbot renew", "/o/bin/certbot"),
+    ("/bin/sh -c C=/o/certbot; $C renew", "/o/certbot"),
+    ("C=/o/certbot\n\"${C}\" renew", "/o/certbot"),
+    ("${C:-/o/certbot} renew", "/o/certbot"), ("A=/o; B=$A/bin; PATH=$B; certbot renew",
+                                               "/o/bin/certbot"),
     (". /o/bin/activate && certbot renew", "/o/bin/certbot"),
     ("cd /o; source bin/activate; certbot renew", "/o/bin/certbot"),
 ])
@@ -101,7 +118,7 @@ SHELL = "#!/bin/sh\n# renew\n"
 ], ids=["script", "by its name", "option", "for sh", "read in", "no script", "Python", "nested",
         "itself"])
 def test_scripts(text: str, scripts: dict[str, str], count: int) -> None:
-    """A script is followed, and one that runs itself is not for ever."""
+    """A script is followed, and so are those that it runs."""
     assert count == len(found(text, scripts))
 
 
@@ -110,13 +127,15 @@ def test_crontab() -> None:
     text = ("PATH=/x:/y\n# 1 2 * * * root a\n\n17 3,15 * * * root certbot renew\n"
             "@daily\troot a 100\\% b%input\n  0 0 * * 0 bob c d\nPATH = \"/z\"\n1 2 3\n"
             "0 0 * * * root e\n")
-    assert [Line(4, "root", "certbot renew", "/x:/y"), Line(5, "root", "a 100% b", "/x:/y"),
-            Line(6, "bob", "c d", "/x:/y"), Line(9, "root", "e", "/z")] == list(crontab(text))
+    before = {"PATH": "/x:/y"}
+    assert [Line(4, "root", "certbot renew", before), Line(5, "root", "a 100% b", before),
+            Line(6, "bob", "c d", before), Line(9, "root", "e", {"PATH": "/z"})
+            ] == list(crontab(text))
 
 
 def test_other_kinds_of_crontabs() -> None:
     """A user's own has no user in it, anacron's has other fields."""
-    assert [Line(1, "bob", "certbot renew", "")] == list(
+    assert [Line(1, "bob", "certbot renew", {})] == list(
         crontab("0 0 * * * certbot renew\n", "bob"))
-    assert [Line(1, "root", "run it", "")] == list(
+    assert [Line(1, "root", "run it", {})] == list(
         crontab("1\t5\tdaily\trun it\n", "root", fields=3))

@@ -118,10 +118,10 @@ def test_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ok", "dns-aliyun is not installed beside this program", ""),
         ("ok", "standalone, used by a.example.com, is installed", ""),
         ("attention", "dns-nowhere, used by b.example.com, c.example.com, is not installed beside "
-                      "this program", plugins.install_command("dns-nowhere")),
+                      "this program", plugins.remedy("dns-nowhere", "x")),
         ("ok", "apache, used by c.example.com, is installed", ""),
         ("attention", "nginx, used by d.example.com, is not installed beside this program",
-         plugins.install_command("nginx")),
+         plugins.remedy("nginx", "x")),
     ] == [(check.level.value, check.text, check.remedy) for check in found]
 
 
@@ -306,13 +306,31 @@ def test_distributions_timer_that_is_off(machine: Host) -> None:
     assert {"ok"} == {level for level, _, _ in timers()}
 
 
+def test_module_of_python(machine: Host) -> None:
+    """It is shown as it is run."""
+    machine.timer("renew", f"{machine.certbot('opt/x/bin/certbot', 'qiniu')} -V", "/bin/sh -c cd; "
+                  f"{sys.executable} -m certbot_qiniu renew --cert-name example.com")
+    machine.plugins[sys.executable] = "qiniu"
+    [(_, text, _)] = timers()
+    assert text.endswith(f"{sys.executable} -m certbot_qiniu renew for example.com alone")
+
+
+def test_before_and_after(machine: Host) -> None:
+    """Each of a service's commands counts, and a variable of its environment."""
+    machine.timer("renew", "/bin/true", service={
+        "ExecStartPre": "{ path=x ; argv[]=${PROGRAM} renew ; ignore_errors=no ; pid=0 }",
+        "Environment": f"PROGRAM={OURS}"})
+    assert [("ok", f"renew.timer runs {OURS} renew", "")] == timers()
+
+
 @pytest.mark.parametrize("facts", [
-    {"Unit": "elsewhere.service"}, {"service": {"ExecStart": "", "LoadState": "not-found"}}],
-    ids=["Unit=", "no service"])
+    {"SubState": "elapsed"}, {"Unit": "elsewhere.service"},
+    {"service": {"ExecStart": "", "LoadState": "not-found"}}],
+    ids=["once", "Unit=", "no service"])
 def test_timer_that_starts_something_else(machine: Host, facts: dict[str, Any]) -> None:
-    """What counts is the service that it really starts."""
+    """What counts is the service that it really starts, and that it does so again."""
     machine.timer("certbot-qiniu", f"{OURS} renew", **facts)
-    assert [NOTHING] == timers()
+    assert NOTHING == timers()[-1]
 
 
 @pytest.mark.parametrize("command", [
@@ -384,6 +402,15 @@ def test_crontabs(machine: Host, path: str, user: str) -> None:
     assert ["ok"] == [level for level, _, _ in timers()]
 
 
+def test_foreign_crontab(machine: Host) -> None:
+    """Whoever wrote it, nothing of it steers a terminal; the remedy opens it for its user."""
+    other = machine.certbot("opt/x\x1b[2J/bin/certbot", "nginx")
+    machine.put("var/spool/cron/crontabs/root", f"0 0 * * * '{other}' renew\n")
+    (level, text, remedy), _ = timers()
+    assert ("attention", "Remove it: crontab -e -u root") == (level, remedy)
+    assert "\x1b" not in text
+
+
 def test_alpines_link(machine: Host) -> None:
     """A crontab with two names is one."""
     machine.put("etc/crontabs/root", f"0 0 * * * {OURS} renew\n")
@@ -435,9 +462,18 @@ def test_job_of_another_user(machine: Host) -> None:
     certbot = machine.certbot("home/bob/bin/certbot", "qiniu")
     machine.plugins.clear()
     machine.put("var/spool/cron/crontabs/bob", f"0 0 * * * {certbot} renew\n")
-    (level, text, _), last = timers(config_dir="/")
+    (level, text, _), last = timers()
     assert ("ok", True) == (level, "as bob, which renews nothing of this" in text)
     assert NOTHING == last
+
+
+def test_job_that_becomes_root(machine: Host) -> None:
+    """It may renew, but which certbot that would be is not tried out on another user's word."""
+    certbot = machine.certbot("home/bob/bin/certbot", "qiniu")
+    machine.plugins.clear()
+    machine.put("var/spool/cron/crontabs/bob", f"0 0 * * * sudo {certbot} renew\n")
+    [(level, text, _)] = timers()
+    assert ("unknown", True) == (level, "could not be told" in text)
 
 
 def test_other_folder(machine: Host) -> None:

@@ -27,11 +27,12 @@ def install(*arguments: str) -> int:
 def test_service(folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It runs our command, with what that needs, and no secret is in it."""
     install(*folders, "--print", "--directory", "/x", "--notify", SECRET, "--notify", "@/$o'her",
-            "--on-failure", "tell-me.service")
+            "--on-failure", "tell-me.service", "--prometheus", "/m/a b.prom")
     text = capsys.readouterr().out
     lines = dict(line.split("=", 1) for line in text.splitlines() if "=" in line and line[0] != "#")
     assert lines["ExecStart"] == (
         f"{scheduled_jobs.program('certbot-qiniu')} renew --quiet {' '.join(folders)} "
+        '"--prometheus=/m/a b.prom" '
         f"--notify=@{tmp_path}/config/qiniu/notify \"--notify=@/$$o'her\"")
     assert lines["EnvironmentFile"] == f"-{tmp_path}/config/qiniu/environment"
     assert lines["OnFailure"] == "tell-me.service"
@@ -47,10 +48,10 @@ SANDBOX = ("Protect", "Private", "ReadWrite", "ReadOnly", "Inaccessible", "Restr
 def test_unit_restricts_nothing(folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """It renews all lineages of the machine, whose hooks and web servers are not ours to judge."""
     install(*folders, "--print", "--directory", "/x")
-    names = [line.partition("=")[0] for line in capsys.readouterr().out.splitlines()
-             if "=" in line and line[0] != "#"]
-    assert [] == [name for name in names if name.startswith(SANDBOX)]
-    assert {"TimeoutStartSec", "KillMode"} <= set(names)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line[:1] != "#"]
+    assert [] == [line for line in lines if line.startswith(SANDBOX)]
+    # Nor does its end end what certbot or a hook has started, such as a web server.
+    assert {"TimeoutStartSec=7h", "KillMode=process"} <= set(lines)
 
 
 def test_default_folders_need_no_options(capsys: pytest.CaptureFixture[str]) -> None:
@@ -236,6 +237,24 @@ def test_units_of_the_users_own(tmp_path: Path, folders: list[str],
     assert 1 == len(list(tmp_path.glob("*.timer*")))
 
 
+@pytest.mark.parametrize("target", ["/dev/null", "../mine.service", "nowhere"])
+def test_link_in_the_place_of_a_unit(tmp_path: Path, folders: list[str], target: str) -> None:
+    """What it leads to is left alone; so is a file's mode."""
+    mine = tmp_path / "mine.service"
+    mine.write_text("[Service]\n")
+    place = tmp_path / "system"
+    place.mkdir()
+    (place / "certbot-qiniu.service").symlink_to(target)
+    (place / "certbot-qiniu.timer").write_text("secret")
+    (place / "certbot-qiniu.timer").chmod(0o600)
+    assert 0 == install(*folders, "--directory", str(place))
+    assert "[Service]\n" == mine.read_text()
+    assert target == str((place / "certbot-qiniu.service.before~").readlink())
+    assert 0o600 == (place / "certbot-qiniu.timer.before~").stat().st_mode & 0o777
+    assert not (place / "certbot-qiniu.service").is_symlink()
+    assert "certbot-qiniu renew" in (place / "certbot-qiniu.service").read_text()
+
+
 def test_own_units_of_other_arguments(tmp_path: Path, folders: list[str]) -> None:
     """Ours are replaced by ours."""
     for unit in ("a.service", "b.service"):
@@ -313,8 +332,12 @@ def test_plugin_that_is_missing(
     monkeypatch.setattr(install_timer, "SYSTEMD_FOLDER", tmp_path)
     monkeypatch.setattr(install_timer, "CRON_FILE", tmp_path / "cron")
     assert status == install(*folders, *(text.format(tmp_path) for text in arguments))
+    (conf.parent / "ours.conf").write_text("[renewalparams]\nauthenticator = webroot\n"
+                                           "installer = qiniu\nqiniu_with = nginx\n")
     if status:
+        assert status == install(*folders, *arguments)
         said = capsys.readouterr().err
+        assert "ours has --qiniu-with nginx, and there is no such plugin. Run: " in said
         assert "Nothing was installed. " in said
         assert "must not renew shop: it has no plugin apache" in said
         assert "install certbot-apache==" in said

@@ -36,9 +36,15 @@ def test_installed() -> None:
 @pytest.mark.parametrize(("plugin", "package"), [
     ("nginx", f"certbot-nginx=={importlib.metadata.version('certbot')}"),
     ("dns-aliyun", "certbot-dns-aliyun")])
-def test_install_command(plugin: str, package: str) -> None:
+def test_remedy(plugin: str, package: str) -> None:
     """What is published with certbot must have its version."""
-    assert f"{scheduled_jobs.program('pip')} install {package}" == plugins.install_command(plugin)
+    assert f"{scheduled_jobs.program('pip')} install {package}" == plugins.remedy(plugin, "shop")
+
+
+def test_remedy_for_an_old_name() -> None:
+    """Plugins of others had their package's name before theirs; certbot 2 knows that no more."""
+    assert "certbot reconfigure --cert-name shop -a dns-aliyun" == plugins.remedy(
+        "certbot-dns-aliyun:dns-aliyun", "shop")
 
 
 def test_sentence() -> None:

@@ -93,8 +93,12 @@ def test_lineage_whose_plugin_is_missing(place: Place, capsys: pytest.CaptureFix
             "certbot renew --no-random-sleep-on-renew --cert-name=ours",
             "certbot-qiniu status --managed --deadline=900 --renewal="] == place.ran
     said = capsys.readouterr().err
+    assert 1 == said.count("must not renew")
     assert "certbot must not renew shop: it has no plugin nginx" in said
     assert "install certbot-nginx==" in said
+    place.ends["certbot-qiniu"] = "1"
+    assert 1 == place.run()
+    assert "" == capsys.readouterr().err  # the status has named it
 
 
 def test_failure_of_one_of_several(place: Place) -> None:
