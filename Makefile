@@ -42,11 +42,11 @@ test-slow: system venv ## the largest matrices, packages and the Ansible role al
 test-full: system venv ## both of them (18 min)
 	$(PYTEST) -m 'not machines and not witness'
 
-machines: venv ## make the Debian machines of test-machines, once; as root (4 min)
+machines: system venv ## make the Debian machines of test-machines, once; as root (4 min)
 	tools/bootstrap machines
 	$(BIN)/python -m tests.machines.roots
 
-test-machines: system machines ## check what only a machine with systemd shows; as root (8 min)
+test-machines: machines ## check what only a machine with systemd shows; as root (8 min)
 	$(PYTEST) tests/machines
 
 witnesses: venv ## let independent clients upload and bind, in an environment of their own (30 s)

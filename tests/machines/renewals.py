@@ -57,12 +57,12 @@ def conf(machine: Machine, lineage: str) -> str:
     return re.sub(r"^\[acme_renewal_info\]\n[^\[]*", "", text, flags=re.MULTILINE)
 
 
-def run_service(machine: Machine) -> str:
-    """Let the timer's service run to its end; what systemd calls that, such as ``success``."""
-    machine.systemctl("start", SERVICE, check=False)
-    return machine.systemctl("show", "--value", "--property=Result", SERVICE).strip()
+def run_service(machine: Machine, service: str = SERVICE) -> str:
+    """Let a timer's service run to its end; what systemd calls that, such as ``success``."""
+    machine.systemctl("start", service, check=False)
+    return machine.systemctl("show", "--value", "--property=Result", service).strip()
 
 
-def said_by_service(machine: Machine) -> str:
+def said_by_service(machine: Machine, service: str = SERVICE) -> str:
     """All that it has said since the machine is there."""
-    return machine.run("journalctl", "--unit", SERVICE, "--output=cat").stdout
+    return machine.run("journalctl", "--unit", service, "--output=cat").stdout

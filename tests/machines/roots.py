@@ -34,8 +34,9 @@ RELEASES: dict[int, tuple[str, str]] = {12: ("bookworm", "3.11"), 13: ("trixie",
 
 INCLUDED = ("systemd-sysv", "python3", "python3-venv", "ca-certificates", "openssl", "procps",
             "cron", "nginx-light", "openssh-server", "podman", "runc", "netavark")
-ASIDE = ("certbot", "python3-certbot-nginx")
-"""Only their files are there, in ``debs``, with those of what they need."""
+ASIDE = ("certbot", "python3-certbot-nginx", "python3-cffi-backend")
+"""Only their files are there, in ``debs``, with those of what they need. (debootstrap does not know
+who provides what, so that such packages are named.)"""
 
 DAY = 86400
 PROGRAMS = ("podman", "runc", "debootstrap")

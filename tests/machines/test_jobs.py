@@ -21,6 +21,7 @@ from tests.sandbox.process import until
 from tests.sandbox.stack import Sandbox
 
 WWW = "www.example.com"
+THEIRS = "certbot.service"
 CRON_FILE = "/etc/cron.d/certbot-qiniu"
 WEBROOT = ("-a", "webroot", "-w", "/var/www/html")
 
@@ -50,11 +51,8 @@ def test_cron(machine: Machine, box: Sandbox) -> None:
           == machine.serves(WWW), "all have the new certificate", seconds=30)
 
 
-def test_a_second_certbot(machine: Machine, box: Sandbox) -> None:
-    """doctor sees what the distribution's certbot would do and what it has done; its remedies help.
-
-    That one lacks the plugin, renews without it, and drops it from the renewal conf.
-    """
+def test_a_second_certbot(machine: Machine, box: Sandbox, release: int) -> None:
+    """doctor sees what the distribution's certbot will do and what it did; its remedies help."""
     put_credentials(machine, box)
     box.serve(WWW)
     certbot(machine, "run", *WEBROOT, *QINIU, "-d", WWW)
@@ -63,16 +61,20 @@ def test_a_second_certbot(machine: Machine, box: Sandbox) -> None:
     assert {} == problems(machine)
     ours = conf(machine, WWW)
 
-    machine.script(f"dpkg --install {DEBS}/*.deb")
+    machine.script(f"dpkg --force-confold --install {DEBS}/*.deb")
     [(found, remedy)] = problems(machine).items()
     assert "certbot.timer" in found
     assert "systemctl disable --now certbot.timer" in remedy
 
     machine.systemctl("set-environment", *(f"{name}={value}"
                                            for name, value in machine.environment.items()))
-    machine.systemctl("start", "certbot.service")
-    assert "qiniu" not in conf(machine, WWW)
-    assert machine.fingerprint(WWW) != box.qiniu.serving(WWW).fingerprint
+    result = run_service(machine, THEIRS)
+    if release == 12:  # certbot 2.1 fails at options that it does not know
+        assert ("exit-code", ours) == (result, conf(machine, WWW))
+    else:  # newer ones renew without the plugin, and drop it from the conf
+        assert "success" == result, said_by_service(machine, THEIRS)
+        assert "qiniu" not in conf(machine, WWW)
+        assert machine.fingerprint(WWW) != box.qiniu.serving(WWW).fingerprint
     for remedy in problems(machine).values():
         machine.script(remedy)
     assert {} == problems(machine)

@@ -51,7 +51,8 @@ def test_unit_tests_import_no_servers() -> None:
     loaded = done.stdout.split()
     assert set(names) <= set(loaded)
     assert set() == {f"tests.sandbox.{name}" for name in SERVERS} & set(loaded)
-    assert [] == [name for name in loaded if name.startswith(("tests.scenarios", "tests.e2e"))]
+    assert [] == [name for name in loaded if name.startswith(
+        ("tests.scenarios", "tests.e2e", "tests.machines"))]
 
 
 PLANTED = {
