@@ -17,7 +17,10 @@ from certbot_qiniu.qiniu import transport
 from certbot_qiniu.qiniu.client import QiniuClient
 from tests.unit.hostile import Hostile, hostile
 
-pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning"),
+    # Python's ssl leaves a socket to the garbage collection that was cut off just before TLS.
+    pytest.mark.filterwarnings("ignore:.*ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")]
 
 SLOW = ["drip_connect", "drip_header", "drip_headers", "flood", "drip_body", "drip_last_body",
         "silent"]
