@@ -106,8 +106,8 @@ def seat(tmp_path: Path) -> Seat:
 def test_methods_are_known() -> None:
     """The fakes stand for the whole contract."""
     assert {"describe", "names", "check", "rehearse", "test", "deploy", "enhance", "enhancements",
-            "save", "commit", "checkpointed", "renew", "update", "settle", "roll_back",
-            "recover"} == set(METHODS)
+            "save", "commit", "checkpointed", "renew", "update", "settle",
+            "before_roll_back", "roll_back", "recover"} == set(METHODS)
 
 
 @pytest.mark.parametrize("flow", FLOWS)
