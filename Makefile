@@ -45,7 +45,7 @@ machines: system venv ## make the Debian machines of test-machines, once; as roo
 	tools/bootstrap machines
 	$(BIN)/python -m tests.machines.roots
 
-test-machines: machines ## check what only a machine with systemd shows; as root (8 min)
+test-machines: machines ## check what only a machine with systemd shows; as root (6 min)
 	$(PYTEST) tests/machines
 
 lowest: venv ## the unit tests with the oldest dependencies that setup.py allows (2 min)
