@@ -330,14 +330,22 @@ def _cron(root: Path) -> Iterator[_Command]:
 
 
 def _crontab(path: Path, user: str, idle: _Idle, *, fields: int = 5) -> Iterator[_Command]:
-    default = SYSTEMD_PATH if path.parent.name == "crontabs" and user else CRON_PATH
+    # busybox's crond, which has its crontabs below /etc, has the PATH of the system.
+    default = SYSTEMD_PATH if path.resolve().parent.parent.name == "etc" and user else CRON_PATH
     for line in crontab(_read_script([str(path)]), user, fields=fields):
         # crontab -e shows a user's without its head, so that numbers do not fit there.
         stop = f"Remove it: crontab -e -u {user}" if user and fields == 5 else (
             f"Remove line {line.number} of {path}")
-        yield _Command(f"{path} (line {line.number})", stop,
-                       line.command, Place({"PATH": default, **line.variables}), line.user,
+        place = Place({"PATH": default, "HOME": _home(line.user), **line.variables})
+        yield _Command(f"{path} (line {line.number})", stop, line.command, place, line.user,
                        *idle or ())
+
+
+def _home(user: str) -> str:
+    try:
+        return pwd.getpwnam(user).pw_dir
+    except KeyError:
+        return "/"
 
 
 def _files(places: Iterable[Path]) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 import sys
 from collections.abc import Collection
 from pathlib import Path
@@ -409,6 +410,25 @@ def test_foreign_crontab(machine: Host) -> None:
     (level, text, remedy), _ = timers()
     assert ("attention", "Remove it: crontab -e -u root") == (level, remedy)
     assert "\x1b" not in text
+
+
+@pytest.mark.parametrize(("path", "searched"), [
+    ("var/spool/cron/crontabs/root", "/usr/bin:/bin"), ("etc/crontabs/root", "/usr/local/sbin")])
+def test_path_of_a_crontab(machine: Host, path: str, searched: str) -> None:
+    """That of Debian's cron is shorter than that of busybox."""
+    machine.put(path, "0 0 * * * certbot-2 renew\n")
+    assert f"which is not found in {searched}" in timers()[0][1]
+
+
+def test_home_in_a_crontab(machine: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """cron, unlike systemd, sets it."""
+    certbot = machine.certbot("home/venv/bin/certbot", "qiniu")
+    home = SimpleNamespace(pw_dir=str(machine.root / "home"))
+    monkeypatch.setattr(pwd, "getpwnam", lambda _: home)
+    machine.put("etc/crontab", "0 0 * * * root ~/venv/bin/certbot renew\n"
+                "0 0 * * * root $HOME/venv/bin/certbot renew\n")
+    assert [f"{machine.root}/etc/crontab (line {number}) runs {certbot} renew" for number in (1, 2)
+            ] == [text for _, text, _ in timers()]
 
 
 def test_alpines_link(machine: Host) -> None:
