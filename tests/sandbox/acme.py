@@ -9,7 +9,7 @@ import urllib.request
 from pathlib import Path
 
 from tests.sandbox.pki import Authority
-from tests.sandbox.process import LOOPBACK, Program, free_port
+from tests.sandbox.process import LOOPBACK, Program, free_port, until
 
 EXTERNAL_ACCOUNT = ("kid-1", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W")
 """Key id and MAC key (public: they stand in pebble's own example) for account binding."""
@@ -68,7 +68,10 @@ class Pebble:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         self._program.start(lambda: bool(self._get(self.directory_url)))
-        self.root_pem = self._get(f"https://localhost:{self._management_port}/roots/0")
+        # Its two ports do not begin at once.
+        self.root_pem = until(
+            lambda: self._get(f"https://localhost:{self._management_port}/roots/0"),
+            "the authority tells its root")
 
     def stop(self) -> None:
         """Stop it."""
