@@ -56,6 +56,7 @@ class Reason(Enum):
     EXPIRED = "OursExpired"  # the certificate that it should serve has ended
     BASELINE_EXPIRED = "BaselineExpired"  # the certificate to go back to has ended
     BASELINE_GONE = "BaselineGone"  # or is no longer at Qiniu
+    CHANGED = "Changed"  # likewise, and somebody has replaced ours meanwhile
     OTHER_INSTALLATION = "OtherInstallation"  # serves its newer certificate
     REPLACED = "Replaced"  # serves one that is not ours, was put over ours and ends later
     REFUSED = "Refused"  # Qiniu has refused the certificate for good
@@ -108,6 +109,7 @@ class Knowledge:
     :ivar observed: what Qiniu says of each domain; one that is missing does not exist there.
     :ivar ids: fingerprint -> Qiniu's ids of our certificate, for those that are there.
     :ivar foreign: id -> certificate, of those that domains serve and that are not ours.
+    :ivar ours: ids of all certificates that we have uploaded.
     :ivar expiry: fingerprint -> end of validity (epoch seconds) of our own certificates.
     :ivar unusable: id -> end, of baselines' certificates that have expired; 0 of those that are
         gone.
@@ -125,6 +127,7 @@ class Knowledge:
     ids: Mapping[str, frozenset[str]]
     now: float
     foreign: Mapping[str, RemoteCertificate] = field(default_factory=dict)
+    ours: Collection[str] = ()
     expiry: Mapping[str, float] = field(default_factory=dict)
     unusable: Mapping[str, float] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
@@ -292,9 +295,8 @@ def _baseline_unusable(it: _Situation) -> Action | None:
     end = it.known.unusable.get(it.wanted.cert_id)
     if it.wanted.protocol != "https" or end is None:
         return None
-    ours = it.record.confirmed
-    if ours and ours.binding.cert_id != it.domain.cert_id and not it.record.sent:
-        return Action(Verb.KEEP, it.name, Reason.IN_SYNC)
+    if it.domain.cert_id not in it.known.ours and not it.record.sent:
+        return Action(Verb.KEEP, it.name, Reason.CHANGED)
     return Action(Verb.FAIL, it.name, Reason.BASELINE_EXPIRED if end else Reason.BASELINE_GONE,
                   lineage=it.record.lineage, end=end)
 
