@@ -343,7 +343,7 @@ class _Reconciler:
                 self.context, {binding.cert_id for binding in self.restore.values()} - {""}),
             refused=self.refused_for_good(observed, wanted),
             listed=self.options.listed, take_over=self.options.take_over,
-            take_back=self.options.take_back)
+            take_back=self.options.take_back, returning=self.options.returning)
 
     def refused_for_good(self, observed: dict[str, Domain],
                          wanted: list[Managed]) -> dict[str, str]:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY
 from tests.sandbox.qiniu_rules import Switches
+from tests.sandbox.wire import Fault, json_response
 from tests.scenarios.command import APEX, WWW, Seat
 from tests.scenarios.invariants import changes
 from tests.scenarios.machine import Cloud, Run
@@ -262,6 +263,23 @@ def test_of_no_use_and_replaced(tmp_path: Path) -> None:
     run = rollback(machine)
     assert f"{WWW} has been changed since it had a certificate of ours" in text(run)
     assert theirs == machine.cloud.qiniu.serving(WWW).cert_id
+
+
+def test_what_is_left_of_it_undoes_nothing_that_was_done_since(tmp_path: Path) -> None:
+    """A rollback that Qiniu refused is not made up for over what a human has put there."""
+    machine = account(tmp_path)
+    machine.cloud.qiniu.add_domain(APEX)
+    assert 0 == machine.issue(*NAMES).status
+    later(machine)
+    machine.cloud.board.arm(Fault("reply", json_response(403, {"error": "no"})), match="PUT ",
+                            times=10**6)
+    rollback(machine, status=1)
+    machine.cloud.board.disarm()
+    theirs = [by_hand(machine, domain=name) for name in (WWW, APEX)]
+    run = later(machine)
+    assert theirs == [machine.cloud.qiniu.serving(name).cert_id for name in (WWW, APEX)]
+    assert f"{APEX} has been changed since it had a certificate of ours" in text(run)
+    assert [] == changes(later(machine))
 
 
 # Let go -------------------------------------------------------------------------------------------

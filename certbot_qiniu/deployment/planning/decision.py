@@ -119,6 +119,7 @@ class Knowledge:
     :ivar take_over: whether other installations' certificates may be replaced (``install``,
         ``run``).
     :ivar take_back: domains that the user takes back from whatever was put there.
+    :ivar returning: whether a rollback is under way, and not what is left of an earlier one.
     :ivar now: seconds since the epoch.
     """
 
@@ -134,6 +135,7 @@ class Knowledge:
     listed: Collection[str] = ()
     take_over: bool = False
     take_back: Collection[str] = ()
+    returning: bool = True
 
 
 def plan(wanted: Iterable[Managed], restore: Mapping[str, Binding],
@@ -144,7 +146,8 @@ def plan(wanted: Iterable[Managed], restore: Mapping[str, Binding],
     :param restore: domains that are to go back to these bindings, their baselines.
     """
     actions = [decide(entry.name, entry.binding, known) for entry in wanted]
-    actions += [_restoring(decide(name, binding, known)) for name, binding in restore.items()]
+    actions += [_restoring(_changed_since(name, binding, known) or decide(name, binding, known))
+                for name, binding in restore.items()]
     return sorted(actions, key=lambda action: action.name)
 
 
@@ -169,6 +172,15 @@ def _with_hsts(wanted: Binding, record: Record) -> Binding:
     if record.hsts == "refused":
         return replace(wanted, hsts=None)
     return replace(wanted, hsts=False) if wanted.hsts is None and record.hsts == "ours" else wanted
+
+
+def _changed_since(name: str, wanted: Binding, known: Knowledge) -> Action | None:
+    """Make sure that what is left of a rollback undoes nothing that somebody has done since."""
+    domain, record = known.observed.get(name), known.records.get(name, Record())
+    if (known.returning or domain is None or (domain.protocol, domain.state) != ("https", "success")
+            or record.sent or domain.cert_id in {*known.ours, wanted.cert_id}):
+        return None
+    return Action(Verb.KEEP, name, Reason.CHANGED)
 
 
 def _restoring(action: Action) -> Action:

@@ -410,6 +410,12 @@ RESTORE_CASES: Mapping[str, Case] = {
     "one that somebody has given another is forgotten":
         Case(https("by hand"), Verb.FORGET, Reason.CHANGED, wanted=Binding("https", "", "bought"),
              record=record(confirmed=sent()), known={"unusable": {"bought": 0.0}}),
+    "what is left of a rollback undoes nothing that was done since":
+        Case(https("by hand"), Verb.FORGET, Reason.CHANGED, wanted=Binding("http"),
+             known={"returning": False}),
+    "and is done where nothing was":
+        Case(https("new"), Verb.UNBIND, Reason.RESTORE, wanted=Binding("http"),
+             known={"returning": False}),
     "a domain that goes back to http needs no certificate":
         Case(https("new"), Verb.UNBIND, Reason.RESTORE, wanted=Binding("http"),
              known={"unusable": {"": 0.0}}),
