@@ -32,13 +32,13 @@ check: venv ## lint, types, floors, layout and documentation (40 s)
 	$(BIN)/lint-imports
 	$(PYTEST) -m docs
 
-test: system venv ## the tests, without the largest matrices; installs what is missing (10 min)
+test: system venv ## the tests, without the largest matrices; installs what is missing (12 min)
 	$(PYTEST) -m 'not slow'
 
-test-slow: system venv ## the largest matrices, packages and the Ansible role alone (8 min)
+test-slow: system venv ## the largest matrices, packages and the Ansible role alone (25 min)
 	$(PYTEST) -m slow
 
-test-full: system venv ## all tests (18 min)
+test-full: system venv ## all tests (37 min)
 	$(PYTEST)
 
 lowest: venv ## the unit tests with the oldest dependencies that setup.py allows (2 min)
