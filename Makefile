@@ -33,13 +33,13 @@ check: venv ## lint, types, floors, layout and documentation (40 s)
 	$(BIN)/lint-imports
 	$(PYTEST) -m docs
 
-test: system venv ## the tests, without the largest matrices; installs what is missing (10 min)
+test: system venv ## the tests, without the largest matrices; installs what is missing (12 min)
 	$(PYTEST) -m 'not slow and not machines and not witness'
 
-test-slow: system venv ## the largest matrices, packages and the Ansible role alone (8 min)
+test-slow: system venv ## the largest matrices, packages and the Ansible role alone (25 min)
 	$(PYTEST) -m slow
 
-test-full: system venv ## both of them (18 min)
+test-full: system venv ## both of them (37 min)
 	$(PYTEST) -m 'not machines and not witness'
 
 machines: system venv ## make the Debian machines of test-machines, once; as root (4 min)

@@ -165,6 +165,9 @@ def rehearse(context: Context, names: Collection[str], settings: Settings, linea
         (problems if refuses_old_ones(context) else mind).extend(doubts)
     if problems:
         raise errors.UsageError("; ".join(problems))
+    is_there = present and not fresh and context.uploads_of(present.fingerprint)
+    if selection.chosen and not is_there:
+        context.account.certificates()  # an upload begins with this list
     managed = context.store.managed(lineage)
     let_go = {name: why for name, entry in sorted(managed.items())
               if (why := why_let_go(entry, names, settings))}

@@ -37,7 +37,9 @@ def check_list(context: Context, lineage: str, credentials: str, *, listed: Coll
     names = [name for name in expected(context.store, lineage)
              if not context.memory.domains.get(name, Record()).gone]
     present = context.account.domains()
-    if not names or set(names) & {*present, *listed}:
+    # One that was ours and is there proves the account, be it that it is let go, or was gone.
+    known = {*names, *context.memory.domains_of(lineage)}
+    if not names or known & present.keys() or set(names) & set(listed):
         if memory.doubted:
             memory.doubted = 0.0
         return

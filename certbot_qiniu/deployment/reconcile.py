@@ -340,12 +340,13 @@ class _Reconciler:
                  for fingerprint in fingerprints - {""}},
             now=self.context.clock(),
             foreign=foreign_certificates(self.context, serving, self.scope),
+            ours=self.memory.uploads,
             expiry={own.fingerprint: own.not_after.timestamp() for own in found if own},
             unusable=unusable_certificates(
                 self.context, {binding.cert_id for binding in self.restore.values()} - {""}),
             refused=self.refused_for_good(observed, wanted),
             listed=self.options.listed, take_over=self.options.take_over,
-            take_back=self.options.take_back)
+            take_back=self.options.take_back, returning=self.options.returning)
 
     def refused_for_good(self, observed: dict[str, Domain],
                          wanted: list[Managed]) -> dict[str, str]:
@@ -377,7 +378,9 @@ class _Reconciler:
                 self.forgotten += [name] * bool(entry)
                 self.memory.bury(name, entry.binding if entry else None, self.context.clock())
             return
-        if self.sends.get(name):
+        if action.reason is Reason.CHANGED:
+            self.context.say(wording.changed_since(name))
+        elif self.sends.get(name):
             self.context.say(f"{name}: back to what it was before certbot managed it")
         self.memory.update(name, lineage="", baseline=None, sent=None, confirmed=None, hsts="")
 

@@ -65,6 +65,7 @@ _SENTENCES: Mapping[Reason | tuple[Verb, Reason], str] = {
         "ticket with Qiniu: “The domain {name} has been stuck in the state processing since its "
         "operation {operation}; please finish or cancel it.”",
     Reason.IN_SYNC: "",
+    Reason.CHANGED: "",
     (Verb.FAIL, Reason.NOT_FOUND):
         "{name} does not exist in this Qiniu account as a domain of its {service}. Remove it from "
         "--qiniu-domains, or add it at Qiniu",
@@ -98,6 +99,7 @@ _PHRASES: Mapping[Reason, str] = {
     Reason.PUBLISHING: "our change is being published",
     Reason.REFUSED: "Qiniu refuses the certificate",
     Reason.IN_SYNC: "as wanted",
+    Reason.CHANGED: "has been changed since it had a certificate of ours, and is left as it is",
 }
 """The same beside the domain's name in a step of ``plan``; for other reasons the sentence."""
 
@@ -237,9 +239,9 @@ def too_late_to_go_back(told: Sequence[str]) -> str:
 
 
 def changed_since(name: str) -> str:
-    """Say that a domain that was let go is not given back."""
-    return (f"{name} was let go, and has been changed since: it is left as it is, and does not go "
-            "back to what it served before certbot managed it")
+    """Say that a domain is not given back, as somebody has put something else there."""
+    return (f"{name} has been changed since it had a certificate of ours: it is left as it is, and "
+            "does not go back to what it served before certbot managed it")
 
 
 def not_given_back(name: str, error: Exception) -> str:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import functools
+import gc
+import importlib.metadata
 import io
 import itertools
 import os
@@ -88,15 +90,16 @@ class Cloud:
     """The emulated Qiniu that several machines may share, and the one clock."""
 
     def __init__(self, switches: Switches | None = None,
-                 accounts: dict[str, str] | None = None) -> None:
+                 accounts: dict[str, str] | None = None,
+                 emulator: type[Qiniu] = Qiniu) -> None:
         self.clock = Clock()
         self.authority = Authority("Fast Track")
         self.switches = switches or Switches(publish_seconds=300)
         # Time is spent in leaps here, and the signatures carry the real time.
         self.switches.clock_window = 10**9
         self.accounts = accounts or {ACCESS_KEY: SECRET_KEY}
-        self.qiniu = Qiniu(clock=self.clock.monotonic, switches=self.switches,
-                           accounts=self.accounts, roots=[self.authority.cert_pem])
+        self.qiniu = emulator(clock=self.clock.monotonic, switches=self.switches,
+                              accounts=self.accounts, roots=[self.authority.cert_pem])
         self.board = Switchboard(self.qiniu, clock=self.clock.monotonic)
 
     def save(self) -> bytes:
@@ -181,6 +184,7 @@ class Machine:
                 warnings.simplefilter("ignore", DeprecationWarning)
                 child = os.fork()
             if not child:
+                gc.disable()  # it would copy what is shared with the parent, for a moment's life
                 status = 99
                 try:
                     print_into(output)
@@ -250,6 +254,7 @@ class Machine:
                     (deployer, "Context", functools.partial(
                         context.Context, clock=cloud.clock.time, sleep=cloud.clock.sleep,
                         monotonic=cloud.clock.monotonic)),
+                    (importlib.metadata, "entry_points", _entry_points),
                     (context, "WORKERS", 1),  # the calls come in an order that can be repeated
                     (client.Client, "obtain_certificate", obtain),
                     (main, "_init_le_client", no_account),
@@ -272,14 +277,25 @@ def print_into(output: IO[bytes]) -> None:
     sys.stdout = sys.stderr = io.TextIOWrapper(raw, write_through=True)
 
 
+_entry_points = functools.cache(importlib.metadata.entry_points)
+"""What is installed, which takes a third of a run to find out."""
+
+
 @functools.cache
 def _warm_up() -> None:
-    """Import once what every fork would import again."""
+    """Import and find once what every fork would import and look for again."""
+    import _strptime  # noqa: F401
+    from unittest import mock
+
     from certbot._internal.plugins.disco import PluginsRegistry
     from certbot.main import main  # noqa: F401
 
+    import certbot_qiniu.targets.nginx
+    import certbot_qiniu.targets.qiniu
+    import certbot_qiniu.targets.registry  # noqa: F401
 
-    PluginsRegistry.find_all()
+    with mock.patch.object(importlib.metadata, "entry_points", _entry_points):
+        PluginsRegistry.find_all()
 
 
 def certbot(arguments: list[str]) -> int:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY
 from tests.sandbox.qiniu_rules import Switches
+from tests.sandbox.wire import Fault, json_response
 from tests.scenarios.command import APEX, WWW, Seat
 from tests.scenarios.invariants import changes
 from tests.scenarios.machine import Cloud, Run
@@ -254,6 +255,48 @@ def test_to_what_was_there_before_and_is_of_no_use(how: str, tmp_path: Path) -> 
     assert 0 == later(machine).status
 
 
+def test_of_no_use_and_settings_changed(tmp_path: Path) -> None:
+    """What serves ours is not taken for somebody else's because its settings are his."""
+    machine = account(tmp_path)
+    assert 0 == machine.issue(*NAMES).status
+    later(machine)
+    machine.cloud.clock.sleep(60 * DAY)
+    assert 0 == machine.force_renewal().status
+    machine.cloud.clock.sleep(HALF)
+    machine.cloud.qiniu.change_domain(WWW, force_https=True)
+    run = rollback(machine, 99, status=1)
+    assert f"{WWW} keeps what it serves" in text(run)
+
+
+def test_of_no_use_and_replaced(tmp_path: Path) -> None:
+    """What somebody has put over ours stays, and is named."""
+    machine = account(tmp_path)
+    assert 0 == machine.issue(*NAMES).status
+    later(machine)
+    machine.cloud.clock.sleep(25 * DAY)
+    theirs = by_hand(machine)
+    run = rollback(machine)
+    assert f"{WWW} has been changed since it had a certificate of ours" in text(run)
+    assert theirs == machine.cloud.qiniu.serving(WWW).cert_id
+
+
+def test_what_is_left_of_it_undoes_nothing_that_was_done_since(tmp_path: Path) -> None:
+    """A rollback that Qiniu refused is not made up for over what a human has put there."""
+    machine = account(tmp_path)
+    machine.cloud.qiniu.add_domain(APEX)
+    assert 0 == machine.issue(*NAMES).status
+    later(machine)
+    machine.cloud.board.arm(Fault("reply", json_response(403, {"error": "no"})), match="PUT ",
+                            times=10**6)
+    rollback(machine, status=1)
+    machine.cloud.board.disarm()
+    theirs = [by_hand(machine, domain=name) for name in (WWW, APEX)]
+    run = later(machine)
+    assert theirs == [machine.cloud.qiniu.serving(name).cert_id for name in (WWW, APEX)]
+    assert f"{APEX} has been changed since it had a certificate of ours" in text(run)
+    assert [] == changes(later(machine))
+
+
 # Let go -------------------------------------------------------------------------------------------
 
 
@@ -311,7 +354,7 @@ def test_a_domain_that_was_let_go_and_changed_stays(tmp_path: Path) -> None:
     machine = narrowed(tmp_path)
     theirs = by_hand(machine, domain=IMG)
     run = rollback(machine, 2)
-    assert f"{IMG} was let go, and has been changed since" in text(run)
+    assert f"{IMG} has been changed since it had a certificate of ours" in text(run)
     assert theirs == machine.cloud.qiniu.serving(IMG).cert_id
     assert is_back(machine)
 

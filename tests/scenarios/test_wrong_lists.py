@@ -202,6 +202,18 @@ def test_rollback_with_keys_of_another_account(machine: Seat) -> None:
     assert record(machine)["baseline"]
 
 
+def test_one_is_back_when_the_other_is_gone(machine: Seat) -> None:
+    """It proves that the list is of the right account: nothing is doubted."""
+    hidden = hide(machine, IMG)
+    later(machine, status=1)
+    show(machine, hidden)
+    hide(machine, WWW)
+    run = later(machine, status=1)
+    assert f"{WWW} does not exist" in text(run)
+    assert {IMG} == managed(machine)
+    later(machine)
+
+
 # One that is gone
 
 

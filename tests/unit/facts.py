@@ -53,7 +53,7 @@ def knowledge(domain: Domain | None, remembered: Record | None = None,
               **changes: Any) -> Knowledge:
     """All that is known where there is one domain."""
     known = Knowledge({domain.name: domain} if domain else {},
-                      {NAME: remembered} if remembered else {}, IDS, NOW)
+                      {NAME: remembered} if remembered else {}, IDS, NOW, ours={"new", "old"})
     return replace(known, **changes)
 
 

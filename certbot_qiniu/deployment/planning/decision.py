@@ -56,6 +56,7 @@ class Reason(Enum):
     EXPIRED = "OursExpired"  # the certificate that it should serve has ended
     BASELINE_EXPIRED = "BaselineExpired"  # the certificate to go back to has ended
     BASELINE_GONE = "BaselineGone"  # or is no longer at Qiniu
+    CHANGED = "Changed"  # likewise, and somebody has replaced ours meanwhile
     OTHER_INSTALLATION = "OtherInstallation"  # serves its newer certificate
     REPLACED = "Replaced"  # serves one that is not ours, was put over ours and ends later
     REFUSED = "Refused"  # Qiniu has refused the certificate for good
@@ -108,6 +109,7 @@ class Knowledge:
     :ivar observed: what Qiniu says of each domain; one that is missing does not exist there.
     :ivar ids: fingerprint -> Qiniu's ids of our certificate, for those that are there.
     :ivar foreign: id -> certificate, of those that domains serve and that are not ours.
+    :ivar ours: ids of all certificates that we have uploaded.
     :ivar expiry: fingerprint -> end of validity (epoch seconds) of our own certificates.
     :ivar unusable: id -> end, of baselines' certificates that have expired; 0 of those that are
         gone.
@@ -117,6 +119,7 @@ class Knowledge:
     :ivar take_over: whether other installations' certificates may be replaced (``install``,
         ``run``).
     :ivar take_back: domains that the user takes back from whatever was put there.
+    :ivar returning: whether a rollback is under way, and not what is left of an earlier one.
     :ivar now: seconds since the epoch.
     """
 
@@ -125,12 +128,14 @@ class Knowledge:
     ids: Mapping[str, frozenset[str]]
     now: float
     foreign: Mapping[str, RemoteCertificate] = field(default_factory=dict)
+    ours: Collection[str] = ()
     expiry: Mapping[str, float] = field(default_factory=dict)
     unusable: Mapping[str, float] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     listed: Collection[str] = ()
     take_over: bool = False
     take_back: Collection[str] = ()
+    returning: bool = True
 
 
 def plan(wanted: Iterable[Managed], restore: Mapping[str, Binding],
@@ -141,7 +146,8 @@ def plan(wanted: Iterable[Managed], restore: Mapping[str, Binding],
     :param restore: domains that are to go back to these bindings, their baselines.
     """
     actions = [decide(entry.name, entry.binding, known) for entry in wanted]
-    actions += [_restoring(decide(name, binding, known)) for name, binding in restore.items()]
+    actions += [_restoring(_changed_since(name, binding, known) or decide(name, binding, known))
+                for name, binding in restore.items()]
     return sorted(actions, key=lambda action: action.name)
 
 
@@ -166,6 +172,15 @@ def _with_hsts(wanted: Binding, record: Record) -> Binding:
     if record.hsts == "refused":
         return replace(wanted, hsts=None)
     return replace(wanted, hsts=False) if wanted.hsts is None and record.hsts == "ours" else wanted
+
+
+def _changed_since(name: str, wanted: Binding, known: Knowledge) -> Action | None:
+    """Make sure that what is left of a rollback undoes nothing that somebody has done since."""
+    domain, record = known.observed.get(name), known.records.get(name, Record())
+    if (known.returning or domain is None or (domain.protocol, domain.state) != ("https", "success")
+            or record.sent or domain.cert_id in {*known.ours, wanted.cert_id}):
+        return None
+    return Action(Verb.KEEP, name, Reason.CHANGED)
 
 
 def _restoring(action: Action) -> Action:
@@ -292,9 +307,8 @@ def _baseline_unusable(it: _Situation) -> Action | None:
     end = it.known.unusable.get(it.wanted.cert_id)
     if it.wanted.protocol != "https" or end is None:
         return None
-    ours = it.record.confirmed
-    if ours and ours.binding.cert_id != it.domain.cert_id and not it.record.sent:
-        return Action(Verb.KEEP, it.name, Reason.IN_SYNC)
+    if it.domain.cert_id not in it.known.ours and not it.record.sent:
+        return Action(Verb.KEEP, it.name, Reason.CHANGED)
     return Action(Verb.FAIL, it.name, Reason.BASELINE_EXPIRED if end else Reason.BASELINE_GONE,
                   lineage=it.record.lineage, end=end)
 

@@ -53,6 +53,8 @@ WORDS: Mapping[tuple[Verb, Reason], tuple[str, str]] = {
         "certificate yet; the next certbot renew tries again", SAME),
     (Verb.KEEP, Reason.IN_SYNC): ("", "as wanted"),
     (Verb.FORGET, Reason.IN_SYNC): ("", "as wanted"),
+    (Verb.FORGET, Reason.CHANGED): (
+        "", "has been changed since it had a certificate of ours, and is left as it is"),
     (Verb.FORGET, Reason.NOT_FOUND): (
         f"{NAME} does not exist in this Qiniu account as a domain of its cdn any more; "
         "certbot renew says so once and stops managing it. What it served before, and its "

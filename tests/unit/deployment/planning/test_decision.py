@@ -403,9 +403,19 @@ RESTORE_CASES: Mapping[str, Case] = {
     "one that serves it all the same is forgotten":
         Case(https("bought"), Verb.FORGET, Reason.IN_SYNC, wanted=Binding("https", "", "bought"),
              known={"unusable": {"bought": NOW - 1}}),
+    "one that serves ours with other settings keeps it, too":
+        Case(https("new", force_https=True), Verb.FAIL, Reason.BASELINE_EXPIRED, "ended on",
+             wanted=Binding("https", "", "bought"), record=record(confirmed=sent("old", OLD)),
+             known={"unusable": {"bought": NOW - 1}}),
     "one that somebody has given another is forgotten":
-        Case(https("by hand"), Verb.FORGET, Reason.IN_SYNC, wanted=Binding("https", "", "bought"),
+        Case(https("by hand"), Verb.FORGET, Reason.CHANGED, wanted=Binding("https", "", "bought"),
              record=record(confirmed=sent()), known={"unusable": {"bought": 0.0}}),
+    "what is left of a rollback undoes nothing that was done since":
+        Case(https("by hand"), Verb.FORGET, Reason.CHANGED, wanted=Binding("http"),
+             known={"returning": False}),
+    "and is done where nothing was":
+        Case(https("new"), Verb.UNBIND, Reason.RESTORE, wanted=Binding("http"),
+             known={"returning": False}),
     "a domain that goes back to http needs no certificate":
         Case(https("new"), Verb.UNBIND, Reason.RESTORE, wanted=Binding("http"),
              known={"unusable": {"": 0.0}}),
