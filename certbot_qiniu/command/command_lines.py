@@ -20,8 +20,10 @@ SNAP = "certbot.renew"
 MODULES = {"certbot": CERTBOT, "certbot.main": CERTBOT, "certbot_qiniu": OURS}
 ELSEWHERE = frozenset({
     "docker", "docker-compose", "podman", "podman-compose", "nerdctl", "kubectl", "lxc", "incus",
-    "machinectl", "nsenter", "chroot", "ssh"})
-"""What comes after these is run in another system, of which nothing can be told from here."""
+    "machinectl", "nsenter", "chroot", "ssh", "distrobox", "toolbox",
+    "conda", "mamba", "micromamba", "pipx", "uv", "uvx"})
+"""What comes after these is run in another system or environment, of which nothing can be told from
+here."""
 
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh"})
 _KEYWORDS = frozenset({"if", "then", "elif", "else", "while", "until", "do", "!", "{", "time"})
@@ -57,7 +59,7 @@ class Place:
             return self.variables.get(found[1] or found[3], default)
 
         return re.sub(r"\$(?:\{(\w+)(?::?-([^}]*))?\}|(\w+))", value, re.sub(
-            r"^~(?=/)", lambda _: self.variables.get("HOME", "~"), word))
+            r"^~(?=/|$)", lambda _: self.variables.get("HOME", "~"), word))
 
     def with_variable(self, name: str, value: str) -> Place:
         """The same place with a variable set there."""
@@ -159,23 +161,26 @@ def _call(words: Sequence[str], number: int, place: Place) -> Call | None:
     word, rest = words[number], tuple(words[number + 1:])
     name, kind = _name(word), None
     program, module = word, ""
+    runners = [_name(one) for one in words[:number]]
+    elsewhere = next((one for one in runners if one in ELSEWHERE), "")
     if word == "-m" and rest[:1] and rest[0] in MODULES:
         module, rest = rest[0], rest[1:]
         kind = MODULES[module]
         program = next((one for one in reversed(words[:number])
                         if re.match(r"(python|pypy)", _name(one))), "")
-    elif CERTBOT.fullmatch(name):
+    elif CERTBOT.fullmatch(name) or (elsewhere and re.search(r"\bcertbot\b", word)):  # an image
         kind = CERTBOT
     elif name in (OURS, SNAP):
         kind = name
+    # Else it is a lock or a name for the log, or certbot does something else.
+    renews = rest[:1] == ("renew",) or ("renew" in rest and (
+        elsewhere or rest[0].startswith(("-", "$"))))
     if not program or not (kind == SNAP or (kind == OURS and rest[:1] == ("renew",))
-                           or (kind == CERTBOT and "renew" in rest)):
+                           or (kind == CERTBOT and renews)):
         return None
-    runners = [_name(one) for one in words[:number]]
     if "snap" in runners:
         program = SNAP
-    return Call(program, rest, place, next((one for one in runners if one in ELSEWHERE), ""),
-                bool({"sudo", "doas"} & set(runners)), module)
+    return Call(program, rest, place, elsewhere, bool({"sudo", "doas"} & set(runners)), module)
 
 
 def _is_text_next(option: str) -> bool:
@@ -190,6 +195,8 @@ def _name(word: str) -> str:
 def _simple_commands(text: str) -> list[list[str]]:
     """*text* as the words of each command, without operators, redirections and comments."""
     text = re.sub(r"(?m)(^|(?<=[\s;&|(]))#.*$", "", text.replace("\\\n", " "))
+    text = re.sub(r'"?(?:\$\(|`)(?:which|command -v) ([\w./-]+)(?:\)|`)"?', r"\1", text)
+    text = re.sub(r'"(\$\([^"()]*\))"', r"\1", text)  # what it runs is not quoted
     try:
         return list(_split(text))
     except ValueError:  # no closing quotation, as in the text of a mail

@@ -40,6 +40,11 @@ def found(text: str, scripts: dict[str, str] | None = None) -> list[Call]:
     ("certbot-auto renew", "certbot-auto"), ("certbot-3 renew", "certbot-3"),
     ("letsencrypt renew", "letsencrypt"),
     ("echo it's; certbot renew", "certbot"),
+    ("flock -n /run/certbot /usr/bin/certbot renew", "/usr/bin/certbot"),
+    ("systemd-cat -t certbot nice /usr/bin/certbot -q renew", "/usr/bin/certbot"),
+    ("certbot $OPTIONS renew", "certbot"), ("$(which certbot) renew", "certbot"),
+    ('"$(command -v certbot)" renew -q', "certbot"), ("`which certbot` renew", "certbot"),
+    ('said="$(certbot renew 2>&1)"', "certbot"),
 ])
 def test_renewal(text: str, program: str) -> None:
     """Shells, prefixes, operators and quotation marks hide nothing."""
@@ -49,6 +54,7 @@ def test_renewal(text: str, program: str) -> None:
 @pytest.mark.parametrize("text", [
     "certbot certificates", "echo certbot renew", "# certbot renew", "true # certbot renew",
     "grep certbot renew.log", "mail -s 'certbot renew failed' root", "certbot-qiniu status",
+    "certbot certificates --cert-name renew", "certbot run -d renew",
     "certbot-renewer renew", "cat certbot", "", "certbot-qiniu status renew",
     "PATH=/x", "systemctl status certbot.service"])
 def test_no_renewal(text: str) -> None:
@@ -75,11 +81,20 @@ def test_rights(text: str, as_root: bool) -> None:
     assert as_root is call.as_root
 
 
-@pytest.mark.parametrize("runner", ["docker exec web", "podman run --rm -v /a:/b", "ssh host"])
+@pytest.mark.parametrize("runner", ["docker exec web", "podman run --rm -v /a:/b", "ssh host",
+                                    "conda run -n web", "pipx run"])
 def test_elsewhere(runner: str) -> None:
     """What runs in another system is told from what runs here."""
     [call] = found(f"/usr/bin/{runner} certbot renew")
     assert runner.split()[0] == call.elsewhere
+
+
+@pytest.mark.parametrize("image", [
+    "certbot/certbot", "certbot/certbot:v2.11.0", "certbot/dns-cloudflare", "my-certbot:latest"])
+def test_images(image: str) -> None:
+    """An image of certbot's has it for its program, whatever its tag."""
+    [call] = found(f"docker run --rm --name web {image} renew")
+    assert "docker" == call.elsewhere
 
 
 @pytest.mark.parametrize(("text", "first"), [
@@ -89,7 +104,8 @@ def test_elsewhere(runner: str) -> None:
     ("PATH=/o/bin\ncertbot renew", "/o/bin/certbot"),
     ("env PATH=/o/bin certbot renew", "/o/bin/certbot"),
     ("cd /o && bin/certbot renew", "/o/bin/certbot"),
-    ("cd /o; ./certbot renew", "/o/certbot"), ("~/bin/certbot renew", "/h/bin/certbot"),
+    ("cd /o; ./certbot renew", "/o/certbot"), ("cd ~ && ./certbot renew", "/h/certbot"),
+    ("~/bin/certbot renew", "/h/bin/certbot"),
     ("VENV=/o; $VENV/bin/certbot renew", "/o/bin/certbot"),
     ("/bin/sh -c C=/o/certbot; $C renew", "/o/certbot"),
     ("C=/o/certbot\n\"${C}\" renew", "/o/certbot"),
