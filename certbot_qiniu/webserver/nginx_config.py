@@ -217,7 +217,7 @@ def _listens(server: Sequence[Directive], common: Sequence[Directive]) -> Iterat
     """The TCP addresses of a server block."""
     old_style = (_arguments(server, "ssl") or _arguments(common, "ssl"))[-1:] == [("on",)]
     for text, *options in _arguments(server, "listen"):
-        if text.startswith("unix:"):
+        if text.startswith("unix:") or not {"quic", "udp"}.isdisjoint(options):
             continue
         host, _, ports = text.rpartition(":")
         port, _, last = ports.partition("-")

@@ -125,6 +125,13 @@ def test_addresses(listen: str, expected: list[str]) -> None:
     assert [f"{place} (w)" for place in expected] == asked(text)
 
 
+def test_other_protocol() -> None:
+    """Who answers over TCP is not asked about a block that takes part in HTTP/3 alone."""
+    assert [] == asked("server { listen 443 ssl; ssl_certificate /other.pem; }"
+                       "server { listen 443 quic; server_name w; "
+                       "ssl_certificate /le/live/a/c.pem; }")
+
+
 @pytest.mark.parametrize(("server_name", "expected"), [
     ("server_name A.example.com b.example.com;", "a.example.com"),
     ("server_name *.b.example.com;", "certbot-qiniu.b.example.com"),
