@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import sysconfig
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ OWN_NAME = "certbot-qiniu"
 
 SYSTEMD_FOLDER = Path("/etc/systemd/system")
 UNIT_FOLDERS = (SYSTEMD_FOLDER, Path("/lib/systemd/system"))
-CRONTABS = (Path("/etc/crontab"), Path("/etc/cron.d"), Path("/var/spool/cron"))
+CRONTABS = (Path("/etc/crontab"), Path("/etc/cron.d"), Path("/var/spool/cron"),
+            Path("/etc/crontabs"), *(Path(f"/etc/cron.{period}") for period in (
+                "hourly", "daily", "weekly", "monthly")))
 
 CERTBOT_RENEW = r"certbot\b.*\brenew\b"
 """A line that renews certbot's certificates, whichever certbot that is (snap has certbot.renew)."""
@@ -66,6 +69,8 @@ def command_files(place: Path, timer: str = "") -> Iterator[CommandFile]:
         Path(folder, name) for folder, _, names in os.walk(place) for name in sorted(names)]
     for path in paths:
         try:
+            if not stat.S_ISREG(path.stat().st_mode):
+                continue  # a pipe would wait for ever
             text = path.read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue  # another user's crontab; root sees all

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,10 @@ def test_lines(tmp_path: Path) -> None:
     [file] = command_files(path)
     assert [3, 5] == file.matching(CERTBOT_RENEW)
     assert "#" not in file.text
+
+
+def test_pipe(tmp_path: Path) -> None:
+    """A pipe in a folder of crontabs, which nobody writes into, holds nothing up."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "dangling").symlink_to("nothing")
+    assert [] == list(command_files(tmp_path))
