@@ -173,8 +173,9 @@ def _refuse_without_plugins(renewals: Mapping[str, Renewal]) -> None:
 
 def _public(values: Iterable[str], kept: Path) -> list[str]:
     """The values of an option for a public file: URLs, which hold secrets, go into *kept*."""
-    found = [f"@{Path(value[1:]).expanduser().absolute()}" if value.startswith("@") else f"@{kept}"
-             for value in values]
+    # Where there is no home, ~ stays as it is: pathlib's expanduser would raise.
+    found = [f"@{os.path.abspath(os.path.expanduser(value[1:]))}" if value.startswith("@")
+             else f"@{kept}" for value in values]
     return list(dict.fromkeys(found))
 
 

@@ -199,6 +199,13 @@ def test_same_receivers_once(tmp_path: Path, folders: list[str],
     assert 2 == said.count("--notify")
 
 
+def test_receivers_of_a_user_without_a_home(folders: list[str],
+                                            capsys: pytest.CaptureFixture[str]) -> None:
+    """A home that is not known is no reason to end with a traceback."""
+    assert 0 == install(*folders, "--print", "--cron", "--notify", "@~nobody-of-this-name/a")
+    assert "/~nobody-of-this-name/a" in capsys.readouterr().out
+
+
 def test_heartbeat_that_anybody_could_read(tmp_path: Path, folders: list[str],
                                            capsys: pytest.CaptureFixture[str]) -> None:
     """It is refused before anything is written, rather than at every run."""
