@@ -41,6 +41,8 @@ CRON_PATH = "/usr/bin:/bin"
 CRONS = frozenset({"cron", "crond", "fcron", "anacron", "dcron"})
 COMMANDS = ("ExecStartPre", "ExecStart", "ExecStartPost", "ExecStopPost")
 SCRIPT_BYTES = 65_536
+SNAPS = re.compile(r"/snapd?(/|$)")
+"""In the real path of what comes from snap."""
 
 LIST_PLUGINS = f"""\
 from importlib.metadata import entry_points
@@ -337,8 +339,8 @@ def _crontab(path: Path, user: str, idle: _Idle, *, fields: int = 5) -> Iterator
         stop = f"Remove it: crontab -e -u {user}" if user and fields == 5 else (
             f"Remove line {line.number} of {path}")
         place = Place({"PATH": default, "HOME": _home(line.user), **line.variables})
-        yield _Command(f"{path} (line {line.number})", stop, line.command, place, line.user,
-                       *idle or ())
+        why = idle or (("it runs at boot alone", "") if line.at_boot else ())
+        yield _Command(f"{path} (line {line.number})", stop, line.command, place, line.user, *why)
 
 
 def _home(user: str) -> str:
@@ -359,9 +361,15 @@ def _files(places: Iterable[Path]) -> list[Path]:
 
 def _ignored(path: Path, *, debian: bool) -> _Idle:
     """Why cron does not look at a file."""
+    is_strict = debian or path.parent.parent.name == "periodic"  # busybox's run-parts, too
     if path.name.endswith(("~", ".rpmsave", ".rpmorig", ".rpmnew")) or path.name[0] in ".#" or (
-            debian and not re.fullmatch(r"[\w-]+", path.name, re.ASCII)):
+            is_strict and not re.fullmatch(r"[\w-]+", path.name, re.ASCII)):
         return "cron ignores files of such a name", "Give it a name of letters, digits, - and _"
+    if path.parent.name == "cron.d":
+        if path.stat().st_mode & 0o022:
+            return "cron ignores a file that others can change", f"chmod go-w {path}"
+        if debian and not _read_script([str(path)]).endswith("\n"):
+            return "cron ignores a file whose last line has no end", f"echo >> {path}"
     return None
 
 
@@ -391,8 +399,10 @@ def plugins_of(certbot: str) -> frozenset[str] | None:
     path = os.path.realpath(certbot)
     if path in {os.path.realpath(program(name)) for name in ("certbot", "certbot-qiniu")}:
         return plugins.installed()
-    if "/snap" in path:
+    if SNAPS.search(path):
         return frozenset()
+    if path.endswith("-auto"):  # it would install packages, and upgrade itself
+        return None
     python = _python_of(certbot)
     if python and (found_there := _in_environment(Path(python))):
         return found_there

@@ -237,12 +237,14 @@ class Line:
 
     :ivar number: of its line.
     :ivar variables: that the lines before it set.
+    :ivar at_boot: whether it runs then alone.
     """
 
     number: int
     user: str
     command: str
     variables: Mapping[str, str]
+    at_boot: bool = False
 
 
 def crontab(text: str, user: str = "", *, fields: int = 5) -> Iterator[Line]:
@@ -262,4 +264,4 @@ def crontab(text: str, user: str = "", *, fields: int = 5) -> Iterator[Line]:
             continue
         # An unescaped percent sign ends the command: what follows is its input.
         command = re.split(r"(?<!\\)%", words[-1])[0].replace(r"\%", "%")
-        yield Line(number, user or words[before], command, dict(variables))
+        yield Line(number, user or words[before], command, dict(variables), words[0] == "@reboot")

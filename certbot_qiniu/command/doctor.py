@@ -128,7 +128,7 @@ def check_certbot(found: str | None) -> Iterator[Check]:
         yield Check(Level.OK, "certbot", f"{found} has the plugin")
         return
     path = str(Path(found).resolve())
-    if "/snap" in path or path.endswith("/snapd"):
+    if certbot_jobs.SNAPS.search(path):
         cause = "it comes from snap, which cannot load plugins installed by pip"
         remedy = f"Remove it (snap remove certbot) and use the one beside this program: {link}"
     elif path.startswith(("/usr/bin/", "/bin/")):

@@ -115,6 +115,25 @@ def test_empty_file_system(tmp_path: Path) -> None:
     assert [] == certbot_jobs.jobs(tmp_path / "nothing")
 
 
+@pytest.mark.parametrize(("path", "text", "mode", "idle"), [
+    ("etc/periodic/daily/certbot.sh", "#!/bin/sh\ncertbot renew\n", 0o755,
+     "cron ignores files of such a name"),
+    ("etc/periodic/daily/certbot", "#!/bin/sh\ncertbot renew\n", 0o755, ""),
+    ("etc/cron.d/certbot", "@daily root certbot renew\n", 0o664,
+     "cron ignores a file that others can change"),
+    ("etc/cron.d/certbot", "@daily root certbot renew", 0o644,
+     "cron ignores a file whose last line has no end"),
+    ("etc/cron.d/certbot", "@daily root certbot renew\n", 0o644, ""),
+    ("etc/crontab", "@reboot root certbot renew\n", 0o644, "it runs at boot alone"),
+])
+def test_what_cron_ignores(machine: Host, path: str, text: str, mode: int, idle: str) -> None:
+    """What never runs again by itself is told from what does."""
+    if "periodic" not in path:
+        machine.put("etc/debian_version", "12.8\n")
+    machine.put(path, text, mode)
+    assert [idle] == [job.idle for job in certbot_jobs.jobs()]
+
+
 def test_scripts_that_are_none(machine: Host) -> None:
     """A folder, a program, a huge file: none of them is read as a script."""
     machine.put("etc/cron.daily/binary", "", 0o755).write_bytes(b"\x7fELF\xff certbot renew")
@@ -204,6 +223,19 @@ def test_program_of_another_kind(tmp_path: Path, asked: list[list[str]], text: s
     [[program, verb, *options]] = asked
     assert (certbot, "plugins") == (program, verb)
     assert ["--config-dir", "--work-dir", "--logs-dir"] == options[::2]
+
+
+def test_installer_of_packages(tmp_path: Path, asked: list[list[str]]) -> None:
+    """certbot-auto is not asked: it would install packages, and upgrade itself."""
+    assert plugins_of(put(tmp_path / "certbot-auto", "#!/bin/sh\n")) is None
+    assert [] == asked
+
+
+def test_folder_of_snapshots(tmp_path: Path, asked: list[list[str]]) -> None:
+    """What is there does not come from snap."""
+    certbot = put(tmp_path / "snapshots" / "bin" / "certbot", "#!/opt/x/bin/python3\n")
+    assert {"qiniu", "nginx"} == plugins_of(certbot)
+    assert asked
 
 
 def test_nobody_needs_to_be_asked(asked: list[list[str]]) -> None:

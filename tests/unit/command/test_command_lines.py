@@ -149,6 +149,11 @@ def test_crontab() -> None:
             ] == list(crontab(text))
 
 
+def test_at_boot() -> None:
+    """What runs at boot is told from what runs again and again."""
+    assert [True, False] == [line.at_boot for line in crontab("@reboot a\n@daily a\n", "bob")]
+
+
 def test_other_kinds_of_crontabs() -> None:
     """A user's own has no user in it, anacron's has other fields."""
     assert [Line(1, "bob", "certbot renew", {})] == list(
