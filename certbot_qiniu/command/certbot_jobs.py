@@ -354,7 +354,10 @@ def _files(places: Iterable[Path]) -> list[Path]:
     """The files at *places* and in the folders there, each once."""
     found: dict[Path, Path] = {}
     for place in places:
-        inside = sorted(place.iterdir()) if place.is_dir() else [place]
+        try:
+            inside = sorted(place.iterdir()) if place.is_dir() else [place]
+        except PermissionError:
+            continue  # root sees all
         found.update({path.resolve(): path for path in reversed(inside) if path.is_file()})
     return sorted(found.values())
 

@@ -134,6 +134,18 @@ def test_what_cron_ignores(machine: Host, path: str, text: str, mode: int, idle:
     assert [idle] == [job.idle for job in certbot_jobs.jobs()]
 
 
+def test_folder_that_cannot_be_seen(machine: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user who is not root is told of what he may see."""
+    def refuse(folder: Path) -> list[Path]:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    machine.put("var/spool/cron/root", "@daily certbot renew\n")
+    machine.put("etc/crontab", "@daily root certbot renew\n")
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert [str(machine.root / "etc/crontab (line 1)")] == [
+        job.where for job in certbot_jobs.jobs()]
+
+
 def test_scripts_that_are_none(machine: Host) -> None:
     """A folder, a program, a huge file: none of them is read as a script."""
     machine.put("etc/cron.daily/binary", "", 0o755).write_bytes(b"\x7fELF\xff certbot renew")
