@@ -316,15 +316,20 @@ def _cron(root: Path) -> Iterator[_Command]:
     """What crontabs and the folders of daily scripts run."""
     etc, debian = root / "etc", (root / "etc" / "debian_version").exists()
     idle = None if _cron_runs(root) else ("no cron is running", "Start cron")
+    unread = idle
+    if is_busybox(root):
+        unread = ("busybox's cron does not read it", "Move it to root's own crontab: crontab -e")
     for path in _files([etc / "crontab", etc / "cron.d"]):
-        yield from _crontab(path, "", idle or _ignored(path, debian=debian and path.parent != etc))
+        yield from _crontab(path, "", unread or _ignored(
+            path, debian=debian and path.parent != etc))
     for path in _files([root / "var/spool/cron/crontabs", root / "var/spool/cron",
                         etc / "crontabs"]):
         yield from _crontab(path, path.name, idle)
-    yield from _crontab(etc / "anacrontab", "root", idle, fields=3)
+    yield from _crontab(etc / "anacrontab", "root", unread, fields=3)
     folders = [*sorted(etc.glob("cron.*ly")), *sorted((etc / "periodic").glob("*"))]
     for path in _files(folders):
-        why = idle or _ignored(path, debian=debian)
+        why = idle if path.parent.parent.name == "periodic" else unread
+        why = why or _ignored(path, debian=debian)
         if not os.access(path, os.X_OK):
             why = why or ("it is not executable", f"chmod a+x {path}")
         yield _Command(str(path), f"chmod a-x {path}", _read_script([str(path)]),
@@ -374,6 +379,12 @@ def _ignored(path: Path, *, debian: bool) -> _Idle:
         if debian and not _read_script([str(path)]).endswith("\n"):
             return "cron ignores a file whose last line has no end", f"echo >> {path}"
     return None
+
+
+def is_busybox(root: Path | None = None) -> bool:
+    """Whether cron is busybox's, as on Alpine: it reads the crontabs of users alone."""
+    crond = (root or ROOT) / "usr/sbin/crond"
+    return os.path.basename(os.path.realpath(crond)) == "busybox"
 
 
 def _cron_runs(root: Path) -> bool:

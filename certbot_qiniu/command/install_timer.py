@@ -84,7 +84,6 @@ KillMode=process
 _CRON = MARK + """
 # Renew certificates, deploy them to Qiniu Cloud and nginx, and tell what is wrong.
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-{minute} {hour},{hour12} * * * root {environment}{renew}
 """
 
 
@@ -134,6 +133,10 @@ def run(arguments: argparse.Namespace) -> int:
             output.write(path, "".join(f"{url}\n" for url in secrets), "--config-dir",
                          folder_mode=0o700)
     _keep_environment(job.environment, os.environ)
+    if by_cron and certbot_jobs.is_busybox():
+        raise errors.UsageError(
+            f"Nothing runs yet: busybox's cron does not read {CRON_FILE}. Add this line to root's "
+            f"own crontab (crontab -e): {cron_line(job)}")
     for path, text in files.items():
         _write(path, text)
     if by_cron or not arguments.directory:
@@ -218,9 +221,14 @@ def units(job: Job) -> dict[str, str]:
 
 
 def cron(job: Job) -> str:
-    """The file for ``/etc/cron.d``, where there is no systemd.
+    """The file for ``/etc/cron.d``, where there is no systemd."""
+    return _CRON + cron_line(job, "root ") + "\n"
 
-    Its hour and minute are this machine's own, so that not all ask at once.
+
+def cron_line(job: Job, user: str = "") -> str:
+    """The line for cron; its hour and minute are this machine's own, so that not all ask at once.
+
+    :param user: with a blank, where the line must name one.
     """
     spread = int.from_bytes(hashlib.sha256(_machine().encode()).digest()[:4], "big")
     hour, minute = divmod(spread % (12 * 60), 60)
@@ -229,9 +237,9 @@ def cron(job: Job) -> str:
     def in_cron(command: str) -> str:
         return command.replace("%", r"\%")  # cron's sign for a new line
 
-    return _CRON.format(
-        minute=minute, hour=hour, hour12=hour + 12, renew=in_cron(shlex.join(job.renew)),
-        environment=in_cron(f"if [ -r {file} ]; then set -a; . {file}; set +a; fi; "))
+    environment = f"if [ -r {file} ]; then set -a; . {file}; set +a; fi; "
+    return (f"{minute} {hour},{hour + 12} * * * {user}"
+            f"{in_cron(environment + shlex.join(job.renew))}")
 
 
 def _machine() -> str:

@@ -134,6 +134,20 @@ def test_what_cron_ignores(machine: Host, path: str, text: str, mode: int, idle:
     assert [idle] == [job.idle for job in certbot_jobs.jobs()]
 
 
+def test_cron_of_busybox(machine: Host) -> None:
+    """It reads the crontabs of users, and runs the periodic scripts by one of them."""
+    (machine.root / "usr/sbin").mkdir(parents=True)
+    (machine.root / "usr/sbin/crond").symlink_to("../../bin/busybox")
+    machine.put("etc/cron.d/certbot", "@daily root certbot renew\n")
+    machine.put("etc/crontabs/root", "0 0 * * * certbot renew\n")
+    for folder in ("cron.daily", "periodic/daily"):
+        machine.put(f"etc/{folder}/certbot", "#!/bin/sh\ncertbot renew\n", 0o755)
+    unread = "busybox's cron does not read it"
+    assert {"etc/cron.d/certbot (line 1)": unread, "etc/crontabs/root (line 1)": "",
+            "etc/cron.daily/certbot": unread, "etc/periodic/daily/certbot": ""} == {
+        job.where.removeprefix(f"{machine.root}/"): job.idle for job in certbot_jobs.jobs()}
+
+
 def test_folder_that_cannot_be_seen(machine: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """A user who is not root is told of what he may see."""
     def refuse(folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -98,6 +99,21 @@ def test_cron_where_there_is_no_systemd(
     capsys.readouterr()
     assert install(*folders, "--cron", "--print", "--notify", "@/a b/100%") == 0
     assert capsys.readouterr().out == f"# {tmp_path / 'cron'}\n{text}"
+
+
+def test_cron_of_busybox(tmp_path: Path, folders: list[str], monkeypatch: pytest.MonkeyPatch,
+                         capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that it would never read is not written; the line for root's crontab is said."""
+    monkeypatch.setattr(install_timer, "CRON_FILE", tmp_path / "cron")
+    monkeypatch.setattr(install_timer.certbot_jobs, "is_busybox", lambda: True)
+    assert 2 == install(*folders, "--cron", "--notify", SECRET)
+    [command] = re.findall(r"own crontab \(crontab -e\): \d+ \d+,\d+ \* \* \* if .*; fi; (.*)",
+                           capsys.readouterr().err)
+    assert shlex.split(command) == [
+        scheduled_jobs.program("certbot-qiniu"), "renew", "--quiet", *folders,
+        f"--notify=@{tmp_path}/config/qiniu/notify"]
+    assert (tmp_path / "config/qiniu/notify").read_text() == f"{SECRET}\n"
+    assert not (tmp_path / "cron").exists()
 
 
 def test_cron_spreads_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
