@@ -130,17 +130,25 @@ def check_owner(path: Path, found: os.stat_result, what: str,
 
 
 def others_may_change(program: Path) -> bool:
-    """Whether somebody else than root and this user may change a program, or put another there."""
+    """Whether somebody else than root and this user may change a program, or put another there.
+
+    :param program: or a folder that one is read from.
+    """
     real = Path(os.path.realpath(program))  # resolve() would stumble over links in a circle
-    for path in (program, *program.absolute().parents, *real.parents):
-        try:
-            found = path.stat()
-        except OSError:
-            continue  # what is not there runs nothing
-        is_open = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        is_open = is_open and not found.st_mode & stat.S_ISVTX  # as /tmp
-        if is_open or found.st_uid not in (0, os.geteuid()):
-            return True
+    for end in (program.absolute(), real):
+        is_there = False
+        for path in (end, *end.parents):
+            try:
+                found, owners = path.stat(), {path.stat().st_uid, path.lstat().st_uid}
+            except OSError:
+                is_there = False
+                continue
+            is_open = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+            if found.st_mode & stat.S_ISVTX and is_there:
+                is_open = 0  # as in /tmp, where all may add something, and none may replace it
+            if is_open or not owners <= {0, os.geteuid()}:
+                return True
+            is_there = True
     return False
 
 

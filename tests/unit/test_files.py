@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from certbot_qiniu import errors, files
-from certbot_qiniu.files import check_owner, read_json, write_json
+from certbot_qiniu.files import check_owner, others_may_change, read_json, write_json
 
 
 def test_text_that_cannot_be_written(tmp_path: Path) -> None:
@@ -131,3 +131,26 @@ def test_times_that_are_none(time: str) -> None:
     with pytest.raises(TypeError, match="seen_at"):
         files.decode(Times, json.loads(f'{{"seen_at": {time}}}'))
     assert Times(1.5) == files.decode(Times, {"seen_at": 1.5})
+
+
+@pytest.mark.parametrize(("folder", "name", "expected"), [
+    (0o755, "program", False), (0o755, "nothing", False), (0o777, "program", True),
+    (0o1777, "program", False), (0o1777, "nothing", True), (0o1777, "nothing/below", True),
+    (0o1777, ".", True)])
+def test_what_others_may_change(tmp_path: Path, folder: int, name: str, *, expected: bool) -> None:
+    """In a folder such as /tmp they cannot replace what is there, but put what is not."""
+    place = tmp_path / "place"
+    place.mkdir()
+    (place / "program").touch(0o755)
+    place.chmod(folder)
+    assert expected is others_may_change(place / name)
+
+
+def test_link_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who owns a link may lead it elsewhere, whatever it leads to now."""
+    (tmp_path / "program").touch(0o755)
+    (tmp_path / "link").symlink_to("program")
+    assert not others_may_change(tmp_path / "link")
+    foreign, own = owned(tmp_path / "other", OTHERS), Path.lstat
+    monkeypatch.setattr(Path, "lstat", lambda path: foreign if path.name == "link" else own(path))
+    assert others_may_change(tmp_path / "link")
