@@ -108,7 +108,7 @@ def use(job: Job, wanted: Wanted) -> Use:
     name = job.call.option("--cert-name")
     if ((name and name not in wanted.lineages)
             or not (job.user in ("root", _owner(wanted.config_dir)) or job.call.as_root)
-            or not (job.call.option("--config")
+            or not (job.call.option("--config") or job.call.option("-c")
                     or Path(folder or wanted.usual) == wanted.config_dir)):
         return Use.OTHER
     if job.idle:

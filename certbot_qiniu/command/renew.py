@@ -42,7 +42,7 @@ ALERT_SECONDS = 120
 STOP_SECONDS = 90
 """What a program that is told to end may take; as systemd has it."""
 
-OURS = ("--config", "--cert-name", *(f"--{kind}-dir" for kind in FOLDERS))
+OURS = ("--config", "-c", "--cert-name", *(f"--{kind}-dir" for kind in FOLDERS))
 """Options that both halves must agree on."""
 
 

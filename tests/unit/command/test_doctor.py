@@ -471,6 +471,14 @@ def test_job_that_does_not_count(machine: Host, arguments: str, words: str) -> N
     assert NOTHING == last
 
 
+@pytest.mark.parametrize("option", ["--config", "-c"])
+def test_job_with_a_configuration_file_of_its_own(machine: Host, option: str) -> None:
+    """It may name any folder, so it counts, by certbot's short option too."""
+    certbot = OURS.removesuffix("-qiniu")
+    machine.timer("renew", f"/usr/bin/env {certbot} {option} /srv/cli.ini renew")
+    assert ["ok"] == [level for level, _, _ in timers(config_dir="/srv/letsencrypt")]
+
+
 def test_foreign_certbot_for_its_own_lineage(machine: Host) -> None:
     """A certbot without the plugin that renews nothing of ours is in nobody's way."""
     other = machine.certbot("usr/bin/certbot")

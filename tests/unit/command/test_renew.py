@@ -134,7 +134,8 @@ def test_dry_run_tells_nobody(place: Place) -> None:
     assert ["certbot renew --no-random-sleep-on-renew --dry-run"] == place.ran
 
 
-@pytest.mark.parametrize("words", [("--cert-name", "a"), ("--config-dir=/etc/other",)])
+@pytest.mark.parametrize("words", [("--cert-name", "a"), ("-c", "/etc/a"),
+                                   ("--config-dir=/etc/other",)])
 def test_what_both_must_know(place: Place, capsys: pytest.CaptureFixture[str],
                              words: tuple[str, ...]) -> None:
     """Given to certbot alone, it would let status look elsewhere."""
