@@ -28,7 +28,7 @@ here."""
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh"})
 _KEYWORDS = frozenset({"if", "then", "elif", "else", "while", "until", "do", "!", "{", "time"})
 _SPEAKERS = frozenset({"echo", "printf", "logger"})
-_WORDS = 4
+_WORDS = 8
 """Among so many words of a command a script is looked for."""
 
 
@@ -148,9 +148,11 @@ def _calls_of(words: Sequence[str], place: Place, read: Read) -> Iterator[Call]:
             yield from calls(word, place, read)
             return
     for number, word in enumerate(words[:_WORDS]):
-        text = "" if word.startswith("-") else read(place.candidates(word))
+        for_shell = bool({*_SHELLS, ".", "source"} & set(map(_name, words[:number])))
+        files = [*[os.path.join(place.folder, word)] * for_shell, *place.candidates(word)]
+        text = "" if word.startswith("-") else read(list(dict.fromkeys(files)))
         first = text.partition("\n")[0]
-        if text and ({*_SHELLS, ".", "source"} & set(map(_name, words[:number])) or (
+        if text and (for_shell or (
                 first.startswith("#!") and _SHELLS & set(re.split(r"[/\s]", first)))):
             yield from calls(text, place, read)
             return

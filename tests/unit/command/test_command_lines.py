@@ -131,8 +131,10 @@ SHELL = "#!/bin/sh\n# renew\n"
     ("/s/x", {"/s/x": "#!/usr/bin/python3\ncertbot renew"}, 0),
     ("/s/x", {"/s/x": f"{SHELL}/s/y\n", "/s/y": f"{SHELL}certbot renew"}, 1),
     ("/s/x", {"/s/x": f"{SHELL}/s/x\n"}, 0),
+    ("cd /s && sh x", {"/s/x": "certbot renew"}, 1), ("cd /s && x", {"/s/x": SHELL}, 0),
+    ("nice -n 19 flock -w 60 /l /s/x", {"/s/x": f"{SHELL}certbot renew\n"}, 1),
 ], ids=["script", "by its name", "option", "for sh", "read in", "no script", "Python", "nested",
-        "itself"])
+        "itself", "in its folder", "not in its folder", "behind others"])
 def test_scripts(text: str, scripts: dict[str, str], count: int) -> None:
     """A script is followed, and so are those that it runs."""
     assert count == len(found(text, scripts))
