@@ -160,8 +160,10 @@ def _calls_of(words: Sequence[str], place: Place, read: Read) -> Iterator[Call]:
 
 def _call(words: Sequence[str], number: int, place: Place) -> Call | None:
     """The call of certbot that the word with this number is the program of."""
-    word, rest = words[number], tuple(words[number + 1:])
-    name, kind = _name(word), None
+    word = words[number]
+    if word != "-m" and "certbot" not in word and "letsencrypt" not in word:
+        return None  # before all that takes a time that grows with the line
+    rest, name, kind = tuple(words[number + 1:]), _name(word), None
     program, module = word, ""
     runners = [_name(one) for one in words[:number]]
     elsewhere = next((one for one in runners if one in ELSEWHERE), "")
