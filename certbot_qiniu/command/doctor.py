@@ -7,7 +7,9 @@ import datetime as dt
 import email.utils
 import functools
 import logging
+import shlex
 import shutil
+import stat
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -144,9 +146,13 @@ def check_certbot(found: str | None) -> Iterator[Check]:
 def check_files(folder: Path) -> Iterator[Check]:
     """Whether our own files can be read by nobody else."""
     for path in sorted(folder.rglob("[!.]*")):
-        if path.stat().st_mode & 0o077:
+        try:
+            mode = path.stat().st_mode
+        except OSError:
+            continue  # a link to nothing, or gone meanwhile: nobody can read that
+        if mode & 0o077:
             yield Check(Level.ATTENTION, "files", f"{path} can be read by other users",
-                        f"chmod 600 {path}")
+                        f"chmod {700 if stat.S_ISDIR(mode) else 600} {shlex.quote(str(path))}")
 
 
 # Lineages ---------------------------------------------------------------------------------------

@@ -84,6 +84,15 @@ def test_files(tmp_path: Path) -> None:
     assert [] == list(doctor.check_files(tmp_path / "nothing"))
 
 
+def test_folder_and_link_among_the_files(tmp_path: Path) -> None:
+    """A folder stays one that can be entered, and a link to nothing ends no check."""
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state").chmod(0o755)
+    (tmp_path / "link").symlink_to("nothing")
+    assert [f"chmod 700 {tmp_path}/state"] == [
+        check.remedy for check in doctor.check_files(tmp_path)]
+
+
 @pytest.mark.parametrize(("ours", "deployed", "exists", "levels"), [
     (True, ["example.com"], True, ["ok"]), (True, [], True, ["ok"]),
     (False, ["example.com"], True, ["attention"]),
