@@ -176,9 +176,10 @@ def _call(words: Sequence[str], number: int, place: Place) -> Call | None:
         kind = CERTBOT
     elif name in (OURS, SNAP):
         kind = name
-    # Else it is a lock or a name for the log, or certbot does something else.
+    # Else it is a lock, a volume or a name for the log, or certbot does something else.
     renews = rest[:1] == ("renew",) or ("renew" in rest and (
-        elsewhere or rest[0].startswith(("-", "$"))))
+        rest[0].startswith(("-", "$")) if not elsewhere else
+        not any("certbot" in one for one in rest[:rest.index("renew")])))
     if not program or not (kind == SNAP or (kind == OURS and rest[:1] == ("renew",))
                            or (kind == CERTBOT and renews)):
         return None

@@ -93,8 +93,8 @@ def test_elsewhere(runner: str) -> None:
     "certbot/certbot", "certbot/certbot:v2.11.0", "certbot/dns-cloudflare", "my-certbot:latest"])
 def test_images(image: str) -> None:
     """An image of certbot's has it for its program, whatever its tag."""
-    [call] = found(f"docker run --rm --name web {image} renew")
-    assert "docker" == call.elsewhere
+    [call] = found(f"docker run --name certbot -v /etc/letsencrypt:/etc/letsencrypt {image} renew")
+    assert (image, "docker") == (call.program, call.elsewhere)
 
 
 @pytest.mark.parametrize(("text", "first"), [
