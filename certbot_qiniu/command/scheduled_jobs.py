@@ -19,8 +19,9 @@ CRONTABS = (Path("/etc/crontab"), Path("/etc/cron.d"), Path("/var/spool/cron"),
             Path("/etc/crontabs"), *(Path(f"/etc/cron.{period}") for period in (
                 "hourly", "daily", "weekly", "monthly")))
 
-CERTBOT_RENEW = r"certbot\b.*\brenew\b"
-"""A line that renews certbot's certificates, whichever certbot that is (snap has certbot.renew)."""
+CERTBOT_RENEW = r"certbot(?!-qiniu|\S*/certbot-qiniu)\b.*\brenew\b"
+"""A line that renews certbot's certificates, whichever certbot that is (snap has certbot.renew),
+but not by our own command."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,15 @@ def test_lines(tmp_path: Path) -> None:
     [file] = command_files(path)
     assert [3, 5] == file.matching(CERTBOT_RENEW)
     assert "#" not in file.text
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("/opt/certbot/bin/certbot -q renew", True), ("snap run certbot.renew", True),
+    ("certbot renew --deploy-hook certbot-qiniu", True), ("certbot-qiniu renew", False),
+    ("/opt/certbot/bin/certbot-qiniu renew --quiet", False)])
+def test_renewal(text: str, *, expected: bool) -> None:
+    """What takes the place of an old setup is none of what is to be switched off with it."""
+    assert expected is (re.search(CERTBOT_RENEW, text) is not None)
 
 
 def test_pipe(tmp_path: Path) -> None:
