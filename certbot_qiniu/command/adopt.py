@@ -355,7 +355,8 @@ def describe(adoption: Adoption, config_dir: Path, now: float | None = None) -> 
     first = 1 - len(_installation(setup)) * (not adoption.is_moved_in)
     for number, step in enumerate(steps, first):
         lines += [f"{number}. {step[0]}", *step[1:], ""]
-    notes = [*setup.notes, *filter(None, [adoption.doubt])] if not adoption.is_moved_in else []
+    # What an old command did besides is to be known before it is switched off.
+    notes = [*setup.notes, *[adoption.doubt] * bool(adoption.doubt and not adoption.is_moved_in)]
     return [*lines, *(f"Mind: {note}." for note in notes), *[""] * bool(notes)]
 
 
