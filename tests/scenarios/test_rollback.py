@@ -359,6 +359,19 @@ def test_a_domain_that_was_let_go_and_changed_stays(tmp_path: Path) -> None:
     assert is_back(machine)
 
 
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_to_what_one_that_was_let_go_had_before_and_ends_soon(
+        tmp_path: Path, *, is_changed: bool) -> None:
+    """It is refused like any other, unless the domain does not go back to it."""
+    machine = narrowed(tmp_path)
+    if is_changed:
+        by_hand(machine, domain=IMG)
+    machine.cloud.qiniu.change_domain(WWW, protocol="http", cert_id="")
+    machine.cloud.clock.sleep(19 * DAY)
+    run = rollback(machine, 2, status=int(not is_changed))
+    assert is_changed == (f"{IMG}: back to the certificate" not in text(run))
+
+
 def test_a_rollback_of_what_came_after_leaves_it(tmp_path: Path) -> None:
     """A renewal that is rolled back concerns the domains that it was for."""
     machine = narrowed(tmp_path)
