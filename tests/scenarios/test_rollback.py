@@ -19,6 +19,7 @@ from tests.scenarios.test_validity import (
     account,
     by_hand,
     later,
+    reconfigured,
     serves_ours,
     text,
 )
@@ -169,6 +170,74 @@ def test_a_hold_on_ours_that_somebody_has_replaced(tmp_path: Path) -> None:
     [held] = [item for item in json.loads(machine.run("status", "--json").output)["findings"]
               if item["reason"] == "Held"]
     assert f"what {WWW} serves instead is valid until 2" in held["text"]
+
+
+@pytest.mark.parametrize("instead", ["http", "the newest one"])
+def test_a_hold_on_ours_that_has_ended_meanwhile(instead: str, tmp_path: Path) -> None:
+    """It is over, be it that Qiniu has switched HTTPS off then, or never took the older one."""
+    machine = renewed(tmp_path)
+    if instead == "http":
+        rollback(machine)
+    else:
+        machine.cloud.board.arm(Fault("reply", json_response(403, {"error": "no"})), match="PUT ",
+                                times=10**6)
+        rollback(machine, status=1)
+        machine.cloud.board.disarm()
+    machine.cloud.clock.sleep(33 * DAY)
+    if instead == "http":
+        machine.cloud.qiniu.change_domain(WWW, protocol="http", cert_id="")
+    run = machine.renew()
+    assert 0 == run.status, run.output
+    assert f"{WWW}: a rollback kept it on an older certificate of {APEX}" in text(run)
+    later(machine)
+    assert serves_ours(machine)
+
+
+def test_the_end_of_a_hold_is_that_of_all(tmp_path: Path) -> None:
+    """A domain that gets the newest certificate as well is not said to be kept from it."""
+    machine = two_domains(tmp_path)
+    machine.cloud.clock.sleep(60 * DAY)
+    renewal(machine)
+    rollback(machine)
+    machine.cloud.clock.sleep(20 * DAY)
+    by_hand(machine, days=8, domain=IMG)
+    machine.cloud.clock.sleep(3.5 * DAY)
+    reconfigured(machine)
+    run = machine.renew()
+    assert 0 == run.status, run.output
+    later(machine)
+    assert [True, True] == [serves_ours(machine, name) for name in (WWW, IMG)]
+
+
+def test_a_domain_that_is_new_under_a_hold(tmp_path: Path) -> None:
+    """It gets no certificate, so what it has must not end without a word."""
+    machine = renewed(tmp_path)
+    rollback(machine)
+    machine.cloud.qiniu.add_domain(IMG)
+    by_hand(machine, days=10, domain=IMG)
+    for _ in reconfigured(machine), later(machine):
+        assert not serves_ours(machine, IMG)
+    machine.cloud.clock.sleep(5 * DAY)
+    for run in reconfigured(machine, status=1), later(machine, status=1):
+        assert f"{IMG} is kept by a rollback on what it served before" in text(run)
+    machine.cloud.clock.sleep(19 * DAY)
+    run = later(machine)
+    assert f"{IMG} is kept" not in text(run), "the hold is over"
+    later(machine)
+    assert serves_ours(machine, IMG)
+
+
+def test_a_typing_error_under_a_hold(tmp_path: Path) -> None:
+    """It is told when it is made, and not weeks later."""
+    machine = renewed(tmp_path)
+    rollback(machine)
+    run = machine.certbot("reconfigure", "--cert-name", APEX, *machine.installer,
+                          "--qiniu-domains", "wwww.example.com")
+    assert 1 == run.status, run.output
+    assert "wwww.example.com is no domain of this Qiniu account" in text(run)
+    conf = machine.config_dir / "renewal" / f"{APEX}.conf"
+    conf.write_text(conf.read_text() + "qiniu_domains = wwww.example.com\n")
+    later(machine, status=1)
 
 
 def test_a_hold_on_http_has_no_end(tmp_path: Path) -> None:
