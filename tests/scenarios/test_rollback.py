@@ -366,6 +366,23 @@ def test_what_is_left_of_it_undoes_nothing_that_was_done_since(tmp_path: Path) -
     assert [] == changes(later(machine))
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_keys_that_may_not_switch_https_off(status: int, tmp_path: Path) -> None:
+    """What is left of a rollback is made up for once they may: no baseline is lost for that."""
+    machine = account(tmp_path)
+    machine.cloud.qiniu.add_domain(APEX)
+    assert 0 == machine.issue(*NAMES).status
+    later(machine)
+    machine.cloud.board.arm(Fault("reply", json_response(status, {"error": "no"})), match="PUT ",
+                            times=10**6)
+    run = rollback(machine, status=1)
+    assert "does not let HTTPS be switched off" not in text(run)
+    machine.cloud.board.disarm()
+    for _ in range(2):
+        later(machine)
+    assert "http" == machine.cloud.qiniu.serving(APEX).protocol
+
+
 # Let go -------------------------------------------------------------------------------------------
 
 
