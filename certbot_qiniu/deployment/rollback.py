@@ -89,17 +89,20 @@ def begin(deployer: Deployer, count: int) -> None:
 
 
 def _former(context: Context, names: Iterable[str]) -> list[Served]:
-    """What these domains served before we first touched them, if that ends and is not ours.
+    """What these domains served before we first touched them, if that ends.
 
-    What has ended, or is gone, no domain goes back to: that is told where it is seen.
+    That is ours where the memory was lost. What has ended, or is gone, no domain goes back to: that
+    is told where it is seen.
     """
     records = context.memory.domains
-    ids = {name: baseline.cert_id for name in sorted(names)
-           if (baseline := records.get(name, Record()).baseline) and baseline.protocol == "https"
-           and not baseline.fingerprint}
-    ends = former_ends(context, set(ids.values()))
-    return [Served(name, False, end) for name, cert_id in ids.items()
-            if (end := ends[cert_id] or 0) > context.clock()]
+    former = {name: baseline for name in sorted(names)
+              if (baseline := records.get(name, Record()).baseline)
+              and baseline.protocol == "https"}
+    ends = former_ends(context, {baseline.cert_id for baseline in former.values()} - {""})
+    found = [Served(name, True, *validity_of(context, records[name].lineage, baseline.fingerprint))
+             if baseline.fingerprint else Served(name, False, ends.get(baseline.cert_id) or 0)
+             for name, baseline in former.items()]
+    return [served for served in found if served.end > context.clock()]
 
 
 def _context(deployer: Deployer, lineage: str, settings: Settings) -> Context:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -296,6 +297,21 @@ def test_to_what_was_there_before_and_ends_soon(days: float, status: int, tmp_pa
             "20") in text(run)
     assert bool(status) == ("Nothing was rolled back" in text(run)) == serves_ours(machine)
     assert bool(status) == ([] == changes(run)) == (before != served(machine))
+
+
+def test_to_one_of_ours_that_was_there_before_and_ends_soon(tmp_path: Path) -> None:
+    """Who has lost our files takes one of ours for what was there before: it ends all the same."""
+    machine = renewed(tmp_path)
+    rollback(machine)
+    shutil.rmtree(machine.config_dir / "qiniu")
+    for _ in range(2):
+        later(machine)
+    assert serves_ours(machine)
+    machine.cloud.clock.sleep(25 * DAY)
+    run = machine.certbot("rollback", *machine.installer)
+    assert 1 == run.status, run.output
+    assert "Nothing was rolled back" in text(run)
+    assert serves_ours(machine)
 
 
 @pytest.mark.parametrize("how", ["expired", "gone"])
