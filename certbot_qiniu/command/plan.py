@@ -13,7 +13,7 @@ from certbot_qiniu.command.survey import LineageFacts, Survey, survey
 from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.planning.decision import Action, Verb
 
-UNCHANGED = ("keep", "leave", "skip", "forget", "wait", "queue")
+UNCHANGED = ("keep", "leave", "skip", "forget", "wait", "queue", "fail")
 """Verbs of the planner that change nothing."""
 
 

@@ -34,7 +34,7 @@ from certbot_qiniu.deployment.choose import (
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.missing import check_list, forget
 from certbot_qiniu.deployment.planning.decision import Action
-from certbot_qiniu.deployment.planning.selection import Selection
+from certbot_qiniu.deployment.planning.selection import Obstacle, Selection
 from certbot_qiniu.deployment.planning.supersession import KEPT_CHECKPOINTS, prunable
 from certbot_qiniu.deployment.reconcile import Options, Outcome, observe_and_plan, reconcile
 from certbot_qiniu.deployment.rehearsal import what_fails
@@ -211,7 +211,7 @@ class Deployer:
         if memory.hold != newest.fingerprint:
             return False
         ends, problems = self._under_hold(newest, settings)
-        if problems and (memory.given_back or not ends):
+        if problems:
             raise errors.DeployError("; ".join(map(str, problems)))
         if ends:
             return False
@@ -230,14 +230,37 @@ class Deployer:
                     settings: Settings) -> tuple[bool, list[Exception]]:
         """Look at what a rollback keeps a lineage's domains on.
 
-        :returns: whether the hold ends now, and what is wrong with it.
+        :returns: whether the hold ends now, and what is wrong with it, or with the options.
         """
+        lineage, others, problems = newest.lineage, set[str](), list[Exception]()
         try:
-            ends, problems = holds.judge(self.context(
-                self.credentials_of(newest.lineage, settings), settings.services), newest)
+            context = self.context(self.credentials_of(lineage, settings), settings.services)
+            with contextlib.suppress(errors.ApiError):  # the judgement tells of that
+                others, wrong = self._others_under_hold(context, newest, settings)
+                problems += map(errors.UsageError, wrong)
+            ends, found = holds.judge(context, newest, others)
         except errors.QiniuError as error:
             return False, [error]
-        return ends, [errors.DeployError(text, has_outlook=True) for text in problems]
+        return ends, [*(errors.DeployError(text, has_outlook=True) for text in found), *problems]
+
+    def _others_under_hold(self, context: Context, newest: Certificate, settings: Settings,
+                           ) -> tuple[set[str], list[str]]:
+        """The domains that *newest* would be deployed to for the first time, were it not held.
+
+        :returns: these, and why others could not be.
+        :raises errors.ApiError: when the account's lists cannot be had.
+        """
+        selection = choose_domains(context, newest.names, settings.domains, newest.lineage,
+                                   ends=newest.not_after.timestamp())
+        given_back = self.store.memory.lineage(newest.lineage).given_back
+        theirs = {found.name for found in selection.problems
+                  if found.obstacle is Obstacle.OTHER_INSTALLATION}
+        # Who has what the rollback gave up is no problem; what can never be served is.
+        wrong = replace(selection, problems=tuple(
+            found for found in selection.problems if found.name not in given_back
+            and found.obstacle in (Obstacle.NOT_FOUND, Obstacle.NOT_COVERED, Obstacle.UNREADABLE)))
+        return {*selection.chosen, *theirs}, [
+            *wording.problems(wrong), *unread_services(context, settings)]
 
     def _choose_new(self, certificate: Certificate, settings: Settings, chosen: set[str],
                     ) -> tuple[set[str], list[errors.QiniuError]]:

@@ -85,50 +85,59 @@ def finish(store: Store, lineages: Lineages) -> None:
         store.write_memory()
 
 
-def judge(context: Context, newest: Certificate) -> tuple[bool, list[str]]:
+def judge(context: Context, newest: Certificate,
+          others: Collection[str] = ()) -> tuple[bool, list[str]]:
     """Look at what a rollback keeps a lineage's domains on, and tell of what ends soon.
 
     :param newest: the certificate that is held back.
+    :param others: domains that would get it as well, and were never managed.
     :returns: whether the hold ends now, and what is wrong with it.
     """
     lineage, end = newest.lineage, newest.not_after.timestamp()
     now, by_outlook = context.clock(), dict[Outlook, list[Served]]()
-    found, failures = served_instead(context, newest)
+    found, failures = served_instead(context, newest, others)
+    ending = [one for one in found if outlook(one, end, now) is Outlook.ENDS]
+    if ending:
+        # The others get the newest one, too, but for what goes on serving what it was given back.
+        managed = context.store.managed(lineage)
+        found = [one for one in found if one.name not in managed] if (
+            context.memory.lineage(lineage).given_back) else []
     for one in found:
         by_outlook.setdefault(outlook(one, end, now), []).append(one)
     for one in by_outlook.get(Outlook.WARN, ()):
         logger.warning("%s", wording.held(one, lineage, now))
-    for one in by_outlook.get(Outlook.ENDS, ()):
+    for one in ending:
         context.say(wording.hold_ended(one, lineage))
-    if not by_outlook:
+    if not (by_outlook or ending):
         logger.info("%s was rolled back: its newest certificate stays undeployed until a "
                     "renewal or certbot install", lineage)
-    return Outlook.ENDS in by_outlook, [
+    return bool(ending), [
         *(wording.held(one, lineage, now) for one in by_outlook.get(Outlook.FAIL, ())),
         *told_once(failures.values())]
 
 
-def served_instead(context: Context, newest: Certificate,
+def served_instead(context: Context, newest: Certificate, others: Collection[str] = (),
                    ) -> tuple[list[Served], dict[str, errors.QiniuError]]:
     """What the domains serve now that a rollback keeps *newest* from, if that can end.
 
-    Of one that cannot be read what it should serve is believed: a hold must end before that does,
-    whichever domain cannot be asked.
+    Of one that cannot be read what it should serve is believed, and of one that speaks http, or
+    has the newest one still: a hold must end before that does, whatever is in the way of it.
 
+    :param others: see :func:`judge`.
     :returns: that, and why some could not be read.
     """
     lineage, memory, found = newest.lineage, context.memory, list[Served]()
     managed = {name: entry.binding.fingerprint
                for name, entry in context.store.managed(lineage).items()
                if entry.binding.fingerprint != newest.fingerprint}
-    names = sorted({*managed, *memory.lineage(lineage).given_back} - (
+    names = sorted({*managed, *memory.lineage(lineage).given_back, *others} - (
         context.store.state.keys() - managed.keys()))
     if not names:
         return found, {}
     try:
         details, failures = read_details(context, names, context.account.domains())
         domains = [domain for domain in details.values()
-                   if domain and domain.protocol == "https"]
+                   if domain and (domain.protocol == "https" or domain.name in managed)]
         foreign = foreign_certificates(context, domains, [lineage])
     except errors.ApiError as error:
         domains, foreign, failures = [], {}, dict.fromkeys(names, error)
@@ -136,12 +145,14 @@ def served_instead(context: Context, newest: Certificate,
               for name in failures if name in managed]
     for domain in domains:
         name, ours = domain.name, memory.uploads.get(domain.cert_id)
-        if name in managed and domain.state == "processing":  # it goes where it should
+        theirs = foreign.get(domain.cert_id) if domain.protocol == "https" else None
+        if name in managed and (domain.state == "processing" or not theirs):
+            # It goes where it should.
             found.append(Served(name, True, *validity_of(context, lineage, managed[name])))
-        elif theirs := foreign.get(domain.cert_id):
+        elif theirs:
             found.append(Served(name, False, theirs.not_after,
                                 theirs.not_after - theirs.not_before))
         elif ours and ours.fingerprint != newest.fingerprint:
-            found.append(Served(name, ours.fingerprint == managed.get(name),
+            found.append(Served(name, False,
                                 *validity_of(context, ours.lineage, ours.fingerprint)))
     return found, failures

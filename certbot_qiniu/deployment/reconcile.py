@@ -482,7 +482,10 @@ class _Reconciler:
                 and is_gone(self.context, job.binding.cert_id, error)):
             self.memory.uploads.pop(job.binding.cert_id, None)
             return True
-        if job.action.verb is Verb.UNBIND:
+        # What the keys lack they may get. Elsewhere that is how a call is refused for good that
+        # nobody has documented, or that does not exist.
+        if job.action.verb is Verb.UNBIND and (
+                error.status == BAD_REQUEST or job.domain.service != "cdn"):
             self.forget_refused(name, error)
         else:
             self.failed[name] = error

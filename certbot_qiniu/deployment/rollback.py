@@ -17,7 +17,9 @@ from certbot_qiniu.deployment.deployer import Deployer
 from certbot_qiniu.deployment.observe import observe
 from certbot_qiniu.deployment.planning.hold import Served, ends_too_soon
 from certbot_qiniu.deployment.state import Record
+from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.failures import Failures, told_once
+from certbot_qiniu.model import Domain
 from certbot_qiniu.options import Settings
 
 
@@ -55,7 +57,12 @@ def check(deployer: Deployer, settings: Settings, count: int) -> dict[str, str]:
                 (soon if ends_too_soon(served, context.clock()) else later).append(
                     wording.goes_back(names, lineage, served.end))
         if lineage in restored:
-            for served in _former(context, store.managed(lineage).keys() - target):
+            let_go = [name for name in _let_go(store, concerned, lineage) if name not in target]
+            observed = failures.attempt(observe, context, let_go, refresh=False) or ({}, {})
+            for served in _former(context, {
+                    *(store.managed(lineage).keys() - target),
+                    *(name for name, domain in observed[0].items()
+                      if _is_given_back(store, lineage, domain))}):
                 (soon if ends_too_soon(served, context.clock()) else later).append(
                     wording.goes_back_to_former(served))
     if not usable & ({*concerned.values()} or lineages):
@@ -82,17 +89,20 @@ def begin(deployer: Deployer, count: int) -> None:
 
 
 def _former(context: Context, names: Iterable[str]) -> list[Served]:
-    """What these domains served before we first touched them, if that ends and is not ours.
+    """What these domains served before we first touched them, if that ends.
 
-    What has ended, or is gone, no domain goes back to: that is told where it is seen.
+    That is ours where the memory was lost. What has ended, or is gone, no domain goes back to: that
+    is told where it is seen.
     """
     records = context.memory.domains
-    ids = {name: baseline.cert_id for name in sorted(names)
-           if (baseline := records.get(name, Record()).baseline) and baseline.protocol == "https"
-           and not baseline.fingerprint}
-    ends = former_ends(context, set(ids.values()))
-    return [Served(name, False, end) for name, cert_id in ids.items()
-            if (end := ends[cert_id] or 0) > context.clock()]
+    former = {name: baseline for name in sorted(names)
+              if (baseline := records.get(name, Record()).baseline)
+              and baseline.protocol == "https"}
+    ends = former_ends(context, {baseline.cert_id for baseline in former.values()} - {""})
+    found = [Served(name, True, *validity_of(context, records[name].lineage, baseline.fingerprint))
+             if baseline.fingerprint else Served(name, False, ends.get(baseline.cert_id) or 0)
+             for name, baseline in former.items()]
+    return [served for served in found if served.end > context.clock()]
 
 
 def _context(deployer: Deployer, lineage: str, settings: Settings) -> Context:
@@ -111,13 +121,25 @@ def take_up(deployer: Deployer, passed: Mapping[str, str], settings: Settings) -
     """
     store, failures = deployer.store, Failures()
     for lineage in sorted(set(passed.values())):
-        names = [name for name, record in sorted(store.memory.domains_of(lineage).items())
-                 if passed.get(name) == lineage and record.let_go and record.baseline
-                 and name not in store.state]
-        if names:
+        if names := _let_go(store, passed, lineage):
             failures.attempt(_take_up, deployer, lineage, names, settings)
     store.write_memory()
     return told_once(failures.errors)
+
+
+def _let_go(store: Store, passed: Mapping[str, str], lineage: str) -> list[str]:
+    """The domains of a lineage among *passed* that were let go, and not taken up again."""
+    return [name for name, record in sorted(store.memory.domains_of(lineage).items())
+            if passed.get(name) == lineage and record.let_go and record.baseline
+            and name not in store.state]
+
+
+def _is_given_back(store: Store, lineage: str, domain: Domain) -> bool:
+    """Whether one that was let go still serves ours, as far as can be seen.
+
+    What is being published is waited for, and looked at where it is sent.
+    """
+    return domain.state == "processing" or domain.cert_id in store.memory.uploads_by(lineage)
 
 
 def _take_up(deployer: Deployer, lineage: str, names: list[str], settings: Settings) -> None:
@@ -126,8 +148,7 @@ def _take_up(deployer: Deployer, lineage: str, names: list[str], settings: Setti
     context = deployer.context(deployer.credentials_of(lineage, settings), services)
     observed, failures = observe(context, names, refresh=False)
     for name, domain in observed.items():
-        # What is being published is waited for, and looked at where it is sent.
-        if domain.state == "processing" or domain.cert_id in memory.uploads_by(lineage):
+        if _is_given_back(deployer.store, lineage, domain):
             memory.update(name, let_go=0.0)
             entry = memory.lineage(lineage)
             entry.given_back = tuple(sorted({*entry.given_back, name}))

@@ -34,8 +34,8 @@ _NOT_GIVEN_BACK = (
 
 _OTHER_INSTALLATION = (
     "serves {other_certificate}, a newer certificate that another certbot-qiniu installation put "
-    "there. Let one of the two manage it: leave it out of --qiniu-domains here, or leave it out "
-    "there and run certbot install here")
+    "there. Let one of the two manage it: list only others in --qiniu-domains here, or leave it "
+    "out there and run certbot install here")
 
 # Actions ----------------------------------------------------------------------------------------
 

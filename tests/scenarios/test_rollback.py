@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tests.scenarios.test_validity import (
     account,
     by_hand,
     later,
+    reconfigured,
     serves_ours,
     text,
 )
@@ -171,6 +173,74 @@ def test_a_hold_on_ours_that_somebody_has_replaced(tmp_path: Path) -> None:
     assert f"what {WWW} serves instead is valid until 2" in held["text"]
 
 
+@pytest.mark.parametrize("instead", ["http", "the newest one"])
+def test_a_hold_on_ours_that_has_ended_meanwhile(instead: str, tmp_path: Path) -> None:
+    """It is over, be it that Qiniu has switched HTTPS off then, or never took the older one."""
+    machine = renewed(tmp_path)
+    if instead == "http":
+        rollback(machine)
+    else:
+        machine.cloud.board.arm(Fault("reply", json_response(403, {"error": "no"})), match="PUT ",
+                                times=10**6)
+        rollback(machine, status=1)
+        machine.cloud.board.disarm()
+    machine.cloud.clock.sleep(33 * DAY)
+    if instead == "http":
+        machine.cloud.qiniu.change_domain(WWW, protocol="http", cert_id="")
+    run = machine.renew()
+    assert 0 == run.status, run.output
+    assert f"{WWW}: a rollback kept it on an older certificate of {APEX}" in text(run)
+    later(machine)
+    assert serves_ours(machine)
+
+
+def test_the_end_of_a_hold_is_that_of_all(tmp_path: Path) -> None:
+    """A domain that gets the newest certificate as well is not said to be kept from it."""
+    machine = two_domains(tmp_path)
+    machine.cloud.clock.sleep(60 * DAY)
+    renewal(machine)
+    rollback(machine)
+    machine.cloud.clock.sleep(20 * DAY)
+    by_hand(machine, days=8, domain=IMG)
+    machine.cloud.clock.sleep(3.5 * DAY)
+    reconfigured(machine)
+    run = machine.renew()
+    assert 0 == run.status, run.output
+    later(machine)
+    assert [True, True] == [serves_ours(machine, name) for name in (WWW, IMG)]
+
+
+def test_a_domain_that_is_new_under_a_hold(tmp_path: Path) -> None:
+    """It gets no certificate, so what it has must not end without a word."""
+    machine = renewed(tmp_path)
+    rollback(machine)
+    machine.cloud.qiniu.add_domain(IMG)
+    by_hand(machine, days=10, domain=IMG)
+    for _ in reconfigured(machine), later(machine):
+        assert not serves_ours(machine, IMG)
+    machine.cloud.clock.sleep(5 * DAY)
+    for run in reconfigured(machine, status=1), later(machine, status=1):
+        assert f"{IMG} is kept by a rollback on what it served before" in text(run)
+    machine.cloud.clock.sleep(19 * DAY)
+    run = later(machine)
+    assert f"{IMG} is kept" not in text(run), "the hold is over"
+    later(machine)
+    assert serves_ours(machine, IMG)
+
+
+def test_a_typing_error_under_a_hold(tmp_path: Path) -> None:
+    """It is told when it is made, and not weeks later."""
+    machine = renewed(tmp_path)
+    rollback(machine)
+    run = machine.certbot("reconfigure", "--cert-name", APEX, *machine.installer,
+                          "--qiniu-domains", "wwww.example.com")
+    assert 1 == run.status, run.output
+    assert "wwww.example.com is no domain of this Qiniu account" in text(run)
+    conf = machine.config_dir / "renewal" / f"{APEX}.conf"
+    conf.write_text(conf.read_text() + "qiniu_domains = wwww.example.com\n")
+    later(machine, status=1)
+
+
 def test_a_hold_on_http_has_no_end(tmp_path: Path) -> None:
     """There is nothing that could expire, and nothing is switched to HTTPS again."""
     cloud = Cloud(Switches(publish_seconds=20))
@@ -227,6 +297,21 @@ def test_to_what_was_there_before_and_ends_soon(days: float, status: int, tmp_pa
             "20") in text(run)
     assert bool(status) == ("Nothing was rolled back" in text(run)) == serves_ours(machine)
     assert bool(status) == ([] == changes(run)) == (before != served(machine))
+
+
+def test_to_one_of_ours_that_was_there_before_and_ends_soon(tmp_path: Path) -> None:
+    """Who has lost our files takes one of ours for what was there before: it ends all the same."""
+    machine = renewed(tmp_path)
+    rollback(machine)
+    shutil.rmtree(machine.config_dir / "qiniu")
+    for _ in range(2):
+        later(machine)
+    assert serves_ours(machine)
+    machine.cloud.clock.sleep(25 * DAY)
+    run = machine.certbot("rollback", *machine.installer)
+    assert 1 == run.status, run.output
+    assert "Nothing was rolled back" in text(run)
+    assert serves_ours(machine)
 
 
 @pytest.mark.parametrize("how", ["expired", "gone"])
@@ -297,6 +382,23 @@ def test_what_is_left_of_it_undoes_nothing_that_was_done_since(tmp_path: Path) -
     assert [] == changes(later(machine))
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_keys_that_may_not_switch_https_off(status: int, tmp_path: Path) -> None:
+    """What is left of a rollback is made up for once they may: no baseline is lost for that."""
+    machine = account(tmp_path)
+    machine.cloud.qiniu.add_domain(APEX)
+    assert 0 == machine.issue(*NAMES).status
+    later(machine)
+    machine.cloud.board.arm(Fault("reply", json_response(status, {"error": "no"})), match="PUT ",
+                            times=10**6)
+    run = rollback(machine, status=1)
+    assert "does not let HTTPS be switched off" not in text(run)
+    machine.cloud.board.disarm()
+    for _ in range(2):
+        later(machine)
+    assert "http" == machine.cloud.qiniu.serving(APEX).protocol
+
+
 # Let go -------------------------------------------------------------------------------------------
 
 
@@ -357,6 +459,19 @@ def test_a_domain_that_was_let_go_and_changed_stays(tmp_path: Path) -> None:
     assert f"{IMG} has been changed since it had a certificate of ours" in text(run)
     assert theirs == machine.cloud.qiniu.serving(IMG).cert_id
     assert is_back(machine)
+
+
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_to_what_one_that_was_let_go_had_before_and_ends_soon(
+        tmp_path: Path, *, is_changed: bool) -> None:
+    """It is refused like any other, unless the domain does not go back to it."""
+    machine = narrowed(tmp_path)
+    if is_changed:
+        by_hand(machine, domain=IMG)
+    machine.cloud.qiniu.change_domain(WWW, protocol="http", cert_id="")
+    machine.cloud.clock.sleep(19 * DAY)
+    run = rollback(machine, 2, status=int(not is_changed))
+    assert is_changed == (f"{IMG}: back to the certificate" not in text(run))
 
 
 def test_a_rollback_of_what_came_after_leaves_it(tmp_path: Path) -> None:

@@ -87,9 +87,10 @@ def shown(facts: Survey) -> list[str]:
     (Action(Verb.QUEUE, WWW, Reason.BUSY), "Nothing to do."),
     (Action(Verb.SKIP, WWW, Reason.NOT_OPERABLE), "Nothing to do."),
     (Action(Verb.FORGET, WWW, Reason.NOT_FOUND), "Nothing to do."),
+    (Action(Verb.FAIL, WWW, Reason.NOT_OPERABLE), "Nothing to do."),
     (BIND, "1 step; certbot-qiniu apply does them now. Should certbot renew a certificate, its "
            "domains get the new one."),
-], ids=["keep", "wait", "none", "queue", "skip", "forget", "bind"])
+], ids=["keep", "wait", "none", "queue", "skip", "forget", "fail", "bind"])
 def test_sum(action: Action | None, last: str) -> None:
     """What changes something is counted, and nothing else."""
     assert last == shown(seen(action))[-1]

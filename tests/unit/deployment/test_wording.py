@@ -73,8 +73,8 @@ WORDS: Mapping[tuple[Verb, Reason], tuple[str, str]] = {
         "operation sslize; please finish or cancel it.”", SAME),
     (Verb.FAIL, Reason.OTHER_INSTALLATION): (
         f"{NAME} serves theirs, a newer certificate that another certbot-qiniu installation put "
-        "there. Let one of the two manage it: leave it out of --qiniu-domains here, or leave it "
-        "out there and run certbot install here", SAME),
+        "there. Let one of the two manage it: list only others in --qiniu-domains here, or leave "
+        "it out there and run certbot install here", SAME),
     (Verb.FAIL, Reason.EXPIRED): (
         f"{NAME} keeps what it serves: certbot's certificate example.com ended on 2027-01-15, and "
         "an expired certificate is never sent. Run certbot renew --cert-name example.com, and see "
