@@ -271,7 +271,7 @@ def _busy_with_something_else(it: _Situation) -> Action | None:
     if (it.domain.state == "processing" and sent is None
             and it.domain.operation not in HTTPS_OPERATIONS and confirmed
             and it.domain.protocol == it.wanted.protocol
-            and it.domain.cert_id in ("", confirmed.binding.cert_id)
+            and (not it.domain.cert_id or it.serves(it.wanted))  # a list shows no certificate
             and satisfies(confirmed.binding, it.wanted)):
         return Action(Verb.KEEP, it.name, Reason.IN_SYNC)
     return None

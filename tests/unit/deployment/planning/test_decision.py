@@ -262,6 +262,10 @@ CASES: Mapping[str, Case] = {
     "what it is busy with hides no certificate that is not the confirmed one":
         Case(https("theirs", state="processing", operation="modify_source"), Verb.QUEUE,
              Reason.BUSY, record=record(confirmed=sent())),
+    "nor a setting that is not the one that was confirmed":
+        Case(https("bought", http2=False, state="processing", operation="modify_source"),
+             Verb.QUEUE, Reason.BUSY, wanted=Binding("https", "", "bought", False, True),
+             record=record(confirmed=sent("bought", "", force_https=False, http2=True))),
     "no key is sent of what Qiniu only refuses again":
         Case(https(), Verb.FAIL, Reason.REFUSED, "what was said",
              known={"refused": {NEW: "what was said"}}),
