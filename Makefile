@@ -1,4 +1,5 @@
-# `make help` lists the targets. PYTHON is the interpreter that the virtual environment is made with.
+# `make help` lists the targets. PYTHON is the interpreter that the virtual environment is made with,
+# SLOW the marks of what test-slow runs.
 
 PYTHON ?= python3
 VENV = .venv
@@ -7,6 +8,7 @@ READY = $(VENV)/.ready
 LOWEST = .venv-lowest
 WITNESS = .venv-witness
 PYTEST = $(BIN)/python -m pytest -q -n auto --dist worksteal
+SLOW ?= slow
 PIP = python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help system venv unit check test test-slow test-full machines test-machines witnesses lowest demo bench dist audit matrix-waiting matrix clean
@@ -37,7 +39,7 @@ test: system venv ## the tests, without the largest matrices; installs what is m
 	$(PYTEST) -m 'not slow and not machines and not witness'
 
 test-slow: system venv ## the largest matrices, packages and the Ansible role alone (25 min)
-	$(PYTEST) -m slow
+	$(PYTEST) -m '$(SLOW)'
 
 test-full: system venv ## both of them (37 min)
 	$(PYTEST) -m 'not machines and not witness'

@@ -558,6 +558,7 @@ def test_histories(number: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.random
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("number", range(10, 60))
 def test_more_histories(number: int, tmp_path: Path) -> None:
