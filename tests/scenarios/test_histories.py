@@ -43,6 +43,7 @@ OLD_DAYS, LEFT_DAYS, HOLD_DAYS = 30, 30, 7
 """What Qiniu refuses; what replaces a better certificate; what ends a hold on ours."""
 
 ALL = 99
+OUR_KIND = "certbot_"
 numbers = st.sampled_from([0, 1])
 names = st.runner().flatmap(lambda state: st.sampled_from(sorted(state.world.before)))
 
@@ -121,6 +122,50 @@ class Histories(RuleBasedStateMachine):
         self.renew("--force-renewal", "--cert-name", lineage.name, lineage=lineage)
         self.quiet = 0
 
+    @rule(number=numbers, days=st.sampled_from([90, 64, 45]), kind=st.sampled_from(TROUBLES),
+          at=st.integers(0, 12))
+    def disturbed_renewal(self, number: int, days: float, kind: str, at: int) -> None:
+        """The same while something goes wrong, and the next run."""
+        self.machine.trouble = Trouble(kind, at)
+        self.force_renewal(number, days)
+        self.next_run()
+
+    @rule(number=numbers, days=st.sampled_from([1, 8, 25]))
+    def renewals(self, number: int, days: float) -> None:
+        """One lineage is renewed again and again, so that old certificates are cleaned away."""
+        for _ in range(3):
+            self.force_renewal(number, 90)
+            self.timer(days)
+
+    @rule(name=names)
+    def failed_publication(self, name: str) -> None:
+        """What a renewal brings cannot be published, and the next run finds that."""
+        if name in self.world.domains:
+            self.world.qiniu.fail_next_publication(name)
+            self.force_renewal(self.world.lineages.index(self.owner(name)), 90)
+            self.next_run()
+
+    @precondition(lambda self: not self.witness.hidden)
+    @rule(name=names, is_all=st.booleans(), rollback=st.sampled_from(["", "meanwhile", "after"]))
+    def wrong_list(self, name: str, *, is_all: bool, rollback: str) -> None:
+        """Qiniu's list lacks a domain, or a whole account, for a run; and all is rolled back."""
+        account = self.owner(name).account
+        self.quiet = 0
+        self.world.hide(*(one for one, domain in [*self.world.domains.items()]
+                          if one == name or (is_all and domain.account == account)))
+        self.next_run()
+        back = self.go_back(ALL) if rollback == "meanwhile" else None
+        self.world.show()
+        issued = [self.world.newest(lineage) for lineage in self.world.lineages]
+        self.world.sleep(DAY / 2)
+        run = self.renew()
+        if rollback == "after":
+            self.full_rollback()
+        elif (back and is_all and not self.is_torn
+              and all(map(self.world.conf, self.world.lineages))
+              and issued == [self.world.newest(lineage) for lineage in self.world.lineages]):
+            self.judge_given_back(back, run)
+
     def renew(self, *arguments: str, lineage: Lineage | None = None) -> Run:
         """Renew, one lineage or all, and judge."""
         trouble, failures, quiet = self.machine.trouble, self.world.failures, self.quiet
@@ -193,7 +238,8 @@ class Histories(RuleBasedStateMachine):
         if run.status == 0 and verb == "install":
             self.held.pop(lineage.name, None)
             self.judge_served(run, lineage)
-        if run.status == 0 and "--redirect" in options:
+        # It stands where one domain alone has failed; where all have, certbot goes back.
+        if "--redirect" in options and (run.status == 0 or self.witness.changes):
             self.redirected |= {name for name, _ in self.scope(lineage)}
 
     @rule(number=numbers, chosen=st.sampled_from(["auto", "first", "all"]))
@@ -208,16 +254,24 @@ class Histories(RuleBasedStateMachine):
         self.asked("reconfigure", lambda: self.world.verb(
             "reconfigure", lineage, "--qiniu-domains", value or "auto"))
 
-    @rule(name=names, is_forgotten=st.booleans())
-    def take_back(self, name: str, *, is_forgotten: bool) -> None:
-        """``certbot-qiniu apply --take-back``, or ``forget`` of what is gone."""
+    @rule(name=names, is_forgotten=st.booleans(), is_late=st.booleans())
+    def take_back(self, name: str, *, is_forgotten: bool, is_late: bool) -> None:
+        """``certbot-qiniu apply --take-back``, or ``forget`` of what is gone.
+
+        :param is_late: nothing could be renewed before, and all has expired.
+        """
+        if is_late:
+            self.machine.trouble = Trouble("authority")
+            self.timer(100)
         if is_forgotten:
             run = self.asked("forget", lambda: self.machine.run(
                 "forget", "--cert-name", self.owner(name).name))
             assert [] == self.witness.changes, run.output
             return
         self.given.add((name, self.over.pop(name, "")))
-        self.asked("apply", lambda: self.machine.run("apply", "--take-back", name))
+        run = self.asked("apply", lambda: self.machine.run("apply", "--take-back", name))
+        if run.status == 0:
+            self.judge_expired(run, None)
 
     @rule(number=numbers)
     def delete_lineage(self, number: int) -> None:
@@ -253,17 +307,25 @@ class Histories(RuleBasedStateMachine):
         """The next run is disturbed."""
         self.machine.trouble = Trouble(kind, at)
 
-    @rule(name=names, days=st.sampled_from([1, 25, 80, 200, 500]), bought=st.booleans())
-    def by_hand(self, name: str, days: float, bought: bool) -> None:
-        """Somebody binds a certificate of his in the console."""
+    @rule(name=names, days=st.sampled_from([1, 25, 40, 60, 80, 200, 500]),
+          kind=st.sampled_from(["plain", "bought", "of our kind"]),
+          then=st.sampled_from(["", "runs", "no details"]))
+    def by_hand(self, name: str, days: float, kind: str, then: str) -> None:
+        """Somebody binds a certificate of his in the console, or so another machine does."""
         if not self.touched(name):
             return
         if self.world.wanted(name).cert_id in self.witness.uploaded or name in self.over:
             self.over[name] = ""
-        cert_id = self.world.stranger(self.owner(name), days, order_id="1" * bought)
+        cert_id = self.world.stranger(self.owner(name), days, **{
+            "plain": {}, "bought": {"order_id": "1"},
+            "of our kind": {"name": f"{OUR_KIND}{self.owner(name).name}_0123456789ab"}}[kind])
         if name in self.over:
             self.over[name] = cert_id
         self.world.qiniu.change_domain(name, protocol="https", cert_id=cert_id, state="success")
+        if then == "no details":
+            self.machine.trouble = Trouble(then)
+        if then:
+            self.next_runs()
 
     @rule(name=names, what=st.sampled_from(["http", "force", "http2", "frozen", "failing"]))
     def by_hand_otherwise(self, name: str, what: str) -> None:
@@ -294,7 +356,7 @@ class Histories(RuleBasedStateMachine):
         if self.touched(name):
             world.qiniu.remove_domain(name)
             self.forget_domain(name)
-        elif name not in world.hidden and name not in world.domains and (
+        elif name not in world.witness.hidden and name not in world.domains and (
                 lineage := self.owner(name, or_none=True)):
             self.quiet = 0
             cert_id = world.stranger(lineage, 20) if protocol == "https" else ""
@@ -305,7 +367,7 @@ class Histories(RuleBasedStateMachine):
     def hide(self, number: int, is_all: bool) -> None:
         """Qiniu's list lacks domains for a while, or has them again."""
         self.quiet = 0
-        if self.world.hidden:
+        if self.witness.hidden:
             self.world.show()
             return
         account = self.world.lineages[number].account
@@ -395,8 +457,8 @@ class Histories(RuleBasedStateMachine):
 
     def judge(self, verb: str, run: Run) -> None:
         """What holds after any run."""
-        for cert_id in self.witness.deleted:
-            assert cert_id in self.witness.uploaded, f"a stranger's was deleted\n{run.output}"
+        assert not self.witness.lost, f"a stranger's was deleted\n{run.output}"
+        assert not self.witness.expired, f"an expired certificate was sent\n{run.output}"
         for change in self.witness.changes:
             self.judge_replaced(verb, change, run)
         self.account_for(verb, self.witness.changes)
@@ -420,6 +482,8 @@ class Histories(RuleBasedStateMachine):
         if verb == "rollback" or theirs in self.witness.uploaded:
             return
         left = self.world.end(theirs) - self.world.now
+        if self.is_another_installations(theirs) and verb in ("install", "run"):
+            return
         if self.world.end(theirs) <= self.world.end(change.after.cert_id) or left < 0:
             return
         if self.over.get(name) == theirs:
@@ -428,6 +492,12 @@ class Histories(RuleBasedStateMachine):
             by_right = (name, theirs) in self.given or any(
                 name in (self.world.listed(lineage) or ()) for lineage in self.world.lineages)
         assert by_right, f"{name}: somebody else's better certificate was replaced\n{run.output}"
+
+    def is_another_installations(self, cert_id: str) -> bool:
+        """Whether a certificate has a name of our kind, and is not ours."""
+        found = vars(self.world.qiniu)["_certificates"].get(cert_id)
+        return bool(found and found.name.startswith(OUR_KIND)
+                    and cert_id not in self.witness.uploaded)
 
     def may_switch(self, name: str) -> bool:
         """Whether a domain may be switched to HTTPS: it was asked for, or it was so before."""
@@ -481,14 +551,19 @@ class Histories(RuleBasedStateMachine):
                 assert (config.protocol, config.cert_id) == (now.protocol, now.cert_id), (
                     f"{name} is not as the rollback left it\n{run.output}")
 
-    def judge_given_back(self, run: Run) -> None:
-        """After a full rollback each domain is as it was before us, or is named."""
-        text = " ".join(run.output.split())
+    def judge_given_back(self, back: Run, later: Run | None = None) -> None:
+        """After a full rollback each domain is as it was before us, or is named.
+
+        :param later: what has done since what could not be done then.
+        """
+        text = " ".join(back.output.split())
         if "Nothing was rolled back" in text:
-            assert run.status
+            assert back.status
             return
         if "rollback isn't available" in text:
             return
+        run = later or back
+        text = " ".join(run.output.split())
         for name, before in [*self.before.items()]:
             if name not in self.world.domains:
                 continue
@@ -496,8 +571,8 @@ class Histories(RuleBasedStateMachine):
             if replace(config, headers=()) == before:
                 self.before.pop(name)
             else:
-                error = text.rpartition("Error: ")[2] if run.status else ""
-                told = name in error or any(
+                error = text.partition("with error: ")[2] or text.rpartition("Error: ")[2]
+                told = (run.status and name in error) or any(
                     f"{name} {words}" in text for words in ("has been changed since", "is frozen"))
                 assert told, (
                     f"{name} is neither as before nor named: {config}\n{run.output}")
@@ -522,6 +597,13 @@ class Histories(RuleBasedStateMachine):
             found += [f"{name} serves what is lost" for name, config in scope.items()
                       if config.cert_id in self.witness.uploaded
                       and config.fingerprint not in archive]
+            found += [f"{name} serves another installation's" for name, config in scope.items()
+                      if self.is_another_installations(config.cert_id)
+                      and self.world.end(config.cert_id) >= mine.ends]
+        served = {name for lineage in self.world.lineages for name, _ in self.scope(lineage)}
+        found += [f"{name} can never be given back" for name, before in self.before.items()
+                  if self.has_rolled_back and name in self.world.domains.keys() - served
+                  and before.cert_id and self.world.end(before.cert_id) <= self.world.now]
         return found
 
     def teardown(self) -> None:
@@ -554,7 +636,7 @@ def explore(number: int, examples: int, steps: int, directory: Path) -> None:
 @pytest.mark.parametrize("number", range(10))
 def test_histories(number: int, tmp_path: Path) -> None:
     """Three hundred in all."""
-    explore(number, 30, 14, tmp_path)
+    explore(number, 30, 10, tmp_path)
 
 
 @pytest.mark.slow

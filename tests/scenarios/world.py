@@ -22,7 +22,8 @@ from certbot._internal import client, renewal
 from tests.sandbox import qiniu_certs as certs
 from tests.sandbox.pki import validity
 from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY, Qiniu
-from tests.sandbox.qiniu_rules import Switches
+from tests.sandbox.qiniu_certs import StoredCertificate
+from tests.sandbox.qiniu_rules import Refusal, Switches
 from tests.sandbox.qiniu_store import Config, Domain
 from tests.sandbox.wire import Fault, Response, json_response
 from tests.scenarios.command import Seat
@@ -76,15 +77,30 @@ class Change:
 class Witness(Qiniu):
     """Qiniu, with a record of what it was asked to do.
 
-    :ivar uploaded: ids of certificates that came through the API.
-    :ivar changes: those since the last run began, likewise *deleted*, ids of certificates.
+    :ivar uploaded: ids of certificates that came through the API; *strangers*: of all others.
+    :ivar changes: those since the last run began.
+    :ivar expired: domains that were to serve an expired certificate, since then.
+    :ivar hidden: domains that are there, and that it shows nowhere.
     """
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.uploaded: set[str] = set()
+        self.strangers: set[str] = set()
         self.changes: list[Change] = []
-        self.deleted: list[str] = []
+        self.expired: list[str] = []
+        self.hidden: dict[str, Domain] = {}
+
+    @property
+    def lost(self) -> set[str]:
+        """The strangers' certificates that are not there any more."""
+        return self.strangers - self._certificates.keys()
+
+    def add_certificate(self, *arguments: Any, **options: Any) -> str:
+        """Let a stranger have uploaded a certificate."""
+        cert_id = super().add_certificate(*arguments, **options)
+        self.strangers.add(cert_id)
+        return cert_id
 
     def _publish(self, domain: Domain, operation: str, wanted: Config, now: float) -> None:
         self.changes.append(Change(domain.name, domain.config, wanted))
@@ -102,9 +118,15 @@ class Witness(Qiniu):
         return response
 
     def _delete_certificate(self, call: Any, cert_id: str) -> Response:
-        response = super()._delete_certificate(call, cert_id)
-        self.deleted.append(cert_id)
-        return response
+        if any(cert_id in (domain.config.cert_id, (domain.pending or domain.config).cert_id)
+               for domain in self.hidden.values()):
+            raise Refusal(400611, "certificate is bound to a CDN domain")
+        return super()._delete_certificate(call, cert_id)
+
+    def _check_bindable(self, certificate: StoredCertificate, domain: str, now: float) -> None:
+        if certificate.not_after <= now:
+            self.expired.append(domain)
+        super()._check_bindable(certificate, domain, now)
 
 
 @dataclass(frozen=True)
@@ -124,7 +146,14 @@ PASSING = ("refuse", "lost", "truncate", "503")
 """One of these at one call fails no run."""
 
 REFUSAL = Fault("reply", json_response(400, {"code": 400514, "error": "unsupported key"}))
-TROUBLES = (*FAULTS, "outage", "kill", "disk full", "authority", "other keys", "refused changes")
+LASTING = {
+    "outage": (FAULTS["503"], ""), "refused changes": (REFUSAL, "PUT "),
+    "unsent changes": (FAULTS["503"], "PUT "),
+    "no details": (FAULTS["503"], "GET api.qiniu.com/domain/"),
+}
+"""What goes wrong at each call that has this in its label, from the chosen one on."""
+
+TROUBLES = (*FAULTS, *LASTING, "kill", "disk full", "authority", "other keys")
 
 
 class Desk(Seat):
@@ -137,14 +166,13 @@ class Desk(Seat):
         cloud, trouble = self.cloud, self.trouble
         qiniu, board = cloud.qiniu, cloud.board
         assert isinstance(qiniu, Witness)
-        qiniu.changes, qiniu.deleted = [], []
+        qiniu.changes, qiniu.expired = [], []
         board.clear()
         if trouble and trouble.kind in FAULTS:
             board.arm(FAULTS[trouble.kind], skip=trouble.at)
-        elif trouble and trouble.kind == "outage":
-            board.arm(FAULTS["503"], skip=trouble.at, times=10**6)
-        elif trouble and trouble.kind == "refused changes":
-            board.arm(REFUSAL, match="PUT ", skip=trouble.at, times=10**6)
+        elif trouble and trouble.kind in LASTING:
+            fault, match = LASTING[trouble.kind]
+            board.arm(fault, match=match, skip=trouble.at // (4 if match else 1), times=10**6)
         elif trouble and trouble.kind == "kill":
             options["kill_at"] = nth(trouble.at)
         run = super().certbot(*arguments, **options)
@@ -181,7 +209,6 @@ class World:
     """The machine, its accounts, and what certbot and others do there.
 
     :ivar before: what the domains served before certbot came.
-    :ivar hidden: what Qiniu shows nowhere for a while.
     """
 
     _begun: tuple[bytes, Path]
@@ -195,7 +222,6 @@ class World:
         self.witness = self.qiniu
         self.machine = Desk(self.cloud, directory / "machine")
         self.backup_folder = directory / "backup"
-        self.hidden: dict[str, Domain] = {}
         self._credentials = {
             lineage.name: self.machine.write_credentials(
                 f"{lineage.name}.ini", (lineage.account, ACCOUNTS[lineage.account]))
@@ -229,7 +255,7 @@ class World:
         shutil.rmtree(self.backup_folder, ignore_errors=True)
         self.cloud.restore(saved)
         self.cloud.board.disarm()
-        self.hidden, self.machine.days, self.machine.trouble = {}, 90, None
+        self.machine.days, self.machine.trouble = 90, None
 
     # certbot's verbs
 
@@ -268,13 +294,14 @@ class World:
 
     def show(self) -> None:
         """Let all that was hidden be there again."""
-        self.domains.update({name: domain for name, domain in self.hidden.items()
+        self.domains.update({name: domain for name, domain in self.witness.hidden.items()
                              if name not in self.domains})
-        self.hidden = {}
+        self.witness.hidden = {}
 
     def hide(self, *names: str) -> None:
         """Let Qiniu show domains nowhere."""
-        self.hidden |= {name: self.domains.pop(name) for name in names if name in self.domains}
+        self.witness.hidden |= {name: self.domains.pop(name) for name in names
+                                if name in self.domains}
 
     def swap_keys(self, *, back: bool = False) -> None:
         """Put the keys of the other account into each credentials file, or the right ones."""
