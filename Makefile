@@ -38,10 +38,10 @@ check: venv ## lint, types, floors, layout and documentation (40 s)
 test: system venv ## the tests, without the largest matrices; installs what is missing (12 min)
 	$(PYTEST) -m 'not slow and not machines and not witness'
 
-test-slow: system venv ## the largest matrices, packages and the Ansible role alone (25 min)
+test-slow: system venv ## the largest matrices, 5,000 random histories (45 min of it), packages alone (70 min)
 	$(PYTEST) -m '$(SLOW)'
 
-test-full: system venv ## both of them (37 min)
+test-full: system venv ## both of them (82 min)
 	$(PYTEST) -m 'not machines and not witness'
 
 machines: system venv ## make the Debian machines of test-machines, once; as root (4 min)
