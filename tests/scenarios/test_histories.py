@@ -29,6 +29,7 @@ from tests.scenarios.machine import Run
 from tests.scenarios.world import (
     DAY,
     HOUR,
+    LASTING,
     LAYOUTS,
     PASSING,
     TROUBLES,
@@ -122,8 +123,8 @@ class Histories(RuleBasedStateMachine):
         self.renew("--force-renewal", "--cert-name", lineage.name, lineage=lineage)
         self.quiet = 0
 
-    @rule(number=numbers, days=st.sampled_from([90, 64, 45]), kind=st.sampled_from(TROUBLES),
-          at=st.integers(0, 12))
+    @rule(number=numbers, days=st.sampled_from([90, 64, 45]),
+          kind=st.sampled_from([*TROUBLES, *LASTING, *LASTING]), at=st.integers(0, 12))
     def disturbed_renewal(self, number: int, days: float, kind: str, at: int) -> None:
         """The same while something goes wrong, and the next run."""
         self.machine.trouble = Trouble(kind, at)
