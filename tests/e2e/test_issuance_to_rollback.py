@@ -13,6 +13,7 @@ import pytest
 from cryptography import x509
 
 from tests.sandbox.pki import Authority, validity
+from tests.sandbox.process import until
 from tests.sandbox.qiniu_rules import Switches
 from tests.sandbox.stack import ACCOUNT, Sandbox
 from tests.sandbox.wire import Fault
@@ -223,8 +224,10 @@ def test_rollback_and_the_end_of_the_older_certificate() -> None:
                     str(box.credentials_path), "--qiniu-skip-nginx", "-d", WWW)
         older, end = box.lineage_fingerprint(WWW), _end(box)
         time.sleep(15)
-        box.certbot("renew", "--force-renewal")
-        assert box.lineage_fingerprint(WWW) == box.qiniu.serving(WWW).fingerprint != older
+        box.certbot("renew", "--force-renewal")  # which does not wait for the publication
+        assert box.lineage_fingerprint(WWW) != older
+        until(lambda: box.lineage_fingerprint(WWW) == box.qiniu.serving(WWW).fingerprint,
+              "the renewed certificate is published")
         # Nothing newer: that would end the hold as well.
         conf = box.config_dir / "renewal" / f"{WWW}.conf"
         head = "[renewalparams]\n"
