@@ -14,12 +14,11 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from certbot_qiniu import errors
-from certbot_qiniu.command import output, scheduled_jobs
+from certbot_qiniu.command import output, plugins, scheduled_jobs
 from certbot_qiniu.command.arguments import (
     A_FILE,
     Command,
@@ -363,7 +362,7 @@ def describe(adoption: Adoption, config_dir: Path, now: float | None = None) -> 
 def _installation(setup: Setup) -> list[list[str]]:
     """The step before all others, where certbot here lacks the authenticator."""
     name = setup.authenticator
-    if not name or name in {entry.name for entry in entry_points(group="certbot.plugins")}:
+    if not name or name in plugins.installed():
         return []
     pip = shlex.join([sys.executable, "-m", "pip", "install", f"certbot-{name}"])
     return [[f"Install certbot's plugin {name}, which is not here yet:", f"    {pip}"]]

@@ -8,14 +8,13 @@ import stat
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from certbot._internal import cli as certbot_cli
 from certbot._internal.plugins.disco import PluginsRegistry
 
-from certbot_qiniu.command import adopt, cli, scheduled_jobs
+from certbot_qiniu.command import adopt, cli, plugins, scheduled_jobs
 from certbot_qiniu.command.old_setups import Setup, read_setups
 from certbot_qiniu.credentials import Credentials
 from certbot_qiniu.model import Certificate
@@ -503,12 +502,12 @@ def test_an_authenticator_that_is_not_installed(tmp_path: Path, monkeypatch: pyt
                                                 ) -> None:
     """To install it is the step before all others."""
     adoption = planned(tmp_path, acme_home(tmp_path, {**DOMAIN, "Le_Webroot": "dns_tencent"}))
-    monkeypatch.setattr(adopt, "entry_points", lambda group: [])
+    monkeypatch.setattr(plugins, "installed", frozenset)
     said = adopt.describe(adoption, tmp_path / "etc")
     [number] = [number for number, line in enumerate(said) if line.startswith("0. ")]
     assert said[number + 1].endswith("-m pip install certbot-dns-tencent")
     assert any(line.startswith("1. Write the credentials file") for line in said)
-    monkeypatch.setattr(adopt, "entry_points", lambda group: [SimpleNamespace(name="dns-tencent")])
+    monkeypatch.setattr(plugins, "installed", lambda: frozenset({"dns-tencent"}))
     assert not any(line.startswith("0. ") for line in adopt.describe(adoption, tmp_path / "etc"))
 
 
