@@ -13,7 +13,7 @@ from certbot_qiniu.text import is_token
 
 KEYS = {"qiniu_access_key": "the AccessKey (AK) of the Qiniu account",
         "qiniu_secret_key": "the SecretKey (SK) that belongs to it"}
-"""What the file must hold."""
+"""The properties that the file must hold."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.poolmanager import PoolManager
 
 AGAIN_SECONDS = 0.1
-"""How soon a connection is cut off again: it may have been between two sockets."""
+"""The time until a connection is cut off again: it may have been between two sockets."""
 
 _here = threading.local()
 
@@ -103,7 +103,7 @@ def _watched(manager: PoolManager) -> PoolManager:
 
 
 def session() -> requests.Session:
-    """A session whose https exchanges can be bounded by :func:`deadline`."""
+    """Make a session whose https exchanges can be bounded by :func:`deadline`."""
     made = requests.Session()
     made.mount("https://", Adapter())
     return made

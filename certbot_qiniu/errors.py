@@ -1,4 +1,4 @@
-"""What can go wrong, as certbot expects it.
+"""Exceptions raised by the plugin. All are certbot PluginErrors.
 
 Everything that may leave the plugin is a :class:`certbot.errors.PluginError`::
 
@@ -68,7 +68,7 @@ class ApiError(QiniuError):
 
     @property
     def cause(self) -> str:
-        """Why, and what to do next."""
+        """The cause, and what to do next."""
         facts = [f"code {self.code}"] if self.code else []
         if self.status and self.status != self.code:
             facts.append(f"HTTP {self.status}")

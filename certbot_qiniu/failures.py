@@ -20,7 +20,7 @@ SHOWN = 20
 
 
 class Failures:
-    """What went wrong so far in works of which none must keep another from being done.
+    """Collect failures of works of which none may keep another from being done.
 
     :ivar errors: all of it, in order.
     """
@@ -36,7 +36,7 @@ class Failures:
 
     @property
     def has_outlook(self) -> bool:
-        """Whether any of it says itself what comes next."""
+        """Whether any of the failures says itself what comes next."""
         return any(getattr(error, "has_outlook", False) for error in self.errors)
 
     def with_outlook(self, text: str) -> str:
@@ -44,7 +44,7 @@ class Failures:
         return text if self.has_outlook else f"{text}. The next certbot renew tries again"
 
     def attempt(self, work: Callable[..., T], *args: object, **kwargs: object) -> T | None:
-        """The result of *work*, None where it failed.
+        """Return the result of *work*, None if it failed.
 
         :raises certbot.errors.SignalExit: at once, as a Ctrl-C is: a user who ends the program
             must not be kept waiting for what else there is to do.
@@ -72,12 +72,12 @@ class Failures:
 
 
 def told_once(problems: Iterable[Exception | str]) -> list[str]:
-    """What *problems* say, each cause once, with all that failed for it."""
+    """Return the texts of *problems*, each cause once, with all that failed for it."""
     return list(dict.fromkeys(each_cause(dict(enumerate(problems))).values()))
 
 
 def each_cause(problems: Mapping[K, Exception | str]) -> dict[K, str]:
-    """What *problems* say; those of calls that failed for the same cause tell of all of them."""
+    """Return the text of each of *problems*; calls that failed for one cause name all of them."""
     actions: dict[object, dict[str, None]] = {}
     for problem in problems.values():
         if isinstance(problem, errors.ApiError):
@@ -94,7 +94,7 @@ def each_cause(problems: Mapping[K, Exception | str]) -> dict[K, str]:
 
 
 def _cause(error: errors.ApiError) -> object:
-    """What is equal for calls that failed for the same cause; each has its own ``X-Reqid``."""
+    """Return what is equal for calls that failed for one cause; each has its own ``X-Reqid``."""
     root = error.first or error
     return root.text, root.status, root.code, root.advice
 
@@ -111,7 +111,7 @@ def _listed(actions: list[str]) -> str:
 
 
 def _text(error: Exception) -> str:
-    """What *error* says; one that is not meant for users says its kind, too."""
+    """Return the text of *error*; one that is not meant for users says its kind, too."""
     kind, text = type(error).__name__, str(error).strip()
     return text if text and isinstance(error, certbot_errors.Error) else (
         f"{kind}: {text}" if text else kind)

@@ -1,4 +1,4 @@
-"""What a user who sits before certbot is told and asked; a timer is never asked."""
+"""Tell and ask the user at a terminal; a timer is never asked."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def credentials_path(config: NamespaceConfig) -> str:
 
 
 def can_ask(config: NamespaceConfig) -> bool:
-    """Whether somebody sits there."""
+    """Return whether somebody sits at a terminal."""
     return not config.noninteractive_mode and sys.stdin.isatty()
 
 
@@ -69,7 +69,7 @@ def to_switch(config: NamespaceConfig, names: tuple[str, ...]) -> list[str]:
 
 
 def _chosen(answer: str, names: Sequence[str]) -> list[str] | None:
-    """The names that *answer* is for, None where it cannot be understood."""
+    """Return the names that *answer* selects, None if it cannot be understood."""
     words = answer.replace(",", " ").lower().split()
     if words in (["all"], ["none"], ["no"]):
         return list(names) if words == ["all"] else []

@@ -13,5 +13,5 @@ def printable(text: str, instead: str = " ") -> str:
 
 
 def is_token(text: str) -> bool:
-    """Whether *text* is one word of visible ASCII, as every key and name of a bucket is."""
+    """Return whether *text* is one word of visible ASCII, as every key and bucket name is."""
     return _TOKEN.fullmatch(text) is not None

@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class Adoption:
-    """How one certificate moves in.
+    """Describe how one certificate moves in.
 
     :ivar credentials: path of its credentials file.
     :ivar keys: what belongs into that file, as far as it is known.
@@ -108,14 +108,14 @@ class Adoption:
 
 
 def places() -> list[Path]:
-    """Where old setups usually are, as far as they are there."""
+    """Find old setups where they usually are."""
     home = Path(os.path.expanduser("~"))  # where there is none, no folder has that name
     usual = [home / ".acme.sh", Path(os.environ.get("LEGO_PATH", home / ".lego")), CONFIG_JSON]
     return [path for path in usual if path.exists()]
 
 
 def find(paths: Sequence[Path]) -> tuple[list[Setup], list[str]]:
-    """The setups at *paths*, and what could not be understood there."""
+    """Read the setups at *paths*, and say what could not be understood there."""
     setups, problems = [], []
     for path in paths:
         try:
@@ -146,7 +146,7 @@ def plan(setups: Iterable[Setup], config_dir: Path, credentials: Path | None = N
 
 
 def _file_for(setup: Setup, files: Mapping[Path, Mapping[str, str]], first: Path) -> Path:
-    """The first file whose keys agree with those of *setup*."""
+    """Find the first file whose keys agree with those of *setup*."""
     for path, keys in files.items():
         if all(keys.get(name, value) == value for name, value in setup.keys.items()):
             return path
@@ -242,7 +242,7 @@ def write_credentials(adoptions: Iterable[Adoption]) -> list[Path]:
 
 
 def _is_there(adoption: Adoption) -> bool:
-    """Whether the file has all that is known.
+    """Return whether the file has all that is known.
 
     :raises errors.UsageError: when it has something else.
     """
@@ -260,7 +260,7 @@ def _is_there(adoption: Adoption) -> bool:
 
 
 def _read(path: Path) -> Mapping[str, Any] | None:
-    """What is in a credentials file, None where there is none that can be read."""
+    """Read the properties of a credentials file; None if none can be read."""
     import configobj
 
     try:
@@ -284,7 +284,7 @@ def _ini(adoption: Adoption) -> str:
 
 
 def jobs(setup: Setup, config_dir: Path) -> Iterator[str]:
-    """Where the old setup is run from, in words that tell how to stop it."""
+    """Say where the old setup is run from, and how to stop it."""
     traces = [rf"(?<![\w-]){re.escape(trace)}(?![\w-])" for trace in setup.traces]
     if not traces:
         return
@@ -308,7 +308,7 @@ _SCHEDULE = re.compile(r"\s*(@\w{4,8}|(?:(?:[\d*/,-]|[A-Za-z]{3}\b)+\s+){5})", r
 
 
 def _cron_line(path: Path, number: int, text: str, traces: Iterable[str]) -> str:
-    """How to find a line of a crontab; the line itself may hold keys, and be anybody's.
+    """Say how to find a line of a crontab; the line itself may hold keys, and be anybody's.
 
     ``crontab -e`` shows a user's without its head, so that numbers do not fit there.
     """
@@ -325,7 +325,7 @@ def _cron_line(path: Path, number: int, text: str, traces: Iterable[str]) -> str
 
 
 def describe(adoption: Adoption, config_dir: Path, now: float | None = None) -> list[str]:
-    """What to do, in lines; what is indented is to be copied. No key is in it."""
+    """Return the steps as lines; indented ones are to be copied. No key is in them."""
     setup, live = adoption.setup, config_dir / "live" / adoption.lineage
     lines = [f"{', '.join(setup.names)} ({setup.kind}, {setup.source})", "",
              _validity(setup, live, time.time() if now is None else now), ""]
@@ -360,7 +360,7 @@ def describe(adoption: Adoption, config_dir: Path, now: float | None = None) -> 
 
 
 def _installation(setup: Setup) -> list[list[str]]:
-    """The step before all others, where certbot here lacks the authenticator."""
+    """Return the step before all others, if certbot lacks the authenticator here."""
     name = setup.authenticator
     if not name or name in plugins.installed():
         return []
@@ -403,7 +403,7 @@ def _unserved(setup: Setup) -> list[str]:
 
 
 def _wrapped(command: Sequence[str]) -> str:
-    r"""A command for a shell, an option on each line, joined by ``\``."""
+    r"""Write a command for a shell, one option a line, joined by ``\``."""
     rows: list[list[str]] = [[]]
     for word in command:
         if word.startswith("-") and (rows[-1] or len(rows) > 1):

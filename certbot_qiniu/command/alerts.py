@@ -32,14 +32,14 @@ REMINDER_DAYS = (0, 1, 3, 7, 14)
 """So many days before its end a certificate that was told of already is told of again."""
 
 LOST = "every receiver is then told once more what needs attention"
-"""What happens without ``alerts.json``."""
+"""The result without ``alerts.json``."""
 
 HEARTBEAT_SECONDS = 10
 
 
 @dataclass(frozen=True)
 class Message:
-    """What a receiver is told."""
+    """The message for a receiver."""
 
     title: str
     body: str
@@ -47,7 +47,7 @@ class Message:
 
 
 def receivers(values: Iterable[str], config_dir: Path | None = None) -> list[str]:
-    """The URLs that *values* name: each a URL, or ``@FILE`` for a file with one URL per line.
+    """Return the URLs that *values* name: each a URL, or ``@FILE`` with one URL a line.
 
     :param config_dir: certbot's, see :func:`~certbot_qiniu.files.check_owner`.
     :raises errors.UsageError: when such a file cannot be read, or is not ours alone.
@@ -69,7 +69,7 @@ def receivers(values: Iterable[str], config_dir: Path | None = None) -> list[str
 
 def compose(before: Mapping[str, str], now: Mapping[str, str], host: str,
             bygone: Collection[str] = ()) -> Message | None:
-    """What to say about a change from *before* to *now*, both key -> text; None without one.
+    """Word the change from *before* to *now*, both key -> text; None without one.
 
     :param bygone: subjects that need no attention any more, and are not right for that.
     """
@@ -129,7 +129,7 @@ def alert(folder: Path, urls: Iterable[str], concerns: Sequence[Finding],
 
 
 def _attention(concerns: Iterable[Finding], unknown_seconds: float) -> dict[str, str]:
-    """What needs attention: a key that stays the same while it does -> text."""
+    """Return all that needs attention: a key that stays the same while it does -> text."""
     found = [item for item in concerns if item.level is Level.ATTENTION]
     if unknown_seconds >= UNKNOWN_SECONDS:
         found.append(Finding(Level.ATTENTION, "status", "Unknown",
@@ -138,7 +138,7 @@ def _attention(concerns: Iterable[Finding], unknown_seconds: float) -> dict[str,
 
 
 def _key(item: Finding) -> str:
-    """What stays the same until the receivers are told of *item* again."""
+    """Return the key that stays the same until the receivers are told of *item* again."""
     left = item.days_left
     stage = next((f"@{days}" for days in REMINDER_DAYS if left is not None and left <= days), "")
     return f"{item.reason}{stage} {item.subject}"

@@ -1,4 +1,4 @@
-"""What the subcommands have in common before they run: options, certbot's folders, renewals."""
+"""Options, certbot's folders and renewals: all that the subcommands share before they run."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def completed_by(kind: Mapping[str, str], argument: argparse.Action) -> None:
 
 
 def absolute_path(text: str) -> Path:
-    """The value of an option that is a path."""
+    """Return the value of an option that is a path."""
     return Path(text).absolute()
 
 
@@ -164,7 +164,7 @@ def _read_config_files(config: Path | None) -> argparse.Namespace:
 
 
 def usual_config_dir() -> Path:
-    """Where a certbot that is not told otherwise has its configuration.
+    """Return the folder of certbot's configuration, if certbot is not told otherwise.
 
     :raises errors.UsageError: when its files cannot be read, or say nonsense.
     """
@@ -173,7 +173,7 @@ def usual_config_dir() -> Path:
 
 
 def folder_options(arguments: argparse.Namespace) -> list[str]:
-    """The options that name certbot's folders, where they are not the usual ones."""
+    """Return the options that name certbot's folders, if they are not the usual ones."""
     config = [f"--config={arguments.config}"] if arguments.config else []
     given = {kind: str(getattr(arguments, f"{kind}_dir")) for kind in FOLDERS}
     return config + [f"--{kind}-dir={path}" for kind, path in given.items()
@@ -201,7 +201,7 @@ def certbot_config(arguments: argparse.Namespace, renewal: Renewal | None = None
 
 
 def _defaults(installer: str) -> dict[str, Any]:
-    """The options of another of certbot's installers, which certbot has in its configuration."""
+    """Return the options of another certbot installer, which certbot has in its configuration."""
     parser = argparse.ArgumentParser(add_help=False)
     find_installer(installer).inject_parser_options(parser, installer)
     return vars(parser.parse_args([]))
@@ -224,7 +224,7 @@ def lock_certbot(arguments: argparse.Namespace) -> None:
 
 
 def our_renewals(arguments: argparse.Namespace, name: str = "") -> list[Renewal]:
-    """The renewals that deploy to Qiniu, or the one that is named.
+    """Return the renewals that deploy to Qiniu, or the one that is named.
 
     :raises errors.UsageError: when there is none.
     """

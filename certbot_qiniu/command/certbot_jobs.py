@@ -1,4 +1,4 @@
-"""What runs ``certbot renew`` by itself on this machine: timers, crontabs, scripts that cron runs.
+"""Find all that runs ``certbot renew`` by itself here: timers, crontabs, scripts that cron runs.
 
 Who would run it is asked: systemd for its timers, and whether there is a cron that reads crontabs.
 """
@@ -36,7 +36,7 @@ BOOTED = "run/systemd/system"
 
 SYSTEMD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CRON_PATH = "/usr/bin:/bin"
-"""Where both look for programs unless told otherwise."""
+"""The folders in which both look for programs unless told otherwise."""
 
 CRONS = frozenset({"cron", "crond", "fcron", "anacron", "dcron"})
 COMMANDS = ("ExecStartPre", "ExecStart", "ExecStartPost", "ExecStopPost")
@@ -75,7 +75,7 @@ class Job:
 
 
 class Use(Enum):
-    """What a job is good for."""
+    """The use of a job."""
 
     RENEWS = "renews"
     LACKS_PLUGIN = "lacks the plugin"
@@ -88,7 +88,7 @@ class Use(Enum):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be renewed.
+    """The lineages that are to be renewed.
 
     :ivar config_dir: certbot's folder with it.
     :ivar usual: the folder of a certbot that is not told otherwise.
@@ -101,7 +101,7 @@ class Wanted:
 
 
 def use(job: Job, wanted: Wanted) -> Use:
-    """What *job* is good for."""
+    """Judge the use of *job*."""
     if job.call.rehearses:
         return Use.REHEARSES
     folder = job.call.option("--config-dir")
@@ -123,7 +123,7 @@ def use(job: Job, wanted: Wanted) -> Use:
 
 
 def sentence(job: Job, found: Use) -> str:
-    """What to say of *job*, which is good for this."""
+    """Word the use of *job*."""
     name = job.call.option("--cert-name")
     module = f" -m {job.call.module}" if job.call.module else ""
     only = f" for {name} alone" if name else ""
@@ -164,7 +164,7 @@ class _Command:
 
 
 _Idle = tuple[str, str] | None
-"""Why something never runs, and how to change that; None where it does."""
+"""Say why something never runs, and how to change that; None if it does run."""
 
 
 def jobs(root: Path | None = None) -> list[Job]:
@@ -184,7 +184,7 @@ def jobs(root: Path | None = None) -> list[Job]:
 
 
 def _job(command: _Command, call: Call) -> Job:
-    """The job that *call* is, with the program that it leads to."""
+    """Return the job that *call* is, with the program that it leads to."""
     if call.program == SNAP:
         path, found = SNAP, frozenset[str]()  # nothing from pip is ever in a snap
     elif call.elsewhere:
@@ -212,7 +212,7 @@ def _once(read: Read) -> Read:
 
 
 def _read_script(paths: Sequence[str]) -> str:
-    """The text of the first of *paths* that is there; "" for what is no text."""
+    """Read the first of *paths* that exists; "" if it is no text."""
     for path in paths:
         try:
             found = os.stat(path)
@@ -232,7 +232,7 @@ def _read_script(paths: Sequence[str]) -> str:
 
 
 def _timers() -> Iterator[_Command]:
-    """What the timers start, as systemd has read it: with drop-ins, without quotation marks."""
+    """Ask systemd for the commands of the timers: with drop-ins, without quotation marks."""
     listed = (_systemctl("list-unit-files", "--type=timer")
               + _systemctl("list-units", "--all", "--type=timer"))
     names = sorted({line.split()[0] for line in listed.splitlines()
@@ -254,7 +254,7 @@ def _timers() -> Iterator[_Command]:
 
 
 def _why_idle(name: str, timer: Mapping[str, str]) -> _Idle:
-    """Why a timer does not start anything."""
+    """Say why a timer starts nothing."""
     start = f"systemctl enable --now {name}"
     if timer.get("LoadState") == "masked":
         return "it is masked", f"systemctl unmask {name} && {start}"
@@ -276,7 +276,7 @@ def _words(text: str | None) -> list[str]:
 
 
 def _shown(units: Iterable[str], *properties: str) -> dict[str, dict[str, str]]:
-    """What systemd has of each unit; several lines of a property in one."""
+    """Ask systemd for the properties of each unit; several lines of a property become one."""
     names = sorted(units)
     if not names:
         return {}
@@ -298,7 +298,7 @@ def _systemctl(*arguments: str) -> str:
 
 
 def _output(command: Sequence[str]) -> str:
-    """What a program says, "" where it cannot be run."""
+    """Return the output of a program, "" if it cannot be run."""
     try:
         # Not in a folder that somebody else could put a module of Python's into.
         return subprocess.run(  # noqa: S603 (systemctl, and what root runs anyway)
@@ -313,7 +313,7 @@ def _output(command: Sequence[str]) -> str:
 
 
 def _cron(root: Path) -> Iterator[_Command]:
-    """What crontabs and the folders of daily scripts run."""
+    """Find the commands of crontabs and of the folders of daily scripts."""
     etc, debian = root / "etc", (root / "etc" / "debian_version").exists()
     idle = None if _cron_runs(root) else ("no cron is running", "Start cron")
     unread = idle
@@ -356,7 +356,7 @@ def _home(user: str) -> str:
 
 
 def _files(places: Iterable[Path]) -> list[Path]:
-    """The files at *places* and in the folders there, each once."""
+    """List the files at *places* and in the folders there, each once."""
     found: dict[Path, Path] = {}
     for place in places:
         try:
@@ -368,7 +368,7 @@ def _files(places: Iterable[Path]) -> list[Path]:
 
 
 def _ignored(path: Path, *, debian: bool) -> _Idle:
-    """Why cron does not look at a file."""
+    """Say why cron does not look at a file."""
     is_strict = debian or path.parent.parent.name == "periodic"  # busybox's run-parts, too
     if path.name.endswith(("~", ".rpmsave", ".rpmorig", ".rpmnew")) or path.name[0] in ".#" or (
             is_strict and not re.fullmatch(r"[\w-]+", path.name, re.ASCII)):
@@ -382,13 +382,13 @@ def _ignored(path: Path, *, debian: bool) -> _Idle:
 
 
 def is_busybox(root: Path | None = None) -> bool:
-    """Whether cron is busybox's, as on Alpine: it reads the crontabs of users alone."""
+    """Return whether cron is busybox's, as on Alpine: it reads users' crontabs only."""
     crond = (root or ROOT) / "usr/sbin/crond"
     return os.path.basename(os.path.realpath(crond)) == "busybox"
 
 
 def _cron_runs(root: Path) -> bool:
-    """Whether there is a cron, as far as one may see that."""
+    """Return whether there is a cron, as far as one may see that."""
     names = set()
     for path in root.glob("proc/[0-9]*/comm"):
         try:
@@ -403,7 +403,7 @@ def _cron_runs(root: Path) -> bool:
 
 @functools.cache
 def plugins_of(certbot: str) -> frozenset[str] | None:
-    """The plugins that a certbot has, None where that cannot be told.
+    """Return the plugins that a certbot has, None if they are unknown.
 
     What is in a virtual environment is read. Else its Python is asked, which takes a tenth of the
     time that certbot itself takes; but nothing is run that another user can change.
@@ -428,7 +428,7 @@ def plugins_of(certbot: str) -> frozenset[str] | None:
 
 
 def _in_environment(python: Path) -> frozenset[str]:
-    """The plugins in a virtual environment that has a certbot; none where it is none."""
+    """Return the plugins in a virtual environment with certbot; none if it has no certbot."""
     home = python.parent.parent
     if not (home / "pyvenv.cfg").is_file():
         return frozenset()
@@ -440,7 +440,7 @@ def _in_environment(python: Path) -> frozenset[str]:
 
 
 def _python_of(certbot: str, depth: int = 0) -> str:
-    """The Python that a script of pip's is run by, "" where it is something else."""
+    """Return the Python that runs a script of pip's, "" if it is no such script."""
     if re.match(r"(python|pypy)[\d.]*$", os.path.basename(certbot)):
         return certbot
     try:

@@ -84,7 +84,7 @@ def _logging(arguments: argparse.Namespace) -> Iterator[None]:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of the command line."""
+    """Make the parser of the command line."""
     found = argparse.ArgumentParser(
         prog="certbot-qiniu", epilog=EXIT_STATUS,
         description="Show and check what certbot deploys to Qiniu Cloud (七牛云). Nothing is "

@@ -1,4 +1,4 @@
-"""What a command runs of certbot, read as a shell would run it, and what a crontab runs.
+"""Find the calls of certbot in a command, read as a shell would run it, and in a crontab.
 
 Nothing is run here, and scripts are read by whoever calls.
 """
@@ -34,7 +34,7 @@ _WORDS = 8
 
 @dataclass(frozen=True)
 class Place:
-    """Where a command is run.
+    """The place where a command is run.
 
     :ivar variables: those that are known; ``PATH`` must be.
     """
@@ -44,11 +44,11 @@ class Place:
 
     @property
     def path(self) -> str:
-        """Where programs are looked for."""
+        """The folders in which programs are looked for."""
         return self.variables["PATH"]
 
     def candidates(self, program: str) -> list[str]:
-        """The files that *program* may be, the first that is there is it."""
+        """List the files that *program* may be; the first that exists is it."""
         folders = [""] if "/" in program else self.path.split(":")
         return [os.path.normpath(os.path.join(self.folder, folder, program)) for folder in folders]
 
@@ -62,11 +62,11 @@ class Place:
             r"^~(?=/|$)", lambda _: self.variables.get("HOME", "~"), word))
 
     def with_variable(self, name: str, value: str) -> Place:
-        """The same place with a variable set there."""
+        """Return this place with a variable set."""
         return replace(self, variables={**self.variables, name: self.expanded(value)})
 
     def after(self, word: str) -> Place:
-        """The same place after *word*, should that set a variable."""
+        """Return this place after *word*, which may set a variable."""
         found = re.match(r"([A-Za-z_]\w*)=(.*)", word, re.DOTALL)
         return self.with_variable(found[1], found[2]) if found else self
 
@@ -90,11 +90,11 @@ class Call:
 
     @property
     def rehearses(self) -> bool:
-        """Whether nothing is renewed by it."""
+        """Whether it renews nothing."""
         return "--dry-run" in self.arguments
 
     def option(self, name: str) -> str:
-        """The value of an option, "" for none, and for one that is only known at that time."""
+        """Return the value of an option, "" for none and for one that is only known at run time."""
         value = ""
         for word, following in itertools.pairwise((*self.arguments, "")):
             if word == name:
@@ -109,7 +109,7 @@ Read = Callable[[Sequence[str]], str]
 
 
 def calls(text: str, place: Place, read: Read) -> Iterator[Call]:
-    """What *text*, of one or more lines, runs of certbot."""
+    """Find the calls of certbot in *text*, of one or more lines."""
     for command in _simple_commands(text):
         words = list(command)
         if len(words) > 2 and _name(words[0]) in _SHELLS and _is_text_next(words[1]) and (
@@ -137,7 +137,7 @@ def calls(text: str, place: Place, read: Read) -> Iterator[Call]:
 
 
 def _calls_of(words: Sequence[str], place: Place, read: Read) -> Iterator[Call]:
-    """What one command runs of certbot: by itself, by a text for a shell, or by a script."""
+    """Find the calls of certbot in one command: direct, through a shell's text, or a script."""
     for number, word in enumerate(words):
         place = place.after(word)
         if call := _call(words, number, place):
@@ -159,7 +159,7 @@ def _calls_of(words: Sequence[str], place: Place, read: Read) -> Iterator[Call]:
 
 
 def _call(words: Sequence[str], number: int, place: Place) -> Call | None:
-    """The call of certbot that the word with this number is the program of."""
+    """Return the call of certbot whose program is the word with this number."""
     word = words[number]
     if word != "-m" and "certbot" not in word and "letsencrypt" not in word:
         return None  # before all that takes a time that grows with the line
@@ -189,7 +189,7 @@ def _call(words: Sequence[str], number: int, place: Place) -> Call | None:
 
 
 def _is_text_next(option: str) -> bool:
-    """Whether a shell takes the next word for what it is to run."""
+    """Return whether a shell takes the next word for the text that it is to run."""
     return re.fullmatch(r"-[a-z]*c", option) is not None
 
 
@@ -253,7 +253,7 @@ class Line:
 
 
 def crontab(text: str, user: str = "", *, fields: int = 5) -> Iterator[Line]:
-    """The commands of a crontab.
+    """Return the commands of a crontab.
 
     :param user: whose it is; "" where each line says that.
     :param fields: how many come before the user, or the command.

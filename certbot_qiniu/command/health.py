@@ -1,4 +1,4 @@
-"""How well it is, in the three levels that every command answers with.
+"""The three levels that every command answers with.
 
 A level is ``ok``, ``attention`` (somebody has to see to it) or ``unknown`` (it could not be told).
 Each finding has one, with a stable word for the reason and a sentence for humans.
@@ -15,7 +15,7 @@ from certbot_qiniu.model import DAY
 
 
 class Level(Enum):
-    """How bad it is."""
+    """A level, from good to bad."""
 
     OK = "ok"
     ATTENTION = "attention"
@@ -37,7 +37,7 @@ class Finding:
 
 
 def with_all_concerned(findings: Collection[Finding]) -> list[Finding]:
-    """*findings*, where those of one text name all that it concerns, and so can be told once."""
+    """Merge findings of one text into one that names all they concern."""
     concerned: dict[str, dict[str, None]] = {}
     for item in findings:
         concerned.setdefault(item.text, {})[item.subject] = None
@@ -52,7 +52,7 @@ def _concerning(text: str, subjects: Collection[str]) -> str:
 
 
 def worst(levels: Iterable[Level]) -> Level:
-    """The level that decides: what is known to be wrong weighs more than what is unknown."""
+    """Return the level that decides: a known fault weighs more than an unknown state."""
     found = set(levels)
     return next((level for level in (Level.ATTENTION, Level.UNKNOWN) if level in found), Level.OK)
 
@@ -68,5 +68,5 @@ def days_left(not_after: float, now: float) -> int:
 
 
 def utc(seconds: float) -> str:
-    """A time as ISO 8601 in UTC."""
+    """Format a time as ISO 8601 in UTC."""
     return dt.datetime.fromtimestamp(seconds, dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,4 +1,4 @@
-"""What scripts and crontabs that run lego tell: how it proves domains, its hook, its keys.
+"""Read scripts and crontabs that run lego: how it proves domains, its hook, its keys.
 
 lego itself keeps none of that. The lines are read as a shell would split them, and nothing is run:
 constants are put in where they are used, and what is computed stays unknown.
@@ -37,7 +37,7 @@ class LegoRun:
     environment: Mapping[str, str] = field(repr=False)
 
     def value(self, *names: str) -> str:
-        """The first value of the first of these options that is given and known, else ""."""
+        """Return the first value of these options that is given and known, else ""."""
         return next((value for name in names for value in self.options.get(name, ())
                      if is_known(value)), "")
 
@@ -49,12 +49,12 @@ class LegoRun:
 
 
 def is_known(value: str) -> bool:
-    """Whether nothing in a word is left to be computed by a shell."""
+    """Return whether nothing in a word is left to be computed by a shell."""
     return not set(value) & set("$`")
 
 
 def read_lego_runs(text: str, source: Path) -> Iterator[LegoRun]:
-    """The command lines of lego's in a script."""
+    """Find lego's command lines in a script."""
     variables: dict[str, str] = {}
     for line in re.sub(r"\\\r?\n", " ", text).splitlines():
         try:

@@ -1,4 +1,4 @@
-"""What renewed certificates here before: acme.sh, lego, or a script with a config.json.
+"""Read the setups that renewed certificates before: acme.sh, lego, a script with a config.json.
 
 Everything is parsed and nothing is run, acme.sh's shell fragments included. The files are another
 program's, and may be another user's, so each value is checked before it may become part of a
@@ -32,7 +32,7 @@ DNS_KEYS = {
     "dns-aliyun": ("dns_aliyun_access_key", "dns_aliyun_access_key_secret"),
     "dns-tencent": ("dns_tencent_secret_id", "dns_tencent_secret_key"),
 }
-"""What the credentials file needs for certbot's DNS plugins."""
+"""The properties that certbot's DNS plugins need in the credentials file."""
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 """certbot's default."""
@@ -65,7 +65,7 @@ _NGINX_COMMAND = re.compile(
     r"( -[cp] [\w./-]+)* -(t|s reload)"
     rf"|systemctl (reload|restart|try-reload-or-restart|reload-or-restart) {_NGINX}(\.service)?"
     rf"|(service |/etc/init\.d/){_NGINX} (force-)?(reload|restart)", re.ASCII)
-"""What tests or reloads nginx; any other command that mentions it may do anything."""
+"""Commands that test or reload nginx; any other command that mentions it may do anything."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Setup:
 
 
 def read_setups(path: Path) -> tuple[list[Setup], list[str]]:
-    """The setups below a folder or in a file, and what could not be understood.
+    """Read the setups below a folder or in a file, and say what could not be understood.
 
     :raises errors.UsageError: when there is nothing of the kind, or it cannot be read at all.
     """
@@ -122,7 +122,7 @@ def read_setups(path: Path) -> tuple[list[Setup], list[str]]:
 
 
 def _collect(paths: Iterable[Path], read: Any) -> tuple[list[Setup], list[str]]:
-    """What can be read, and why the rest cannot."""
+    """Separate the setups that can be read from those that cannot, and say why."""
     setups, problems = [], []
     for path in paths:
         try:
@@ -133,7 +133,7 @@ def _collect(paths: Iterable[Path], read: Any) -> tuple[list[Setup], list[str]]:
 
 
 def _checked(setup: Setup) -> Setup:
-    """*setup*, unless something in it would reach beyond its line, or steer a terminal.
+    """Return *setup*, unless something in it would reach beyond its line, or steer a terminal.
 
     :raises errors.UsageError: then.
     """
@@ -221,7 +221,7 @@ def _without_terminal(command: str) -> str:
 
 
 def _reload(command: str, name: str, source: Path, notes: list[str]) -> list[str]:
-    """The option for an old setup's reload command, which *name* in *source* is."""
+    """Return the option for an old setup's reload command, which *name* in *source* is."""
     if not command:
         return []
     if _nginx_command(command):
@@ -250,7 +250,7 @@ def _account(email: str) -> tuple[str, ...]:
 
 
 def parse_conf(text: str) -> dict[str, str]:
-    """The settings in a conf of acme.sh, which is a piece of shell that it would run.
+    """Read the settings in a conf of acme.sh, a piece of shell that acme.sh would run.
 
     :raises errors.UsageError: when a line is anything but ``NAME=one word``; quotes no value.
     """
@@ -363,7 +363,7 @@ def _acme_setup(home: Path, conf: Path, account: Mapping[str, str]) -> Setup:
 
 
 def _is_secret(name: str) -> bool:
-    """Whether a setting of acme.sh's may hold a key."""
+    """Return whether a setting of acme.sh's may hold a key."""
     return re.search(r"(?i)key|secret|token|passw|_ak$|_sk$", name) is not None and (
         not name.startswith("Le_") and not name.endswith("_PATH"))
 
@@ -398,7 +398,7 @@ def _read_lego(home: Path) -> tuple[list[Setup], list[str]]:
 
 
 def _lego_runs(home: Path) -> Iterator[LegoRun]:
-    """The command lines of lego's in scripts in its folder, in crontabs and in units."""
+    """Find lego's command lines in scripts in its folder, in crontabs and in units."""
     scripts = dict.fromkeys(sorted(home.glob("*.sh")))
     lines = []
     for job in scheduled_jobs.scheduled_jobs(scheduled_jobs.UNIT_FOLDERS, scheduled_jobs.CRONTABS):
@@ -435,7 +435,7 @@ def _lego_setup(home: Path, path: Path, emails: Sequence[str], runs: Sequence[Le
 
 
 def _with_run(setup: Setup, run: LegoRun) -> Setup:
-    """*setup* with what a command line of lego's says of it."""
+    """Add to *setup* what one of lego's command lines says of it."""
     notes: list[str] = []
     provider, webroot = run.value("dns"), run.value("http.webroot")
     authenticator, variables = _LEGO_DNS.get(provider, ("", ()))

@@ -72,7 +72,7 @@ def accept_any_text(*, utf8: bool = False) -> None:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """The terminal, or whatever is in its place; rich honours ``NO_COLOR``."""
+    """Return the terminal, or whatever is in its place; rich honours ``NO_COLOR``."""
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False, soft_wrap=False, emoji=False, markup=False)
@@ -106,14 +106,14 @@ def rendered(parts: Iterable[Part], width: int) -> RenderableType:
 
 
 def narrowest(table: Table) -> list[int]:
-    """The least width of each column, without the space between."""
+    """Return the least width of each column, without the space between."""
     widths = _widths(table)
     return [min(width, NARROWEST) if name in table.wraps else width
             for name, width in zip(table.columns, widths, strict=True)]
 
 
 def plain(table: Table) -> list[str]:
-    """A table as lines: columns of equal width, nothing cut off, no decoration."""
+    """Draw a table as lines: columns of equal width, nothing cut off, no decoration."""
     lines, widths = [table.columns, *(cells for _, cells in table.rows)], _widths(table)
     title = [table.title] if table.title else []
     return title + ["  ".join(
@@ -155,14 +155,14 @@ def progress(text: str) -> Iterator[None]:
 
 
 def finding_parts(findings: Iterable[Finding]) -> list[Part]:
-    """Findings, one in a line; those of one text in one line together."""
+    """Write one finding a line; those of one text share a line."""
     lines: list[Part] = [(f"{_capital(item.text).rstrip('.')}.", STYLES[item.level])
                          for item in with_all_concerned(list(findings))]
     return list(dict.fromkeys(lines))
 
 
 def number(value: int | None) -> str:
-    """A number as a cell."""
+    """Write a number as a cell."""
     return "-" if value is None else str(value)
 
 
@@ -176,14 +176,14 @@ def _capital(text: str) -> str:
 
 
 def document(level: Level, now: float, content: dict[str, Any]) -> str:
-    """A result in the form that docs/status-json.md describes."""
+    """Write a result in the form that docs/status-json.md describes."""
     return json.dumps({"version": VERSION, "checked_at": utc(now), "level": level,
                        "exit_status": exit_status(level), **content},
                       indent=2, ensure_ascii=False, default=_encode)
 
 
 def with_time(row: Any) -> dict[str, Any]:
-    """A dataclass with the end of a certificate as it is in JSON."""
+    """Return a dataclass as a dictionary, the end of its certificate as in JSON."""
     return {**vars(row), "not_after": utc(row.not_after) if row.not_after else None}
 
 

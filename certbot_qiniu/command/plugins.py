@@ -19,16 +19,16 @@ CERTBOTS_OWN = frozenset({
     "apache", "nginx", "dns-cloudflare", "dns-digitalocean", "dns-dnsimple", "dns-dnsmadeeasy",
     "dns-gehirn", "dns-google", "dns-linode", "dns-luadns", "dns-nsone", "dns-ovh", "dns-rfc2136",
     "dns-route53", "dns-sakuracloud"})
-"""What certbot's authors publish together with it, and under the same version."""
+"""The plugins that certbot's authors publish with it, under the same version."""
 
 
 def installed() -> frozenset[str]:
-    """The names of the plugins of the certbot beside this program."""
+    """Return the names of the plugins of the certbot next to this program."""
     return frozenset(entry.name for entry in importlib.metadata.entry_points(group=GROUP))
 
 
 def named_by(renewal: Renewal) -> list[str]:
-    """The plugins without which certbot must not renew this lineage."""
+    """Return the plugins without which certbot must not renew this lineage."""
     # certbot's word for none, in confs of any age.
     return [name for name in dict.fromkeys((renewal.authenticator, renewal.installer))
             if name not in ("", "None")]
@@ -44,7 +44,7 @@ def missing(renewals: Iterable[Renewal], plugins: Collection[str]) -> dict[str, 
 
 
 def sentence(lineage: str, names: Iterable[str]) -> str:
-    """Why a lineage is not renewed, and what to do about it."""
+    """Say why a lineage is not renewed, and what to do about it."""
     names = list(names)
     return (f"{program('certbot')} must not renew {lineage}: it has no plugin "
             f"{' and no '.join(names)}, which the renewal conf names, and would drop it from "
@@ -52,7 +52,7 @@ def sentence(lineage: str, names: Iterable[str]) -> str:
 
 
 def remedy(plugin: str, lineage: str) -> str:
-    """The command after which this certbot has what the conf of a lineage names."""
+    """Return the command that installs the plugins that a lineage's conf names."""
     old, _, name = plugin.rpartition(":")
     if old:  # as certbot 1 named the plugins of others
         return f"certbot reconfigure --cert-name {lineage} -a {name}"

@@ -1,4 +1,4 @@
-"""What runs by itself on this machine: services that a systemd timer starts, and crontabs."""
+"""Find the services that a systemd timer starts, and crontabs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class CommandFile:
 
     @property
     def is_ours(self) -> bool:
-        """Whether ``certbot-qiniu install-timer`` writes this file."""
+        """Return whether ``certbot-qiniu install-timer`` writes this file."""
         return (self.timer or self.path.name).removesuffix(".timer") == OWN_NAME
 
     @property
@@ -47,13 +47,13 @@ class CommandFile:
         return "\n".join(text for _, text in self.lines)
 
     def matching(self, pattern: str) -> list[int]:
-        """The numbers of the lines in which *pattern* is found."""
+        """Return the numbers of the lines in which *pattern* is found."""
         return [number for number, text in self.lines if re.search(pattern, text)]
 
 
 def scheduled_jobs(unit_folders: Iterable[Path],
                    crontabs: Iterable[Path]) -> Iterator[CommandFile]:
-    """The services with a timer beside them, then the crontabs.
+    """List the services that have a timer, then the crontabs.
 
     :param crontabs: files, and folders of files.
     """
@@ -65,7 +65,7 @@ def scheduled_jobs(unit_folders: Iterable[Path],
 
 
 def command_files(place: Path, timer: str = "") -> Iterator[CommandFile]:
-    """What can be read of *place*, a file or a folder of files."""
+    """Read *place*, a file or a folder of files, as far as possible."""
     paths = [place] if place.is_file() else [
         Path(folder, name) for folder, _, names in os.walk(place) for name in sorted(names)]
     for path in paths:
@@ -81,5 +81,5 @@ def command_files(place: Path, timer: str = "") -> Iterator[CommandFile]:
 
 
 def program(name: str) -> str:
-    """The path of a program of the environment that this one runs in."""
+    """Return the path of a program of the environment that this one runs in."""
     return str(Path(sysconfig.get_path("scripts"), name))

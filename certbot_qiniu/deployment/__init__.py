@@ -1,1 +1,1 @@
-"""What the domains at Qiniu should serve, and how they come to serve it."""
+"""The desired state of the domains at Qiniu, and how it is reached."""

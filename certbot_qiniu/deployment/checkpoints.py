@@ -42,7 +42,7 @@ class NoCheckpoints:
 
 
 def newest(backups: Path) -> Path | None:
-    """The checkpoint that ``certbot rollback`` would begin with."""
+    """Return the checkpoint that ``certbot rollback`` would begin with."""
     names = os.listdir(backups) if backups.is_dir() else []
     return backups / max(names) if names else None
 
@@ -66,7 +66,7 @@ def prune(backups: Path, names: Iterable[str], folder: Path) -> None:
 
 
 def _is_ours_alone(path: Path, folder: Path) -> bool:
-    """Whether a checkpoint undoes changes of files below *folder*, and nothing else.
+    """Return whether a checkpoint undoes changes of files below *folder*, and nothing else.
 
     :raises OSError: when that cannot be told.
     """
@@ -133,7 +133,7 @@ def former_fingerprints(backups: Path, folder: Path, current: Mapping[str, Colle
 
 
 def _states(path: Path, folder: Path) -> Iterator[tuple[Path, dict[str, tuple[str, str]]]]:
-    """The states in a checkpoint, with their paths; one that is damaged has none."""
+    """Read the states in a checkpoint, with their paths; a damaged one has none."""
     try:
         for name, copy in _copies(path).items():
             if not Path(name).is_relative_to(folder):
@@ -149,7 +149,7 @@ def _states(path: Path, folder: Path) -> Iterator[tuple[Path, dict[str, tuple[st
 
 
 def _copies(path: Path) -> dict[str, str]:
-    """The files that a checkpoint would restore, and the names of their copies.
+    """Return the files that a checkpoint would restore, and the names of their copies.
 
     :raises OSError: when it cannot be read.
     """

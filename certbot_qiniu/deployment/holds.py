@@ -1,4 +1,4 @@
-"""What a rollback keeps a lineage's newest certificate from, and for how long.
+"""Hold a lineage's newest certificate back after a rollback, and end the hold in time.
 
 For how long is decided in :mod:`certbot_qiniu.deployment.planning.hold`; here is what it is about:
 which lineages are on hold, and what their domains serve instead.
@@ -118,7 +118,7 @@ def judge(context: Context, newest: Certificate,
 
 def served_instead(context: Context, newest: Certificate, others: Collection[str] = (),
                    ) -> tuple[list[Served], dict[str, errors.QiniuError]]:
-    """What the domains serve now that a rollback keeps *newest* from, if that can end.
+    """Return what the domains serve while a rollback keeps *newest* from them, if that can end.
 
     Of one that cannot be read what it should serve is believed, and of one that speaks http, or
     has the newest one still: a hold must end before that does, whatever is in the way of it.

@@ -16,7 +16,7 @@ from certbot_qiniu.model import Domain
 
 
 def expected(store: Store, lineage: str) -> list[str]:
-    """The domains that a lineage manages, or is to put back."""
+    """Return the domains that a lineage manages, or is to put back."""
     return sorted({*store.managed(lineage), *(
         name for name, record in store.memory.domains_of(lineage).items()
         if record.is_ours and name not in store.state)})

@@ -72,7 +72,7 @@ def what_fails(context: Context, planned: Planning, *,
 def _planned(context: Context, names: Sequence[str], listed: Collection[str],
              certificate: Certificate | None, ends: float, *, refresh: bool,
              ) -> tuple[list[Action], dict[str, errors.QiniuError]]:
-    """What would be done with each domain, and why others could not be observed."""
+    """Plan each domain's change, and say why others could not be observed."""
     observed, failures = observe(context, names, refresh=refresh)
     fingerprint = certificate.fingerprint if certificate else FRESH
     wanted = [Managed(name, "", "", Binding("https", fingerprint))

@@ -1,4 +1,4 @@
-"""What a rollback needs besides certbot's reverter, which puts the files back.
+"""Prepare and complete a rollback around certbot's reverter, which puts the files back.
 
 Before: that it can be done, and leads to nothing that ends. After: what was let go meanwhile is
 taken up again, so that it goes back to what it served before.
@@ -89,7 +89,7 @@ def begin(deployer: Deployer, count: int) -> None:
 
 
 def _former(context: Context, names: Iterable[str]) -> list[Served]:
-    """What these domains served before we first touched them, if that ends.
+    """Return what these domains served before we first touched them, if that ends.
 
     That is ours where the memory was lost. What has ended, or is gone, no domain goes back to: that
     is told where it is seen.
@@ -106,7 +106,7 @@ def _former(context: Context, names: Iterable[str]) -> list[Served]:
 
 
 def _context(deployer: Deployer, lineage: str, settings: Settings) -> Context:
-    """What a reconcile of this lineage works with.
+    """Make the context in which this lineage is reconciled.
 
     :raises errors.UsageError: when the credentials are bad.
     """
@@ -128,14 +128,14 @@ def take_up(deployer: Deployer, passed: Mapping[str, str], settings: Settings) -
 
 
 def _let_go(store: Store, passed: Mapping[str, str], lineage: str) -> list[str]:
-    """The domains of a lineage among *passed* that were let go, and not taken up again."""
+    """Return the domains of a lineage among *passed* that were let go, and not taken up again."""
     return [name for name, record in sorted(store.memory.domains_of(lineage).items())
             if passed.get(name) == lineage and record.let_go and record.baseline
             and name not in store.state]
 
 
 def _is_given_back(store: Store, lineage: str, domain: Domain) -> bool:
-    """Whether one that was let go still serves ours, as far as can be seen.
+    """Return whether a domain that was let go still serves ours, as far as can be seen.
 
     What is being published is waited for, and looked at where it is sent.
     """

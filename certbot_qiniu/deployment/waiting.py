@@ -42,7 +42,7 @@ class Waiting:
         self.is_stopped = False
 
     def left(self, limit: float) -> float:
-        """The seconds that may still be waited when *limit* is what the process may in all."""
+        """Return the seconds left to wait when *limit* is what the process may wait in all."""
         return 0.0 if self.is_stopped else max(0.0, limit - self._elapsed())
 
     def stop(self) -> None:

@@ -103,7 +103,7 @@ class Kodo:
 
     def users(self, certificate: RemoteCertificate,
               among: Collection[str] = ()) -> set[str] | None:
-        """The source domains that serve *certificate*."""
+        """Return the source domains that serve *certificate*."""
         with self._lock:
             try:
                 bound = self._bound()

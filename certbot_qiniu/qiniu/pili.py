@@ -70,7 +70,7 @@ class Pili:
 
     def users(self, certificate: RemoteCertificate,
               among: Collection[str] = ()) -> set[str] | None:
-        """The live domains that show *certificate*, or another one of its name."""
+        """Return the live domains that show *certificate*, or another one of its name."""
         self._live = None  # Qiniu may well delete what is in use: an old list will not do
         try:
             live = self._read()

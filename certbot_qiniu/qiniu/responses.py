@@ -20,7 +20,7 @@ ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 """The id of a certificate, or the name of a hub."""
 
 HSTS = {"op": "set", "key": "Strict-Transport-Security", "value": "max-age=31536000"}
-"""What certbot's own nginx installer sets."""
+"""The value that certbot's own nginx installer sets."""
 
 _LONGEST_TEXT = 4096
 """Characters: more than any name, marker or reason has. What is shown of one text ends here."""
@@ -28,19 +28,19 @@ _LATEST_TIME = 253_402_300_799  # the end of the year 9999: what datetime can ho
 
 
 def is_hsts(control: dict[str, str]) -> bool:
-    """Whether a change of response headers is one of HSTS."""
+    """Return whether a change of response headers is one of HSTS."""
     return text(lowered(control), "key").lower() == HSTS["key"].lower()
 
 
 def _shows_hsts(controls: object) -> bool:
-    """Whether HSTS is on in a CDN domain's changes of response headers."""
+    """Return whether HSTS is on in a CDN domain's changes of response headers."""
     entries = controls if isinstance(controls, list) else []
     return any(isinstance(entry, dict) and is_hsts(entry)
                and text(lowered(entry), "op") == "set" for entry in entries)
 
 
 def read_certificate(entry: dict[str, Any]) -> RemoteCertificate | None:
-    """A certificate from its list entry; None for one without a usable id."""
+    """Read a certificate from its list entry; None if it has no usable id."""
     cert_id = text(entry, "certid")
     if not ID.fullmatch(cert_id):
         logger.debug("Left out a certificate with the id %r", cert_id)
@@ -54,7 +54,7 @@ def read_certificate(entry: dict[str, Any]) -> RemoteCertificate | None:
 
 
 def read_domain(entry: dict[str, Any], *, detailed: bool = False) -> Domain | None:
-    """A CDN domain from an answer; None for one without a usable name."""
+    """Read a CDN domain from an answer; None if it has no usable name."""
     name = read_name(entry.get("name"))
     if name is None:
         return None
@@ -83,7 +83,7 @@ def read_name(value: object) -> str | None:
 
 
 def unreadable(action: str) -> errors.Unreachable:
-    """The error for an answer of an unknown form."""
+    """Make the error for an answer of an unknown form."""
     return errors.Unreachable(action, "Qiniu's answer has an unknown form",
                               advice="Try again later, or with a newer certbot-qiniu")
 
@@ -105,7 +105,7 @@ def as_list(value: Any, action: str) -> list[Any]:
 
 
 def as_objects(value: Any, action: str) -> list[dict[str, Any]]:
-    """The objects of a list, with their keys in lower case."""
+    """Return the objects of a list, with their keys in lower case."""
     return [lowered(entry) for entry in as_list(value, action) if isinstance(entry, dict)]
 
 
@@ -115,24 +115,24 @@ def lowered(value: Any) -> dict[str, Any]:
 
 
 def text(entry: dict[str, Any], key: str) -> str:
-    """A string as it may be shown."""
+    """Return a string in a form that may be shown."""
     return as_text(entry.get(key))
 
 
 def as_text(value: object) -> str:
-    """A string as it may be shown, and no longer; what is no string is empty."""
+    """Return a string in a form that may be shown, cut to a length; "" for other types."""
     # Not dropped but replaced: a stranger's name must not become one of ours.
     return (printable(value[:_LONGEST_TEXT], "\N{REPLACEMENT CHARACTER}")
             if isinstance(value, str) else "")
 
 
 def seconds(entry: dict[str, Any], key: str) -> int:
-    """A time in seconds since the epoch, 0 for none."""
+    """Return a time in seconds since the epoch, 0 for none."""
     value = entry.get(key)
     return value if type(value) is int and 0 <= value <= _LATEST_TIME else 0
 
 
 def flag(entry: dict[str, Any], key: str) -> bool | None:
-    """A boolean, None for anything else."""
+    """Return a boolean, None for anything else."""
     value = entry.get(key)
     return value if isinstance(value, bool) else None

@@ -28,7 +28,7 @@ class Listing:
 
 @dataclass
 class Notes:
-    """What the services of an account may know from earlier runs; they change it in place.
+    """Facts from earlier runs for the services of an account, which change them in place.
 
     :ivar listings: account -> the last list of a service whose list takes many calls.
     :ivar told: what was said before and is not said again, by its subject.
@@ -43,7 +43,7 @@ class Notes:
 
 
 class Service(Protocol):
-    """What the reconciler asks of a service.
+    """The contract of a service that the reconciler works with.
 
     :ivar publishes: a change takes minutes, during which the domain is in ``processing``.
     """
@@ -84,7 +84,7 @@ class Service(Protocol):
 
     def users(self, certificate: RemoteCertificate,
               among: Collection[str] = ()) -> set[str] | None:
-        """The domains that serve *certificate*, by one list; None where no list can tell.
+        """Return the domains that serve *certificate*, by one list; None if no list can tell.
 
         :param among: the only names that are asked about, where there are any: others may be
             missing, and the list is left once it has shown these.

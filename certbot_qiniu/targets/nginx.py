@@ -19,7 +19,7 @@ class NginxTarget(Target):
     """
 
     def describe(self) -> str:
-        """What this is."""
+        """Describe this target."""
         return "nginx: reloads it, and asks it over TLS whether it serves the certificate."
 
     def rehearse(self) -> None:

@@ -56,7 +56,7 @@ class OtherInstaller(Target):
         self._only_outdated = False
 
     def _open(self) -> interfaces.Installer:
-        """The installer, prepared.
+        """Return the installer, prepared.
 
         :raises errors.UsageError: when there is no such installer, or the options are not its own.
         :raises errors.OtherInstallerError: when it cannot work.
@@ -73,7 +73,7 @@ class OtherInstaller(Target):
         return self._opened
 
     def describe(self) -> str:
-        """What it says of itself, or why it cannot."""
+        """Return its own description, or why it has none."""
         try:
             plugin = self._open()
             with self._doing("describe itself"):
@@ -82,7 +82,7 @@ class OtherInstaller(Target):
             return str(error)
 
     def names(self) -> set[str]:
-        """The names that it serves; none where it does not know."""
+        """Return the names that it serves; none if it does not know."""
         plugin = self._open()
         if self._served is None:
             with self._doing("list its names"):
@@ -132,7 +132,7 @@ class OtherInstaller(Target):
         return {name for name in names if covering_name([san.lower()], name)} if names else {san}
 
     def enhancements(self) -> list[str]:
-        """What it can do besides serving a certificate."""
+        """Return its enhancements."""
         plugin = self._open()
         with self._doing("say what it supports"):
             return list(plugin.supported_enhancements())
@@ -250,7 +250,7 @@ class _SharedReverter(reverter.Reverter):
 
 @functools.cache
 def find_installer(name: str) -> type[interfaces.Installer]:
-    """The installer called *name* among certbot's plugins.
+    """Find the installer called *name* among certbot's plugins.
 
     :raises errors.UsageError: when there is none, or it is our own.
     """
@@ -278,7 +278,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parse(name: str, kind: type[interfaces.Installer], options: str) -> dict[str, Any]:
-    """The values of all options of a plugin by destination, after those that are given."""
+    """Return the values of all options of a plugin by destination, after those that are given."""
     parser = _Parser(add_help=False, allow_abbrev=False)
     kind.inject_parser_options(parser, name)
     return vars(parser.parse_args(shlex.split(options)))
@@ -286,7 +286,7 @@ def _parse(name: str, kind: type[interfaces.Installer], options: str) -> dict[st
 
 def _with_options(name: str, kind: type[interfaces.Installer], options: str,
                   config: NamespaceConfig) -> NamespaceConfig:
-    """A copy of *config* with *options* where it has the defaults.
+    """Copy *config*, with *options* where it has the defaults.
 
     :raises errors.UsageError: when they are not options of the plugin.
     """
@@ -299,7 +299,7 @@ def _with_options(name: str, kind: type[interfaces.Installer], options: str,
 
 
 def _written_options(name: str, kind: type[interfaces.Installer], config: NamespaceConfig) -> str:
-    """The options of a plugin in *config* as on a command line, without the defaults.
+    """Return the options of a plugin in *config* as on a command line, without the defaults.
 
     :raises errors.UsageError: when one cannot be written like that.
     """

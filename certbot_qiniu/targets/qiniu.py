@@ -49,11 +49,11 @@ class QiniuTarget(Target):
         self._lifted_holds: dict[str, str] = {}
 
     def describe(self) -> str:
-        """What this is."""
+        """Describe this target."""
         return "Qiniu Cloud: uploads it, and binds it to the domains there that it covers."
 
     def names(self) -> list[str]:
-        """The account's domains, as names for a certificate.
+        """Return the account's domains, as names for a certificate.
 
         :raises errors.QiniuError: when they cannot be listed.
         """
@@ -220,7 +220,7 @@ class QiniuTarget(Target):
         self.run.deployer.converge(lineage, self.run.settings).raise_any()
 
     def update(self, lineage: interfaces.RenewableCert) -> None:
-        """The same, unless this process has done it with success already.
+        """Do the same, unless this process has done it with success already.
 
         :raises errors.QiniuError: as :meth:`renew` does.
         """
@@ -275,7 +275,7 @@ class QiniuTarget(Target):
         self._settled.update(deployer.fingerprints(lineage))
 
     def _is_settled(self, lineage: str) -> bool:
-        """Whether this process has brought the lineage to just this desired state already.
+        """Return whether this process has brought the lineage to this desired state already.
 
         The second restart of a run, after an enhancement that changed nothing, finds it so.
         """
@@ -341,7 +341,7 @@ class QiniuTarget(Target):
             self._return_holds()
 
     def _return_holds(self) -> None:
-        """An install that lifted a rollback's hold has failed: the hold comes back."""
+        """Put back the holds that a failed install has lifted."""
         for lineage, fingerprint in self._lifted_holds.items():
             holds.put(self.run.deployer.store, lineage, fingerprint)
         self._lifted_holds = {}

@@ -39,11 +39,11 @@ class Target:
         self.lineages: set[str] = set()
 
     def describe(self) -> str:
-        """What this is, for ``certbot plugins``; "" for nothing."""
+        """Describe the target for ``certbot plugins``; "" for nothing."""
         return ""
 
     def names(self) -> Collection[str]:
-        """The names that are served here, to be offered for a certificate."""
+        """Return the names that are served here, to be offered for a certificate."""
         return ()
 
     # Before anything is changed -----------------------------------------------------------------

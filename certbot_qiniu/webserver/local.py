@@ -1,4 +1,4 @@
-"""What of nginx is on this machine: its processes, and the addresses that it may answer at.
+"""Find this machine's nginx processes, and the addresses that they may answer at.
 
 Any user can start a process by any name, so a program is only taken from a master process that
 root, or the user who runs this, has started from a file that nobody else can change.
@@ -41,7 +41,7 @@ class Master:
 
 
 def runs() -> bool:
-    """Whether a process of this machine has a name of nginx's, or that cannot be seen."""
+    """Return whether a process here has a name of nginx's, or cannot be seen."""
     names = [name for _, name in _processes()]
     return not names or any(map(PROGRAM.fullmatch, names))
 
@@ -97,7 +97,7 @@ def _mode(path: Path) -> int:
 
 
 def has_address(host: str) -> bool:
-    """Whether an address, or that of a name, is one of this machine's now.
+    """Return whether an address, or that of a name, is one of this machine's now.
 
     To it goes what comes from it. (That a socket can be bound there proves nothing: machines that
     take an address over from each other may allow it always, ``net.ipv4.ip_nonlocal_bind``.)

@@ -50,7 +50,7 @@ _SIGNALLING = {"service", "rc-service", "systemctl", "supervisorctl", "sv", "pki
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of nginx.
+    """The result of a reload.
 
     :ivar kind: ``reloaded`` (seen to serve the leaf), ``unconfirmed`` (reloaded, but it could not
         be asked), ``absent`` (no nginx here), ``out of reach`` (one runs that is not to be run),
@@ -74,7 +74,7 @@ class Nginx:
     """
 
     silent_seconds: ClassVar[float] = 0.0
-    """How long this process has waited where nobody answered at all."""
+    """The time that this process has waited where nobody answered at all."""
 
     def __init__(self, test_cmd: str = "nginx -t", reload_cmd: str | None = None, *,
                  timeout_seconds: float = 60.0, patience_seconds: float = 10.0) -> None:
@@ -117,7 +117,7 @@ class Nginx:
                 f"it is not running, and was not tested ({shown})")
 
     def _is_testable(self) -> bool:
-        """Whether the configuration is sound; false where nothing runs that could test it."""
+        """Return whether the configuration is sound; false if nothing runs that could test it."""
         if self._absent:
             return True
         start = time.monotonic()
@@ -173,7 +173,7 @@ class Nginx:
                        "themselves. Where it has no part in this certificate: --qiniu-skip-nginx")
 
     def _automatic_reload(self) -> list[str]:
-        """The reload that belongs to the test command."""
+        """Return the reload command that belongs to the test command."""
         own = _swap(self._test, ["-t"], ["-s", "reload"])
         if own and self._test != _DEFAULT_TEST:
             return own
@@ -250,7 +250,7 @@ class Nginx:
         return list(right), wrong
 
     def _is_here(self) -> bool:
-        """Whether it is sure that this nginx is the one that answers in our own network.
+        """Return whether it is sure that this nginx is the one that answers in our own network.
 
         127.0.0.1 in a container is not the one that is asked here.
         """
@@ -306,7 +306,7 @@ class _Result:
 
     @property
     def is_not_running(self) -> bool:
-        """Whether it failed for want of a running nginx."""
+        """Return whether it failed for want of a running nginx."""
         return bool(self.status and _NOT_RUNNING.search(self.output))
 
     def check(self, what: str) -> None:
@@ -318,7 +318,7 @@ class _Result:
 
 def _ask(questions: list[nginx_config.Question], fingerprint: str,
          deadline: float) -> dict[nginx_config.Question, bool | None]:
-    """The answers that are to be had until *deadline*, for which each has a fair share."""
+    """Collect the answers until *deadline*; each has a fair share of the time."""
     answers = {}
     for number, question in enumerate(questions):
         left = deadline - time.monotonic()
@@ -331,7 +331,7 @@ def _ask(questions: list[nginx_config.Question], fingerprint: str,
 
 def _serves(question: nginx_config.Question, fingerprint: str,
             timeout_seconds: float) -> bool | None:
-    """Whether the leaf with *fingerprint* is served, None where that could not be found out."""
+    """Return whether the leaf with *fingerprint* is served, None if nobody could tell."""
     kinds: tuple[KeyKind, ...] = ("", "ECDSA", "RSA") if question.several else ("",)
     leaves = [served_leaf(question.host, question.port, question.name, kind=kind,
                           proxied=question.proxied, timeout_seconds=timeout_seconds / len(kinds))
@@ -342,7 +342,7 @@ def _serves(question: nginx_config.Question, fingerprint: str,
 
 
 def _find_running(installed: str | None) -> tuple[list[str], str]:
-    """What tests the nginx of this machine, and why the one that runs cannot be taken.
+    """Return the test command of this machine's nginx, and why the running one cannot be used.
 
     :param installed: the program by that name in the search path.
     """
@@ -363,7 +363,7 @@ def _find_running(installed: str | None) -> tuple[list[str], str]:
 
 
 def _signals_nginx(argv: list[str]) -> bool:
-    """Whether a command has another program signal the nginx of this machine."""
+    """Return whether a command has another program signal this machine's nginx."""
     words = argv[1:] if argv[0] in ("sudo", "doas") else argv
     names = [Path(word).name.removesuffix(".service") for word in words]
     return any(map(local.PROGRAM.fullmatch, names)) and (
@@ -384,7 +384,7 @@ def _listed(items: Sequence[object]) -> str:
 
 
 def _program(name: str) -> str | None:
-    """Where a program is, None where it is not installed."""
+    """Return the path of a program, None if it is not installed."""
     return shutil.which(name, path=_search_path())
 
 

@@ -1,4 +1,4 @@
-"""Which server blocks of nginx use which certificates, and how to ask one of them for its leaf.
+"""Find nginx's server blocks that use a certificate, and how to ask one for its leaf.
 
 The blocks are read from nginx's own dump of its configuration (``nginx -T``). Who answers for a
 name is decided as nginx decides it, so that a question never reaches another block than the one it
@@ -44,7 +44,7 @@ class Listen:
 
     @property
     def is_plain(self) -> bool:
-        """Whether no other address than this one is meant."""
+        """Return whether no other address than this one is meant."""
         return not self.last_port and _is_ip(self.address[0])
 
 
@@ -69,7 +69,7 @@ class Server:
         return self.is_scripted or any("$" in path for path in self.certificates)
 
     def uses(self, folders: set[Path]) -> bool:
-        """Whether a certificate is in one of *folders*, as written or behind links."""
+        """Return whether a certificate is in one of *folders*, as written or behind links."""
         return any(folder in folders for path in self.certificates if "$" not in path
                    for folder in _folders(path))
 
@@ -81,7 +81,7 @@ def _folders(path: str) -> tuple[Path, Path]:
 
 @dataclass(frozen=True)
 class Question:
-    """Which leaf does a client see that asks for *name* at an address?
+    """The question which leaf a client sees that asks for *name* at an address.
 
     :ivar several: the block has several certificates, for different kinds of keys.
     :ivar is_sure: whether the block that answers is sure to be the one that is asked about.
@@ -99,7 +99,7 @@ class Question:
 
 
 def shown(address: Address) -> str:
-    """An address as it is written in a configuration."""
+    """Read an address as it is written in a configuration."""
     host = f"[{address[0]}]" if ":" in address[0] else address[0]
     return f"{host}:{address[1]}"
 
@@ -151,7 +151,7 @@ def questions(servers: Iterable[Server], users: Iterable[Server], names: Sequenc
 
 
 def _name(user: Server, place: _Place, names: Sequence[str]) -> tuple[str, bool]:
-    """A name by which *user* is reached, and whether that is sure; "" where there is none."""
+    """Return a name that reaches *user*, and whether that is sure; "" if there is none."""
     perhaps = ""
     for pattern in (*user.names, *names):
         name = _concrete(pattern)
@@ -165,13 +165,13 @@ def _name(user: Server, place: _Place, names: Sequence[str]) -> tuple[str, bool]
 
 @functools.lru_cache(maxsize=4096)
 def _concrete(pattern: str) -> str:
-    """A name that a server_name or SAN matches, "" where none can be told or asked for."""
+    """Return a name that a server_name or SAN matches, "" if none is known or can be asked for."""
     name = (f"*{pattern}" if pattern.startswith(".") else pattern).replace("*", LABEL)
     return name if can_be_asked_for(name) else ""
 
 
 def parse_servers(dump: str) -> list[Server] | None:
-    """The server blocks in what ``nginx -T`` printed, None where that cannot be read."""
+    """Return the server blocks in the output of ``nginx -T``, None if it cannot be read."""
     try:
         return list(find_servers(Dump(dump)))
     except ValueError as error:
@@ -180,7 +180,7 @@ def parse_servers(dump: str) -> list[Server] | None:
 
 
 def find_servers(dump: Dump) -> Iterator[Server]:
-    """The server blocks of ``http``, ``mail`` and ``stream``.
+    """Return the server blocks of ``http``, ``mail`` and ``stream``.
 
     :raises ValueError: when the dump cannot be understood.
     """
@@ -209,12 +209,12 @@ def _server_name(name: str) -> str:
 
 
 def _arguments(block: Iterable[Directive], name: str) -> list[tuple[str, ...]]:
-    """The arguments of each directive *name* right inside *block*."""
+    """Return the arguments of each directive *name* right inside *block*."""
     return [inner.arguments for inner in block if inner.name == name]
 
 
 def _listens(server: Sequence[Directive], common: Sequence[Directive]) -> Iterator[Listen]:
-    """The TCP addresses of a server block."""
+    """Return the TCP addresses of a server block."""
     old_style = (_arguments(server, "ssl") or _arguments(common, "ssl"))[-1:] == [("on",)]
     for text, *options in _arguments(server, "listen"):
         if text.startswith("unix:") or not {"quic", "udp"}.isdisjoint(options):
@@ -230,7 +230,7 @@ def _listens(server: Sequence[Directive], common: Sequence[Directive]) -> Iterat
 
 
 def _host(host: str) -> str:
-    """An address in its one spelling, or a name as it is."""
+    """Return an address in its one spelling, or a name as it is."""
     if host in _ANY_IPV4:
         return "*"
     return str(ipaddress.ip_address(host)) if _is_ip(host) else host

@@ -77,25 +77,25 @@ class Dump:
         self._matches: dict[str, list[str]] = {}
 
     def absolute(self, path: str) -> str:
-        """A path in the configuration, which is relative to the folder of its main file."""
+        """Return a path in the configuration, relative to the folder of its main file."""
         return _path(posixpath.join(posixpath.dirname(self._main), path))
 
     def main(self) -> Iterator[Directive]:
-        """The directives of the main context.
+        """Return the directives of the main context.
 
         :raises ValueError: when they cannot be understood.
         """
         return self._expanded(self._contents(self._main), (self._main,))
 
     def inside(self, directive: Directive) -> Iterator[Directive]:
-        """What is in a block, with the contents of files where they are included.
+        """Return the content of a block, with files where they are included.
 
         :raises ValueError: when that cannot be understood.
         """
         return self._expanded(directive.block, ())
 
     def mentions(self, folders: set[str]) -> bool:
-        """Whether a path in one of *folders* is anywhere but in a comment."""
+        """Return whether a path in one of *folders* is anywhere but in a comment."""
         paths = "|".join(re.escape(f"{folder}/") for folder in folders)
         return re.search(rf"^[^#\n]*(?:{paths})", self._text, re.MULTILINE) is not None
 
@@ -116,7 +116,7 @@ class Dump:
         return self._parsed[path]
 
     def _included(self, pattern: str) -> list[str]:
-        """The files that glob(3) finds for *pattern*, in its order."""
+        """Find the files that glob(3) finds for *pattern*, in its order."""
         if pattern not in self._matches:
             path = self.absolute(pattern)
             folder = posixpath.dirname(path)
@@ -130,12 +130,12 @@ class Dump:
 
 
 def _path(text: str) -> str:
-    """A path in its one spelling, as far as that can be known here."""
+    """Return a path in its one spelling, as far as that is known here."""
     return str(PurePosixPath(text)) if _ODD_PATH.search(text) else text
 
 
 def _matches(path: str, pattern: str) -> bool:
-    """Whether glob(3) finds *path* by *pattern*; it leaves hidden files alone."""
+    """Return whether glob(3) finds *path* by *pattern*; it leaves hidden files alone."""
     parts, globs = path.split("/"), pattern.split("/")
     return len(parts) == len(globs) and all(
         fnmatchcase(part, glob.replace("[^", "[!"))
@@ -144,7 +144,7 @@ def _matches(path: str, pattern: str) -> bool:
 
 
 def _parse(text: str, start: int, end: int) -> list[Directive]:
-    """The directives of interest in a file.
+    """Read the directives of interest in a file.
 
     :raises ValueError: when its quotes or braces do not match.
     """
@@ -195,7 +195,7 @@ def _unescaped(match: re.Match[str]) -> str:
 
 
 def _end_of_lua(text: str, start: int, end: int) -> int:
-    """Where the block of Lua that begins at *start* is over."""
+    """Return the end of the block of Lua that begins at *start*."""
     depth = 1
     for match in _LUA.finditer(text, start, end):
         if match["brace"]:

@@ -1,4 +1,4 @@
-"""Which server block nginx chooses for a name, at one address.
+"""Find the server block that nginx chooses for a name, at one address.
 
 As ``ngx_http_server_names`` fills its tables and ``ngx_http_find_virtual_server`` looks into them:
 exact names, the longest ``*.x`` or ``.x``, the longest ``x.*``, the first regular expression, the
@@ -28,7 +28,7 @@ _ALIKE = re.compile(r"""(?:
 
 
 def can_be_asked_for(name: str) -> bool:
-    """Whether a client can send *name* in TLS, and nginx will look for it (RFC 6066, 3)."""
+    """Return whether a client can send *name* in TLS, and nginx will look for it (RFC 6066, 3)."""
     return len(name) <= _LONGEST_HOST and _HOST.fullmatch(name) is not None
 
 
@@ -75,7 +75,7 @@ class ServerNames(Generic[Block]):
                 self._suffixes.setdefault(host, (block, True))
 
     def lookup(self, name: str) -> tuple[Block, ...]:
-        """The block that is chosen for *name*; several where it cannot be told which of them."""
+        """Return the block that is chosen for *name*; several if the choice is unknown."""
         if name not in self._found:
             self._found[name] = self._lookup(name)
         return self._found[name]
@@ -103,7 +103,7 @@ class ServerNames(Generic[Block]):
 
 
 def _matches(pattern: str, name: str) -> bool | None:
-    """Whether a regular expression matches, None where only PCRE knows."""
+    """Return whether a regular expression matches, None if only PCRE knows."""
     regex = _compiled(pattern)
     return None if regex is None else regex.search(name) is not None
 

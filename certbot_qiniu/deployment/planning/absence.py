@@ -1,4 +1,4 @@
-"""What it means that domains are missing: they were deleted, or the list is of another account."""
+"""Tell deleted domains from the list of another account."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether what was sent is confirmed: at Qiniu a change takes minutes, and may fail."""
+"""Decide whether a change is published: that takes minutes at Qiniu, and may fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a rollback keeps the newest certificate back: not until an older one expires.
+"""Decide how long a rollback keeps the newest certificate back: no older one may expire.
 
 What a domain serves under the hold is ours, an older one, or what was there before certbot came.
 Ours can give way to the newest by itself; what somebody else bound only he or a user may replace.
@@ -19,7 +19,7 @@ Of short-lived ones it is a part of their lifetime: a quarter, and an eighth.
 
 
 class Outlook(Enum):
-    """What becomes of a hold, from good to bad."""
+    """The outlook of a hold, from good to bad."""
 
     FINE = 0
     WARN = 1
@@ -29,7 +29,7 @@ class Outlook(Enum):
 
 @dataclass(frozen=True)
 class Served:
-    """What a domain serves under a hold; one on http serves nothing that could end.
+    """The certificate that a domain serves under a hold; http serves nothing that could end.
 
     :ivar is_ours: whether it is an older certificate of the lineage that is held.
     :ivar end: of what it serves (epoch seconds); 0 where that could not be learnt.
@@ -43,7 +43,7 @@ class Served:
 
     @property
     def gives_way(self) -> float:
-        """When the hold on it ends by itself; 0 for never."""
+        """The time at which its hold ends by itself; 0 for never."""
         return self.end - self.within(LEAST_DAYS, 8) if self.is_ours and self.end else 0.0
 
     def within(self, days: float, part: int) -> float:

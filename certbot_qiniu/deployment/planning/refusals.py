@@ -1,4 +1,4 @@
-"""How long a refusal is believed that cannot pass by itself."""
+"""Decide how long to believe a refusal that cannot pass by itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from certbot_qiniu.model import DAY
 
 FINAL_CODES = frozenset({400201, 400319, 400322, 400323, 400324, 400329, 400338, 400348, 404906,
                          404907})
-"""What Qiniu says of a certificate that it will never take: too old, its key, its chain."""
+"""Codes for a certificate that Qiniu will never take: too old, its key, its chain."""
 
 TOO_OLD_CODE = 400322
 

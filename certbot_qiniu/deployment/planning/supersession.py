@@ -1,4 +1,4 @@
-"""Which of our certificates at Qiniu nothing needs any more."""
+"""Choose the certificates of ours at Qiniu that nothing needs any more."""
 
 from __future__ import annotations
 

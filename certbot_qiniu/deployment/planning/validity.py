@@ -84,7 +84,7 @@ def _is_other_installations(foreign: RemoteCertificate, now: float) -> bool:
 
 
 def _is_newer(theirs: RemoteCertificate, it: Contest) -> bool:
-    """Whether another installation's certificate goes before ours.
+    """Return whether another installation's certificate goes before ours.
 
     Of two that end in the same second it is the same one for both, or each would take the domain
     back from the other for ever.
@@ -98,5 +98,5 @@ def _is_bought(foreign: RemoteCertificate, now: float) -> bool:
 
 
 def _ends_later(foreign: RemoteCertificate, it: Contest) -> bool:
-    """Whether it ends after ours; of an unknown end the safer of the two is believed."""
+    """Return whether it ends after ours; the safer answer is given for an unknown end."""
     return foreign.not_after > it.ends if foreign.not_after else not it.managed
