@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
+
+import pytest
 
 from tests.machines.conftest import CHECKOUT
 from tests.machines.machine import Machine
@@ -10,20 +13,30 @@ from tests.machines.renewals import make_due, run_service, said_by_service
 from tests.package import ROOT
 from tests.sandbox.stack import ALIYUN_KEYS, QINIU_KEYS, Sandbox
 
-SECTIONS = ("Install", "Credentials", "The first certificate", "Renewal")
-_SECTION = re.compile(r"^## (.*?)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+STEPS = 5
+UNITS_BY_HAND = "docs/setup.md"
+_STEP = re.compile(r"^## \d+\. .*?\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"# (/\S+)\n")
 
 
-def blocks() -> list[tuple[str, str]]:
+def blocks(readme: str) -> list[tuple[str, str]]:
     """What is to be done: a path and what to write there, or "" and what to run."""
-    sections = dict(_SECTION.findall((ROOT / "README.md").read_text("utf-8")))
+    steps = _STEP.findall((ROOT / readme).read_text("utf-8"))
+    assert len(steps) == STEPS
     found = []
-    for kind, text in (block for name in SECTIONS for block in _BLOCK.findall(sections[name])):
+    for kind, text in (block for step in steps for block in _BLOCK.findall(step)):
         file = _FILE.match(text)
-        if kind == "sh" or file:
-            found.append((file[1] if file else "", text))
+        assert kind == "sh" or file, text
+        found.append((file[1] if file else "", text))
+    return found
+
+
+def files(page: str) -> list[tuple[str, str]]:
+    """The files that a page has in full: path and text."""
+    found = [(match[1], text) for _, text in _BLOCK.findall((ROOT / page).read_text("utf-8"))
+             if (match := _FILE.match(text))]
+    assert found
     return found
 
 
@@ -33,25 +46,34 @@ def with_keys(text: str) -> str:
     return re.sub(r"= \S*…$", lambda _: f"= {next(keys)}", text, flags=re.MULTILINE)
 
 
-def test_installation_word_for_word(bare: Machine, box: Sandbox) -> None:
-    """Every command and file up to the timer; the service that it starts renews and deploys."""
+@pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
+def test_steps_word_for_word(readme: str, bare: Machine, box: Sandbox) -> None:
+    """Every command and file, up to doctor; the service of the timer renews and deploys."""
     box.serve("www.example.com")
+    box.serve("img.example.com")
     bare.script("echo dns-aliyun-propagation-seconds = 0 >> /etc/letsencrypt/cli.ini")
-    done = blocks()
-    assert len(done) > 5
-    for path, text in done:
-        if path:
-            bare.put(path, with_keys(text))
+    for path, text in blocks(readme):
+        if path:  # by an editor, into what is there
+            bare.script(f"cat > {shlex.quote(path)}", stdin=with_keys(text))
+            assert "600" == bare.run("stat", "-c%a", path).stdout.strip()
         else:
             bare.script(text, folder=CHECKOUT)
+    assert "doctor" in text
     first = bare.fingerprint("example.com")
-    assert first == box.qiniu.serving("www.example.com").fingerprint
+    for name in ("www.example.com", "img.example.com"):
+        assert first == box.qiniu.serving(name).fingerprint
     assert "enabled" == bare.systemctl("is-enabled", "certbot-qiniu.timer").strip()
-    # The last of README's ways are units by hand. Ours replace and keep them.
-    assert "Kept: " in bare.run("certbot-qiniu", "install-timer").stdout
-    bare.script("certbot-qiniu status && certbot-qiniu doctor")
+    bare.script("certbot-qiniu status")
 
     make_due(bare, "example.com")
     assert "success" == run_service(bare), said_by_service(bare)
     assert first != bare.fingerprint("example.com")
     assert bare.fingerprint("example.com") == box.qiniu.serving("www.example.com").fingerprint
+
+    # Units by hand work as well; ours replace and keep them.
+    for path, text in files(UNITS_BY_HAND):
+        bare.put(path, text)
+    bare.script("systemctl daemon-reload")
+    make_due(bare, "example.com")
+    assert "success" == run_service(bare), said_by_service(bare)
+    assert "Kept: " in bare.run("certbot-qiniu", "install-timer").stdout

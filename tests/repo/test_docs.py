@@ -18,12 +18,23 @@ from tests.package import ROOT, SOURCES
 
 pytestmark = pytest.mark.docs
 
-ENGLISH, CHINESE = "README.md", "README.zh-CN.md"
+ENGLISH, CHINESE = ".md", ".zh-CN.md"
+LANGUAGES = (ENGLISH, CHINESE)
 NO_DEFAULT = {ENGLISH: {None: "none", False: "off"}, CHINESE: {None: "无", False: "关"}}
-TROUBLESHOOTING = {ENGLISH: "## Troubleshooting", CHINESE: "## 排错"}
-DOCUMENTS = (ENGLISH, CHINESE, "CHANGELOG.md", "CONTRIBUTING.md")
+PAGES = ("README", "docs/setup", "docs/options", "docs/operation", "docs/troubleshooting")
+"""For users, in both languages."""
 
-both = pytest.mark.parametrize("readme", [ENGLISH, CHINESE])
+MOST_LINES = 150
+"""Of README: the way in is one page."""
+
+IN_CHINESE = sorted(str(path.relative_to(ROOT)) for folder in (".", "docs", "contrib")
+                    for path in (ROOT / folder).glob("*.md" if folder == "." else "**/*.md")
+                    if path.name.endswith(CHINESE))
+DOCUMENTS = sorted({"CHANGELOG.md", "CONTRIBUTING.md", *IN_CHINESE, *(
+    str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("**/*.md")),
+    *(page + ENGLISH for page in PAGES)})
+
+both = pytest.mark.parametrize("language", LANGUAGES)
 
 
 def read(name: str) -> str:
@@ -58,10 +69,15 @@ def commands(text: str) -> list[list[str]]:
     return [shlex.split(arguments) for arguments in found]
 
 
-def messages(readme: str) -> list[str]:
+def messages(language: str) -> list[str]:
     """The texts in the table of messages."""
-    section = read(readme).partition(f"\n{TROUBLESHOOTING[readme]}\n")[2].partition("\n## ")[0]
-    return [cells[0].strip("`") for cells in rows(section)]
+    return [cells[0].strip("`") for cells in rows(read(f"docs/troubleshooting{language}"))]
+
+
+def in_chinese(text: str) -> str:
+    """*text* as a reader of Chinese sees it: a code is a character, a link is its words."""
+    text = re.sub(r"`[^`]*`", "码", prose(text))
+    return re.sub(r"\]\([^)]*\)|<[^>]*>|https?://\S+", "]", text)
 
 
 def repository_files() -> Iterator[Path]:
@@ -75,23 +91,30 @@ def repository_files() -> Iterator[Path]:
 
 
 @both
-def test_options(readme: str) -> None:
+def test_options(language: str) -> None:
     """The table has every option, in the program's order, with its form and default."""
     expected = []
     for name, settings in OPTIONS.items():
         form = f"--qiniu-{name} {settings.get('metavar', '')}".strip().replace("|", "\\|")
         default = settings.get("default")
-        expected.append([f"`{form}`", NO_DEFAULT[readme].get(default, f"`{default}`")])
-    found = [cells[:2] for cells in rows(read(readme)) if cells[0].startswith("`--qiniu-")]
-    assert expected == found
+        expected.append([f"`{form}`", NO_DEFAULT[language].get(default, f"`{default}`")])
+    table = rows(read(f"docs/options{language}"))
+    assert expected == [cells[:2] for cells in table if cells[0].startswith("`--qiniu-")]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_options_exist(document: str) -> None:
+    """No page names an option that does not exist."""
+    named = set(re.findall(r"--qiniu-([a-z0-9]+(?:-[a-z0-9]+)*)", read(document)))
+    assert named <= set(OPTIONS)
 
 
 @both
-def test_commands(readme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands(language: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """certbot accepts every command line that a reader may copy."""
     monkeypatch.setattr(cli, "helpful_parser", None)  # certbot keeps its parser for good
     plugins = PluginsRegistry.find_all()
-    found = commands(read(readme))
+    found = [arguments for page in PAGES for arguments in commands(read(page + language))]
     assert len(found) > 20
     for arguments in found:
         config = cli.prepare_and_parse_args(plugins, [*arguments])  # it takes the verb out
@@ -99,42 +122,86 @@ def test_commands(readme: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @both
-def test_messages(readme: str) -> None:
+def test_messages(language: str) -> None:
     """Every message that is explained is one that the program can print."""
     literals = [node.value for path in SOURCES
                 for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
                 if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-    parts = [part.strip() for message in messages(readme) for part in message.split("…")]
+    parts = [part.strip() for message in messages(language) for part in message.split("…")]
     assert len(parts) > 40
     assert [] == [part for part in parts if not any(part in literal for literal in literals)]
 
 
-def test_languages_agree() -> None:
-    """Both READMEs have the same headings, blocks, messages and commands."""
-    english, chinese = read(ENGLISH), read(CHINESE)
+@both
+def test_readme_is_one_page(language: str) -> None:
+    """README leads in; all else is in docs/."""
+    assert len(read(f"README{language}").splitlines()) <= MOST_LINES
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_languages_agree(page: str) -> None:
+    """Both languages have the same headings, blocks and tables, and lead to each other."""
+    english, chinese = read(page + ENGLISH), read(page + CHINESE)
 
     def levels(text: str) -> list[int]:
         return [len(heading.partition(" ")[0]) for heading in headings(text)]
 
     assert levels(english) == levels(chinese)
     assert blocks(english) == blocks(chinese)
-    assert messages(ENGLISH) == messages(CHINESE)
     assert [len(cells) for cells in rows(english)] == [len(cells) for cells in rows(chinese)]
-    assert f"]({CHINESE})" in english
-    assert f"]({ENGLISH})" in chinese
+    name = page.rpartition("/")[2]
+    assert f"[中文说明]({name}{CHINESE})" in english or f"[中文]({name}{CHINESE})" in english
+    assert f"[English]({name}{ENGLISH})" in chinese
+
+
+def test_messages_agree() -> None:
+    """Both languages explain the same messages."""
+    assert messages(ENGLISH) == messages(CHINESE)
+
+
+@pytest.mark.parametrize("document", IN_CHINESE)
+def test_punctuation(document: str) -> None:
+    """Punctuation next to Chinese is Chinese."""
+    han = r"[\u3400-\u9fff\u3000-\u303f\uff00-\uffef]"
+    found = [line for line in in_chinese(read(document)).splitlines()
+             if re.search(f"{han}[,;:!?()]|[,;:!?()]{han}", line)]
+    assert [] == found
+
+
+@pytest.mark.parametrize("document", IN_CHINESE)
+def test_vocabulary(document: str) -> None:
+    """One word stands for one thing, and the reader is 你."""
+    other = ("您", "状态码", "退出状态", "重载", "通配符", "证书机构密钥")
+    assert [] == [word for word in other if word in read(document)]
+
+
+@pytest.mark.parametrize("document", IN_CHINESE)
+def test_pages_in_english_alone_are_marked(document: str) -> None:
+    """A link from Chinese to a page that exists in English only says so."""
+    text, folder = prose(read(document)), (ROOT / document).parent
+    for target, after in re.findall(r"\]\(([^)#]+\.md)[^)]*\)(.{0,4})", text):
+        if not target.endswith(CHINESE) and after != "（英文）":
+            assert not target.startswith("http"), target
+            twin = folder / f"{target.removesuffix(ENGLISH)}{CHINESE}"
+            assert twin.is_file(), f"{target} is not marked"
+            assert f"[English]({target})" in text, f"{target} has a page in Chinese"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_links(document: str) -> None:
     """Every link within the repository leads somewhere."""
-    text = read(document)
-    anchors = {re.sub(r"[^\w -]", "", heading.lstrip("# ")).lower().replace(" ", "-")
-               for heading in headings(text)}
-    for target in re.findall(r"\]\(([^)]+)\)", prose(text)):
-        if target.startswith("#"):
-            assert target[1:] in anchors
-        elif not target.startswith("https://"):
-            assert (ROOT / target).is_file(), target
+    here = ROOT / document
+    for target in re.findall(r"\]\(([^)]+)\)", prose(here.read_text("utf-8"))):
+        if target.startswith(("https://", "http://")):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (here.parent / path).resolve() if path else here
+        assert file.exists(), target
+        if anchor:
+            text = file.read_text("utf-8")
+            assert anchor in {
+                re.sub(r"[^\w -]", "", heading.lstrip("# ")).lower().replace(" ", "-")
+                for heading in headings(text)}, target
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

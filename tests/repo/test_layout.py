@@ -20,7 +20,7 @@ import pytest
 from certbot import errors as certbot_errors
 
 import certbot_qiniu
-from certbot_qiniu import errors, options
+from certbot_qiniu import errors
 from certbot_qiniu.command import cli
 from certbot_qiniu.deployment import deployer
 from certbot_qiniu.installer import Installer
@@ -228,26 +228,6 @@ def test_tests_have_docstrings(path: Path) -> None:
             doc = ast.get_docstring(node) or ""
             assert doc.endswith("."), f"{path.name}: {name}"
             assert "\n\n" not in doc, f"{path.name}: {name}"
-
-
-@pytest.mark.parametrize("option", options.OPTIONS)
-@pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
-def test_options_are_documented(readme: str, option: str) -> None:
-    """Every option is in both READMEs, in a row of a table with its default."""
-    text = (ROOT / readme).read_text(encoding="utf-8")
-    rows = [line for line in text.splitlines()
-            if re.match(rf"\|.*--qiniu-{option}(?![\w-])", line)]
-    assert rows, f"{readme} has no row for --qiniu-{option}"
-    default = options.OPTIONS[option].get("default")
-    if default not in (None, False):
-        assert any(str(default) in row for row in rows)
-
-
-@pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
-def test_documented_options_exist(readme: str) -> None:
-    """No README names an option that does not exist."""
-    text = (ROOT / readme).read_text(encoding="utf-8")
-    assert set(re.findall(r"--qiniu-([a-z0-9]+(?:-[a-z0-9]+)*)", text)) <= set(options.OPTIONS)
 
 
 def test_tree_of_errors_is_drawn() -> None:
