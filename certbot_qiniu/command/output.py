@@ -34,12 +34,14 @@ class Table:
     """Rows of text below headings, each with the style of one of its cells.
 
     :ivar wraps: the columns that may be wrapped on a narrow terminal; nothing is ever cut off.
+    :ivar optional: the columns that a narrow terminal may go without, the first one first.
     :ivar styled: which cell has the style.
     """
 
     columns: Sequence[str]
     rows: Sequence[tuple[str, Sequence[str]]]
     wraps: Sequence[str] = ()
+    optional: Sequence[str] = ()
     styled: int = -1
     title: str = ""
 
@@ -52,8 +54,9 @@ BLANK = ("", "")
 
 # Terminal and pipe ------------------------------------------------------------------------------
 
-NARROWEST = 12
-"""Columns that are wrapped keep so many characters."""
+NARROWEST, NARROWEST_FIRST = 12, 24
+"""Columns that are wrapped keep so many cells of the terminal; a table's first column, which says
+what the row is about, keeps more."""
 
 
 def accept_any_text(*, utf8: bool = False) -> None:
@@ -90,41 +93,74 @@ def show(parts: Iterable[Part], out: Console | None = None) -> None:
 
 
 def rendered(parts: Iterable[Part], width: int) -> RenderableType:
-    """*parts* for a terminal of this width; what is too wide for it goes on in the next line."""
+    """Return *parts* for a terminal of this width; a line that is too wide goes on in the next."""
     from rich.console import Group
     from rich.text import Text
 
     found: list[RenderableType] = []
     for part in parts:
-        if not isinstance(part, Table):
-            found.append(Text(part[0], part[1]))
-        elif sum(narrowest(part)) + 2 * len(part.columns) - 2 <= width:
-            found.append(_rich_table(part))
+        if isinstance(part, Table):
+            fitting = fitted(part, width)
+            found += [_rich_table(fitting)] if fitting else [
+                Text(line, overflow="fold") for line in plain(part)]
         else:
-            found += [Text(line, overflow="fold") for line in plain(part)]
+            found.append(Text(part[0], part[1]))
     return Group(*found)
+
+
+def fitted(table: Table, width: int) -> Table | None:
+    """Leave out optional columns until *table* fits into *width*; None if it never does."""
+    left_out = list(table.optional)
+    while sum(narrowest(table)) + 2 * len(table.columns) - 2 > width:
+        if not left_out:
+            return None
+        table = without(table, left_out.pop(0))
+    return table
+
+
+def without(table: Table, name: str) -> Table:
+    """Return *table* without one of its columns, which is not the styled one."""
+    if name not in table.columns:
+        return table
+    number = table.columns.index(name)
+    styled = table.styled % len(table.columns)
+
+    def rest(cells: Sequence[str]) -> list[str]:
+        return [*cells[:number], *cells[number + 1:]]
+
+    return dataclasses.replace(
+        table, columns=rest(table.columns), styled=styled - (number < styled),
+        rows=[(style, rest(cells)) for style, cells in table.rows])
 
 
 def narrowest(table: Table) -> list[int]:
     """Return the least width of each column, without the space between."""
-    widths = _widths(table)
-    return [min(width, NARROWEST) if name in table.wraps else width
-            for name, width in zip(table.columns, widths, strict=True)]
+    return [min(width, NARROWEST_FIRST if name == table.columns[0] else NARROWEST)
+            if name in table.wraps else width
+            for name, width in zip(table.columns, _widths(table), strict=True)]
 
 
 def plain(table: Table) -> list[str]:
     """Draw a table as lines: columns of equal width, nothing cut off, no decoration."""
+    from rich.cells import cell_len
+
     lines, widths = [table.columns, *(cells for _, cells in table.rows)], _widths(table)
     title = [table.title] if table.title else []
-    return title + ["  ".join(
-        cell.rjust(width) if name in NUMBERS else cell.ljust(width)
-        for cell, width, name in zip(cells, widths, table.columns, strict=True)).rstrip()
-        for cells in lines]
+
+    def filled(cell: str, width: int, name: str) -> str:
+        space = " " * (width - cell_len(cell))
+        return space + cell if name in NUMBERS else cell + space
+
+    return title + ["  ".join(map(filled, cells, widths, table.columns)).rstrip()
+                    for cells in lines]
 
 
 def _widths(table: Table) -> list[int]:
+    """Return the width of each column in cells: a Chinese character takes two."""
+    from rich.cells import cell_len
+
     lines = [table.columns, *(cells for _, cells in table.rows)]
-    return [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
 
 
 def _rich_table(table: Table) -> RenderableType:
@@ -145,7 +181,7 @@ def _rich_table(table: Table) -> RenderableType:
 
 @contextlib.contextmanager
 def progress(text: str) -> Iterator[None]:
-    """Show on stderr that something is going on, on a terminal alone."""
+    """Show on stderr that something is going on, on a terminal only."""
     out = console(stderr=True)
     if out.is_terminal:
         with out.status(text):

@@ -485,7 +485,8 @@ def table(report: Report) -> list[output.Part]:
             ["Domain", "Serves", "Lineage", "Certificate", "Days", "State", "Changed",
              *(["Edge"] if probed else []), "In sync"],
             [(output.STYLES[row.level], _cells(row, probed)) for row in rows],
-            ["Domain", "Lineage", "Certificate"],
+            wraps=["Domain", "Lineage", "Certificate"],
+            optional=["Changed", "Certificate", "State", "Serves", "Lineage", "Edge"],
             title=account if len(accounts) > 1 else ""))
     if parts:
         parts.append(output.BLANK)

@@ -32,6 +32,56 @@ def test_table_on_a_narrow_terminal() -> None:
         "certbot_example.com_0123456789ab    89  a.example.com, b.example.com  in use"]
 
 
+LONG = f"{'a' * 32}.{'b' * 19}.example.com"
+"""As long as a common name may be."""
+
+
+@pytest.mark.parametrize("lineage", ["example.com", "七牛云的证书"])
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_what_matters_stays(width: int, lineage: str) -> None:
+    """Columns of less weight go first; no line is too long; no number or verdict is broken."""
+    from rich.cells import cell_len
+    from rich.console import Console
+
+    assert 64 == len(LONG)
+    table = output.Table(
+        ["Domain", "Serves", "Lineage", "Certificate", "Days", "State", "Changed", "In sync"],
+        [("", [LONG, "https", lineage, "0123456789ab", "89", "processing", "2026-11-23",
+               "publishing"]),
+         ("", ["www.example.com", "https (kodo)", lineage, "0123456789ab", "-5", "success",
+               "2026-11-23", "no"])],
+        wraps=["Domain", "Lineage", "Certificate"],
+        optional=["Changed", "Certificate", "State", "Serves", "Lineage"])
+    out = Console(width=width, force_terminal=True, record=True, file=io.StringIO())
+    output.show([table], out)
+    lines = out.export_text().splitlines()
+    assert max(map(cell_len, lines)) <= width
+    assert ["Domain", "Days", "In sync"] == [
+        word for word in ("Domain", "Days", "In sync") if word in lines[0]]
+    assert any(line.rstrip().endswith("publishing") and " 89 " in line for line in lines)
+    assert any(line.rstrip().endswith("no") and " -5 " in line for line in lines)
+    assert LONG in "".join(line[:line.find("  ")] if "  " in line else line
+                           for line in lines[1:-1]).replace(" ", "")
+    assert ("Changed" in lines[0], "Serves" in lines[0]) == {
+        60: (False, False), 80: (False, True), 140: (True, True)}[width]
+
+
+def test_too_narrow_for_anything() -> None:
+    """The lines are those of a pipe, and go on in the next: nothing is lost."""
+    from rich.console import Console
+
+    table = output.Table(["Domain", "Days"], [("", [LONG, "89"])], wraps=["Domain"])
+    out = Console(width=20, force_terminal=True, record=True, file=io.StringIO())
+    output.show([table], out)
+    assert LONG in "".join(out.export_text().split())
+
+
+def test_chinese_takes_two_cells() -> None:
+    """Columns stay straight in a pipe, too."""
+    table = output.Table(["Lineage", "Days"], [("", ["七牛", "89"]), ("", ["example", "9"])])
+    assert ["Lineage  Days", "七牛       89", "example     9"] == output.plain(table)
+
+
 def test_file_for_the_user(tmp_path: Path) -> None:
     """It is private unless said otherwise, and its folder is made where that is asked for."""
     path = tmp_path / "new" / "file"
