@@ -29,6 +29,7 @@ from certbot_qiniu.command.arguments import (
 from certbot_qiniu.command.old_setups import DNS_KEYS, QINIU_KEYS, Setup, read_setups
 from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.certificates import MINIMUM_DAYS
+from certbot_qiniu.environment import plugin_installation
 from certbot_qiniu.lineages import Lineages, read_renewals
 from certbot_qiniu.model import DAY, Certificate, covering_name
 from certbot_qiniu.text import printable
@@ -364,8 +365,8 @@ def _installation(setup: Setup) -> list[list[str]]:
     name = setup.authenticator
     if not name or name in plugins.installed():
         return []
-    pip = shlex.join([sys.executable, "-m", "pip", "install", f"certbot-{name}"])
-    return [[f"Install certbot's plugin {name}, which is not here yet:", f"    {pip}"]]
+    return [[f"Install certbot's plugin {name}, which is not here yet:",
+             f"    {plugin_installation(name)}"]]
 
 
 def _validity(setup: Setup, live: Path, now: float) -> str:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from certbot_qiniu import errors
 from certbot_qiniu.command.health import Finding, Level, with_all_concerned
+from certbot_qiniu.environment import installation
 from certbot_qiniu.files import check_owner, decoding, read_json, write_json
 from certbot_qiniu.model import DAY
 
@@ -152,8 +153,7 @@ def send(url: str, message: Message) -> bool:
     try:
         import apprise
     except ImportError as error:
-        raise errors.UsageError("Alerts need apprise: pip install 'certbot-qiniu[notify]'"
-                                ) from error
+        raise errors.UsageError(f"Alerts need apprise. Run: {installation('apprise')}") from error
     with _silence():
         channel = apprise.Apprise(asset=apprise.AppriseAsset(app_id="certbot-qiniu"))
         kind = apprise.NotifyType.SUCCESS if message.good_news else apprise.NotifyType.WARNING

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from certbot_qiniu.command import plugins
 from certbot_qiniu.command.command_lines import SNAP, Call, Place, Read, calls, crontab
-from certbot_qiniu.command.scheduled_jobs import program
+from certbot_qiniu.environment import program
 from certbot_qiniu.files import others_may_change
 from certbot_qiniu.lineages import INSTALLER
 from certbot_qiniu.text import printable

@@ -22,10 +22,10 @@ from certbot_qiniu.command import certbot_jobs, output, plugins
 from certbot_qiniu.command.arguments import Command, add_json, certbot_config, usual_config_dir
 from certbot_qiniu.command.certbot_jobs import Job, Use, Wanted, plugins_of, sentence, use
 from certbot_qiniu.command.health import Level, exit_status, worst
-from certbot_qiniu.command.scheduled_jobs import program
 from certbot_qiniu.command.survey import remembered_command
 from certbot_qiniu.deployment.certificates import too_old
 from certbot_qiniu.deployment.deployer import Deployer, open_deployer
+from certbot_qiniu.environment import program
 from certbot_qiniu.lineages import (
     INSTALLER,
     Problem,

@@ -32,7 +32,8 @@ from certbot_qiniu.command.arguments import (
     usual_config_dir,
 )
 from certbot_qiniu.command.certbot_jobs import Use, Wanted, sentence, use
-from certbot_qiniu.command.scheduled_jobs import OWN_NAME, SYSTEMD_FOLDER, program
+from certbot_qiniu.command.scheduled_jobs import OWN_NAME, SYSTEMD_FOLDER
+from certbot_qiniu.environment import program
 from certbot_qiniu.lineages import Renewal, read_renewals
 
 SYSTEMD_RUNS = Path("/run/systemd/system")

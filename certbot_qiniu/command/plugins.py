@@ -9,17 +9,11 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Collection, Iterable
 
-from certbot_qiniu.command.scheduled_jobs import program
+from certbot_qiniu.environment import plugin_installation, program
 from certbot_qiniu.lineages import Renewal
 
 GROUP = "certbot.plugins"
 """The entry points by which certbot finds its plugins."""
-
-CERTBOTS_OWN = frozenset({
-    "apache", "nginx", "dns-cloudflare", "dns-digitalocean", "dns-dnsimple", "dns-dnsmadeeasy",
-    "dns-gehirn", "dns-google", "dns-linode", "dns-luadns", "dns-nsone", "dns-ovh", "dns-rfc2136",
-    "dns-route53", "dns-sakuracloud"})
-"""The plugins that certbot's authors publish with it, under the same version."""
 
 
 def installed() -> frozenset[str]:
@@ -56,5 +50,4 @@ def remedy(plugin: str, lineage: str) -> str:
     old, _, name = plugin.rpartition(":")
     if old:  # as certbot 1 named the plugins of others
         return f"certbot reconfigure --cert-name {lineage} -a {name}"
-    version = f"=={importlib.metadata.version('certbot')}" if plugin in CERTBOTS_OWN else ""
-    return f"{program('pip')} install certbot-{plugin}{version}"
+    return plugin_installation(plugin)

@@ -29,7 +29,7 @@ from certbot_qiniu.command.arguments import (
     completed_by,
     folder_options,
 )
-from certbot_qiniu.command.scheduled_jobs import program
+from certbot_qiniu.environment import program
 from certbot_qiniu.lineages import Lineages, read_renewals
 
 CERTBOT_SECONDS = 6 * 3600

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import sysconfig
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,8 +77,3 @@ def command_files(place: Path, timer: str = "") -> Iterator[CommandFile]:
         yield CommandFile(path, tuple(
             (number, line) for number, line in enumerate(text.splitlines(), 1)
             if not line.lstrip().startswith("#")), timer)
-
-
-def program(name: str) -> str:
-    """Return the path of a program of the environment that this one runs in."""
-    return str(Path(sysconfig.get_path("scripts"), name))

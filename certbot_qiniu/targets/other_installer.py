@@ -23,6 +23,7 @@ from certbot.configuration import NamespaceConfig
 from certbot.plugins import common
 
 from certbot_qiniu import errors
+from certbot_qiniu.environment import CERTBOTS_OWN, plugin_installation
 from certbot_qiniu.model import Certificate, covering_name
 from certbot_qiniu.targets.run import Run
 from certbot_qiniu.targets.target import Options, Target
@@ -259,7 +260,7 @@ def find_installer(name: str) -> type[interfaces.Installer]:
     plugins = {entry.name: entry
                for entry in importlib.metadata.entry_points(group="certbot.plugins")}
     if name not in plugins:
-        hint = f" (pip install certbot-{name})" if name in ("nginx", "apache") else ""
+        hint = f" ({plugin_installation(name)})" if name in CERTBOTS_OWN else ""
         raise errors.UsageError(
             f"--qiniu-with {name}: certbot has no plugin of that name{hint}. certbot plugins lists "
             "what is installed")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pexpect  # type: ignore[import-untyped]
 import pytest
 
-from certbot_qiniu.command import scheduled_jobs
+from certbot_qiniu import environment
 from tests.sandbox.stack import ACCOUNT, Sandbox
 from tests.scenarios.command import APEX, WILD, WWW
 from tests.scenarios.test_cli import rows
@@ -21,7 +21,7 @@ from tests.scenarios.test_cli import rows
 @pytest.mark.programs
 def test_reader_that_went_away(sandbox: Sandbox) -> None:
     """`certbot-qiniu doctor | true` ends without a traceback."""
-    with subprocess.Popen([scheduled_jobs.program("certbot-qiniu"), "doctor", "--config-dir",
+    with subprocess.Popen([environment.program("certbot-qiniu"), "doctor", "--config-dir",
                            str(sandbox.config_dir)],
                           env=sandbox.environment, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE) as process:
@@ -46,7 +46,7 @@ def test_real_command(sandbox: Sandbox) -> None:
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [scheduled_jobs.program("certbot-qiniu"), arguments[0], *folders, *arguments[1:]],
+            [environment.program("certbot-qiniu"), arguments[0], *folders, *arguments[1:]],
             env=sandbox.environment, capture_output=True, text=True, timeout=60, check=False)
 
     plain = run("status")
@@ -66,7 +66,7 @@ def test_real_command(sandbox: Sandbox) -> None:
     shown = {}
     for variable in ("NO_COLOR", "FORCE_COLOR"):
         child = pexpect.spawn(
-            scheduled_jobs.program("certbot-qiniu"), ["status", *folders], dimensions=(40, 100),
+            environment.program("certbot-qiniu"), ["status", *folders], dimensions=(40, 100),
             env={**sandbox.environment, "TERM": "xterm-256color", variable: "1"},
             encoding="utf-8", timeout=60)
         child.expect(pexpect.EOF)

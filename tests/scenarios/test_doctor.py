@@ -13,7 +13,8 @@ from unittest import mock
 import pytest
 from certbot._internal.plugins.disco import PluginsRegistry
 
-from certbot_qiniu.command import doctor, scheduled_jobs
+from certbot_qiniu import environment
+from certbot_qiniu.command import doctor
 from certbot_qiniu.command.health import Level
 from tests.sandbox.wire import Fault, json_response
 from tests.scenarios.command import IMG, WWW, Seat, issued, seat
@@ -102,7 +103,7 @@ def test_jobs_of_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     machine, there = issued(tmp_path), host(tmp_path / "root", monkeypatch)
     machine.cloud.clock.sleep(600)
     folder = f"--config-dir={machine.config_dir}"
-    there.timer("certbot-qiniu", f"{scheduled_jobs.program('certbot-qiniu')} renew {folder}")
+    there.timer("certbot-qiniu", f"{environment.program('certbot-qiniu')} renew {folder}")
     assert findings(machine)["timer"].startswith("ok certbot-qiniu.timer runs ")
     assert machine.run("status").status == 0
     there.units["certbot-qiniu.timer"] |= {"UnitFileState": "disabled", "ActiveState": "inactive"}
@@ -178,12 +179,12 @@ def test_certbot_without_the_plugin(tmp_path: Path, place: str, cause: str) -> N
     [check] = doctor.check_certbot(str(other))
     assert check.level is Level.ATTENTION
     assert cause in check.text
-    assert scheduled_jobs.program("certbot") in check.remedy
+    assert environment.program("certbot") in check.remedy
 
 
 def test_certbot_with_the_plugin(tmp_path: Path) -> None:
     """Ours has it, when asked; a program that cannot be run has not."""
-    [check] = doctor.check_certbot(scheduled_jobs.program("certbot"))
+    [check] = doctor.check_certbot(environment.program("certbot"))
     assert check.level is Level.OK
     [check] = doctor.check_certbot(str(tmp_path / "nothing"))
     assert check.level is Level.ATTENTION

@@ -505,7 +505,7 @@ def test_an_authenticator_that_is_not_installed(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(plugins, "installed", frozenset)
     said = adopt.describe(adoption, tmp_path / "etc")
     [number] = [number for number, line in enumerate(said) if line.startswith("0. ")]
-    assert said[number + 1].endswith("-m pip install certbot-dns-tencent")
+    assert said[number + 1].endswith("/pip install certbot-dns-tencent")
     assert any(line.startswith("1. Write the credentials file") for line in said)
     monkeypatch.setattr(plugins, "installed", lambda: frozenset({"dns-tencent"}))
     assert not any(line.startswith("0. ") for line in adopt.describe(adoption, tmp_path / "etc"))

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from certbot_qiniu.command import certbot_jobs, plugins, scheduled_jobs
+from certbot_qiniu import environment
+from certbot_qiniu.command import certbot_jobs, plugins
 from certbot_qiniu.command.certbot_jobs import plugins_of
 from tests.unit.command.timers import Host, host
 
-OURS = scheduled_jobs.program("certbot-qiniu")
+OURS = environment.program("certbot-qiniu")
 
 
 @pytest.fixture

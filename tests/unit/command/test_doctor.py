@@ -11,14 +11,13 @@ from typing import Any
 
 import pytest
 
-from certbot_qiniu import deadline, errors
+from certbot_qiniu import deadline, environment, errors
 from certbot_qiniu.command import (
     certbot_jobs,
     doctor,
     install_timer,
     output,
     plugins,
-    scheduled_jobs,
 )
 from certbot_qiniu.command.certbot_jobs import Wanted
 from certbot_qiniu.command.health import Level
@@ -45,7 +44,7 @@ def test_no_certbot() -> None:
     """Without one on the PATH the remedy is a link to ours."""
     [check] = doctor.check_certbot(None)
     assert check.level is Level.ATTENTION
-    assert f"ln -sf {scheduled_jobs.program('certbot')} " in check.remedy
+    assert f"ln -sf {environment.program('certbot')} " in check.remedy
 
 
 def test_certbot_of_the_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +66,7 @@ def test_where_a_certbot_comes_from(monkeypatch: pytest.MonkeyPatch, path: str, 
     assert (Level.ATTENTION, "certbot") == (check.level, check.topic)
     assert cause in check.text
     assert remedy in check.remedy
-    assert scheduled_jobs.program("certbot") in check.remedy
+    assert environment.program("certbot") in check.remedy
 
 
 # Files, lineages, accounts
@@ -233,7 +232,7 @@ def test_clock(server: float | None, level: Level, text: str) -> None:
 # Timers and crontabs: section 2 of what real machines do
 
 
-OURS = scheduled_jobs.program("certbot-qiniu")
+OURS = environment.program("certbot-qiniu")
 INSTALL = "certbot-qiniu install-timer"
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from certbot_qiniu import errors
-from certbot_qiniu.command import cli, install_timer, plugins, scheduled_jobs
+from certbot_qiniu.command import cli, install_timer, plugins
+from certbot_qiniu.environment import program
 
 SECRET = "json://user:s3cret@example.com/t0ken"
 
@@ -32,7 +33,7 @@ def test_service(folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixtu
     text = capsys.readouterr().out
     lines = dict(line.split("=", 1) for line in text.splitlines() if "=" in line and line[0] != "#")
     assert lines["ExecStart"] == (
-        f"{scheduled_jobs.program('certbot-qiniu')} renew --quiet {' '.join(folders)} "
+        f"{program('certbot-qiniu')} renew --quiet {' '.join(folders)} "
         '"--prometheus=/m/a b.prom" '
         f"--notify=@{tmp_path}/config/qiniu/notify \"--notify=@/$$o'her\"")
     assert lines["EnvironmentFile"] == f"-{tmp_path}/config/qiniu/environment"
@@ -94,7 +95,7 @@ def test_cron_where_there_is_no_systemd(
     assert r"100\%" in line
     command = line.partition(" root ")[2].replace(r"\%", "%")
     assert shlex.split(command.partition("; fi; ")[2]) == [
-        scheduled_jobs.program("certbot-qiniu"), "renew", "--quiet", *folders,
+        program("certbot-qiniu"), "renew", "--quiet", *folders,
         "--notify=@/a b/100%"]
     capsys.readouterr()
     assert install(*folders, "--cron", "--print", "--notify", "@/a b/100%") == 0
@@ -110,7 +111,7 @@ def test_cron_of_busybox(tmp_path: Path, folders: list[str], monkeypatch: pytest
     [command] = re.findall(r"own crontab \(crontab -e\): \d+ \d+,\d+ \* \* \* if .*; fi; (.*)",
                            capsys.readouterr().err)
     assert shlex.split(command) == [
-        scheduled_jobs.program("certbot-qiniu"), "renew", "--quiet", *folders,
+        program("certbot-qiniu"), "renew", "--quiet", *folders,
         f"--notify=@{tmp_path}/config/qiniu/notify"]
     assert (tmp_path / "config/qiniu/notify").read_text() == f"{SECRET}\n"
     assert not (tmp_path / "cron").exists()

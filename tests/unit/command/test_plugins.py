@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from certbot_qiniu.command import plugins, scheduled_jobs
+from certbot_qiniu import environment
+from certbot_qiniu.command import plugins
 from tests.unit.command.facts import renewal
 
 
@@ -38,7 +39,7 @@ def test_installed() -> None:
     ("dns-aliyun", "certbot-dns-aliyun")])
 def test_remedy(plugin: str, package: str) -> None:
     """What is published with certbot must have its version."""
-    assert f"{scheduled_jobs.program('pip')} install {package}" == plugins.remedy(plugin, "shop")
+    assert f"{environment.program('pip')} install {package}" == plugins.remedy(plugin, "shop")
 
 
 def test_remedy_for_an_old_name() -> None:
@@ -50,6 +51,6 @@ def test_remedy_for_an_old_name() -> None:
 def test_sentence() -> None:
     """It names the lineage, the plugins and the way out."""
     said = plugins.sentence("shop", ["dns-x", "nginx"])
-    assert said.startswith(f"{scheduled_jobs.program('certbot')} must not renew shop: ")
+    assert said.startswith(f"{environment.program('certbot')} must not renew shop: ")
     assert "has no plugin dns-x and no nginx" in said
     assert "install certbot-dns-x && " in said
