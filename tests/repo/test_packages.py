@@ -25,7 +25,8 @@ SHIPPED = ("benchmarks", "certbot_qiniu", "contrib", "docs", "tests", "tools")
 """The folders of the source distribution."""
 
 LOOSE = {"CHANGELOG.md", "CONTRIBUTING.md", "Containerfile", "LICENSE", "MANIFEST.in", "Makefile",
-         "README.md", "README.zh-CN.md", "noxfile.py", "pyproject.toml", "setup.py"}
+         "README.md", "README.zh-CN.md", "SECURITY.md", "noxfile.py", "pyproject.toml",
+         "setup.py"}
 """The files beside them."""
 
 STRAYS = (".env", "credentials.ini", "notes.txt", "tests/junk.pyc", "tests/__pycache__/junk.pyc",

@@ -146,7 +146,7 @@ def test_receivers_from_a_file(tmp_path: Path) -> None:
 def test_without_apprise(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says what to install."""
     monkeypatch.setitem(sys.modules, "apprise", None)
-    with pytest.raises(errors.UsageError, match="Run: /.+/pip install apprise"):
+    with pytest.raises(errors.UsageError, match=r"Run: /.+/pip install apprise"):
         alerts.send("json://127.0.0.1:1", alerts.Message("title", "body", good_news=False))
 
 
