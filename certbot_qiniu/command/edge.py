@@ -44,6 +44,8 @@ SENTENCES: Mapping[Word, tuple[str, Mapping[Level, str]]] = {
 }
 """The word for the reason, and the sentence while it is early and after that."""
 
+EDGE_REASONS = tuple(reason for reason, _ in SENTENCES.values())
+
 
 @dataclass(frozen=True)
 class Expected:

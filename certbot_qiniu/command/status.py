@@ -29,7 +29,7 @@ from certbot_qiniu.command.arguments import (
     usual_config_dir,
 )
 from certbot_qiniu.command.certbot_jobs import Job, Use, Wanted, sentence, use
-from certbot_qiniu.command.edge import Expected, Probe, Shown, changed_at, expect
+from certbot_qiniu.command.edge import EDGE_REASONS, Expected, Probe, Shown, changed_at, expect
 from certbot_qiniu.command.health import (
     Finding,
     Level,
@@ -189,7 +189,7 @@ def _alert(arguments: argparse.Namespace, urls: Sequence[str], report: Report) -
     if not urls:
         return 0
     problems = alerts.alert(arguments.config_dir / "qiniu", urls, report.concerns(),
-                            report.checked_at, report.bygone)
+                            report.checked_at, report.bygone, report.unseen())
     for problem in problems:
         print(f"certbot-qiniu: {problem}", file=sys.stderr)
     return int(bool(problems))
@@ -275,6 +275,12 @@ class Report:
         rows = [Finding(row.level, row.domain, row.reason, row.text,
                         row.days_left if row.reason == "Expiring" else None) for row in self.rows]
         return [item for item in (*rows, *self.findings) if item.level is not Level.OK]
+
+    def unseen(self) -> set[tuple[str, str]]:
+        """What of an edge that was not asked, or did not answer, is not known to be right again."""
+        return {(reason, row.domain) for row in self.rows for reason in EDGE_REASONS
+                if row.protocol == "https" and row.state not in DEAD_STATES
+                and row.edge in (None, "unknown")}
 
 
 def status(facts: Survey, warn_days: int, *, only_managed: bool = False) -> Report:

@@ -110,6 +110,19 @@ def probe(fingerprint: str, **changes: Any) -> Probe:
                     "expected": Expected("id", "f" * 64), **changes})
 
 
+@pytest.mark.parametrize(("domain", "edges", "unseen"), [
+    (Domain(WWW, protocol="https", cert_id="id"), {WWW: probe("")}, True),
+    (Domain(WWW, protocol="https", cert_id="id"), {WWW: probe("f" * 64)}, False),
+    (Domain(WWW, protocol="https", cert_id="id", state="processing"), {}, True),
+    (Domain(WWW, protocol="https", cert_id="id", state="frozen"), {}, False),
+    (Domain(WWW), {}, False)], ids=["no answer", "answer", "processing", "frozen", "http"])
+def test_what_is_not_known_to_be_right_again(domain: Domain, edges: dict[str, Probe], *,
+                                             unseen: bool) -> None:
+    """That the edge was not seen is no good news, where it can be seen another time."""
+    found = status(seen(KEEP, domain=domain, edges=edges), 14)
+    assert ({("EdgeDiffers", WWW), ("EdgeChain", WWW)} if unseen else set()) == found.unseen()
+
+
 def test_edge_of_an_unmanaged_domain() -> None:
     """What is not ours is seen; what is ours is compared, whoever manages the domain now."""
     found = seen(None, record=Record(), edges={WWW: probe("0" * 64, expected=None)})
