@@ -26,7 +26,6 @@ Word = Literal["other", "chain", "same", "seen", "unknown"]
 WORDS: tuple[Word, ...] = ("other", "chain", "same", "seen")
 """Of a domain's addresses, the first of these that one has decides."""
 
-
 _TICKET = "Open a ticket with Qiniu: “{ticket}; please publish it again.”"
 
 SENTENCES: Mapping[Word, tuple[str, Mapping[Level, str]]] = {
@@ -99,8 +98,7 @@ class Probe:
         return next((word for word in WORDS if word in found), "unknown")
 
     def word_of(self, answer: Answer) -> Word:
-        """``same`` leaf and chain, the leaf without its ``chain``, an ``other`` leaf, one that is
-        ``seen`` and cannot be compared, or ``unknown``."""
+        """What is to be said of one address; docs/cli.md has the words."""
         leaf, expected = answer.leaf, self.expected
         if leaf is None:
             return "unknown"

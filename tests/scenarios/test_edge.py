@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -229,3 +231,16 @@ def test_a_hundred_silent_domains(monkeypatch: pytest.MonkeyPatch, *, shared: bo
         assert time.monotonic() - begun < 6
     assert 100 == len(answers)
     assert {(3, None)} == {(len(those), one.leaf) for those in answers.values() for one in those}
+
+
+def test_program_ends_though_a_resolver_hangs() -> None:
+    """What cannot be ended is left behind, and the program does not wait for it."""
+    script = ("import time; from certbot_qiniu.model import Domain; "
+              "from certbot_qiniu.webserver import edge; "
+              "edge.addresses = lambda _: time.sleep(60); "
+              "print(edge.ask([Domain('www.example.com', cname='a')], 0.2))")
+    begun = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
+                          check=True, timeout=60)
+    assert "{'www.example.com': ()}\n" == done.stdout
+    assert time.monotonic() - begun < 30
