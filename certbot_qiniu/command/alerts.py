@@ -95,12 +95,14 @@ def _subjects(keys: Iterable[str]) -> set[str]:
 
 
 def alert(folder: Path, urls: Iterable[str], concerns: Sequence[Finding],
-          checked_at: float, bygone: Collection[str] = ()) -> list[str]:
+          checked_at: float, bygone: Collection[str] = (),
+          unseen: Collection[tuple[str, str]] = ()) -> list[str]:
     """Tell every receiver what is new to it.
 
     :param folder: where ``alerts.json`` is kept.
     :param concerns: all that is not ok.
     :param bygone: see :func:`compose`.
+    :param unseen: (reason, subject) of what could not be looked at.
     :returns: what went wrong, without any secret.
     :raises errors.QiniuError: when apprise is missing or ``alerts.json`` cannot be used.
     """
@@ -118,7 +120,9 @@ def alert(folder: Path, urls: Iterable[str], concerns: Sequence[Finding],
         digits = hashlib.sha256(url.encode()).hexdigest()[:8]
         before = told.get(digits, {})
         # What could not be observed is not known to be right again.
-        current = {**before, **now} if doubt else now
+        kept = {key: text for key, text in before.items()
+                if doubt or tuple(key.split(" ", 1)) in unseen}
+        current = {**kept, **now}
         message = compose(before, current, socket.gethostname(), bygone)
         if message and not send(url, message):
             problems.append(f"an alert could not be delivered to {redacted(url)}")

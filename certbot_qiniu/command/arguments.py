@@ -94,6 +94,13 @@ def add_deadline(parser: argparse.ArgumentParser, default: float | None = None) 
                              "Qiniu is silent" + " (default: %(default)s)" * bool(default))
 
 
+def add_no_probe(parser: argparse.ArgumentParser) -> None:
+    """Add ``--no-probe``."""
+    parser.add_argument("--no-probe", action="store_true",
+                        help="do not ask the edge over TLS what it serves, where this machine "
+                             "cannot reach it")
+
+
 def completed_by(kind: Mapping[str, str], argument: argparse.Action) -> None:
     """Let shells complete the values of an argument.
 

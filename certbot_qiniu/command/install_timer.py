@@ -26,6 +26,7 @@ from certbot_qiniu.command.arguments import (
     Command,
     absolute_path,
     add_heartbeat,
+    add_no_probe,
     add_notify,
     completed_by,
     folder_options,
@@ -102,6 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     completed_by(A_FILE, parser.add_argument(
         "--prometheus", type=absolute_path, metavar="FILE",
         help="metrics for Prometheus' textfile collector, after each run"))
+    add_no_probe(parser)
     add_notify(parser)
     add_heartbeat(parser)
 
@@ -116,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
     kept = {folder / NOTIFY_FILE: arguments.notify, folder / HEARTBEAT_FILE: arguments.heartbeat}
     notify, heartbeat = (_public(values, path) for path, values in kept.items())
     job = Job(folder / ENVIRONMENT_FILE, folder_options(arguments), notify, heartbeat,
-              arguments.on_failure, arguments.prometheus)
+              arguments.on_failure, arguments.prometheus, arguments.no_probe)
     by_cron = arguments.cron or not (arguments.directory or SYSTEMD_RUNS.exists())
     place = CRON_FILE.parent if by_cron else arguments.directory or SYSTEMD_FOLDER
     files = {CRON_FILE: cron(job)} if by_cron else {
@@ -193,6 +195,7 @@ class Job:
     :ivar heartbeat: the values of ``--heartbeat``, likewise without secrets.
     :ivar on_failure: a unit to start when the run fails, "" for none.
     :ivar prometheus: where metrics are written, None for nowhere.
+    :ivar no_probe: whether the edge is not asked.
     """
 
     environment: Path
@@ -201,11 +204,13 @@ class Job:
     heartbeat: Sequence[str] = ()
     on_failure: str = ""
     prometheus: Path | None = None
+    no_probe: bool = False
 
     @property
     def renew(self) -> list[str]:
         """The command."""
         return [program("certbot-qiniu"), "renew", "--quiet", *self.options,
+                *["--no-probe"] * self.no_probe,
                 *[f"--prometheus={self.prometheus}"] * bool(self.prometheus),
                 *(f"--notify={value}" for value in self.notify),
                 *(f"--heartbeat={value}" for value in self.heartbeat)]

@@ -2,7 +2,8 @@
 
 ``certbot renew``, by the certbot of this environment, for all lineages of the machine but those
 whose plugins it lacks: it would drop these plugins from their renewal confs. Then
-``certbot-qiniu status`` with alerts and heartbeats, whatever came before, and for so long at most.
+``certbot-qiniu status`` with the edge, alerts and heartbeats, whatever came before, and for so long
+at most.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from certbot_qiniu.command.arguments import (
     add_cert_name,
     add_deadline,
     add_heartbeat,
+    add_no_probe,
     add_notify,
     completed_by,
     folder_options,
@@ -54,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_notify(parser)
     add_heartbeat(parser)
     add_deadline(parser, STATUS_SECONDS)
+    add_no_probe(parser)
     parser.add_argument("-q", "--quiet", action="store_true",
                         help="print nothing unless something is wrong")
     parser.add_argument("certbot_arguments", nargs="*", metavar="-- ARGUMENT",
@@ -89,7 +92,8 @@ def cycle(arguments: argparse.Namespace, programs: Programs) -> int:
 def _tell(arguments: argparse.Namespace, programs: Programs, result: str) -> str:
     """Let our own command tell how it is, and how the renewal ended; how that ended."""
     return programs.run([
-        program("certbot-qiniu"), "status", "--managed", *["--quiet"] * arguments.quiet,
+        program("certbot-qiniu"), "status", "--managed",
+        *["--probe"] * (not arguments.no_probe), *["--quiet"] * arguments.quiet,
         *folder_options(arguments), f"--deadline={arguments.deadline}",
         *[f"--prometheus={arguments.prometheus}"] * bool(arguments.prometheus),
         *(f"--notify={value}" for value in arguments.notify),

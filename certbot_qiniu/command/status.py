@@ -29,6 +29,7 @@ from certbot_qiniu.command.arguments import (
     usual_config_dir,
 )
 from certbot_qiniu.command.certbot_jobs import Job, Use, Wanted, sentence, use
+from certbot_qiniu.command.edge import EDGE_REASONS, Expected, Probe, Shown, changed_at, expect
 from certbot_qiniu.command.health import (
     Finding,
     Level,
@@ -39,12 +40,11 @@ from certbot_qiniu.command.health import (
 )
 from certbot_qiniu.command.survey import AccountFacts, LineageFacts, Survey, survey
 from certbot_qiniu.deployment import wording
-from certbot_qiniu.deployment.context import in_parallel
 from certbot_qiniu.deployment.planning.decision import Action, Verb
 from certbot_qiniu.deployment.state import Record
-from certbot_qiniu.lineages import INSTALLER, read_renewals
+from certbot_qiniu.lineages import INSTALLER, Lineages, read_renewals
 from certbot_qiniu.model import DEAD_STATES, Domain, parse_certificate_name
-from certbot_qiniu.webserver import tls
+from certbot_qiniu.webserver import edge
 
 WARN_DAYS = 14
 WATCH_SECONDS = 30
@@ -53,6 +53,9 @@ LEAST_WATCH_SECONDS = 5
 
 PENDING_SECONDS = 3600
 """Qiniu usually publishes within 8 to 15 minutes, overseas within an hour; then it is too long."""
+
+SPARE_SECONDS = 5
+"""What is left of a deadline when the edge is no longer waited for: it must not cost the rest."""
 
 SUCCESS = ("", "0", "success")
 """How a renewal may have ended where nothing is wrong: not told, by the shell, by systemd."""
@@ -72,7 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                       metavar="SECONDS", help="look again and again (default: every %(const)s "
                                               "seconds) until interrupted")
     parser.add_argument("--probe", action="store_true",
-                        help="also ask the edge over TLS which certificate it really serves")
+                        help="also ask the edge over TLS, at all of its addresses, which "
+                             "certificate and chain it really serves; for 60 seconds at most")
     parser.add_argument("--managed", action="store_true",
                         help="only the domains that certbot manages")
     parser.add_argument("--warn-days", type=int, default=WARN_DAYS, metavar="N",
@@ -146,22 +150,38 @@ def _leave(ended: int) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> Report:
+    begun = time.monotonic()
     facts = survey(certbot_config(arguments))
     if arguments.probe:
-        facts = probe(facts)
+        left = (arguments.deadline or float("inf")) - (time.monotonic() - begun) - SPARE_SECONDS
+        facts = probe(facts, Lineages(arguments.config_dir), min(left, edge.SECONDS),
+                      only_managed=arguments.managed)
     report = status(facts, arguments.warn_days, only_managed=arguments.managed)
     return replace(report, findings=(*report.findings, *_judge_machine(
         arguments, {lineage.name for lineage in facts.lineages})))
 
 
-def probe(facts: Survey) -> Survey:
-    """*facts* with what the edge serves for every domain that speaks HTTPS."""
+def probe(facts: Survey, lineages: Lineages, seconds: float, *,
+          only_managed: bool = False) -> Survey:
+    """*facts* with what the edge serves for every domain that speaks HTTPS and is published."""
     domains = [domain for account in facts.accounts for domain in account.domains.values()
-               if domain.protocol == "https" and domain.state not in DEAD_STATES]
-    leaves = in_parallel(tls.edge_leaf, domains)
-    edges = {domain.name: leaf if isinstance(leaf, tls.Leaf) else None
-             for domain, leaf in zip(domains, leaves, strict=True)}
-    return replace(facts, edges=edges)
+               if (domain.protocol, domain.state) == ("https", "success")
+               and (facts.lineage_of(domain.name) or not only_managed)]
+    answers = edge.ask(domains, seconds)
+    expected = _expected(facts, lineages, {domain.cert_id for domain in domains})
+    return replace(facts, edges={domain.name: Probe(
+        domain, answers[domain.name], expected.get(domain.cert_id),
+        changed_at(domain, facts.records.get(domain.name, Record())))
+        for domain in domains})
+
+
+def _expected(facts: Survey, lineages: Lineages, ids: Iterable[str]) -> dict[str, Expected]:
+    """What of *ids*, which Qiniu says are bound, is ours; held and older ones as well."""
+    newest = {one.certificate.fingerprint: one.certificate
+              for one in facts.lineages if one.certificate}
+    return {cert_id: expect(cert_id, digest, newest.get(digest) or lineages.find(lineage, digest))
+            for cert_id in ids if cert_id in facts.uploads
+            for lineage, digest in [facts.uploads[cert_id]]}
 
 
 def _alert(arguments: argparse.Namespace, urls: Sequence[str], report: Report) -> int:
@@ -169,7 +189,7 @@ def _alert(arguments: argparse.Namespace, urls: Sequence[str], report: Report) -
     if not urls:
         return 0
     problems = alerts.alert(arguments.config_dir / "qiniu", urls, report.concerns(),
-                            report.checked_at, report.bygone)
+                            report.checked_at, report.bygone, report.unseen())
     for problem in problems:
         print(f"certbot-qiniu: {problem}", file=sys.stderr)
     return int(bool(problems))
@@ -206,8 +226,8 @@ class Row:
 
     :ivar lineage: None for a domain that certbot does not manage; likewise *in_sync*.
     :ivar not_after: end of the bound certificate, seconds since the epoch.
-    :ivar edge: ``same`` leaf as the lineage's, ``other``, ``seen`` where there is nothing to
-        compare with, ``unknown``, or None without a probe.
+    :ivar edge: :attr:`Probe.word`, None without a probe.
+    :ivar edge_addresses: what each address of the edge answered.
     """
 
     account: str
@@ -227,6 +247,7 @@ class Row:
     level: Level
     reason: str
     text: str
+    edge_addresses: tuple[Shown, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -255,6 +276,12 @@ class Report:
                         row.days_left if row.reason == "Expiring" else None) for row in self.rows]
         return [item for item in (*rows, *self.findings) if item.level is not Level.OK]
 
+    def unseen(self) -> set[tuple[str, str]]:
+        """What of an edge that was not asked, or did not answer, is not known to be right again."""
+        return {(reason, row.domain) for row in self.rows for reason in EDGE_REASONS
+                if row.protocol == "https" and row.state not in DEAD_STATES
+                and row.edge in (None, "unknown")}
+
 
 def status(facts: Survey, warn_days: int, *, only_managed: bool = False) -> Report:
     """Judge every domain of every account, and every lineage."""
@@ -278,14 +305,15 @@ def _row(facts: Survey, account: AccountFacts, domain: Domain,
     certificate = account.certificates.get(domain.cert_id)
     not_after = certificate.not_after or None if certificate else None
     left = days_left(not_after, facts.now) if not_after else None
-    edge = _edge(facts, domain.name, managed)
-    level, reason, text = _judge(facts, domain, managed, left, edge, warn_days)
+    probed = facts.edges.get(domain.name)
+    level, reason, text = _judge(facts, domain, managed, left, probed, warn_days)
     return Row(
         account.name, domain.name, domain.service, domain.protocol,
         facts.lineage_of(domain.name), domain.cert_id or None,
         certificate.name if certificate else None, not_after, left, domain.state,
         domain.operation, domain.modified,
-        managed[1].verb is Verb.KEEP if managed else None, edge, level, reason, text)
+        managed[1].verb is Verb.KEEP if managed else None, probed.word if probed else None,
+        level, reason, text, probed.shown() if probed else ())
 
 
 def _missing(lineage: LineageFacts, action: Action) -> Row:
@@ -295,31 +323,18 @@ def _missing(lineage: LineageFacts, action: Action) -> Row:
                wording.sentence(action))
 
 
-def _edge(facts: Survey, name: str, managed: tuple[LineageFacts, Action] | None) -> str | None:
-    if name not in facts.edges:
-        return None
-    leaf = facts.edges[name]
-    if leaf is None:
-        return "unknown"
-    if managed is None or managed[0].certificate is None or managed[0].held:
-        return "seen"
-    return "same" if leaf.fingerprint == managed[0].certificate.fingerprint else "other"
-
-
 # Findings ---------------------------------------------------------------------------------------
 
 
 SENTENCES = {
     "domain": {
         "Dead": "{name} {state}",
-        "EdgeDiffers": "the edge still serves another certificate for {name} than Qiniu's API "
-                       "shows",
         "Expired": "the certificate that {name} serves has expired",
         "Expiring": "the certificate that {name} serves ends in {days}",
         "NotRenewed": "{name} serves {lineage}, but renewals of that no longer reach Qiniu",
         "PendingTooLong": "Qiniu has been publishing {name} for {minutes} minutes; 8 to 15 are "
                           "usual, overseas more",
-        "Unmanaged": "",
+        "Unmanaged": "{remark}",
     },
     "lineage": {
         "Expired": "certbot's newest certificate {name} has expired",
@@ -353,9 +368,10 @@ def _verdict(level: Level, subject: str, reason: str, **facts: object) -> Verdic
 
 
 def _judge(facts: Survey, domain: Domain, managed: tuple[LineageFacts, Action] | None,
-           left: int | None, edge: str | None, warn_days: int) -> Verdict:
+           left: int | None, probed: Probe | None, warn_days: int) -> Verdict:
     """Judge a domain."""
     name = domain.name
+    at_edge = probed.judge(facts.now) if probed else None
     verb = managed[1].verb if managed else None
     if name in facts.unread:
         return Level.UNKNOWN, "Unreadable", facts.unread[name]
@@ -370,12 +386,13 @@ def _judge(facts: Survey, domain: Domain, managed: tuple[LineageFacts, Action] |
     if managed and not managed[0].renews:
         return _verdict(Level.ATTENTION, "domain", "NotRenewed", name=name,
                         lineage=managed[0].name)
-    if edge == "other":
-        return _verdict(Level.ATTENTION, "domain", "EdgeDiffers", name=name)
+    if at_edge and at_edge.level is Level.ATTENTION:
+        return at_edge.level, at_edge.reason, at_edge.text
+    remark = at_edge.text if at_edge else ""
     if managed is None:
-        return _verdict(Level.OK, "domain", "Unmanaged")
+        return _verdict(Level.OK, "domain", "Unmanaged", remark=remark)
     held = f"{name} is not changed while the rollback holds" if managed[0].held else ""
-    return Level.OK, managed[1].reason.value, wording.sentence(managed[1]) or held
+    return Level.OK, managed[1].reason.value, remark or wording.sentence(managed[1]) or held
 
 
 def _judge_pending(action: Action, seconds: float) -> Verdict:
@@ -492,6 +509,9 @@ def table(report: Report) -> list[output.Part]:
         parts.append(output.BLANK)
     concerns = report.concerns()
     parts += output.finding_parts(concerns)
+    parts += output.finding_parts(
+        Finding(row.level, row.domain, row.reason, row.text) for row in report.rows
+        if row.level is Level.OK and row.edge in ("other", "chain"))
     if not concerns:
         count = sum(row.lineage is not None for row in report.rows)
         parts.append((f"All is well: {count} managed domain{'s' * (count != 1)}.", "green"))
@@ -544,8 +564,8 @@ GAUGES: tuple[tuple[str, str, Callable[[Row], int | None]], ...] = (
      lambda row: int(row.state == "processing")),
     ("certificate_expiry_timestamp_seconds", "End of the certificate bound to the domain.",
      lambda row: row.not_after),
-    ("edge_same", "1 where the edge serves the lineage's newest leaf, 0 where another.",
-     lambda row: {"same": 1, "other": 0}.get(row.edge or "")),
+    ("edge_same", "1 where the edge serves the leaf that is bound, if it is ours, 0 where another.",
+     lambda row: {"same": 1, "chain": 1, "other": 0}.get(row.edge or "")),
 )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from certbot_qiniu import errors
+from certbot_qiniu.command.edge import Probe
 from certbot_qiniu.command.health import Finding, Level
 from certbot_qiniu.deployment import holds, wording
 from certbot_qiniu.deployment.certificates import (
@@ -33,7 +34,6 @@ from certbot_qiniu.failures import each_cause, told_once
 from certbot_qiniu.lineages import Renewal, problems, read_renewals, reconfigure_command
 from certbot_qiniu.model import DAY, Certificate, Domain, RemoteCertificate, certificate_name
 from certbot_qiniu.webserver.nginx import Nginx
-from certbot_qiniu.webserver.tls import Leaf
 
 GONE_SECONDS = 7 * DAY
 """For so long a domain that is gone needs attention."""
@@ -98,7 +98,7 @@ class Survey:
     :ivar findings: what is wrong apart from single domains.
     :ivar bygone: domains that have been gone for so long that it needs no attention any more.
     :ivar notes: remarks that ``certbot renew`` would make.
-    :ivar edges: what the probed domains really serve; None where that could not be told.
+    :ivar edges: what the edge answered, for the domains that were probed.
     """
 
     now: float
@@ -110,7 +110,7 @@ class Survey:
     findings: tuple[Finding, ...] = ()
     bygone: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    edges: Mapping[str, Leaf | None] = field(default_factory=dict)
+    edges: Mapping[str, Probe] = field(default_factory=dict)
     left_behind: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
 

@@ -1,4 +1,4 @@
-"""Ask over TLS which leaf a server shows: nginx here, or Qiniu's edge.
+"""Ask over TLS which leaf a server shows, and which chain: nginx here, or Qiniu's edge.
 
 What only a question needs is loaded by the first one, so that this costs nothing until then.
 """
@@ -8,16 +8,17 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from certbot_qiniu.model import Domain, validity
+from certbot_qiniu.model import validity
+
+if TYPE_CHECKING:
+    import ssl
 
 logger = logging.getLogger(__name__)
 
 LABEL = "certbot-qiniu"
 """Stands for the ``*`` of a wildcard, whose every name is served alike."""
-EDGE_PORT = 443
-EDGE_SECONDS = 5.0
 
 KeyKind = Literal["", "ECDSA", "RSA"]
 """What kind of key the leaf must have, "" for whichever the server prefers."""
@@ -28,10 +29,14 @@ class Leaf:
     """The leaf that a server showed.
 
     :ivar not_after: seconds since the epoch; 0 where the certificate cannot be read.
+    :ivar serial: hex digits, "" likewise.
+    :ivar chain: the fingerprints of what came after it; None where this Python cannot tell.
     """
 
     fingerprint: str
     not_after: int
+    serial: str = ""
+    chain: frozenset[str] | None = None
 
 
 def served_leaf(host: str, port: int, name: str, *, timeout_seconds: float,
@@ -40,6 +45,21 @@ def served_leaf(host: str, port: int, name: str, *, timeout_seconds: float,
 
     :param kind: of the key that the client says it can do.
     :param proxied: whether the server expects the PROXY protocol first.
+    """
+    try:
+        return ask(host, port, name, timeout_seconds=timeout_seconds, kind=kind, proxied=proxied)
+    except (OSError, ValueError) as error:
+        logger.debug("No answer from %s:%s for %s: %s", host, port, name, error)
+        return None
+
+
+def ask(host: str, port: int, name: str, *, timeout_seconds: float, kind: KeyKind = "",
+        proxied: bool = False) -> Leaf:
+    """As :func:`served_leaf`, for a caller that must know what went wrong.
+
+    :param timeout_seconds: for the connection, and again for the handshake.
+    :raises OSError: where the server shows none.
+    :raises ValueError: for a name that TLS cannot ask for.
     """
     import socket
     import ssl
@@ -51,35 +71,44 @@ def served_leaf(host: str, port: int, name: str, *, timeout_seconds: float,
     if kind:
         context.maximum_version = ssl.TLSVersion.TLSv1_2  # TLS 1.3 ciphers fit any key
         context.set_ciphers(f"a{kind}")
+    name.encode("idna")  # wrap_socket would fail too, but leak the connection
+    with socket.create_connection((host, port), timeout_seconds) as connection:
+        if proxied:
+            connection.sendall(b"PROXY UNKNOWN\r\n")
+        with context.wrap_socket(connection, server_hostname=name) as tls:
+            der, sent = tls.getpeercert(binary_form=True) or b"", _sent(tls)
+    chain = None if sent is None else frozenset(map(fingerprint, sent[1:]))
+    return Leaf(fingerprint(der), *_end_and_serial(der), chain)
+
+
+def fingerprint(der: bytes) -> str:
+    """The SHA-256 of a certificate, lower-case hex."""
+    return hashlib.sha256(der).hexdigest()
+
+
+def _sent(connection: ssl.SSLSocket) -> list[bytes] | None:
+    """The certificates as they were sent, leaf first; None where this Python cannot tell."""
+    public = getattr(connection, "get_unverified_chain", None)
+    if public:
+        return list(public())
+    # Python before 3.13 has it without saying so; pip's truststore relies on it, too.
+    inner: Any = getattr(connection, "_sslobj", None)
     try:
-        name.encode("idna")  # wrap_socket would fail too, but leak the connection
-        with socket.create_connection((host, port), timeout_seconds) as connection:
-            if proxied:
-                connection.sendall(b"PROXY UNKNOWN\r\n")
-            with context.wrap_socket(connection, server_hostname=name) as tls:
-                der = tls.getpeercert(binary_form=True) or b""
-    except (OSError, ValueError) as error:
-        logger.debug("No answer from %s:%s for %s: %s", host, port, name, error)
+        return [bytes(one.public_bytes(_DER)) for one in inner.get_unverified_chain()]
+    except (AttributeError, TypeError):
         return None
-    return Leaf(hashlib.sha256(der).hexdigest(), _not_after(der))
 
 
-def _not_after(der: bytes) -> int:
+_DER = 2  # _ssl.ENCODING_DER
+
+
+def _end_and_serial(der: bytes) -> tuple[int, str]:
     from cryptography import x509
 
     try:
-        return int(validity(x509.load_der_x509_certificate(der))[1].timestamp())
+        leaf = x509.load_der_x509_certificate(der)
+        return int(validity(leaf)[1].timestamp()), f"{leaf.serial_number:X}"
     except (ValueError, x509.InvalidVersion) as error:
         # It is served all the same, and is not the one that is looked for.
         logger.debug("The certificate cannot be read: %s", error)
-        return 0
-
-
-def edge_leaf(domain: Domain) -> Leaf | None:
-    """Ask Qiniu's edge, where *domain*'s CNAME points, as a browser would.
-
-    None where it does not answer, or with what is no certificate.
-    """
-    name = LABEL + domain.name if domain.name.startswith(".") else domain.name
-    leaf = served_leaf(domain.cname or name, EDGE_PORT, name, timeout_seconds=EDGE_SECONDS)
-    return leaf if leaf and leaf.not_after else None
+        return 0, ""

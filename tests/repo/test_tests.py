@@ -16,7 +16,8 @@ from tests.package import MODULES, ROOT, TESTS
 pytestmark = pytest.mark.docs
 
 UNIT = TESTS / "unit"
-SERVERS = {"acme", "alidns", "demo", "dns", "dnspod", "process", "proxy", "stack", "webserver"}
+SERVERS = {"acme", "alidns", "demo", "dns", "dnspod", "edge", "process", "proxy",
+           "stack", "webserver"}
 """What of the sandbox listens, or starts what listens."""
 
 FOLDERS = {"unit", "scenarios", "e2e", "sandbox", "repo", "machines", "witness"}

@@ -1,4 +1,4 @@
-"""A scenario has no timers and crontabs but those that it brings along."""
+"""A scenario has no timers, crontabs and edges but those that it brings along."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ from pathlib import Path
 import pytest
 
 from certbot_qiniu.command import certbot_jobs
+from certbot_qiniu.webserver import edge
 
 
 @pytest.fixture(autouse=True)
 def no_jobs_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let there be an empty file system in place of this machine's."""
     monkeypatch.setattr(certbot_jobs, "ROOT", tmp_path / "root")
+
+
+@pytest.fixture(autouse=True)
+def no_edge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no name lead anywhere."""
+    monkeypatch.setattr(edge, "addresses", lambda host: [])

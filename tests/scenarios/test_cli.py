@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from certbot_qiniu.command import cli, doctor
-from certbot_qiniu.webserver import tls
+from certbot_qiniu.webserver import edge, tls
 from certbot_qiniu.webserver.tls import Leaf
 from tests.package import DOCS
 from tests.sandbox.wire import Fault, json_response
@@ -192,20 +192,6 @@ def test_status_after_a_rollback(machine: Seat) -> None:
     assert "as the rollback left it" in machine.run("plan").output
 
 
-def test_status_probes_the_edge(machine: Seat, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the edge really serves counts; that it cannot be asked does not."""
-    mine = machine.fingerprint()
-    edges = {WWW: Leaf(mine, 0), IMG: Leaf("0" * 64, 0)}
-    monkeypatch.setattr(tls, "edge_leaf", lambda domain: edges.get(domain.name))
-    found = domains(machine, "--probe")
-    assert {name: found[name]["edge"] for name in (WWW, IMG, WILD)} == {
-        WWW: "same", IMG: "other", WILD: "unknown"}
-    assert found["dl.example.com"]["edge"] is None
-    assert [name for name, entry in found.items() if entry["level"] != "ok"] == [IMG]
-    assert found[IMG]["reason"] == "EdgeDiffers"
-    assert rows(machine.run("status", "--probe").output)[WWW][-2:] == ["same", "yes"]
-
-
 @pytest.mark.parametrize(("result", "status"), [
     ("", 0), ("0", 0), ("success", 0), ("1", 1), ("exit-code", 1), ("timeout", 1)])
 def test_result_of_the_renewal(machine: Seat, result: str, status: int) -> None:
@@ -282,10 +268,13 @@ def paths(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def test_documented_json(machine: Seat, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each field of each command's JSON is documented with its type, and each documented exists."""
     monkeypatch.setattr(doctor, "qiniu_time", lambda: None)
+    monkeypatch.setattr(edge, "addresses", lambda host: ["203.0.113.7", "203.0.113.8"])
+    monkeypatch.setattr(tls, "ask", lambda host, *_, **__: Leaf(
+        "0" * 64, int(host.endswith("7")), "AB12"))  # the other one cannot be read
     drift(machine)
     (machine.config_dir / "renewal" / "other.conf").write_text("damaged")
     for command in ("status", "plan", "certificates", "doctor"):
-        arguments = ["--all"] if command == "certificates" else []
+        arguments = {"certificates": ["--all"], "status": ["--probe"]}.get(command, [])
         run = machine.run(command, "--json", *arguments)
         answer = json.loads(run.output)
         assert answer["exit_status"] == run.status

@@ -261,6 +261,17 @@ def test_what_was_told_outlasts_an_outage(tmp_path: Path, channel: Channel) -> N
     assert ["1 needs attention"] == channel.take()
 
 
+def test_what_was_not_looked_at_is_not_right_again(tmp_path: Path, channel: Channel) -> None:
+    """That the edge did not answer is no good news, and no news of the others either."""
+    first = report((WWW, "EdgeDiffers"), (IMG, "EdgeDiffers"), (WWW, "Expiring")).concerns()
+    unseen = {("EdgeDiffers", WWW)}
+    for concerns, found in ((first, set()), ([], unseen), (first[:1], set()), ([], set())):
+        assert [] == alerts.alert(tmp_path, ["json://a"], concerns, 1e9, unseen=found)
+    _, again, over = [message.body for _, message in channel.messages]
+    assert again.startswith(f"Right again: {IMG}\n")
+    assert f"Right again: {WWW}" == over
+
+
 def test_folder_of_the_memory(tmp_path: Path, channel: Channel) -> None:
     """It is made for us alone."""
     alert(tmp_path / "new", ["json://a"], report())

@@ -65,6 +65,15 @@ def test_default_folders_need_no_options(capsys: pytest.CaptureFixture[str]) -> 
     assert "OnFailure" not in text
 
 
+@pytest.mark.parametrize("arguments", [("--directory", "/x"), ("--cron",)])
+def test_without_the_edge(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
+    """What is run asks the edge unless told not to."""
+    install("--print", *arguments)
+    assert "probe" not in capsys.readouterr().out
+    install("--print", "--no-probe", *arguments)
+    assert "certbot-qiniu renew --quiet --no-probe\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("name", "secret"), [
     ("notify", SECRET), ("heartbeat", "https://hc.example.com/s3cret")])
 def test_urls_are_kept_in_a_private_file(tmp_path: Path, folders: list[str], name: str,

@@ -58,15 +58,15 @@ def test_renewal_then_status(place: Place) -> None:
     """All lineages at once, then what is to be told of it, with the same folders."""
     assert 0 == place.run("--notify=@/n", "--heartbeat=@/h", "--prometheus=/p", "--deadline=60")
     assert ["certbot renew --no-random-sleep-on-renew",
-            "certbot-qiniu status --managed --deadline=60.0 --prometheus=/p --notify=@/n "
+            "certbot-qiniu status --managed --probe --deadline=60.0 --prometheus=/p --notify=@/n "
             "--heartbeat=@/h --renewal="] == place.ran
 
 
 @pytest.mark.parametrize(("arguments", "certbot", "status"), [
-    (("-q",), " --quiet", " --quiet"),
-    (("--", "-q", "--deploy-hook", "a b"), " -q --deploy-hook a b", ""),
-    (("--cert-name", "shop"), " --cert-name=shop", "")],
-    ids=["quiet", "for certbot", "one lineage"])
+    (("-q",), " --quiet", " --probe --quiet"), (("--no-probe",), "", ""),
+    (("--", "-q", "--deploy-hook", "a b"), " -q --deploy-hook a b", " --probe"),
+    (("--cert-name", "shop"), " --cert-name=shop", " --probe")],
+    ids=["quiet", "without the edge", "for certbot", "one lineage"])
 def test_arguments(place: Place, arguments: tuple[str, ...], certbot: str, status: str) -> None:
     """What follows the two dashes is for certbot, and for nobody else."""
     place.run(*arguments)
@@ -91,7 +91,7 @@ def test_lineage_whose_plugin_is_missing(place: Place, capsys: pytest.CaptureFix
     assert 1 == place.run()
     assert ["certbot renew --no-random-sleep-on-renew --cert-name=broken",
             "certbot renew --no-random-sleep-on-renew --cert-name=ours",
-            "certbot-qiniu status --managed --deadline=900 --renewal="] == place.ran
+            "certbot-qiniu status --managed --probe --deadline=900 --renewal="] == place.ran
     said = capsys.readouterr().err
     assert 1 == said.count("must not renew")
     assert "certbot must not renew shop: it has no plugin nginx" in said

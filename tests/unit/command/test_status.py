@@ -5,17 +5,24 @@ from __future__ import annotations
 import datetime as dt
 import io
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from certbot_qiniu.command import output
+from certbot_qiniu.command import cli, output
+from certbot_qiniu.command import status as status_module
+from certbot_qiniu.command.edge import Expected, Probe
 from certbot_qiniu.command.health import Finding, Level
 from certbot_qiniu.command.status import Report, status, table
+from certbot_qiniu.command.status import probe as ask_edge
 from certbot_qiniu.command.survey import AccountFacts, Survey
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.deployment.state import Record, Sent
+from certbot_qiniu.lineages import Lineages
 from certbot_qiniu.model import Binding, Domain, RemoteCertificate
+from certbot_qiniu.webserver import edge
+from certbot_qiniu.webserver.edge import Answer
 from certbot_qiniu.webserver.tls import Leaf
 from tests.unit.command.facts import BIND, DAY, KEEP, LATER, NEWEST, NOW, WAIT, WWW, seen
 
@@ -79,23 +86,100 @@ def test_pending_too_long() -> None:
         f"Qiniu has been publishing {WWW} for 120 minutes; 8 to 15 are usual, overseas more")
 
 
-@pytest.mark.parametrize(("leaf", "held", "edge", "reason"), [
-    (Leaf("f" * 64, 0), False, "same", "InSync"),
-    (Leaf("0" * 64, 0), False, "other", "EdgeDiffers"),
-    (Leaf("0" * 64, 0), True, "seen", "InSync"), (None, False, "unknown", "InSync")])
-def test_edge(leaf: Leaf | None, edge: str, reason: str, *, held: bool) -> None:
-    """The edge counts where it answers, and where the newest leaf is what it should serve."""
-    found = seen(KEEP, edges={WWW: leaf}, facts={"held": held})
-    [row] = status(found, 14).rows
-    assert (row.edge, row.reason) == (edge, reason)
-    assert status(seen(WAIT, edges={WWW: leaf}), 14).rows[0].reason == "Publishing"
+@pytest.mark.parametrize(("fingerprint", "changed", "level", "reason", "words"), [
+    ("f" * 64, NOW - DAY, Level.OK, "InSync", ""),
+    ("0" * 64, NOW - DAY, Level.ATTENTION, "EdgeDiffers", "still serves another certificate"),
+    ("0" * 64, NOW - 1200, Level.OK, "InSync", "20 minutes after its last change"),
+    ("", NOW - DAY, Level.OK, "InSync", "")], ids=["same", "other", "early", "unknown"])
+def test_edge(fingerprint: str, changed: float, level: Level, reason: str, words: str) -> None:
+    """It counts where it answers and has had time; what is under way says more."""
+    edges = {WWW: probe(fingerprint, changed=changed)}
+    report = status(seen(KEEP, edges=edges), 14)
+    [row] = report.rows
+    assert (level, reason, edges[WWW].word) == (row.level, row.reason, row.edge)
+    assert words in row.text
+    assert ["203.0.113.7"] == [shown.address for shown in row.edge_addresses]
+    assert status(seen(WAIT, edges=edges), 14).rows[0].reason == "Publishing"
+    assert any(words in part[0] for part in table(report) if isinstance(part, tuple))
+
+
+def probe(fingerprint: str, **changes: Any) -> Probe:
+    """What one address answered, "" for nothing, where our newest certificate is bound."""
+    answer = Answer("203.0.113.7", Leaf(fingerprint, 1) if fingerprint else None)
+    return Probe(**{"domain": Domain(WWW), "answers": [answer],
+                    "expected": Expected("id", "f" * 64), **changes})
+
+
+@pytest.mark.parametrize(("domain", "edges", "unseen"), [
+    (Domain(WWW, protocol="https", cert_id="id"), {WWW: probe("")}, True),
+    (Domain(WWW, protocol="https", cert_id="id"), {WWW: probe("f" * 64)}, False),
+    (Domain(WWW, protocol="https", cert_id="id", state="processing"), {}, True),
+    (Domain(WWW, protocol="https", cert_id="id", state="frozen"), {}, False),
+    (Domain(WWW), {}, False)], ids=["no answer", "answer", "processing", "frozen", "http"])
+def test_what_is_not_known_to_be_right_again(domain: Domain, edges: dict[str, Probe], *,
+                                             unseen: bool) -> None:
+    """That the edge was not seen is no good news, where it can be seen another time."""
+    found = status(seen(KEEP, domain=domain, edges=edges), 14)
+    assert ({("EdgeDiffers", WWW), ("EdgeChain", WWW)} if unseen else set()) == found.unseen()
 
 
 def test_edge_of_an_unmanaged_domain() -> None:
-    """There is nothing to compare it with."""
-    found = seen(None, record=Record(), edges={WWW: Leaf("0" * 64, 0)})
-    assert (judged(found), status(found, 14).rows[0].edge) == (
-        (Level.OK, "Unmanaged"), "seen")
+    """What is not ours is seen; what is ours is compared, whoever manages the domain now."""
+    found = seen(None, record=Record(), edges={WWW: probe("0" * 64, expected=None)})
+    assert (judged(found), status(found, 14).rows[0].edge) == ((Level.OK, "Unmanaged"), "seen")
+    found = seen(None, record=Record(), edges={WWW: probe("0" * 64)})
+    assert judged(found) == (Level.ATTENTION, "EdgeDiffers")
+    found = seen(None, record=Record(), edges={WWW: probe("0" * 64, changed=NOW - 60)})
+    assert judged(found) == (Level.OK, "Unmanaged")
+
+
+@pytest.mark.parametrize(("domain", "managed", "alone", "all_of_them"), [
+    (Domain(WWW, protocol="https", cert_id="id"), True, True, True),
+    (Domain(WWW, protocol="https", cert_id="id"), False, False, True),
+    (Domain(WWW, protocol="https", cert_id="id", state="processing"), True, False, False),
+    (Domain(WWW, protocol="https", cert_id="id", state="failed"), True, False, False),
+    (Domain(WWW, protocol="https", cert_id="id", state="frozen"), True, False, False),
+    (Domain(WWW), True, False, False)],
+    ids=["published", "unmanaged", "processing", "failed", "frozen", "http"])
+def test_who_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, domain: Domain, *,
+                      managed: bool, alone: bool, all_of_them: bool) -> None:
+    """Domains that speak HTTPS and are published, in the timer's run the managed ones alone."""
+    asked: list[tuple[list[Domain], float]] = []
+
+    def ask(domains: list[Domain], seconds: float) -> dict[str, tuple[Answer, ...]]:
+        asked.append((domains, seconds))
+        return dict.fromkeys((one.name for one in domains), ())
+
+    monkeypatch.setattr(edge, "ask", ask)
+    found = seen(KEEP if managed else None, domain=domain,
+                 uploads={"id": ("example.com", "f" * 64)}, record=None if managed else Record())
+    for only_managed in (True, False):
+        probed = ask_edge(found, Lineages(tmp_path), 60, only_managed=only_managed)
+        [(domains, seconds)], asked[:] = list(asked), []
+        wanted = alone if only_managed else all_of_them
+        assert ([domain] * wanted, 60) == (domains, seconds)
+        assert [WWW] * wanted == list(probed.edges)
+    if all_of_them:
+        assert Expected("id", "f" * 64, frozenset(), int(LATER.timestamp())) == probed.edges[
+            WWW].expected
+
+
+@pytest.mark.parametrize(("deadline", "seconds"), [(None, 60), (900, 60), (30, 25), (2, -3)])
+def test_deadline_goes_before_the_edge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+                                       deadline: float | None, seconds: float) -> None:
+    """An edge that is silent never costs what else there is to tell."""
+    asked: list[float] = []
+
+    def ask(domains: list[Domain], seconds: float) -> dict[str, tuple[Answer, ...]]:
+        asked.append(seconds)
+        return dict.fromkeys((one.name for one in domains), ())
+
+    monkeypatch.setattr(edge, "ask", ask)
+    monkeypatch.setattr(status_module, "survey", lambda _config: seen(KEEP))
+    given = [f"--deadline={deadline}"] if deadline else []
+    folders = [f"--{kind}-dir={tmp_path}" for kind in ("config", "work", "logs")]
+    assert 0 == cli.main(["status", "--probe", *given, *folders])
+    assert asked == [pytest.approx(seconds, abs=1)]
 
 
 @pytest.mark.parametrize("verb", [Verb.FAIL, Verb.FORGET])

@@ -1,33 +1,32 @@
-"""The question over TLS: to the edge, and to any server."""
+"""The question over TLS, to any server."""
 
 from __future__ import annotations
 
+import _ssl
 import socket
 import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
 
-from certbot_qiniu.command import status
-from certbot_qiniu.command.survey import AccountFacts, Survey
-from certbot_qiniu.model import Domain
 from certbot_qiniu.webserver import tls
-from certbot_qiniu.webserver.tls import Leaf
-from tests.sandbox.pki import Authority
+from tests.sandbox.pki import Authority, fingerprint
 from tests.sandbox.pki import Leaf as IssuedLeaf
 
-WWW, WILD = "www.example.com", ".example.com"
+WWW = "www.example.com"
 
 
-class Edge:
+class Server:
     """A TLS server on this machine that notes the names it is asked for."""
 
     def __init__(self, folder: Path) -> None:
-        self.leaf: IssuedLeaf = Authority("Nobody").issue(WWW, days=3)
-        pem = folder / "edge.pem"
+        self.issuer = Authority("Nobody").intermediate("Somebody")
+        self.leaf: IssuedLeaf = self.issuer.issue(WWW, days=3)
+        pem = folder / "server.pem"
         pem.write_text(self.leaf.key_pem + self.leaf.fullchain_pem)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(pem)
@@ -35,6 +34,7 @@ class Edge:
         self.names: list[str] = []
         self.context.sni_callback = lambda _tls, name, _context: self.names.append(name)
         self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
 
     def serve(self) -> None:
         """Shake hands until the socket is closed."""
@@ -52,10 +52,9 @@ class Edge:
 
 
 @pytest.fixture
-def edge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Edge]:
-    """An edge that runs, at the port that is probed."""
-    found = Edge(tmp_path)
-    monkeypatch.setattr(tls, "EDGE_PORT", found.socket.getsockname()[1])
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A server that runs."""
+    found = Server(tmp_path)
     thread = threading.Thread(target=found.serve)
     thread.start()
     yield found
@@ -64,30 +63,34 @@ def edge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Edge]:
     thread.join()
 
 
-def test_leaf_of_the_edge(edge: Edge) -> None:
-    """The CNAME is asked by the domain's name, a wildcard by one below it; trust is no matter."""
-    for name in (WWW, WILD):
-        leaf = tls.edge_leaf(Domain(name, protocol="https", cname="127.0.0.1"))
-        assert leaf
-        assert leaf.fingerprint == edge.leaf.fingerprint
-    assert edge.names == [WWW, "certbot-qiniu.example.com"]
+def test_leaf(server: Server) -> None:
+    """Which it is, its serial, its end, and what came with it; trust is no matter."""
+    leaf = tls.served_leaf("127.0.0.1", server.port, WWW, timeout_seconds=5)
+    certificate = x509.load_pem_x509_certificate(server.leaf.cert_pem.encode())
+    assert tls.Leaf(server.leaf.fingerprint, int(server.leaf.not_after.timestamp()),
+                    f"{certificate.serial_number:X}",
+                    frozenset({fingerprint(server.issuer.cert_pem)})) == leaf
+    assert [WWW] == server.names
 
 
-@pytest.mark.parametrize("cname", ["127.0.0.2", "nowhere.invalid", "\udcff", "a" * 70 + ".com"])
-def test_edge_that_cannot_be_asked(edge: Edge, cname: str) -> None:
-    """No answer is no error, whatever Qiniu says where the domain is."""
-    assert tls.edge_leaf(Domain(WWW, protocol="https", cname=cname)) is None
+@pytest.mark.parametrize(("public", "private", "chain"), [
+    (lambda: [b"leaf", b"ca"], None, [b"leaf", b"ca"]),
+    (None, lambda: [Old(b"leaf"), Old(b"ca")], [b"leaf", b"ca"]),
+    (None, lambda: None, None), (None, None, None)],
+    ids=["Python 3.13", "older", "no answer", "another Python"])
+def test_chain(public: object, private: object, chain: object) -> None:
+    """As every Python that is supported tells it; where none can be told, that is so."""
+    inner = SimpleNamespace(**{"get_unverified_chain": private} if private else {})
+    outer = {"get_unverified_chain": public} if public else {"_sslobj": inner}
+    assert chain == tls._sent(SimpleNamespace(**outer))  # type: ignore[arg-type]
 
 
-def test_who_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every domain that speaks HTTPS and is alive, and each answer goes to its own."""
-    leaves = {WWW: Leaf("f1", 1), WILD: None}
-    monkeypatch.setattr(tls, "edge_leaf", lambda domain: leaves[domain.name])
-    domains = [Domain(WWW, protocol="https"), Domain(WILD, protocol="https"),
-               Domain("plain.example.com"), Domain("x.example.com", protocol="https",
-                                                   state="frozen")]
-    facts = Survey(0, (AccountFacts("a", {domain.name: domain for domain in domains}),))
-    assert status.probe(facts).edges == leaves
+class Old(bytes):
+    """A certificate as ``_ssl`` has it."""
+
+    def public_bytes(self, kind: int) -> bytes:
+        assert _ssl.ENCODING_DER == kind
+        return self
 
 
 def test_no_answer() -> None:
@@ -99,25 +102,25 @@ def test_no_answer() -> None:
 
 
 @pytest.mark.parametrize(("kind", "answers"), [("", True), ("ECDSA", True), ("RSA", False)])
-def test_kind_of_key(edge: Edge, kind: tls.KeyKind, answers: bool) -> None:
+def test_kind_of_key(server: Server, kind: tls.KeyKind, answers: bool) -> None:
     """A client of one kind of key sees no leaf of another kind."""
-    leaf = tls.served_leaf("127.0.0.1", tls.EDGE_PORT, WWW, kind=kind, timeout_seconds=5)
+    leaf = tls.served_leaf("127.0.0.1", server.port, WWW, kind=kind, timeout_seconds=5)
     assert answers == bool(leaf)
 
 
-def test_proxy_protocol(edge: Edge) -> None:
+def test_proxy_protocol(server: Server) -> None:
     """Where the PROXY protocol comes first, it does."""
-    edge.preamble = b"PROXY UNKNOWN\r\n"
-    assert tls.served_leaf("127.0.0.1", tls.EDGE_PORT, WWW, proxied=True, timeout_seconds=5)
-    assert tls.served_leaf("127.0.0.1", tls.EDGE_PORT, WWW, timeout_seconds=5) is None
+    server.preamble = b"PROXY UNKNOWN\r\n"
+    assert tls.served_leaf("127.0.0.1", server.port, WWW, proxied=True, timeout_seconds=5)
+    assert tls.served_leaf("127.0.0.1", server.port, WWW, timeout_seconds=5) is None
 
 
-def test_unreadable_certificate(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A leaf that cannot be read is still told from others; of the edge it tells nothing."""
+def test_unreadable_certificate(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leaf that cannot be read is still told from others."""
     def refuse(_der: bytes) -> None:
         raise ValueError("a negative serial number")
 
     monkeypatch.setattr(x509, "load_der_x509_certificate", refuse)
-    leaf = tls.served_leaf("127.0.0.1", tls.EDGE_PORT, WWW, timeout_seconds=5)
-    assert Leaf(edge.leaf.fingerprint, 0) == leaf
-    assert tls.edge_leaf(Domain(WWW, protocol="https", cname="127.0.0.1")) is None
+    leaf = tls.served_leaf("127.0.0.1", server.port, WWW, timeout_seconds=5)
+    assert leaf
+    assert (server.leaf.fingerprint, 0, "") == (leaf.fingerprint, leaf.not_after, leaf.serial)

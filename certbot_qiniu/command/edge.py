@@ -1,0 +1,205 @@
+"""What the edge's answers mean, beside what Qiniu's API says is bound.
+
+No network, disk or clock here. An edge that does not answer proves nothing, so only a certificate
+that was seen is ever a reason to look.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from certbot_qiniu.command.health import Finding, Level, utc
+from certbot_qiniu.deployment.state import Record
+from certbot_qiniu.model import Certificate, Domain
+from certbot_qiniu.webserver.edge import Answer
+
+OVERDUE_SECONDS = 3 * 3600
+"""Qiniu publishes within an hour, overseas too; after three nothing of that is under way."""
+
+SHOWN = 5
+"""So many addresses are named."""
+
+Word = Literal["other", "chain", "same", "seen", "unknown"]
+WORDS: tuple[Word, ...] = ("other", "chain", "same", "seen")
+"""Of a domain's addresses, the first of these that one has decides."""
+
+_TICKET = "Open a ticket with Qiniu: “{ticket}; please publish it again.”"
+
+SENTENCES: Mapping[Word, tuple[str, Mapping[Level, str]]] = {
+    "other": ("EdgeDiffers", {
+        Level.OK: "the edge does not serve the certificate of {name} yet, at {where}, {since}",
+        Level.ATTENTION:
+            "the edge still serves another certificate for {name} than Qiniu's API shows, at "
+            "{where}, {since}. " + _TICKET}),
+    "chain": ("EdgeChain", {
+        Level.OK: "the edge does not serve the intermediate certificates of {name} yet, at "
+                  "{where}, {since}",
+        Level.ATTENTION:
+            "the edge serves {name} without the intermediate certificates that were uploaded, at "
+            "{where}, {since}: clients that lack them refuse it. " + _TICKET}),
+}
+"""The word for the reason, and the sentence while it is early and after that."""
+
+EDGE_REASONS = tuple(reason for reason, _ in SENTENCES.values())
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The certificate of ours that Qiniu says is bound.
+
+    :ivar chain: the fingerprints of the intermediates that were uploaded with it; empty where
+        certbot no longer has it.
+    :ivar not_after: seconds since the epoch, 0 likewise.
+    """
+
+    cert_id: str
+    fingerprint: str
+    chain: frozenset[str] = frozenset()
+    not_after: int = 0
+    serial: str = ""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One address, for programs.
+
+    :ivar edge: as of the whole domain.
+    :ivar not_after: ISO 8601 in UTC; None without an answer, as the others.
+    """
+
+    address: str
+    edge: Word
+    fingerprint: str | None = None
+    serial: str | None = None
+    not_after: str | None = None
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What the edge answered for a domain, and what to compare that with.
+
+    :ivar expected: None where what is bound is not ours.
+    :ivar changed: when the domain was changed last, seconds since the epoch; 0 where that is not
+        known.
+    """
+
+    domain: Domain
+    answers: Sequence[Answer]
+    expected: Expected | None = None
+    changed: float = 0.0
+
+    @property
+    def word(self) -> Word:
+        """What is to be said of all its addresses in one word."""
+        found = {self.word_of(answer) for answer in self.answers}
+        return next((word for word in WORDS if word in found), "unknown")
+
+    def word_of(self, answer: Answer) -> Word:
+        """What is to be said of one address; docs/cli.md has the words."""
+        leaf, expected = answer.leaf, self.expected
+        if leaf is None:
+            return "unknown"
+        if expected is None:
+            return "seen"
+        if leaf.fingerprint != expected.fingerprint:
+            return "other"
+        # A root besides, or another order, harms nobody.
+        lacks = leaf.chain is not None and not expected.chain <= leaf.chain
+        return "chain" if lacks else "same"
+
+    def shown(self) -> tuple[Shown, ...]:
+        """Each address."""
+        return tuple(
+            Shown(answer.address, self.word_of(answer), leaf.fingerprint, leaf.serial,
+                  utc(leaf.not_after)) if (leaf := answer.leaf)
+            else Shown(answer.address, "unknown") for answer in self.answers)
+
+    def judge(self, now: float) -> Finding | None:
+        """What is wrong; None for nothing, and where nothing is known."""
+        word = self.word
+        if word not in SENTENCES:
+            return None
+        level = Level.ATTENTION if now - self.changed > OVERDUE_SECONDS else Level.OK
+        reason, sentences = SENTENCES[word]
+        return Finding(level, self.domain.name, reason, sentences[level].format(
+            name=self.domain.name, **self._facts(now)))
+
+    def _facts(self, now: float) -> dict[str, str]:
+        """What a sentence says of it."""
+        wrong = [answer for answer in self.answers if self.word_of(answer) == self.word]
+        count, more = len(self.answers), len(wrong) - SHOWN
+        where = ", ".join(answer.address for answer in wrong[:SHOWN])
+        where += f" and {more} more" if more > 0 else ""
+        since = (f"{_duration(now - self.changed)} after its last change" if self.changed
+                 else "and since when is not known")
+        return {"where": where + (f" ({len(wrong)} of {count} addresses)" if count > 1 else ""),
+                "since": since, "ticket": self._ticket(wrong, now)}
+
+    def _ticket(self, wrong: Sequence[Answer], now: float) -> str:
+        """What Qiniu's support needs to know."""
+        domain, expected = self.domain, self.expected
+        if expected is None:
+            return ""
+        since = f", last changed {utc(self.changed)}" if self.changed else ""
+        bound = _described(expected.serial, expected.not_after, expected.fingerprint)
+        seen = ", ".join(
+            answer.address if self.word == "chain" else f"{answer.address} "
+            f"({_described(leaf.serial, leaf.not_after, leaf.fingerprint)})"
+            for answer in wrong[:SHOWN] if (leaf := answer.leaf))
+        what = "it without its intermediates" if self.word == "chain" else "another one"
+        return (f"The domain {domain.name} (CNAME {domain.cname}{since}) has the certificate "
+                f"{expected.cert_id} ({bound}). At {utc(now)} the edge served {what} at {seen}")
+
+
+def expect(cert_id: str, fingerprint: str, certificate: Certificate | None) -> Expected:
+    """What to expect where *cert_id* is bound.
+
+    :param certificate: that one, if certbot still has it.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+
+    if certificate is None:
+        return Expected(cert_id, fingerprint)
+    try:
+        found = [x509.load_pem_x509_certificate(f"{part}{_END}".encode())
+                 for part in certificate.fullchain.split(_END)[:-1]]
+    except ValueError:  # only the leaf of it was read before
+        found = []
+    return Expected(
+        cert_id, fingerprint,
+        # Clients have the roots: that a server sends none is as it should be.
+        frozenset(one.fingerprint(hashes.SHA256()).hex() for one in found[1:]
+                  if one.subject != one.issuer),
+        int(certificate.not_after.timestamp()), f"{found[0].serial_number:X}" if found else "")
+
+
+_END = "-----END CERTIFICATE-----"
+
+
+def changed_at(domain: Domain, record: Record) -> float:
+    """When a domain was changed last: by us, or as Qiniu says; 0 where neither is known.
+
+    The later of both: ``modifyAt`` may not move with each change, and others make changes, too.
+    """
+    try:
+        modified = dt.datetime.fromisoformat(domain.modified.replace("Z", "+00:00"))
+    except ValueError:
+        modified = None
+    said = modified.timestamp() if modified and modified.tzinfo else 0.0
+    return max(said, record.confirmed.at if record.confirmed else 0.0)
+
+
+def _described(serial: str, not_after: int, fingerprint: str) -> str:
+    known = [f"serial {serial}"] * bool(serial) + [f"ends {utc(not_after)}"] * bool(not_after)
+    return ", ".join([*known, f"SHA-256 {fingerprint}"])
+
+
+def _duration(seconds: float) -> str:
+    minutes = max(0, int(seconds // 60))
+    value, unit = ((minutes // 1440, "day") if minutes >= 2880 else (minutes // 60, "hour")
+                   if minutes >= 60 else (minutes, "minute"))
+    return f"{value} {unit}{'s' * (value != 1)}"

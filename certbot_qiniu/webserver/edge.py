@@ -1,0 +1,147 @@
+"""Ask Qiniu's edge which certificate each address of it shows for a domain.
+
+Asked are the addresses of the name that Qiniu has given the domain, its CNAME target. The domain's
+own name may lead elsewhere: inside a company, to another CDN, or nowhere yet.
+
+Not one question is waited for beyond the time of the whole, be it that no name is resolved here, as
+behind a proxy, or that no address answers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import queue
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from certbot_qiniu.model import Domain
+from certbot_qiniu.webserver import tls
+
+logger = logging.getLogger(__name__)
+
+PORT = 443
+SECONDS = 60.0
+"""For all domains together."""
+
+RESOLVE_SECONDS = 20.0
+"""What of that names may take: one that hangs must not cost the others their answers."""
+
+ANSWER_SECONDS = 5.0
+WORKERS = 32
+"""They wait for others nearly all of the time."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one address shows for a domain; no leaf where it did not answer, or was not asked."""
+
+    address: str
+    leaf: tls.Leaf | None
+
+
+def ask(domains: Collection[Domain], seconds: float = SECONDS) -> dict[str, tuple[Answer, ...]]:
+    """Ask every address of every domain's CNAME target, each once.
+
+    :param seconds: for all of it.
+    :returns: the answers by the domain's name; none where it has no such name, or that leads
+        nowhere.
+    """
+    end = time.monotonic() + seconds
+    hosts = {domain.cname for domain in domains if domain.cname}
+    found = _in_time(addresses, hosts, min(end, time.monotonic() + RESOLVE_SECONDS))
+    targets = {domain.name: found.get(domain.cname, []) for domain in domains}
+    silent: set[str] = set()
+
+    def answer(question: tuple[str, str]) -> tls.Leaf | None:
+        name, address = question
+        if address in silent:
+            return None
+        left = max(0.1, end - time.monotonic())
+        try:
+            leaf = tls.ask(address, PORT, _server_name(name),
+                           timeout_seconds=min(ANSWER_SECONDS, left))
+        except (ssl.SSLError, ConnectionResetError, ConnectionAbortedError, BrokenPipeError,
+                ValueError) as error:  # for this name; another one may be answered
+            logger.debug("No certificate from %s for %s: %s", address, name, error)
+            return None
+        except OSError as error:
+            # It is not waited for once more for each of a hundred domains.
+            logger.debug("No answer from %s, asked for %s: %s", address, name, error)
+            silent.add(address)
+            return None
+        return leaf if leaf.not_after else None
+
+    leaves = _in_time(answer, _in_turns(targets), end)
+    return {name: tuple(Answer(address, leaves.get((name, address))) for address in those)
+            for name, those in targets.items()}
+
+
+def addresses(host: str) -> list[str]:
+    """All addresses of a name, IPv4 and IPv6; none where that leads nowhere."""
+    try:
+        found = socket.getaddrinfo(host, PORT, type=socket.SOCK_STREAM)
+    except (OSError, ValueError) as error:
+        logger.debug("%s cannot be resolved: %s", host, error)
+        return []
+    return list(dict.fromkeys(str(place[0]) for *_, place in found))
+
+
+def _server_name(name: str) -> str:
+    """The name to ask for: of a wildcard, one below it."""
+    return tls.LABEL + name if name.startswith(".") else name
+
+
+def _in_turns(targets: dict[str, list[str]]) -> list[tuple[str, str]]:
+    """The questions as (domain, address), different addresses first.
+
+    So a silent one is known before many have asked it; and every domain that has addresses of its
+    own is asked at one of them before any is at its second one.
+    """
+    by_address: dict[str, list[tuple[str, str]]] = {}
+    for wave in itertools.zip_longest(*([(name, one) for one in those]
+                                        for name, those in targets.items())):
+        for question in filter(None, wave):
+            by_address.setdefault(question[1], []).append(question)
+    return [question for wave in itertools.zip_longest(*by_address.values())
+            for question in wave if question]
+
+
+def _in_time(function: Callable[[T], R], items: Iterable[T], end: float) -> dict[T, R]:
+    """The answers of *function* that there are at *end*, asked side by side.
+
+    The threads are daemons and left alone: nothing can end a resolver that hangs, and a program
+    that ends must not wait for it.
+    """
+    waiting: queue.SimpleQueue[T] = queue.SimpleQueue()
+    for item in items:
+        waiting.put(item)
+    found: dict[T, R] = {}
+
+    def work() -> None:
+        while time.monotonic() < end:
+            try:
+                item = waiting.get_nowait()
+            except queue.Empty:
+                return
+            found[item] = function(item)
+
+    threads = [threading.Thread(target=work, daemon=True)
+               for _ in range(min(WORKERS, waiting.qsize()))]
+    try:
+        for thread in threads:
+            thread.start()
+    except RuntimeError as error:  # no more threads here: those that run do all of it
+        logger.debug("%s", error)
+    for thread in threads:
+        if thread.ident:
+            thread.join(max(0.0, end - time.monotonic()))
+    return dict(found)
