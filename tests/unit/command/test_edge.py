@@ -98,9 +98,9 @@ def test_text_about_the_chain() -> None:
     assert finding
     assert "EdgeChain" == finding.reason
     assert finding.text.startswith(
-        f"the edge serves {WWW} without the intermediate certificates that were uploaded, at "
-        "203.0.113.1, 24 hours after its last change: clients that lack them refuse it. Open a")
-    assert finding.text.endswith("the edge served it without its intermediates at 203.0.113.1; "
+        f"the edge serves {WWW} without the intermediate certificate that was uploaded, at "
+        "203.0.113.1, 24 hours after its last change: clients that lack it refuse it. Open a")
+    assert finding.text.endswith("the edge served it without its intermediate at 203.0.113.1; "
                                  "please publish it again.”")
 
 
@@ -141,9 +141,9 @@ def test_last_change(modified: str, sent: float, expected: float) -> None:
 
 
 def test_expectation() -> None:
-    """The intermediates of what was uploaded, never a root; less where certbot has less."""
+    """The issuer of what was uploaded: beyond it Qiniu may choose another path to a root."""
     root = Authority("Root")
-    issuer = root.intermediate("CA")
+    issuer = root.intermediate("Cross").intermediate("CA")
     leaf = issuer.issue(WWW)
     certificate = Certificate("example.com", leaf.fingerprint, (WWW,), leaf.not_before,
                               leaf.not_after, leaf.fullchain_pem + root.cert_pem, Path())
