@@ -83,6 +83,8 @@ DOMAIN_LISTS = st.just("auto") | st.lists(
 WORDS = st.text("abz-/=,.'\"#;%$\\ ~", min_size=1, max_size=12)
 CONVERSIONS: dict[str, tuple[Callable[[Any], Any], st.SearchStrategy[str]]] = {
     "domains": (options.domain_list, DOMAIN_LISTS),
+    "exclude": (options.exclude_list, DOMAIN_LISTS | st.just("none")),
+    "tls": (options.tls_versions, st.sampled_from(["1.2", "1.3", "1.3, 1.2", "keep", "1.1"])),
     "services": (options.service_list, st.permutations(["cdn", " kodo", "PILI,"]).map(",".join)),
     "http2": (options.http2_mode, st.sampled_from(["on", "off", "keep"])),
     "keep-certificates": (options.count, st.integers(0, 100).map(str)),
