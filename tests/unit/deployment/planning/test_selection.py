@@ -305,7 +305,8 @@ def test_is_excluded(entry: str, names: set[str]) -> None:
 
 @pytest.mark.parametrize("domain", [
     https(), http(), http(name="example.com"), https(name=".example.com", kind="wildcard"),
-    https("later"), https(state="frozen"), https(kind="test"), https("theirs")], ids=str)
+    https("later"), https(state="frozen"), https(kind="test"), https("theirs")],
+    ids=["https", "http", "named", "wildcard", "better", "frozen", "test", "theirs"])
 @pytest.mark.parametrize("changes", [
     {}, {"state": owned_by("example.com"), "alive": {"example.com"}},
     {"state": owned_by("other"), "alive": {"other"}}, {"back": [NAME]}, {"take_over": True}],
