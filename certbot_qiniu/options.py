@@ -178,6 +178,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "Qiniu domains to bind, comma separated (*.example.com and .example.com are the "
                 "same), or auto: every domain that the certificate names literally, or covers and "
                 "that already speaks HTTPS"},
+    "exclude": {
+        "metavar": "LIST", "default": NONE, "type": exclude_list,
+        "help": "Qiniu domains that auto never takes, comma separated: .example.com is that "
+                "wildcard domain alone, *.example.com that one and everything below it; none"},
     "services": {
         "metavar": "LIST", "default": DEFAULT_SERVICES, "type": service_list,
         "help": "Qiniu services to serve, comma separated: cdn (CDN domains), kodo (source "
@@ -186,10 +190,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "on|off|keep", "default": "keep", "type": http2_mode,
         "help": "HTTP/2 on the bound domains; keep: as it is, and on for a domain that is "
                 "switched to HTTPS"},
-    "exclude": {
-        "metavar": "LIST", "default": NONE, "type": exclude_list,
-        "help": "Qiniu domains that auto never takes, comma separated: .example.com is that "
-                "wildcard domain alone, *.example.com that one and everything below it; none"},
     "tls": {
         "metavar": "1.2|1.3|1.2,1.3|keep", "default": KEEP, "type": tls_versions,
         "help": "versions of TLS that the bound CDN domains offer; keep: as it is"},

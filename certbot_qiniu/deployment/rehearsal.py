@@ -27,7 +27,7 @@ def foresee(context: Context, names: Sequence[str], listed: Collection[str],
             certificate: Certificate | None, ends: float, *,
             tls_versions: tuple[str, ...] | None = None,
             is_told: bool = False) -> tuple[list[str], dict[str, str]]:
-    """Say what would go wrong with these domains, and why some of them would be left as they are.
+    """Say what would go wrong with these domains, and why some get no certificate.
 
     :param listed: domains that the user named in ``--qiniu-domains``.
     :param certificate: the one that they are to serve; None for one that is yet to be issued.
@@ -40,8 +40,11 @@ def foresee(context: Context, names: Sequence[str], listed: Collection[str],
     actions, problems = what_fails(
         context, lambda refresh: _planned(context, names, listed, certificate, ends, tls_versions,
                                           refresh=refresh), is_told=is_told)
-    return problems, {action.name: wording.sentence(action) for action in actions
-                      if action.verb in (Verb.LEAVE, Verb.SKIP)}
+    special = {action.name: wording.sentence(action) for action in actions
+               if action.verb in (Verb.LEAVE, Verb.SKIP)}
+    return problems, special | {
+        action.name: f"{action.name}: {wording.phrase(action)}" for action in actions
+        if action.reason is Reason.TLS_VERSIONS_DIFFER}
 
 
 def what_fails(context: Context, planned: Planning, *,

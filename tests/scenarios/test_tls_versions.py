@@ -175,7 +175,9 @@ def test_a_change_of_the_option_alone(machine: Seat) -> None:
     machine.cloud.switches.newer_field = "shown"
     assert machine.issue(*NAMES).status == 0
     assert versions(machine) == {WWW: BOTH, WILD: STRANGE, OLD: (), APEX: ()}
-    asking(machine, "1.2")
+    told = " ".join(asking(machine, "1.2").output.split())
+    for name in BEFORE:
+        assert f"{name}: TLSv1.2 asked for, and not set yet as far as Qiniu shows it" in told
     plan = machine.run("plan")
     assert plan.output.count("TlsVersionsDiffer") == 4, plan.output
     assert "TLSv1.2 asked for, and not set yet" in " ".join(plan.output.split())

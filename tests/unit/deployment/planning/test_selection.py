@@ -294,8 +294,7 @@ def test_san_of() -> None:
         ".example.com", "a.example.com", "b.a.example.com", ".a.example.com", "example.com",
         "anexample.com"})])
 def test_is_excluded(entry: str, names: set[str]) -> None:
-    """A name is that domain alone, with an asterisk all that is below, and never what looks alike.
-    """
+    """A name is that domain alone, with an asterisk all that is below it, too."""
     domains = {".example.com", "a.example.com", "b.a.example.com", ".a.example.com", "example.com",
                "anexample.com"}
     assert names == {name for name in domains if is_excluded(name, [entry])}
