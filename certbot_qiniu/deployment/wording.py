@@ -373,7 +373,8 @@ def _what(foreign: RemoteCertificate | None) -> str:
 def _remedy(found: NotChosen) -> str:
     """What comes after :func:`why` where the user can decide otherwise."""
     if found.obstacle is Obstacle.EXCLUDED:
-        return f" (to serve it: an --qiniu-exclude without it, or --qiniu-domains {found.name})"
+        return (" (to serve it: take it out of there, or --qiniu-exclude none --qiniu-domains "
+                f"{found.name})")
     return (f" (to replace it: --qiniu-domains {found.name})"
             if found.obstacle is Obstacle.FOREIGN else "")
 

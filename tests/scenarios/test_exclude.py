@@ -62,8 +62,8 @@ def test_before_the_first_issuance(value: str, left: set[str], machine: Seat) ->
     assert run.status == 0, run.output
     assert ours(machine) == {*ALL} - left
     for name in ALL:
-        told = (f"{name} is left out by --qiniu-exclude: left out (to serve it: an --qiniu-exclude "
-                f"without it, or --qiniu-domains {name})")
+        told = (f"{name} is left out by --qiniu-exclude: left out (to serve it: take it out of "
+                f"there, or --qiniu-exclude none --qiniu-domains {name})")
         assert text(run).count(told) == (name in left)
     assert changes(later(machine)) == []
     machine.cloud.clock.sleep(600)
