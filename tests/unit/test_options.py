@@ -181,7 +181,7 @@ def test_words() -> None:
 
 def test_exclude_with_a_list() -> None:
     """A list takes what it names, so nothing is to be left out of it."""
-    with pytest.raises(errors.UsageError, match="--qiniu-exclude a.cn is for --qiniu-domains auto"):
+    with pytest.raises(errors.UsageError, match="is for --qiniu-domains auto"):
         read("--qiniu-exclude", "a.cn", "--qiniu-domains", "b.cn")
     assert ("b.cn",) == read("--qiniu-exclude", "none", "--qiniu-domains", "b.cn").domains
 
