@@ -514,9 +514,10 @@ class _Reconciler:
     def note_refused_fields(self, job: _Job, refusal: errors.Refused) -> None:
         """Remember that Qiniu does not take what a change carried; once a warning tells of it."""
         told, now = self.memory.told, self.context.clock()
-        wanted = self.wanted.get(job.name)
-        asked = wanted.binding.tls_versions if wanted else None
-        if asked and TLS_VERSIONS in job.extra_fields:
+        wanted, versions = self.wanted.get(job.name), job.binding.tls_versions
+        # Those that the domain has may be sent back where others, asked for, were refused.
+        asked = versions if wanted and versions == wanted.binding.tls_versions else None
+        if asked:
             self.tls_refused[job.name] = refusal.cause
         is_new = False
         # TLS versions are accused only where nothing else was there: they are tried alone then.
