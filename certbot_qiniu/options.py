@@ -33,19 +33,7 @@ class OptionError(argparse.ArgumentTypeError, ValueError):
 
 def domain_list(value: str | list[str]) -> str:
     """*value* as ``auto`` or a canonical comma-separated list, accepting configobj's lists."""
-    # Not at the top: certbot loads this module for every command, and the model is half its cost.
-    from certbot_qiniu.model import canonical_domain
-
-    parts = value if isinstance(value, list) else value.split(",")
-    names = [part.strip() for part in parts if part.strip()]
-    if not names:
-        raise OptionError("no domain given; use a comma-separated list, or auto")
-    if [name.lower() for name in names] == [AUTO]:
-        return AUTO
-    try:
-        return ",".join(dict.fromkeys(canonical_domain(name) for name in names))
-    except errors.UsageError as error:
-        raise OptionError(str(error)) from error
+    return _domains(value, AUTO)
 
 
 def exclude_list(value: str | list[str]) -> str:
@@ -54,17 +42,24 @@ def exclude_list(value: str | list[str]) -> str:
     ``.example.com`` and ``*.example.com`` differ here: the one is a domain of Qiniu's, the other
     that one and all below it.
     """
+    return _domains(value, NONE, keeps_asterisk=True)
+
+
+def _domains(value: str | list[str], word: str, *, keeps_asterisk: bool = False) -> str:
+    """*value* as *word* or canonical names."""
+    # Not at the top: certbot loads this module for every command, and the model is half its cost.
     from certbot_qiniu.model import canonical_domain
 
     parts = value if isinstance(value, list) else value.split(",")
     names = [part.strip() for part in parts if part.strip()]
     if not names:
-        raise OptionError("no domain given; use a comma-separated list, or none")
-    if [name.lower() for name in names] == [NONE]:
-        return NONE
+        raise OptionError(f"no domain given; use a comma-separated list, or {word}")
+    if [name.lower() for name in names] == [word]:
+        return word
     try:
         return ",".join(dict.fromkeys(
-            "*" * name.startswith("*.") + canonical_domain(name) for name in names))
+            "*" * (keeps_asterisk and name.startswith("*.")) + canonical_domain(name)
+            for name in names))
     except errors.UsageError as error:
         raise OptionError(str(error)) from error
 

@@ -143,7 +143,7 @@ class Deployer:
         if problems:
             raise errors.UsageError("; ".join(problems))
         chosen = {*selection.chosen, *ask(selection.http_only)}
-        self._tell_left_out(selection, chosen)
+        self._tell_left_out(selection, chosen, lineage)
         if not chosen:
             raise errors.UsageError(wording.nothing_matched(
                 certificate.names, selection, context.account.domains(), lineage))
@@ -285,7 +285,7 @@ class Deployer:
         problems: list[errors.QiniuError] = [
             *map(errors.UsageError, wording.problems(selection)), *unread.values(),
             *map(errors.UsageError, unread_services(context, settings))]
-        self._tell_left_out(selection, chosen | new)
+        self._tell_left_out(selection, chosen | new, lineage)
         if chosen or new or problems:
             return new, problems
         text = wording.nothing_matched(certificate.names, selection, context.account.domains(),
@@ -477,10 +477,10 @@ class Deployer:
                          f"Stopped managing {', '.join(gone)}")
         store.is_swept = True
 
-    def _tell_left_out(self, selection: Selection, chosen: set[str]) -> None:
+    def _tell_left_out(self, selection: Selection, chosen: set[str], lineage: str) -> None:
         # Of those that are let go, more is said.
         selection = selection.without({found.name for found in selection.left_out if (
-            found.obstacle is Obstacle.EXCLUDED and found.name in self.store.state)})
+            found.obstacle is Obstacle.EXCLUDED and found.name in self.store.managed(lineage))})
         for line in wording.left_out(selection, chosen):
             self.note(line)
 

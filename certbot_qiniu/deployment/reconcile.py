@@ -167,6 +167,7 @@ class _Reconciler:
         self.sends: dict[str, int] = {}
         self.failed: dict[str, str | errors.QiniuError] = {}
         self.tls_refused: dict[str, str] = {}  # all else about these is, or gets, as wanted
+        self.refusals: dict[tuple[str, int], str] = {}
         self.upload_errors: dict[str, errors.QiniuError] = {}
         self.busy: dict[str, str | errors.QiniuError] = {}
         self.forgotten: list[str] = []
@@ -517,8 +518,9 @@ class _Reconciler:
         wanted, versions = self.wanted.get(job.name), job.binding.tls_versions
         # Those that the domain has may be sent back where others, asked for, were refused.
         asked = versions if wanted and versions == wanted.binding.tls_versions else None
-        if asked:
-            self.tls_refused[job.name] = refusal.cause
+        if asked:  # with one X-Reqid for all that were refused alike
+            self.tls_refused[job.name] = self.refusals.setdefault(
+                (refusal.text, refusal.code), refusal.cause)
         is_new = False
         # TLS versions are accused only where nothing else was there: they are tried alone then.
         for name in job.extra_fields - {TLS_VERSIONS} or job.extra_fields:

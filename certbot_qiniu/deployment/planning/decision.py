@@ -190,6 +190,8 @@ def _without_versions(action: Action, refusal: str) -> Action:
     """The same decision, where Qiniu refuses TLS versions that the user has asked for."""
     if action.verb is Verb.KEEP:
         action = replace(action, verb=Verb.FAIL, reason=Reason.TLS_VERSIONS_REFUSED)
+    elif action.verb not in (Verb.BIND, Verb.WAIT, Verb.HSTS):
+        return action  # other things matter more
     return replace(action, tls_refusal=refusal)
 
 

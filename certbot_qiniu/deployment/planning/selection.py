@@ -80,7 +80,6 @@ class Selection:
         return not self.chosen and not self.problems and bool(obstacles & purpose) and (
             obstacles <= {*purpose, *_UNUSABLE})
 
-
     def without(self, names: Collection[str]) -> Selection:
         """The same but for what is left out of *names*, of which more is said elsewhere."""
         return replace(self, left_out=tuple(

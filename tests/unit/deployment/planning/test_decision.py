@@ -129,6 +129,9 @@ CASES: Mapping[str, Case] = {
     "the certificate is sent all the same":
         Case(https(), Verb.BIND, Reason.OUTDATED, wanted=TLS,
              known={"tls_refusals": {TLS.tls_versions: "no"}}),
+    "what somebody has put there on purpose is left all the same":
+        Case(https("theirs"), Verb.LEAVE, Reason.REPLACED, "by hand", wanted=TLS,
+             known=by_hand(61, tls_refusals={TLS.tls_versions: "no"})),
     "that others were refused says nothing of them":
         Case(https("new"), Verb.BIND, Reason.TLS_VERSIONS_DIFFER, wanted=TLS,
              known={"tls_refusals": {("TLSv1.3",): "no", None: "no"}}),
