@@ -75,12 +75,17 @@ def _corrupt(path: Path, cause: object, lost: str) -> errors.StateError:
 def decode(kind: type[T], raw: object, **known: Any) -> T:
     """Make a dataclass of what JSON has of it.
 
+    Where it has a field *unknown*, that takes all that no other field does.
+
     :param known: fields that are not in the JSON.
     :raises TypeError: when a field is missing, unknown or of another type.
     """
     if not isinstance(raw, dict):
         raise TypeError(f"{raw!r} is no {kind.__name__}")
     hints = _hints(typing.cast("Any", kind))
+    if "unknown" in hints:
+        known["unknown"] = {name: raw[name] for name in raw.keys() - hints.keys()}
+        raw = {name: raw[name] for name in raw.keys() & hints.keys() - {"unknown"}}
     return kind(**known, **{name: _value(hints.get(name), value, name)
                             for name, value in raw.items()})
 

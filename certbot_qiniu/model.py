@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from certbot_qiniu import errors
 
@@ -24,6 +24,9 @@ CERTIFICATE_NAME_LIMIT = 64
 SERVICES = ("cdn", "kodo", "pili")
 """Qiniu's services that have domains, in the order in which a name is looked for in them."""
 
+TLS_VERSIONS = "tlsVersions"
+"""Qiniu's name of the field, by which it is remembered whether it takes that."""
+
 DAY = 86_400.0
 """Seconds."""
 
@@ -32,6 +35,10 @@ DEAD_STATES = frozenset({"frozen", "notIcpFrozen", "offlined", "deleted"})
 
 FINGERPRINT_DIGITS = 12
 """Hex digits of the fingerprint in a certificate's name at Qiniu: enough to tell our own apart."""
+
+
+Plain = str | bool | int | tuple[str | int, ...]
+"""A setting of Qiniu's that is sent back as it was read."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +152,9 @@ class Binding:
     :ivar cert_id: Qiniu's id, for a certificate that is not ours; "" otherwise.
     :ivar force_https: true, false, or None for "as it is"; likewise *http2* and *hsts*, the
         header ``Strict-Transport-Security``.
+    :ivar tls_versions: Qiniu's names of the versions of TLS, none for whatever it takes of itself;
+        None for "as it is".
+    :ivar unknown: what a newer version has written of it, so that this one does not lose it.
     """
 
     protocol: str = "https"
@@ -153,6 +163,8 @@ class Binding:
     force_https: bool | None = None
     http2: bool | None = None
     hsts: bool | None = None
+    tls_versions: tuple[str, ...] | None = None
+    unknown: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -174,7 +186,8 @@ class Domain:
     :ivar operable: false where Qiniu lets this account change nothing.
     :ivar cert_id: the certificate bound, "" for none.
     :ivar force_https: None where it is unknown, or the service has no such setting; likewise
-        *http2* and *hsts*.
+        *http2*, *hsts* and *tls_versions*.
+    :ivar https_fields: what else a read shows of its HTTPS settings, in Qiniu's spelling.
     """
 
     name: str
@@ -194,6 +207,8 @@ class Domain:
     http2: bool | None = None
     hsts: bool | None = None
     created: str = ""
+    tls_versions: tuple[str, ...] | None = None
+    https_fields: Mapping[str, Plain] = field(default_factory=dict)
 
 
 def canonical_domain(text: str) -> str:

@@ -17,8 +17,14 @@ from typing import Any
 from certbot_qiniu import errors
 
 AUTO = "auto"
+NONE = "none"
+KEEP = "keep"
 DEFAULT_SERVICES = "cdn,kodo"
 DEFAULT_TEST_COMMAND = "nginx -t"
+
+
+TLS_NAMES = {"1.2": "TLSv1.2", "1.3": "TLSv1.3"}
+"""Versions of TLS, and how clients that work against Qiniu spell them."""
 
 
 class OptionError(argparse.ArgumentTypeError, ValueError):
@@ -27,19 +33,47 @@ class OptionError(argparse.ArgumentTypeError, ValueError):
 
 def domain_list(value: str | list[str]) -> str:
     """*value* as ``auto`` or a canonical comma-separated list, accepting configobj's lists."""
+    return _domains(value, AUTO)
+
+
+def exclude_list(value: str | list[str]) -> str:
+    """*value* as ``none`` or a canonical comma-separated list, accepting configobj's lists.
+
+    ``.example.com`` and ``*.example.com`` differ here: the one is a domain of Qiniu's, the other
+    that one and all below it.
+    """
+    return _domains(value, NONE, keeps_asterisk=True)
+
+
+def _domains(value: str | list[str], word: str, *, keeps_asterisk: bool = False) -> str:
+    """*value* as *word* or canonical names."""
     # Not at the top: certbot loads this module for every command, and the model is half its cost.
     from certbot_qiniu.model import canonical_domain
 
     parts = value if isinstance(value, list) else value.split(",")
     names = [part.strip() for part in parts if part.strip()]
     if not names:
-        raise OptionError("no domain given; use a comma-separated list, or auto")
-    if [name.lower() for name in names] == [AUTO]:
-        return AUTO
+        raise OptionError(f"no domain given; use a comma-separated list, or {word}")
+    if [name.lower() for name in names] == [word]:
+        return word
     try:
-        return ",".join(dict.fromkeys(canonical_domain(name) for name in names))
+        return ",".join(dict.fromkeys(
+            "*" * (keeps_asterisk and name.startswith("*.")) + canonical_domain(name)
+            for name in names))
     except errors.UsageError as error:
         raise OptionError(str(error)) from error
+
+
+def tls_versions(value: str | list[str]) -> str:
+    """*value* as ``keep`` or versions of TLS, accepting configobj's lists."""
+    parts = value if isinstance(value, list) else value.split(",")
+    found = {part.strip() for part in parts}
+    if found == {KEEP}:
+        return KEEP
+    if not found or not found <= TLS_NAMES.keys():
+        raise OptionError(f"{','.join(parts)!r} is none of {', '.join(TLS_NAMES)}, "
+                          f"{','.join(TLS_NAMES)}, keep")
+    return ",".join(version for version in TLS_NAMES if version in found)
 
 
 def service_list(value: str | list[str]) -> str:
@@ -139,6 +173,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "Qiniu domains to bind, comma separated (*.example.com and .example.com are the "
                 "same), or auto: every domain that the certificate names literally, or covers and "
                 "that already speaks HTTPS"},
+    "exclude": {
+        "metavar": "LIST", "default": NONE, "type": exclude_list,
+        "help": "Qiniu domains that auto never takes, comma separated: .example.com is that "
+                "wildcard domain alone, *.example.com that one and everything below it; none"},
     "services": {
         "metavar": "LIST", "default": DEFAULT_SERVICES, "type": service_list,
         "help": "Qiniu services to serve, comma separated: cdn (CDN domains), kodo (source "
@@ -147,6 +185,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "on|off|keep", "default": "keep", "type": http2_mode,
         "help": "HTTP/2 on the bound domains; keep: as it is, and on for a domain that is "
                 "switched to HTTPS"},
+    "tls": {
+        "metavar": "1.2|1.3|1.2,1.3|keep", "default": KEEP, "type": tls_versions,
+        "help": "versions of TLS that the bound CDN domains offer; keep: as it is"},
     "keep-certificates": {
         "metavar": "N", "default": 1, "type": count,
         "help": "superseded certificates of a lineage kept at Qiniu for a rollback"},
@@ -198,6 +239,8 @@ class Settings:
 
     :ivar domains: Qiniu's spelling; None for ``auto``.
     :ivar http2: None for ``keep``.
+    :ivar tls_versions: Qiniu's names of them; None for ``keep``.
+    :ivar excluded: as in the option; none of them where *domains* is a list.
     :ivar services: names from :data:`~certbot_qiniu.model.SERVICES`, in their order.
     :ivar skip_nginx: also where another installer looks after the web server.
     :ivar other_installer: name of the one that takes part.
@@ -216,6 +259,8 @@ class Settings:
     services: tuple[str, ...] = tuple(DEFAULT_SERVICES.split(","))
     other_installer: str | None = None
     other_installer_options: str = ""
+    tls_versions: tuple[str, ...] | None = None
+    excluded: tuple[str, ...] = ()
     words: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
@@ -227,7 +272,12 @@ class Settings:
         def value(name: str) -> Any:
             return restored(name, conf(name))
 
-        domains = value("domains")
+        domains, versions, excluded = value("domains"), value("tls"), value("exclude")
+        if domains != AUTO and excluded != NONE:
+            raise errors.UsageError(
+                f"--qiniu-exclude {excluded} is for --qiniu-domains auto, and --qiniu-domains "
+                f"{domains} takes just what it names. Leave one of the two out: --qiniu-exclude "
+                "none, or --qiniu-domains auto")
         return cls(
             credentials=value("credentials"),
             domains=None if domains == AUTO else tuple(domains.split(",")),
@@ -240,6 +290,9 @@ class Settings:
             services=tuple(value("services").split(",")),
             other_installer=value("with"),
             other_installer_options=value("with-options") or "",
+            tls_versions=None if versions == KEEP else tuple(
+                TLS_NAMES[version] for version in versions.split(",")),
+            excluded=() if excluded == NONE else tuple(excluded.split(",")),
             words=tuple(as_words(conf)),
         )
 

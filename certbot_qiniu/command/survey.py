@@ -156,6 +156,10 @@ class Survey:
                           wording.sentence(action))
                   for lineage in self.lineages for action in lineage.actions
                   if action.verb in (Verb.FAIL, Verb.LEAVE) or action.reason is Reason.NOT_FOUND]
+        failed += [Finding(Level.ATTENTION, action.name, Reason.TLS_VERSIONS_REFUSED.value,
+                           wording.tls_refused([action.name], action.tls_refusal))
+                   for lineage in self.lineages for action in lineage.actions
+                   if action.tls_refusal and action.verb is not Verb.FAIL]
         unread = [Finding(Level.UNKNOWN, name, "Unreadable", text)
                   for name, text in self.unread.items()]
         return [*failed, *unread, *self.findings]

@@ -22,6 +22,7 @@ from certbot_qiniu.deployment.planning.selection import (
     Obstacle,
     Selection,
     candidates,
+    is_excluded,
     select,
 )
 from certbot_qiniu.deployment.rehearsal import foresee
@@ -34,7 +35,8 @@ USUAL_LIFETIME = 90 * DAY
 
 
 def choose_domains(context: Context, names: Collection[str], listed: Sequence[str] | None,
-                   lineage: str, *, ends: float, take_over: bool = False) -> Selection:
+                   lineage: str, *, ends: float, take_over: bool = False,
+                   excluded: Collection[str] = ()) -> Selection:
     """Choose the domains that a certificate for *names* is to serve.
 
     A domain that cannot be read is a problem of the selection, and holds up no other one.
@@ -43,14 +45,15 @@ def choose_domains(context: Context, names: Collection[str], listed: Sequence[st
     :param lineage: whose certificate it is, "" where that is unknown.
     :param ends: when the certificate ends (epoch seconds).
     :param take_over: whether a domain may be taken from another lineage or installation.
+    :param excluded: those that ``auto`` never takes.
     :raises errors.ApiError: when the account's lists cannot be read.
     """
     domains = dict(context.account.domains())
     unseen = _observe_missing(context, listed or (), domains)
     state, managed = context.store.owners(), context.store.managed(lineage)
     back = context.memory.gone_of(lineage)
-    fresh = [domain for domain in candidates(domains.values(), names, listed, managed, back)
-             if domain.name not in managed]
+    fresh = [domain for domain in candidates(domains.values(), names, listed, managed, back,
+                                             excluded) if domain.name not in managed]
     details, failures = read_details(context, [domain.name for domain in fresh], domains)
     failures |= unseen
     domains.update({name: domain for name, domain in details.items() if domain})
@@ -63,7 +66,7 @@ def choose_domains(context: Context, names: Collection[str], listed: Sequence[st
         [name for name in listed if name not in failures] if listed is not None else None,
         lineage=lineage, state=state, foreign=foreign, ends=ends, now=context.clock(),
         alive={owner for owner in owners if context.lineages.exists(owner)}, take_over=take_over,
-        back=back)
+        back=back, excluded=excluded)
     unread = [NotChosen(name, Obstacle.UNREADABLE, detail=text)
               for name, text in each_cause(failures).items()]
     return replace(selection, problems=(*selection.problems, *unread))
@@ -83,16 +86,17 @@ def fresh_end(context: Context, lineage: str) -> float:
 
 
 def check_selection(context: Context, names: Collection[str], lineage: str, *,
-                    can_ask: bool) -> str:
+                    can_ask: bool, excluded: Collection[str] = ()) -> str:
     """Refuse a certificate that no domain would serve, before it is issued.
 
     :param lineage: which it will be, "" where that is unknown.
     :param can_ask: whether there is a user who can answer.
+    :param excluded: the domains that ``auto`` never takes.
     :returns: a warning to him, where the account's domains have other names.
     :raises errors.QiniuError: when the account cannot be used, or that is so.
     """
     selection = choose_domains(context, names, None, lineage, ends=fresh_end(context, lineage),
-                               take_over=True)
+                               take_over=True, excluded=excluded)
     # What could not be read now may be read later.
     if selection.chosen or selection.problems or (selection.http_only and can_ask):
         return ""
@@ -156,7 +160,8 @@ def rehearse(context: Context, names: Collection[str], settings: Settings, linea
         ends - context.clock() < MINIMUM_DAYS * DAY) else []
     if present and not fresh and present.not_after.timestamp() > context.clock():
         ends = present.not_after.timestamp()
-    selection = choose_domains(context, names, settings.domains, lineage, ends=ends)
+    selection = choose_domains(context, names, settings.domains, lineage, ends=ends,
+                               excluded=settings.excluded)
     problems = [*wording.problems(selection), *unread_services(context, settings)]
     mind: list[str] = []
     if selection.chosen:
@@ -172,15 +177,20 @@ def rehearse(context: Context, names: Collection[str], settings: Settings, linea
     let_go = {name: why for name, entry in sorted(managed.items())
               if (why := why_let_go(entry, names, settings))}
     concerned = sorted({*selection.chosen, *managed} - let_go.keys())
-    if not concerned and not selection.is_all_foreign:
+    if not concerned and not selection.is_left_on_purpose:
         raise errors.UsageError(wording.nothing_matched(
             names, selection, context.account.domains()))
     foreseen, left = foresee(context, concerned, settings.domains or (),
-                             None if fresh else present, ends, is_told=is_told)
+                             None if fresh else present, ends,
+                             tls_versions=settings.tls_versions, is_told=is_told)
     if foreseen:
         raise errors.DeployError("; ".join(foreseen))
-    return [*wording.rehearsal(selection, context.account.domains(), left),
+    selection = selection.without(let_go)  # that says why
+    domains = context.account.domains()
+    return [*wording.rehearsal(selection, domains, left),
             *(f"  {wording.let_go(name, why)}" for name, why in let_go.items()),
+            *(f"  {wording.without_tls_versions(name)}" for name in concerned
+              if settings.tls_versions and name in domains and domains[name].service != "cdn"),
             *(f"  Mind: {text}" for text in mind)]
 
 
@@ -193,6 +203,8 @@ def why_let_go(entry: Managed, names: Collection[str], settings: Settings) -> st
         return f"the certificate {entry.lineage} does not cover it any more"
     if entry.service not in settings.services:
         return f"--qiniu-services leaves out its service, {entry.service}"
+    if is_excluded(entry.name, settings.excluded):
+        return "--qiniu-exclude leaves it out"
     if settings.domains is not None and entry.name not in settings.domains:
         return "--qiniu-domains does not name it"
     return ""

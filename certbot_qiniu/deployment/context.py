@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from certbot_qiniu import errors
+from certbot_qiniu.deployment.planning.bindings import read_refusal, refusal_key
 from certbot_qiniu.deployment.state import Memory
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.deployment.waiting import Waiting
 from certbot_qiniu.lineages import Lineages
+from certbot_qiniu.model import TLS_VERSIONS
 from certbot_qiniu.qiniu.account import Account
 
 WORKERS = 6
@@ -77,6 +79,21 @@ class Context:
     def uploads_of(self, fingerprint: str) -> frozenset[str]:
         """The ids under which we know this certificate in this account."""
         return self.memory.uploads_of(fingerprint, self.account_name)
+
+    def field_refusal(self, field: str, asked: tuple[str, ...] | None = None) -> str:
+        """What this account said when it refused a field, "" where it would not be so again.
+
+        :param asked: see :func:`~certbot_qiniu.deployment.planning.bindings.refusal_key`.
+        """
+        note = self.memory.told.get(refusal_key(self.account_name, field, asked), "")
+        return read_refusal(note, self.clock())
+
+    def tls_refusals(self, asked: Iterable[tuple[str, ...] | None],
+                     ) -> dict[tuple[str, ...] | None, str]:
+        """The same for TLS versions: those that are asked for, and None for what domains have."""
+        found = {versions: self.field_refusal(TLS_VERSIONS, versions)
+                 for versions in {*asked, None}}
+        return {versions: text for versions, text in found.items() if text}
 
     @property
     def account_name(self) -> str:

@@ -33,6 +33,7 @@ from certbot_qiniu.deployment.choose import (
 )
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.missing import check_list, forget
+from certbot_qiniu.deployment.planning.bindings import is_refusal_of_tls
 from certbot_qiniu.deployment.planning.decision import Action
 from certbot_qiniu.deployment.planning.selection import Obstacle, Selection
 from certbot_qiniu.deployment.planning.supersession import KEPT_CHECKPOINTS, prunable
@@ -137,18 +138,21 @@ class Deployer:
         if ends <= context.clock():
             raise errors.UsageError(wording.expired(lineage, ends))
         selection = choose_domains(context, certificate.names, settings.domains, lineage,
-                                   ends=ends, take_over=True)
+                                   ends=ends, take_over=True, excluded=settings.excluded)
         problems = [*wording.problems(selection), *unread_services(context, settings)]
         if problems:
             raise errors.UsageError("; ".join(problems))
         chosen = {*selection.chosen, *ask(selection.http_only)}
-        self._tell_left_out(selection, chosen)
+        self._tell_left_out(selection, chosen, lineage)
         if not chosen:
             raise errors.UsageError(wording.nothing_matched(
                 certificate.names, selection, context.account.domains(), lineage))
         unread = remember_baselines(context, sorted(chosen), lineage)
         if unread:
             raise next(iter(unread.values()))
+        for name in sorted(chosen):
+            if settings.tls_versions and self.store.memory.domains[name].service != "cdn":
+                self.say(wording.without_tls_versions(name))
         if settings.domains is None:
             # What is missing is not let go: that it is gone is found, and told, in the end. What
             # is frozen or offline may be in service again tomorrow.
@@ -251,7 +255,7 @@ class Deployer:
         :raises errors.ApiError: when the account's lists cannot be had.
         """
         selection = choose_domains(context, newest.names, settings.domains, newest.lineage,
-                                   ends=newest.not_after.timestamp())
+                                   ends=newest.not_after.timestamp(), excluded=settings.excluded)
         given_back = self.store.memory.lineage(newest.lineage).given_back
         theirs = {found.name for found in selection.problems
                   if found.obstacle is Obstacle.OTHER_INSTALLATION}
@@ -274,18 +278,19 @@ class Deployer:
             # Of those that it has already the planner tells.
             return set(), [] if chosen else [
                 errors.DeployError(wording.expired(lineage, ends), has_outlook=True)]
-        selection = choose_domains(context, certificate.names, settings.domains, lineage, ends=ends)
+        selection = choose_domains(context, certificate.names, settings.domains, lineage, ends=ends,
+                                   excluded=settings.excluded)
         unread = remember_baselines(context, selection.chosen, lineage)
         new = set(selection.chosen) - set(unread)
         problems: list[errors.QiniuError] = [
             *map(errors.UsageError, wording.problems(selection)), *unread.values(),
             *map(errors.UsageError, unread_services(context, settings))]
-        self._tell_left_out(selection, chosen | new)
+        self._tell_left_out(selection, chosen | new, lineage)
         if chosen or new or problems:
             return new, problems
         text = wording.nothing_matched(certificate.names, selection, context.account.domains(),
                                        lineage)
-        if not selection.is_all_foreign:
+        if not selection.is_left_on_purpose:
             return new, [errors.UsageError(text)]
         logger.warning("%s", text)
         return new, []
@@ -326,7 +331,9 @@ class Deployer:
             service = self.store.memory.domains.get(name, Record()).service
             changes[name] = Managed(name, service, lineage, Binding(
                 "https", certificate.fingerprint, "", force, settings.http2,
-                former.hsts if former else None))
+                former.hsts if former else None,
+                settings.tls_versions if service == "cdn" else None,
+                former.unknown if former else {}))
         return changes
 
     def commit(self, desired: State, title: str) -> None:
@@ -363,6 +370,8 @@ class Deployer:
             if (former and former.binding.force_https is None and record.seen
                     and entry.binding.force_https is not None):
                 store.memory.update(name, former_force=record.seen.force_https)
+            if former and former.binding.tls_versions != entry.binding.tls_versions:
+                self._note_tls_option(name, former.binding, entry.binding)
         changes = {name: entry for name, entry in changes.items() if entry != store.state.get(name)}
         lineages = store.concerned(changes)
         for lineage in lineages:
@@ -382,6 +391,25 @@ class Deployer:
             self._must_stay[lineage] = is_kept or self._must_stay.get(lineage, False)
         store.apply(changes)
         return True
+
+    def _note_tls_option(self, name: str, former: Binding, wanted: Binding) -> None:
+        """Note that other TLS versions are asked for: what was sent, or refused, of them is over.
+
+        To keep what is there leaves it, so a rollback alone goes back to what was before.
+        """
+        memory = self.store.memory
+        record = memory.domains.get(name, Record())
+        if wanted.tls_versions is None:
+            former_tls = None
+        elif former.tls_versions is None and record.seen:
+            former_tls = record.seen.tls_versions
+        else:
+            former_tls = record.former_tls
+        confirmed = record.confirmed and replace(
+            record.confirmed, binding=replace(record.confirmed.binding, tls_versions=None))
+        memory.update(name, former_tls=former_tls, confirmed=confirmed)
+        for subject in [one for one in memory.told if is_refusal_of_tls(one)]:
+            del memory.told[subject]
 
     def remember_checkpoint(self, name: str, *, may_prune: bool) -> None:
         """Note that certbot has ended the checkpoint in progress, and how it is called.
@@ -449,7 +477,10 @@ class Deployer:
                          f"Stopped managing {', '.join(gone)}")
         store.is_swept = True
 
-    def _tell_left_out(self, selection: Selection, chosen: set[str]) -> None:
+    def _tell_left_out(self, selection: Selection, chosen: set[str], lineage: str) -> None:
+        # Of those that are let go, more is said.
+        selection = selection.without({found.name for found in selection.left_out if (
+            found.obstacle is Obstacle.EXCLUDED and found.name in self.store.managed(lineage))})
         for line in wording.left_out(selection, chosen):
             self.note(line)
 

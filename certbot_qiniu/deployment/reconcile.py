@@ -8,7 +8,7 @@ began.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from certbot_qiniu import errors
@@ -25,10 +25,11 @@ from certbot_qiniu.deployment.certificates import (
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.missing import note_return
 from certbot_qiniu.deployment.observe import observe
+from certbot_qiniu.deployment.planning.bindings import ABOUT_THE_REST, refusal_key, sendable
 from certbot_qiniu.deployment.planning.decision import Action, Knowledge, Reason, Verb, plan
 from certbot_qiniu.deployment.state import Managed, Record, Sent
 from certbot_qiniu.failures import told_once
-from certbot_qiniu.model import Binding, Domain, RemoteCertificate
+from certbot_qiniu.model import TLS_VERSIONS, Binding, Domain, RemoteCertificate
 
 logger = logging.getLogger(__name__)
 
@@ -137,6 +138,19 @@ class _Job:
     def name(self) -> str:
         return self.action.name
 
+    @property
+    def extra_fields(self) -> set[str]:
+        """What it carries besides the three documented fields of HTTPS."""
+        if self.certificate is None:
+            return set()
+        versions = {TLS_VERSIONS} if self.binding.tls_versions is not None else set()
+        return {*self.domain.https_fields, *versions}
+
+    def bare(self) -> _Job:
+        """The same change with the three documented fields alone."""
+        return replace(self, domain=replace(self.domain, https_fields={}),
+                       binding=replace(self.binding, tls_versions=None))
+
 
 class _Reconciler:
     """One reconcile, in rounds: each observes, plans and applies what is not settled yet."""
@@ -144,7 +158,7 @@ class _Reconciler:
     def __init__(self, context: Context, scope: Collection[str], options: Options) -> None:
         self.context, self.scope, self.options = context, scope, options
         self.store, self.memory, self.account = context.store, context.memory, context.account
-        self.wanted = {name: self.as_before_redirect(entry) for lineage in self.scope
+        self.wanted = {name: self.as_before(entry) for lineage in self.scope
                        for name, entry in self.store.managed(lineage).items()}
         self.restore = {name: record.baseline for lineage in self.scope
                         for name, record in self.memory.domains_of(lineage).items()
@@ -152,6 +166,8 @@ class _Reconciler:
         self.outcome = Outcome()
         self.sends: dict[str, int] = {}
         self.failed: dict[str, str | errors.QiniuError] = {}
+        self.tls_refused: dict[str, str] = {}  # all else about these is, or gets, as wanted
+        self.refusals: dict[tuple[str, int], str] = {}
         self.upload_errors: dict[str, errors.QiniuError] = {}
         self.busy: dict[str, str | errors.QiniuError] = {}
         self.forgotten: list[str] = []
@@ -159,12 +175,14 @@ class _Reconciler:
         self.unread: set[str] = set()  # of these Qiniu goes on with what it has accepted
         self.instant: list[str] = []
 
-    def as_before_redirect(self, entry: Managed) -> Managed:
-        """*entry*, with the redirect undone that a rollback has taken back, should there be one."""
-        former = self.memory.domains.get(entry.name, Record()).former_force
-        if entry.binding.force_https is not None or former is None:
-            return entry
-        return replace(entry, binding=replace(entry.binding, force_https=former))
+    def as_before(self, entry: Managed) -> Managed:
+        """*entry*, with the settings undone that a rollback has taken back, should there be any."""
+        record, binding = self.memory.domains.get(entry.name, Record()), entry.binding
+        if binding.force_https is None:
+            binding = replace(binding, force_https=record.former_force)
+        if binding.tls_versions is None:
+            binding = replace(binding, tls_versions=record.former_tls)
+        return replace(entry, binding=binding)
 
     def go(self) -> Outcome:
         """Go round until all is settled or the time is over."""
@@ -186,14 +204,19 @@ class _Reconciler:
             # Not in a checkpoint: nobody has asked for it, and a rollback that brings it back
             # finds it gone again.
             self.store.apply(dict.fromkeys(self.forgotten))
-        problems = [*self.upload_errors.values(), *self.failed.values()]
+        refusals = {refusal: [name for name in sorted(self.tls_refused)
+                              if self.tls_refused[name] == refusal and name not in self.failed]
+                    for refusal in self.tls_refused.values()}
+        is_done = not (self.upload_errors or self.failed or self.outcome.pending)
+        problems = [*self.upload_errors.values(), *self.failed.values(), *(
+            wording.tls_refused(names, refusal) for refusal, names in refusals.items() if names)]
         self.outcome.problems += told_once(problems)
         # Sentences do, and so do some errors.
         self.outcome.has_outlook = any(
             isinstance(problem, str) or problem.has_outlook for problem in problems)
         self.outcome.unserved = sorted((self.wanted.keys() - self.taken)
                                        | (self.failed.keys() - self.unread))
-        if self.options.clean and not self.outcome.problems and not self.outcome.pending:
+        if self.options.clean and is_done:
             for lineage in self.scope:
                 entry, account = self.memory.lineage(lineage), self.context.account_name
                 if entry.account != account:  # what it left in a former one may go now
@@ -244,7 +267,11 @@ class _Reconciler:
         queued = [*self.busy]
         changes = []
         for action in actions:
-            if action.verb is Verb.FAIL:
+            if action.tls_refusal:
+                self.tls_refused[action.name] = action.tls_refusal
+            if action.reason is Reason.TLS_VERSIONS_REFUSED:
+                self.kept(action.name)
+            elif action.verb is Verb.FAIL:
                 self.failed[action.name] = wording.sentence(action)
             elif action.verb is Verb.SKIP:
                 logger.warning("%s; it is left out", wording.sentence(action))
@@ -252,6 +279,7 @@ class _Reconciler:
                 self.forget(action)
             elif action.verb is Verb.KEEP:
                 self.kept(action.name)
+                self.tls_refused.pop(action.name, None)
             elif action.verb is Verb.LEAVE:
                 self.leave(action)
             elif action.verb in (Verb.BIND, Verb.UNBIND, Verb.HSTS):
@@ -282,8 +310,11 @@ class _Reconciler:
         if self.sends.get(name):
             self.context.say(f"{name}: published")
         entry = self.store.state.get(name)
+        # From now on these are the user's to change.
         if entry and entry.binding.force_https is None:
-            self.memory.update(name, former_force=None)  # from now on it is the user's to change
+            self.memory.update(name, former_force=None)
+        if entry and entry.binding.tls_versions is None:
+            self.memory.update(name, former_tls=None)
         if name in self.memory.domains:
             self.memory.update(name, taken_from="", left="")
 
@@ -345,6 +376,8 @@ class _Reconciler:
             unusable=unusable_certificates(
                 self.context, {binding.cert_id for binding in self.restore.values()} - {""}),
             refused=self.refused_for_good(observed, wanted),
+            tls_refusals=self.context.tls_refusals(
+                entry.binding.tls_versions for entry in wanted),
             listed=self.options.listed, take_over=self.options.take_over,
             take_back=self.options.take_back, returning=self.options.returning)
 
@@ -406,7 +439,7 @@ class _Reconciler:
                     self.upload_errors[binding.fingerprint] = error
                     continue
                 binding = replace(binding, cert_id=certificate.cert_id)
-            jobs.append(_Job(action, observed[action.name],
+            jobs.append(_Job(action, self.sendable(observed[action.name]),
                              binding or Binding(protocol="http"), certificate))
         if not jobs:
             return [], []
@@ -427,8 +460,10 @@ class _Reconciler:
             else:
                 service.bind(job.domain, job.certificate, job.binding)
 
+        results = self.context.parallel(send, jobs)
+        jobs, results = self.without_extra_fields(send, jobs, results)
         sent, again = [], []
-        for job, result in zip(jobs, self.context.parallel(send, jobs), strict=True):
+        for job, result in zip(jobs, results, strict=True):
             self.sends[job.name] = self.sends.get(job.name, 0) + 1
             if result is None:
                 self.note_sent(job)
@@ -441,6 +476,62 @@ class _Reconciler:
                 # It may have taken effect: what was sent stays on record for a later run.
                 self.failed[job.name] = result
         return sent, again
+
+    def sendable(self, domain: Domain) -> Domain:
+        """*domain* with those of its other HTTPS settings that a change of it sends back."""
+        return sendable(domain, {name for name in domain.https_fields
+                                 if self.context.field_refusal(name)})
+
+    def without_extra_fields(
+            self, send: Callable[[_Job], None], jobs: list[_Job],
+            results: list[errors.QiniuError | None],
+    ) -> tuple[list[_Job], list[errors.QiniuError | None]]:
+        """Repeat changes with the documented fields alone that were refused for others, maybe.
+
+        No setting may cost a certificate. That the repeat is taken, or has nothing to change,
+        proves what was wrong, and is remembered.
+
+        :returns: what was sent in the end, and what came of it.
+        """
+        refused = {job.name: result for job, result in zip(jobs, results, strict=True)
+                   if isinstance(result, errors.Refused) and result.status == BAD_REQUEST
+                   and result.code not in ABOUT_THE_REST and job.extra_fields}
+        repeats = {job.name: job.bare() for job in jobs if job.name in refused}
+        if not repeats:
+            return jobs, results
+        for name, job in repeats.items():
+            self.memory.update(name, sent=Sent(job.binding, self.context.clock()))
+        self.store.write_memory()
+        outcome = dict(zip(repeats, self.context.parallel(send, list(repeats.values())),
+                           strict=True))
+        for job in jobs:
+            result = outcome.get(job.name)
+            if job.name in repeats and (result is None or (
+                    isinstance(result, errors.Refused) and result.code in UNCHANGED_CODES)):
+                self.note_refused_fields(job, refused[job.name])
+        return ([repeats.get(job.name, job) for job in jobs],
+                [outcome.get(job.name, result) for job, result in zip(jobs, results, strict=True)])
+
+    def note_refused_fields(self, job: _Job, refusal: errors.Refused) -> None:
+        """Remember that Qiniu does not take what a change carried; once a warning tells of it."""
+        told, now = self.memory.told, self.context.clock()
+        wanted, versions = self.wanted.get(job.name), job.binding.tls_versions
+        # Those that the domain has may be sent back where others, asked for, were refused.
+        asked = versions if wanted and versions == wanted.binding.tls_versions else None
+        if asked:  # with one X-Reqid for all that were refused alike
+            self.tls_refused[job.name] = self.refusals.setdefault(
+                (refusal.text, refusal.code), refusal.cause)
+        is_new = False
+        # TLS versions are accused only where nothing else was there: they are tried alone then.
+        for name in job.extra_fields - {TLS_VERSIONS} or job.extra_fields:
+            key = refusal_key(self.context.account_name, name,
+                              asked if name == TLS_VERSIONS else None)
+            is_new = is_new or key not in told
+            told[key] = f"{now:.0f} {refusal.cause}"
+        kept = job.extra_fields - ({TLS_VERSIONS} if asked else set())
+        if kept:
+            logger.log(logging.WARNING if is_new else logging.INFO, "%s",
+                       wording.fields_refused(job.name, kept, refusal.cause))
 
     def note_sent(self, job: _Job) -> None:
         """Tell what Qiniu has accepted, and remember that it is busy with it."""
@@ -472,6 +563,9 @@ class _Reconciler:
             return True
         if first and error.code in UNCHANGED_CODES:
             self.memory.update(name, seen=None)
+            if job.binding.tls_versions and not job.action.enable:
+                # That it has them already is all that can be known where no read shows it.
+                self.memory.update(name, confirmed=Sent(job.binding, self.context.clock()))
             return True
         if job.action.verb is Verb.HSTS and error.status == BAD_REQUEST:
             self.memory.update(name, hsts="refused")

@@ -25,21 +25,26 @@ Planning = Callable[[bool], tuple[Sequence[Action], Mapping[str, errors.QiniuErr
 
 def foresee(context: Context, names: Sequence[str], listed: Collection[str],
             certificate: Certificate | None, ends: float, *,
+            tls_versions: tuple[str, ...] | None = None,
             is_told: bool = False) -> tuple[list[str], dict[str, str]]:
-    """Say what would go wrong with these domains, and why some of them would be left as they are.
+    """Say what would go wrong with these domains, and why some get no certificate.
 
     :param listed: domains that the user named in ``--qiniu-domains``.
     :param certificate: the one that they are to serve; None for one that is yet to be issued.
     :param ends: when it expires, in seconds since the epoch.
+    :param tls_versions: what ``--qiniu-tls`` asks for.
     :param is_told: see :func:`what_fails`.
     :returns: one text for each thing that would go wrong, and the reasons by the domains' names.
     :raises errors.QiniuError: when Qiniu cannot be asked.
     """
     actions, problems = what_fails(
-        context, lambda refresh: _planned(context, names, listed, certificate, ends,
+        context, lambda refresh: _planned(context, names, listed, certificate, ends, tls_versions,
                                           refresh=refresh), is_told=is_told)
-    return problems, {action.name: wording.sentence(action) for action in actions
-                      if action.verb in (Verb.LEAVE, Verb.SKIP)}
+    special = {action.name: wording.sentence(action) for action in actions
+               if action.verb in (Verb.LEAVE, Verb.SKIP)}
+    return problems, special | {
+        action.name: f"{action.name}: {wording.phrase(action)}" for action in actions
+        if action.reason is Reason.TLS_VERSIONS_DIFFER}
 
 
 def what_fails(context: Context, planned: Planning, *,
@@ -61,7 +66,12 @@ def what_fails(context: Context, planned: Planning, *,
             actions, failures = planned(True)
     records = context.memory.domains
     # A change that could not be published is sent again by the real run, and told all the same.
+    refusals: dict[str, list[str]] = {}
+    for action in actions:
+        if action.tls_refusal and action.verb is not Verb.FAIL:
+            refusals.setdefault(action.tls_refusal, []).append(action.name)
     return actions, list(dict.fromkeys([*map(str, failures.values()), *(
+        wording.tls_refused(names, refusal) for refusal, names in refusals.items()), *(
         wording.sentence(action) for action in actions
         if action.verb in (Verb.FAIL, Verb.QUEUE)
         or action.reason in (Reason.PUBLICATION_FAILED, Reason.NOT_FOUND)
@@ -70,13 +80,15 @@ def what_fails(context: Context, planned: Planning, *,
 
 
 def _planned(context: Context, names: Sequence[str], listed: Collection[str],
-             certificate: Certificate | None, ends: float, *, refresh: bool,
+             certificate: Certificate | None, ends: float,
+             tls_versions: tuple[str, ...] | None, *, refresh: bool,
              ) -> tuple[list[Action], dict[str, errors.QiniuError]]:
     """Plan each domain's change, and say why others could not be observed."""
     observed, failures = observe(context, names, refresh=refresh)
     fingerprint = certificate.fingerprint if certificate else FRESH
-    wanted = [Managed(name, "", "", Binding("https", fingerprint))
-              for name in names if name not in failures]
+    wanted = [Managed(name, "", "", Binding("https", fingerprint, tls_versions=tls_versions if (
+        name in observed and observed[name].service == "cdn") else None))
+        for name in names if name not in failures]
     state = context.store.state
     managed = [domain for name, domain in observed.items() if name in state]
     owners = {state[domain.name].lineage for domain in managed}
@@ -87,4 +99,5 @@ def _planned(context: Context, names: Sequence[str], listed: Collection[str],
         observed, context.memory.domains, ids, context.clock(),
         # Of those that are not managed yet, the choice of domains has judged.
         foreign=foreign_certificates(context, managed, owners),
-        expiry={fingerprint: ends}, refused={fingerprint: text}, listed=listed)), failures
+        expiry={fingerprint: ends}, refused={fingerprint: text},
+        tls_refusals=context.tls_refusals([tls_versions]), listed=listed)), failures

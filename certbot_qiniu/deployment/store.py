@@ -434,4 +434,4 @@ def _plain(value: Any, *left_out: str) -> dict[str, Any]:
         if dataclasses.is_dataclass(item):
             item = _plain(item, *(("name",) if isinstance(item, Domain) else ()))
         result[spec.name] = item
-    return result
+    return {**result.pop("unknown", {}), **result}

@@ -47,6 +47,10 @@ _SENTENCES: Mapping[Reason | tuple[Verb, Reason], str] = {
         "right one",
     Reason.SETTINGS_DIFFER:
         "{name} has other settings than asked for; the next certbot renew sets them",
+    Reason.TLS_VERSIONS_DIFFER:
+        "{name} does not have the TLS versions that --qiniu-tls asks for, as far as Qiniu shows "
+        "them; the next certbot renew sets them",
+    Reason.TLS_VERSIONS_REFUSED: "{tls_refusal}",
     Reason.RESTORE:
         "{name} is not yet back to what it served before certbot managed it",
     Reason.PUBLICATION_FAILED:
@@ -94,6 +98,8 @@ _PHRASES: Mapping[Reason, str] = {
     Reason.NOT_BOUND: "speaks http only: HTTPS is switched on",
     Reason.OUTDATED: "serves another certificate",
     Reason.SETTINGS_DIFFER: "has other settings than asked for",
+    Reason.TLS_VERSIONS_DIFFER: "{versions} asked for, and not set yet as far as Qiniu shows it",
+    Reason.TLS_VERSIONS_REFUSED: "Qiniu refuses the TLS versions that --qiniu-tls asks for",
     Reason.RESTORE: "goes back to what it served before certbot managed it",
     Reason.PUBLICATION_FAILED: "the last change failed: {detail}",
     Reason.PUBLISHING: "our change is being published",
@@ -131,7 +137,13 @@ def _filled(template: str, action: Action) -> str:
         change="our own earlier change" if action.ours else f"another change ({action.operation})",
         hours=int(action.stuck_seconds / 3600), operation=action.operation or "(unknown)",
         other_certificate=action.other_certificate or "another certificate",
-        lineage=action.lineage, end=date(action.end))
+        lineage=action.lineage, end=date(action.end),
+        versions=_versions(action.binding.tls_versions if action.binding else None),
+        tls_refusal=tls_refused([action.name], action.tls_refusal))
+
+
+def _versions(names: Collection[str] | None) -> str:
+    return ", ".join(names or ()) or "no TLS versions of its own"
 
 
 def date(seconds: float) -> str:
@@ -156,6 +168,26 @@ def not_taken(action: Action) -> str:
     return (f"{action.name} does not take the change: Qiniu accepts it and then shows the old "
             "binding. Somebody else may be changing the domain at the same time; the next certbot "
             "renew tries again")
+
+
+def without_tls_versions(name: str) -> str:
+    """Say that ``--qiniu-tls`` does nothing for a domain of another service."""
+    return f"{name}: Qiniu has TLS versions for CDN domains alone; left without"
+
+
+def tls_refused(names: Sequence[str], refusal: str) -> str:
+    """Say that domains have everything but the TLS versions that the user has asked for."""
+    return (f"Qiniu refused the TLS versions that --qiniu-tls asks for: {refusal}. "
+            f"{_shown(tuple(names))}: everything else is sent without them. Set them in Qiniu's "
+            "console and keep what is there (certbot reconfigure --qiniu-tls keep), or ask for "
+            "others; these are tried again after 30 days")
+
+
+def fields_refused(name: str, fields: Collection[str], refusal: str) -> str:
+    """Warn that settings that Qiniu shows cannot be sent back."""
+    return (f"{name}: Qiniu shows {', '.join(sorted(fields))} among its HTTPS settings, and "
+            f"refused to get that back: {refusal}. The certificate was sent without; see Qiniu's "
+            "console whether the setting is still as you want it. It is tried again after 30 days")
 
 
 def not_back(action: Action) -> str:
@@ -184,6 +216,8 @@ def sent(action: Action, certificate: str) -> str:
     if action.verb is Verb.UNBIND:
         return f"{action.name}: switched back to http"
     switched = ", HTTPS switched on" if action.enable else ""
+    if action.reason is Reason.TLS_VERSIONS_DIFFER and action.binding:
+        return f"{action.name}: {_versions(action.binding.tls_versions)} sent to Qiniu"
     return f"{action.name}: certificate {certificate} sent to Qiniu{switched}"
 
 
@@ -310,6 +344,7 @@ _OBSTACLES: Mapping[Obstacle, str] = {
     Obstacle.NOT_OPERABLE: "cannot be changed by this account; ask Qiniu's support",
     Obstacle.OTHER_LINEAGE: "is managed by the lineage {lineage}",
     Obstacle.OTHER_INSTALLATION: _OTHER_INSTALLATION,
+    Obstacle.EXCLUDED: "is left out by --qiniu-exclude",
     Obstacle.FOREIGN: "serves a certificate that {foreign}",
 }
 """What comes after the domain's name. What cannot be read has an error's own sentence, and what
@@ -337,6 +372,9 @@ def _what(foreign: RemoteCertificate | None) -> str:
 
 def _remedy(found: NotChosen) -> str:
     """What comes after :func:`why` where the user can decide otherwise."""
+    if found.obstacle is Obstacle.EXCLUDED:
+        return (" (to serve it: take it out of there, or --qiniu-exclude none --qiniu-domains "
+                f"{found.name})")
     return (f" (to replace it: --qiniu-domains {found.name})"
             if found.obstacle is Obstacle.FOREIGN else "")
 

@@ -33,9 +33,14 @@ class Cdn:
 
     def bind(self, domain: Domain, certificate: RemoteCertificate, binding: Binding) -> None:
         """Bind a certificate and the settings, in one change."""
+        before = domain.protocol, domain.cert_id, domain.force_https, domain.http2
+        wanted = "https", certificate.cert_id, bool(binding.force_https), bool(binding.http2)
         self._client.bind_certificate(
             domain.name, certificate.cert_id, force_https=bool(binding.force_https),
-            http2=bool(binding.http2), enable=domain.protocol != "https")
+            http2=bool(binding.http2), enable=domain.protocol != "https",
+            tls_versions=binding.tls_versions, others=domain.https_fields,
+            # TLS versions alone, where no read shows them, leave no trace.
+            is_visible=before != wanted or domain.tls_versions is not None)
 
     def unbind(self, domain: Domain) -> None:
         """Switch back to http."""

@@ -11,13 +11,20 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import requests
 
 from certbot_qiniu import deadline, errors
-from certbot_qiniu.model import Certificate, Domain, RemoteCertificate, canonical_domain
+from certbot_qiniu.model import (
+    TLS_VERSIONS,
+    Certificate,
+    Domain,
+    Plain,
+    RemoteCertificate,
+    canonical_domain,
+)
 from certbot_qiniu.qiniu.responses import (
     HSTS,
     ID,
@@ -194,22 +201,33 @@ class QiniuClient:
             raise
 
     def bind_certificate(self, name: str, cert_id: str, *, force_https: bool, http2: bool,
-                         enable: bool) -> None:
+                         enable: bool, tls_versions: tuple[str, ...] | None = None,
+                         others: Mapping[str, Plain] | None = None,
+                         is_visible: bool = True) -> None:
         """Bind a certificate to a CDN domain; Qiniu then publishes.
 
         That usually takes 8 to 15 minutes, overseas longer.
 
         :param enable: whether this switches the domain from HTTP to HTTPS.
+        :param tls_versions: undocumented, and so not sent where there are none to be said.
+        :param others: fields that a read has shown.
+        :param is_visible: whether a read can tell that the change is done.
 
         https://developer.qiniu.com/fusion/13364
         """
         # All three fields always: it is unknown whether a missing one keeps its value.
-        body = {"certId": _checked_id(cert_id), "forceHttps": force_https, "http2Enable": http2}
+        body: dict[str, Any] = {
+            "certId": _checked_id(cert_id), "forceHttps": force_https, "http2Enable": http2,
+            **(others or {})}
+        if tls_versions is not None:
+            body[TLS_VERSIONS] = tls_versions
         wanted = ("https", cert_id, force_https, http2)
         self._change(
             name, "sslize" if enable else "httpsconf", f"bind certificate {cert_id} to {name}",
             {"sslize"} if enable else {"modify_https_crt", "modify_https_conf"},
-            lambda now: (now.protocol, now.cert_id, now.force_https, now.http2) == wanted, body)
+            lambda now: (now.protocol, now.cert_id, now.force_https, now.http2) == wanted
+            and is_visible and (tls_versions is None or now.tls_versions is None
+                                or set(now.tls_versions) == set(tls_versions)), body)
 
     def unbind_certificate(self, name: str) -> None:
         """Switch a CDN domain back to HTTP.

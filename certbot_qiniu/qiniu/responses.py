@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from certbot_qiniu import errors
-from certbot_qiniu.model import Domain, RemoteCertificate, canonical_domain
+from certbot_qiniu.model import Domain, Plain, RemoteCertificate, canonical_domain
 from certbot_qiniu.text import printable
 
 logger = logging.getLogger(__name__)
@@ -24,6 +24,9 @@ HSTS = {"op": "set", "key": "Strict-Transport-Security", "value": "max-age=31536
 
 _LONGEST_TEXT = 4096
 """Characters: more than any name, marker or reason has. What is shown of one text ends here."""
+_OWN_FIELDS = {"certid", "forcehttps", "http2enable", "freecert"}
+"""Of ``https``: those that have a place of their own; a free certificate is nothing to ask for."""
+_LARGEST_NUMBER = 2**53  # that any JSON has exactly
 _LATEST_TIME = 253_402_300_799  # the end of the year 9999: what datetime can hold
 
 
@@ -59,6 +62,11 @@ def read_domain(entry: dict[str, Any], *, detailed: bool = False) -> Domain | No
     if name is None:
         return None
     https = lowered(entry.get("https"))
+    versions = _tls_versions(https)
+    places = _OWN_FIELDS | ({"tlsversions"} if versions is not None else set())
+    others = {key: value for key, item in (entry["https"] if detailed and https else {}).items()
+              if key.lower() not in places and key.isprintable()
+              and (value := plain(item)) is not None}
     return Domain(
         name, kind=text(entry, "type") or "normal",
         protocol="https" if entry.get("protocol") == "https" else "http",
@@ -70,7 +78,7 @@ def read_domain(entry: dict[str, Any], *, detailed: bool = False) -> Domain | No
         cert_id=text(https, "certid"), force_https=flag(https, "forcehttps"),
         http2=flag(https, "http2enable"),
         hsts=_shows_hsts(entry.get("responseheadercontrols")) if detailed else None,
-        created=text(entry, "createat"))
+        created=text(entry, "createat"), tls_versions=versions, https_fields=others)
 
 
 def read_name(value: object) -> str | None:
@@ -130,6 +138,26 @@ def seconds(entry: dict[str, Any], key: str) -> int:
     """Return a time in seconds since the epoch, 0 for none."""
     value = entry.get(key)
     return value if type(value) is int and 0 <= value <= _LATEST_TIME else 0
+
+
+def plain(value: object) -> Plain | None:
+    """A setting that can be sent back as it is, None for anything else.
+
+    What has lines, as a key in PEM has, is none; null is how Go writes an empty list.
+    """
+    if isinstance(value, list):
+        is_plain = all(type(item) in (str, int) and plain(item) is not None for item in value)
+        return tuple(value) if is_plain else None
+    if isinstance(value, str):
+        return value if value.isprintable() and len(value) <= _LONGEST_TEXT else None
+    return value if isinstance(value, int) and abs(value) <= _LARGEST_NUMBER else None
+
+
+def _tls_versions(https: dict[str, Any]) -> tuple[str, ...] | None:
+    """The names of the versions of TLS; None where they are not shown, or are no names."""
+    value = plain(https.get("tlsversions"))
+    names = [item for item in value if isinstance(item, str)] if isinstance(value, tuple) else None
+    return None if names is None or len(names) != len(https["tlsversions"]) else tuple(names)
 
 
 def flag(entry: dict[str, Any], key: str) -> bool | None:

@@ -83,7 +83,8 @@ class QiniuTarget(Target):
             alike = run.lineages.with_names(run.names(), run.lineages.names())
             lineage = str(run.config.certname or (alike[0] if len(alike) == 1 else ""))
             if warning := check_selection(context, run.names(), lineage,
-                                          can_ask=prompts.can_ask(run.config)):
+                                          can_ask=prompts.can_ask(run.config),
+                                          excluded=settings.excluded):
                 run.say(warning)
 
     def rehearse(self) -> None:

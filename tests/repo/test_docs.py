@@ -230,7 +230,7 @@ def test_no_trace_of_a_machine() -> None:
 
 
 def test_man_page() -> None:
-    """The man page has every command of certbot-qiniu with every option of it, and no other."""
+    """The man page has every command and option of certbot-qiniu and of the installer, no other."""
     from certbot_qiniu.command.cli import parser
 
     page = (ROOT / "docs" / "certbot-qiniu.1").read_text(encoding="utf-8").replace("\\-", "-")
@@ -238,6 +238,7 @@ def test_man_page() -> None:
                    if isinstance(action.choices, dict))
     options = {option for command in actions.values() for action in command._actions
                for option in action.option_strings if option.startswith("--")} - {"--help"}
-    assert options == set(re.findall(r"--[a-z][a-z-]+", page))
+    options |= {f"--qiniu-{name}" for name in OPTIONS}
+    assert options == set(re.findall(r"--[a-z][a-z0-9-]+", page))
     commands = page.partition(".SH COMMANDS")[2].partition(".SH OPTIONS")[0]
     assert list(actions) == re.findall(r"^\.TP\n\.BR ([a-z-]+) ", commands, re.MULTILINE)

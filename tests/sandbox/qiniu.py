@@ -314,6 +314,8 @@ class Qiniu(Store):
                       "http2Enable": shown.http2, "freeCert": False}}
         if self.switches.tls_versions == "shown":
             answer["https"]["tlsVersions"] = self._list(list(shown.tls_versions))
+        if self.switches.newer_field != "none":
+            answer["https"]["ocspStapling"] = shown.ocsp
         if shown.protocol == "http":
             if self.switches.https_absent == "absent":
                 del answer["https"]
@@ -352,7 +354,8 @@ class Qiniu(Store):
             raise Refusal(400000, "domain protocol is http")
         wanted = self._https_config(call, domain)
         operation = "modify_https_conf"
-        if (wanted.force_https, wanted.http2) == (domain.config.force_https, domain.config.http2):
+        if replace(domain.config, cert_id=wanted.cert_id,
+                   fingerprint=wanted.fingerprint) == wanted:
             operation = self.switches.certificate_operation
         return self._change(call, domain, operation, wanted)
 
@@ -402,17 +405,28 @@ class Qiniu(Store):
         return domain
 
     def _https_config(self, call: _Call, domain: Domain) -> Config:
+        switches, before = self.switches, domain.config
+        newer = {"ocspStapling": BOOL} if switches.newer_field == "shown" else {}
         args = decode(call.request, "UpdateHttpsConfArgs", {
             "certId": STRING, "forceHttps": BOOL, "http2Enable": BOOL,
-            "tlsVersions": (list, "[]fusion.TlsVersion")})
+            "tlsVersions": (list, "[]fusion.TlsVersion"), **newer},
+            strict=switches.unknown_fields == "400")
+        if "tlsVersions" in args and switches.tls_field == "400":
+            raise Refusal(400000, "invalid input: tlsVersions")
+        if not all(isinstance(version, str) for version in args.get("tlsVersions", ())):
+            raise Refusal(400000, "json: cannot unmarshal into Go struct field "
+                                  "UpdateHttpsConfArgs.tlsVersions of type fusion.TlsVersion")
         certificate = self._owned(call.account, args.get("certId", ""))
         self._check_bindable(certificate, domain.name, call.now)
-        preserve = self.switches.omitted_bool == "preserve"
+        preserve = switches.omitted_bool == "preserve"
+        omitted = before if switches.https_omitted == "kept" else Config()
         return Config(
             "https", certificate.cert_id, certificate.fingerprint,
-            args.get("forceHttps", preserve and domain.config.force_https),
-            args.get("http2Enable", preserve and domain.config.http2), domain.config.headers,
-            tuple(args.get("tlsVersions", domain.config.tls_versions)))
+            args.get("forceHttps", preserve and before.force_https),
+            args.get("http2Enable", preserve and before.http2), before.headers,
+            tuple(args.get("tlsVersions", omitted.tls_versions)),
+            args.get("ocspStapling", (before if switches.newer_field == "read only"
+                                      else omitted).ocsp))
 
     def _check_bindable(self, certificate: StoredCertificate, domain: str, now: float) -> None:
         if not certs.covers(certificate.names, domain):

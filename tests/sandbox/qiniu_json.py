@@ -23,10 +23,11 @@ _JSON_KINDS: Mapping[type, str] = {
     type(None): "null"}
 
 
-def decode(request: Request, struct: str, fields: Fields) -> Json:
+def decode(request: Request, struct: str, fields: Fields, *, strict: bool = False) -> Json:
     """Read a JSON body as Go does: keys in any case, unknown ones ignored, null as absent.
 
     :param struct: the Go type, for the text of a refusal.
+    :param strict: refuse unknown keys, as Go does if it is told to.
     :raises Refusal: when the body is not such an object.
     """
     content_type = (request.header("Content-Type") or "").partition(";")[0].strip()
@@ -43,6 +44,8 @@ def decode(request: Request, struct: str, fields: Fields) -> Json:
     args: Json = {}
     for key, item in value.items():
         field = spelling.get(key.lower())
+        if field is None and strict:
+            raise Refusal(400000, f'json: unknown field "{key}"')
         if field is None or item is None:
             continue
         python_type, go_type = fields[field]

@@ -164,9 +164,20 @@ class Switches:
     no_common_name: Literal["accept", "400348"] = "accept"
     """Row 28: the upload of a certificate that has no common name."""
     tls_versions: Literal["hidden", "shown"] = "hidden"
-    """Row 29: whether the detailed read shows ``tlsVersions``.
+    """Row 29: whether the detailed read shows ``tlsVersions``."""
+    https_omitted: Literal["kept", "default"] = "kept"
+    """Row 29: what a change means that leaves ``tlsVersions``, or a newer field, out."""
+    tls_field: Literal["accept", "400"] = "accept"
+    """Row 29: a change that carries ``tlsVersions``."""
+    newer_field: Literal["none", "shown", "read only"] = "none"
+    """Row 29: the detailed read shows ``ocspStapling``; changes take it, or do not know it.
 
-    In either case they are kept where a change leaves them out.
+    No source knows it: it stands for whatever Qiniu may add to ``https`` some day.
+    """
+    unknown_fields: Literal["ignore", "400"] = "ignore"
+    """Row 29: a change of HTTPS with a field that Qiniu does not know.
+
+    Go ignores them unless it is told otherwise, and two clients send fields of their own.
     """
     cert_pairs: CertPairs = "proven"
     """Row 30: which methods and schemes ``/cert/*`` takes; :data:`CERT_PAIRS` spells them out.

@@ -35,7 +35,7 @@ NEVER = float("inf")
 class Config:
     """What a domain is set to; *fingerprint* is the leaf's, "" for an unknown certificate.
 
-    No *tls_versions* is whatever Qiniu takes of itself.
+    No *tls_versions* is whatever Qiniu takes of itself. *ocsp* is the field that no source knows.
     """
 
     protocol: str = "http"
@@ -45,6 +45,7 @@ class Config:
     http2: bool = False
     headers: tuple[Header, ...] = ()
     tls_versions: tuple[str, ...] = ()
+    ocsp: bool = False
 
 
 @dataclass(frozen=True)

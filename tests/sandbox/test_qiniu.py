@@ -1260,6 +1260,39 @@ def test_tls_versions(bench: Bench, style: Any) -> None:
     assert bench.domain()["https"].get("tlsVersions") == (versions if style == "shown" else None)
 
 
+@pytest.mark.parametrize("omitted", ["kept", "default"])
+def test_omitted_fields(bench: Bench, omitted: Any) -> None:
+    """What a change leaves out stays, or is as Qiniu has it of itself."""
+    bench.switches.newer_field, bench.switches.https_omitted = "shown", omitted
+    bench.https_domain()
+    bench.put("www.example.com/httpsconf", certId=bench.uploaded(), tlsVersions=["TLSv1.3"],
+              ocspStapling=True)
+    bench.clock.now += 1
+    assert bench.domain()["https"]["ocspStapling"] is True
+    bench.bind(bench.uploaded())
+    bench.clock.now += 1
+    serving = bench.qiniu.serving("www.example.com")
+    assert (serving.tls_versions, serving.ocsp) == (
+        (("TLSv1.3",), True) if omitted == "kept" else ((), False))
+
+
+def test_refused_fields(bench: Bench) -> None:
+    """A field may be refused, and one that Qiniu does not know; elements must be names."""
+    bench.https_domain()
+    cert_id = bench.uploaded()
+    assert outcome(bench.put("www.example.com/httpsconf", certId=cert_id, tlsVersions=[2])) == (
+        400, 400000)
+    bench.switches.tls_field = "400"
+    assert outcome(bench.put("www.example.com/httpsconf", certId=cert_id, tlsVersions=["a"])) == (
+        400, 400000)
+    bench.switches.unknown_fields, bench.switches.newer_field = "400", "read only"
+    assert bench.domain()["https"]["ocspStapling"] is False
+    status, answer = bench.put("www.example.com/httpsconf", certId=cert_id, ocspStapling=True)
+    assert (status, answer["error"]) == (400, 'json: unknown field "ocspStapling"')
+    bench.switches.unknown_fields = "ignore"
+    assert bench.put("www.example.com/httpsconf", certId=cert_id, ocspStapling=True) == DONE
+
+
 @pytest.mark.parametrize("rule", ["moves", "frozen"])
 def test_modify_at(bench: Bench, rule: Any) -> None:
     """It moves when a change begins and when it ends, unless it never does."""

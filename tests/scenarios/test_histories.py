@@ -328,7 +328,8 @@ class Histories(RuleBasedStateMachine):
         if then:
             self.next_runs()
 
-    @rule(name=names, what=st.sampled_from(["http", "force", "http2", "frozen", "failing"]))
+    @rule(name=names, what=st.sampled_from(["http", "force", "http2", "frozen", "failing", "tls",
+                                           "newer"]))
     def by_hand_otherwise(self, name: str, what: str) -> None:
         """Somebody changes settings in the console, or Qiniu has its own way with a domain."""
         if not self.touched(name):
@@ -347,6 +348,10 @@ class Histories(RuleBasedStateMachine):
                                 state="success")
         elif what == "force":
             qiniu.change_domain(name, force_https=not now.force_https)
+        elif what == "tls":
+            qiniu.change_domain(name, tls_versions=() if now.tls_versions else ("TLSv1.3",))
+        elif what == "newer":
+            qiniu.change_domain(name, ocsp=not now.ocsp)
         else:
             qiniu.change_domain(name, http2=not now.http2)
 
@@ -512,7 +517,10 @@ class Histories(RuleBasedStateMachine):
             if "https" == change.before.protocol == change.after.protocol and (
                     not self.has_rolled_back):
                 force = change.after.force_https
-                assert change.before.http2 == change.after.http2, run.output
+                for setting in ("http2", "tls_versions", "ocsp"):
+                    before, after = (getattr(config, setting) for config in (
+                        change.before, change.after))
+                    assert before == after, f"{change.name}: {setting}\n{run.output}"
                 assert force == change.before.force_https or (
                     force and change.name in self.redirected), run.output
 

@@ -148,7 +148,16 @@ READINGS = [
     Reading(27, "modifyAt never moves", {"modify_at": "frozen"}, notices_after=DAY),
     Reading(28, "no common name", {}, leaf={"common_name": False}),
     Reading(28, "a common name where one is needed", {"no_common_name": "400348"}),
-    Reading(29, "TLS versions are shown", {"tls_versions": "shown"}),
+    *(Reading(29, f"TLS versions {reads} and {field}, {omitted} where omitted, newer {newer}",
+              {"tls_versions": reads, "https_omitted": omitted, "tls_field": field,
+               "newer_field": newer, "unknown_fields": unknown},
+              allowed={400000} if "400" in (field, unknown) else ())
+      for reads, omitted, field, newer, unknown in (
+          ("shown", "default", "accept", "none", "ignore"),
+          ("hidden", "default", "accept", "shown", "ignore"),
+          ("shown", "default", "400", "shown", "400"),
+          ("shown", "kept", "accept", "read only", "400"),
+          ("shown", "kept", "accept", "read only", "ignore"))),
     *(Reading(30, f"/cert/ takes {pairs}", {"cert_pairs": pairs}, services=True, allowed={401})
       for pairs in ("QBox", "PUT and Qiniu", "any")),
     *(Reading(30, f"/cert/ takes PUT and Qiniu, else {status}",
@@ -434,7 +443,7 @@ def test_rows_11_and_22_busy_in_any_words(
 
 
 def test_row_12_every_change_says_all(tmp_path: Path) -> None:
-    """Three fields in every change, whatever the domain has, and never ``tlsVersions``."""
+    """Three fields in every change, whatever the domain has, and no other where none is shown."""
     machine, _ = settled(tmp_path)
     machine.cloud.clock.sleep(HOUR)
     bodies = [json.loads(call.request.body) for call in machine.force_renewal().calls
@@ -578,10 +587,12 @@ def test_row_27_a_change_that_no_list_shows(tmp_path: Path) -> None:
     check_conf(machine)
 
 
-@pytest.mark.parametrize("tls_versions", ["hidden", "shown"])
-def test_row_29_tls_versions_that_were_chosen(tls_versions: str, tmp_path: Path) -> None:
-    """What somebody chose in the console stays, whether a read shows it or not."""
-    machine, others = begin(tmp_path, tls_versions=tls_versions)
+@pytest.mark.parametrize(("tls_versions", "omitted"), [
+    ("hidden", "kept"), ("shown", "kept"), ("shown", "default")])
+def test_row_29_tls_versions_that_were_chosen(
+        tls_versions: str, omitted: str, tmp_path: Path) -> None:
+    """What somebody chose in the console stays, unless no read shows it and Qiniu drops it."""
+    machine, others = begin(tmp_path, tls_versions=tls_versions, https_omitted=omitted)
     qiniu = machine.cloud.qiniu
     qiniu.change_domain(WWW, tls_versions=("TLSv1.2", "TLSv1.3"))
     live(machine, others, LIKELY)

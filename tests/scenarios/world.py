@@ -215,7 +215,10 @@ class World:
 
     def __init__(self, directory: Path, layout: str) -> None:
         self.lineages = LAYOUTS[layout]
-        self.cloud = Cloud(Switches(publish_seconds=300), ACCOUNTS, emulator=Witness)
+        # What a change leaves out is lost, so that it shows whether everything is sent back.
+        self.cloud = Cloud(Switches(publish_seconds=300, tls_versions="shown",
+                                    newer_field="shown", https_omitted="default"),
+                           ACCOUNTS, emulator=Witness)
         self.cloud.clock.now = BEGIN
         self.qiniu = self.cloud.qiniu
         assert isinstance(self.qiniu, Witness)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from certbot_qiniu.deployment.planning.bindings import serves
+from certbot_qiniu.deployment.planning.bindings import as_confirmed, serves
 from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.model import Domain
 
@@ -31,9 +31,12 @@ def as_published(entry: Domain, record: Record) -> Domain | None:
             or entry.modified == seen.modified
             or not sent.binding.cert_id or sent.binding.hsts is not None):
         return None
-    binding = sent.binding
+    binding, versions = sent.binding, seen.tls_versions
+    if versions and binding.tls_versions is None:
+        return None  # what became of them without having been sent, a read alone tells
     return replace(entry, detailed=True, cert_id=binding.cert_id, force_https=binding.force_https,
-                   http2=binding.http2, hsts=seen.hsts)
+                   http2=binding.http2, hsts=seen.hsts, https_fields=seen.https_fields,
+                   tls_versions=None if versions is None else binding.tls_versions or ())
 
 
 def account_for(record: Record, domain: Domain, now: float) -> Record:
@@ -44,12 +47,15 @@ def account_for(record: Record, domain: Domain, now: float) -> Record:
     """
     if domain.state == "processing":
         return replace(record, processing_since=record.processing_since or now)
+    was_processing = bool(record.processing_since)
     record, sent = replace(record, processing_since=0.0), record.sent
     if sent is None:
         return record
     # By Qiniu's own id: that another copy of the certificate is served confirms nothing.
     if not has_failed(domain) and serves(domain, replace(sent.binding, fingerprint=""), {}):
-        return replace(record, confirmed=sent, sent=None, taken_from="")
+        former = record.confirmed.binding.cert_id if record.confirmed else ""
+        return replace(record, sent=None, taken_from="", confirmed=as_confirmed(
+            sent, domain, is_certain=was_processing or former not in ("", sent.binding.cert_id)))
     if domain.state == "success":
         return replace(record, sent=None)  # it never took effect, or was undone since
     return record

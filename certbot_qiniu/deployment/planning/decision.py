@@ -12,7 +12,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from certbot_qiniu.deployment.planning.bindings import resolve, satisfies, serves
+from certbot_qiniu.deployment.planning.bindings import (
+    is_unsent,
+    resolve,
+    satisfies,
+    serves,
+    shows_versions,
+)
 from certbot_qiniu.deployment.planning.confirmation import (
     HEADER_OPERATIONS,
     HTTPS_OPERATIONS,
@@ -26,7 +32,7 @@ from certbot_qiniu.model import DAY, DEAD_STATES, Binding, Domain, RemoteCertifi
 class Verb(Enum):
     """What to do with a domain."""
 
-    BIND = "bind"  # one change: certificate, force_https and http2 together
+    BIND = "bind"  # one change: certificate and all settings but HSTS together
     UNBIND = "unbind"  # back to http
     HSTS = "hsts"  # a change of its own, once the others are published
     WAIT = "wait"  # our own change is being published
@@ -44,6 +50,8 @@ class Reason(Enum):
     NOT_BOUND = "NotBound"  # speaks http, should speak HTTPS
     OUTDATED = "Outdated"  # serves another certificate than it should
     SETTINGS_DIFFER = "SettingsDiffer"  # the right certificate; redirect, HTTP/2 or HSTS are not
+    TLS_VERSIONS_DIFFER = "TlsVersionsDiffer"  # all is right but the TLS versions
+    TLS_VERSIONS_REFUSED = "TlsVersionsRefused"  # all is right, and Qiniu takes no TLS versions
     RESTORE = "Restore"  # a rollback gives it up: back to its baseline
     PUBLICATION_FAILED = "PublicationFailed"  # Qiniu took our last change and then gave up on it
     PUBLISHING = "Publishing"  # Qiniu is busy with just what is wanted
@@ -82,6 +90,8 @@ class Action:
     :ivar other_id: its id at Qiniu; with REPLACED.
     :ivar lineage: whose certificate has ended, with EXPIRED, or stays, with BASELINE_….
     :ivar end: the end of what has ended, or of the one that is left (epoch seconds).
+    :ivar tls_refusal: what Qiniu said when it refused the TLS versions that the user asked for;
+        whatever is done is done without them.
     """
 
     verb: Verb
@@ -100,6 +110,7 @@ class Action:
     other_id: str = ""
     lineage: str = ""
     end: float = 0.0
+    tls_refusal: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,6 +126,8 @@ class Knowledge:
         gone.
     :ivar refused: fingerprint -> what there is to say, of our certificates that Qiniu would only
         refuse again.
+    :ivar tls_refusals: TLS versions that were asked for, None for those that a domain had, -> what
+        Qiniu said when it refused to be told of them.
     :ivar listed: domains that the user named in ``--qiniu-domains``.
     :ivar take_over: whether other installations' certificates may be replaced (``install``,
         ``run``).
@@ -132,6 +145,7 @@ class Knowledge:
     expiry: Mapping[str, float] = field(default_factory=dict)
     unusable: Mapping[str, float] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
+    tls_refusals: Mapping[tuple[str, ...] | None, str] = field(default_factory=dict)
     listed: Collection[str] = ()
     take_over: bool = False
     take_back: Collection[str] = ()
@@ -146,21 +160,39 @@ def plan(wanted: Iterable[Managed], restore: Mapping[str, Binding],
     :param restore: domains that are to go back to these bindings, their baselines.
     """
     actions = [decide(entry.name, entry.binding, known) for entry in wanted]
-    actions += [_restoring(_changed_since(name, binding, known) or decide(name, binding, known))
+    actions += [_restoring(_changed_since(name, binding, known)
+                           or decide(name, binding, known, restoring=True))
                 for name, binding in restore.items()]
     return sorted(actions, key=lambda action: action.name)
 
 
-def decide(name: str, wanted: Binding, known: Knowledge) -> Action:
-    """Decide what one domain needs to serve *wanted*: the first rule that applies says it."""
+def decide(name: str, wanted: Binding, known: Knowledge, *, restoring: bool = False) -> Action:
+    """Decide what one domain needs to serve *wanted*: the first rule that applies says it.
+
+    :param restoring: it is a baseline, of which nothing was asked for by the user.
+    """
     domain, record = known.observed.get(name), known.records.get(name, Record())
     if domain is None:
         # Make sure that a typing error in the user's list is told; what we found ourselves and is
         # there no more was deleted, and is no longer managed.
         return Action(Verb.FAIL if name in known.listed else Verb.FORGET, name, Reason.NOT_FOUND,
                       service=record.service)
+    asked = None if restoring else wanted.tls_versions
+    refusal = "" if shows_versions(domain, wanted) else known.tls_refusals.get(asked, "")
+    if refusal:
+        wanted = replace(wanted, tls_versions=None)
     situation = _Situation(name, domain, record, _with_hsts(wanted, record), known)
-    return next(action for rule in _RULES if (action := rule(situation)))
+    action = next(action for rule in _RULES if (action := rule(situation)))
+    return _without_versions(action, refusal) if refusal and asked else action
+
+
+def _without_versions(action: Action, refusal: str) -> Action:
+    """The same decision, where Qiniu refuses TLS versions that the user has asked for."""
+    if action.verb is Verb.KEEP:
+        action = replace(action, verb=Verb.FAIL, reason=Reason.TLS_VERSIONS_REFUSED)
+    elif action.verb not in (Verb.BIND, Verb.WAIT, Verb.HSTS):
+        return action  # other things matter more
+    return replace(action, tls_refusal=refusal)
 
 
 def _with_hsts(wanted: Binding, record: Record) -> Binding:
@@ -234,7 +266,8 @@ class _Situation:
             asked=is_taken_back or self.record.taken_from == self.domain.cert_id)
 
     def serves(self, wanted: Binding) -> bool:
-        return serves(self.domain, wanted, self.known.ids)
+        return (serves(self.domain, wanted, self.known.ids)
+                and not is_unsent(self.domain, wanted, self.record))
 
 
 def _dead(it: _Situation) -> Action | None:
@@ -375,12 +408,16 @@ def _bind(it: _Situation) -> Action:
         reason, detail = Reason.PUBLICATION_FAILED, domain.state_reason
     elif enable:
         reason = Reason.NOT_BOUND
-    elif it.serves(replace(it.wanted, force_https=None, http2=None)):
+    elif it.serves(replace(it.wanted, tls_versions=None)):
+        reason = Reason.TLS_VERSIONS_DIFFER
+    elif it.serves(replace(it.wanted, force_https=None, http2=None, tls_versions=None)):
         reason = Reason.SETTINGS_DIFFER
     else:
         reason = Reason.OUTDATED
-    return Action(Verb.BIND, it.name, reason, resolve(it.wanted, domain, it.record), enable,
-                  detail=detail)
+    binding = resolve(it.wanted, domain, it.record)
+    if it.wanted.tls_versions is None and None in it.known.tls_refusals:
+        binding = replace(binding, tls_versions=None)
+    return Action(Verb.BIND, it.name, reason, binding, enable, detail=detail)
 
 
 _RULES: Sequence[Callable[[_Situation], Action | None]] = (

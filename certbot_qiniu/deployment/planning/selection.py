@@ -29,6 +29,7 @@ class Obstacle(Enum):
     NOT_OPERABLE = "NotOperable"  # Qiniu lets this account change nothing
     OTHER_LINEAGE = "OtherLineage"  # managed by another lineage of this machine
     OTHER_INSTALLATION = "OtherInstallation"  # another installation has put a newer one there
+    EXCLUDED = "Excluded"  # the user leaves it out of ``auto``
     FOREIGN = "Foreign"  # serves one that was bought through Qiniu, or ends later than ours
 
 
@@ -72,21 +73,37 @@ class Selection:
     problems: tuple[NotChosen, ...] = ()
 
     @property
-    def is_all_foreign(self) -> bool:
-        """Whether there are domains for the certificate, and all serve better ones."""
-        obstacles = {found.obstacle for found in self.left_out}
-        return not self.chosen and not self.problems and Obstacle.FOREIGN in obstacles and (
-            obstacles <= {Obstacle.FOREIGN, *_UNUSABLE})
+    def is_left_on_purpose(self) -> bool:
+        """Whether there are domains for it, and all have a better certificate, or are excluded."""
+        obstacles, purpose = {found.obstacle for found in self.left_out}, {
+            Obstacle.FOREIGN, Obstacle.EXCLUDED}
+        return not self.chosen and not self.problems and bool(obstacles & purpose) and (
+            obstacles <= {*purpose, *_UNUSABLE})
+
+    def without(self, names: Collection[str]) -> Selection:
+        """The same but for what is left out of *names*, of which more is said elsewhere."""
+        return replace(self, left_out=tuple(
+            found for found in self.left_out if found.name not in names))
+
+
+def is_excluded(name: str, excluded: Iterable[str]) -> bool:
+    """Whether Qiniu's domain *name* is excluded.
+
+    :param excluded: Qiniu's names, and ``*.example.com`` for ``.example.com`` and all below it.
+    """
+    return any(name.endswith(entry.removeprefix("*")) if entry.startswith("*") else name == entry
+               for entry in excluded)
 
 
 def candidates(domains: Iterable[Domain], names: Collection[str], listed: Sequence[str] | None,
-               managed: Collection[str], back: Collection[str] = ()) -> list[Domain]:
+               managed: Collection[str], back: Collection[str] = (),
+               excluded: Collection[str] = ()) -> list[Domain]:
     """Find the domains whose details :func:`select` wants to see before it chooses."""
     pool = [domain for domain in domains if _unusable(domain) is None]
     if listed is not None:
         return [domain for domain in pool if domain.name in listed]
     return [domain for domain in pool
-            if covering_name(names, domain.name)
+            if covering_name(names, domain.name) and not is_excluded(domain.name, excluded)
             and (san_of(domain.name) in names or domain.name in managed
                  or domain.name in back or domain.protocol == "https")]
 
@@ -94,7 +111,8 @@ def candidates(domains: Iterable[Domain], names: Collection[str], listed: Sequen
 def select(domains: Mapping[str, Domain], names: Collection[str], listed: Sequence[str] | None,
            *, lineage: str, state: State, foreign: Mapping[str, RemoteCertificate] | None = None,
            ends: float = 0.0, now: float = 0.0, alive: Collection[str] = (),
-           take_over: bool = False, back: Collection[str] = ()) -> Selection:
+           take_over: bool = False, back: Collection[str] = (),
+           excluded: Collection[str] = ()) -> Selection:
     """Choose the domains that *lineage* serves.
 
     :param domains: the account's domains; details for the :func:`candidates`.
@@ -108,6 +126,7 @@ def select(domains: Mapping[str, Domain], names: Collection[str], listed: Sequen
     :param take_over: whether a domain may be taken from another installation, and a listed one
         from another lineage.
     :param back: domains that the lineage had until they were missing.
+    :param excluded: what ``auto`` never takes; see :func:`is_excluded`.
     """
     def owner(name: str) -> str:
         entry = state.get(name)
@@ -123,8 +142,11 @@ def select(domains: Mapping[str, Domain], names: Collection[str], listed: Sequen
         # Make sure that nothing is even mentioned that the certificate is not for.
         if not covering_name(names, name):
             continue
+        # Make sure that what the user leaves out is left out, whoever has it, and whatever it is.
+        if is_excluded(name, excluded):
+            left_out.append(NotChosen(name, Obstacle.EXCLUDED))
         # Make sure that nothing is planned that Qiniu will not do, also where a SAN names it.
-        if obstacle := _unusable(domain):
+        elif obstacle := _unusable(domain):
             left_out.append(obstacle)
         # Make sure that two lineages, or two installations, do not take it from each other in turn.
         elif owner(name) not in ("", lineage):

@@ -20,7 +20,8 @@ from tests.unit.facts import NAME, http, https, knowledge
 FACTS: Mapping[str, Any] = {
     "service": "cdn", "state": "frozen", "detail": "why", "operation": "sslize",
     "stuck_seconds": 90_000.0, "other_certificate": "theirs", "lineage": "example.com",
-    "end": 1_800_000_000.0}
+    "end": 1_800_000_000.0, "tls_refusal": "no",
+    "binding": Binding(tls_versions=("TLSv1.2", "TLSv1.3"))}
 """More than any one decision gives: only what belongs to the reason may be told."""
 
 SAME = "the sentence itself"
@@ -41,6 +42,15 @@ WORDS: Mapping[tuple[Verb, Reason], tuple[str, str]] = {
         f"{NAME} serves another certificate than it should; the next certbot renew binds the "
         "right one", "serves another certificate"),
     (Verb.BIND, Reason.SETTINGS_DIFFER): (OTHER_SETTINGS, "has other settings than asked for"),
+    (Verb.BIND, Reason.TLS_VERSIONS_DIFFER): (
+        f"{NAME} does not have the TLS versions that --qiniu-tls asks for, as far as Qiniu shows "
+        "them; the next certbot renew sets them",
+        "TLSv1.2, TLSv1.3 asked for, and not set yet as far as Qiniu shows it"),
+    (Verb.FAIL, Reason.TLS_VERSIONS_REFUSED): (
+        f"Qiniu refused the TLS versions that --qiniu-tls asks for: no. {NAME}: everything else is "
+        "sent without them. Set them in Qiniu's console and keep what is there (certbot "
+        "reconfigure --qiniu-tls keep), or ask for others; these are tried again after 30 days",
+        "Qiniu refuses the TLS versions that --qiniu-tls asks for"),
     (Verb.BIND, Reason.RESTORE): (NOT_BACK, BACK),
     (Verb.BIND, Reason.PUBLICATION_FAILED): (SENT_AGAIN, LAST_FAILED),
     (Verb.UNBIND, Reason.RESTORE): (NOT_BACK, BACK),

@@ -120,6 +120,7 @@ def listed(certificate: Certificate, cert_id: str = CERT_ID) -> dict[str, Any]:
             "not_after": int(certificate.not_after.timestamp())}
 
 
-def bind(rig: Scripted, *, enable: bool = False) -> None:
+def bind(rig: Scripted, *, enable: bool = False, **others: Any) -> None:
     """Bind the certificate that most tests use."""
-    rig.client.bind_certificate(NAME, CERT_ID, force_https=False, http2=True, enable=enable)
+    rig.client.bind_certificate(NAME, CERT_ID, force_https=False, http2=True, enable=enable,
+                                **others)

@@ -273,6 +273,24 @@ class TestDomains:
         assert rig.last.request.body == (
             b'{"certId":"5a950896f2c5932aaf00142c","forceHttps":false,"http2Enable":true}')
 
+    def test_bind_with_other_fields(self, rig: Scripted) -> None:
+        """What a read showed goes back as it came, and TLS versions as a list."""
+        rig.answers(ok())
+        bind(rig, tls_versions=("TLSv1.3",), others={"ocsp": True, "list": ("a", 1)})
+        assert json.loads(rig.last.request.body) == {
+            "certId": CERT_ID, "forceHttps": False, "http2Enable": True, "ocsp": True,
+            "list": ["a", 1], "tlsVersions": ["TLSv1.3"]}
+
+    @pytest.mark.parametrize(("shown", "visible", "calls"), [
+        (["TLSv1.3"], True, ["PUT", "GET"]), (["TLSv1.2"], True, ["PUT", "GET", "PUT"]),
+        (None, True, ["PUT", "GET"]), (None, False, ["PUT", "GET", "PUT"])])
+    def test_unclear_bind_of_versions(self, rig: Scripted, shown: object, visible: bool,
+                                      calls: list[str]) -> None:
+        """What a read cannot tell is sent again after an unclear failure, as what it denies is."""
+        rig.answers(Drop("reset"), ok(domain_json(https={**WANTED, "tlsVersions": shown})), ok())
+        bind(rig, tls_versions=("TLSv1.3",), is_visible=visible)
+        assert [line.split()[0] for line in rig.sent] == calls
+
     def test_bind_without_a_word(self, rig: Scripted) -> None:
         """A success without a body is believed when the domain shows it, and repeated else."""
         rig.answers(Response(200), ok(domain_json()), ok(domain_json()), ok())

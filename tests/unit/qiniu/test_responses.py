@@ -240,3 +240,23 @@ class TestThroughTheClient:
         assert domain is not None
         assert domain.detailed
         assert (domain.cert_id, domain.force_https, domain.http2) == expected
+
+
+@pytest.mark.parametrize(("https", "versions", "others"), [
+    ({}, None, {}), ({"tlsVersions": None}, None, {}), ({"tlsVersions": []}, (), {}),
+    ({"TLSversions": ["TLSv1.2", "GM"]}, ("TLSv1.2", "GM"), {}),
+    ({"tlsVersions": [2, 3]}, None, {"tlsVersions": (2, 3)}),
+    ({"tlsVersions": "TLSv1.2"}, None, {"tlsVersions": "TLSv1.2"}),
+    ({"tlsVersions": [{"min": 1}]}, None, {}), ({"tlsVersions": [True]}, None, {}),
+    ({"OCSP": True, "freeCert": True, "certID": "x"}, None, {"OCSP": True}),
+    ({"a": 3, "b": "x", "c": ["x", "y"], "d": None, "e": {"f": 1}, "g": [["x"]], "h": 1.5}, None,
+     {"a": 3, "b": "x", "c": ("x", "y")}),
+    ({"pri": "-----BEGIN\nKEY", "long": "x" * 5000, "big": 10**30, "\ud800": 1, "l": ["\n"]}, None,
+     {}),
+], ids=str)
+def test_other_fields_of_https(https: dict[str, object], versions: object, others: object) -> None:
+    """What is plain can go back as it came; what is not, or has a place of its own, does not."""
+    entry = responses.lowered({"name": "a.example.com", "https": https})
+    domain = responses.read_domain(entry, detailed=True)
+    assert domain is not None
+    assert (versions, others) == (domain.tls_versions, domain.https_fields)

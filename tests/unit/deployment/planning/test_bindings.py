@@ -7,7 +7,18 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 
-from certbot_qiniu.deployment.planning.bindings import binding_of, resolve, serves
+from certbot_qiniu.deployment.planning.bindings import (
+    as_confirmed,
+    binding_of,
+    is_refusal_of_tls,
+    is_unsent,
+    read_refusal,
+    refusal_key,
+    resolve,
+    satisfies,
+    sendable,
+    serves,
+)
 from certbot_qiniu.deployment.planning.decision import Verb, decide, plan
 from certbot_qiniu.deployment.state import Sent
 from certbot_qiniu.model import Binding, Domain
@@ -101,3 +112,83 @@ def test_baseline_is_served(domain: Domain) -> None:
     baseline = binding_of(domain, {"new": NEW, "old": OLD})
     [action] = plan([], {NAME: baseline}, knowledge(domain))
     assert action.verb is Verb.FORGET
+
+
+# TLS versions, and other fields -------------------------------------------------------------------
+
+TLS, OTHERS = ("TLSv1.2",), ("TLSv1.1", "TLSv1.3")
+
+
+@pytest.mark.parametrize(("wanted", "domain", "confirmed", "expected"), [
+    (None, https(), None, None), (None, https(tls_versions=()), None, None),
+    (None, https(tls_versions=OTHERS), None, OTHERS), (TLS, https(), None, TLS),
+    (TLS, https(tls_versions=OTHERS), None, TLS), (TLS, https(tls_versions=TLS), None, TLS),
+    ((), https(tls_versions=OTHERS), None, ()), ((), https(tls_versions=()), None, None),
+    ((), https(), None, None), (None, http(), None, None), (TLS, http(), None, TLS),
+    (None, http(), OTHERS, OTHERS), (None, http(tls_versions=()), OTHERS, OTHERS),
+], ids=str)
+def test_versions_to_send(wanted: tuple[str, ...] | None, domain: Domain,
+                          confirmed: tuple[str, ...] | None,
+                          expected: tuple[str, ...] | None) -> None:
+    """What is asked for is sent, else what is there, unknown names included; nothing of nothing."""
+    before = confirmed and Sent(Binding("https", OLD, "old", tls_versions=confirmed), 1)
+    binding = resolve(replace(WANTED, tls_versions=wanted), domain, record(confirmed=before))
+    assert expected == binding.tls_versions
+
+
+@pytest.mark.parametrize(("shown", "wanted", "expected"), [
+    (None, TLS, True), (TLS, None, True), (TLS, TLS, True), (OTHERS, TLS, False),
+    ((), TLS, False), (TLS, (), False), (OTHERS, OTHERS[::-1], True)])
+def test_serves_versions(shown: tuple[str, ...] | None, wanted: tuple[str, ...] | None,
+                         expected: bool) -> None:
+    """They agree as sets, or where one side says nothing."""
+    assert expected == serves(https("new", tls_versions=shown),
+                              replace(WANTED, tls_versions=wanted), IDS)
+
+
+def test_not_on_its_way() -> None:
+    """What was not sent of them is not on its way."""
+    sent = replace(WANTED, force_https=True, http2=True)
+    assert satisfies(sent, WANTED)
+    assert not satisfies(sent, replace(WANTED, tls_versions=TLS))
+    assert satisfies(replace(sent, tls_versions=TLS), replace(WANTED, tls_versions=TLS))
+
+
+def test_unsent() -> None:
+    """What no read shows counts as sent once it was confirmed."""
+    wanted = replace(WANTED, tls_versions=TLS)
+    assert is_unsent(https("new"), wanted, record())
+    assert not is_unsent(https("new"), WANTED, record())
+    assert not is_unsent(https("new", tls_versions=()), wanted, record()), "shown"
+    for found, expected in ((TLS, False), (OTHERS, True), (None, True)):
+        confirmed = Sent(replace(wanted, tls_versions=found), 1)
+        assert expected == is_unsent(https("new"), wanted, record(confirmed=confirmed))
+
+
+def test_as_confirmed() -> None:
+    """Of what no read shows, that Qiniu has taken the change is the proof."""
+    sent = Sent(replace(WANTED, tls_versions=TLS), 1)
+    assert sent == as_confirmed(sent, https("new"), is_certain=True)
+    assert sent == as_confirmed(sent, https("new", tls_versions=TLS), is_certain=False)
+    assert Sent(WANTED, 1) == as_confirmed(sent, https("new"), is_certain=False)
+
+
+def test_sendable() -> None:
+    """Other fields go back with a change of HTTPS, but for what is refused."""
+    fields = {"a": True, "b": ("x", 1)}
+    assert {"b": ("x", 1)} == sendable(https(https_fields=fields), {"a"}).https_fields
+    assert {} == sendable(http(https_fields=fields), ()).https_fields
+
+
+def test_refusals() -> None:
+    """A refusal is believed for 30 days, of just these versions in just this account."""
+    keys = {refusal_key(account, field, asked) for account in "ab" for field in ("tlsVersions", "x")
+            for asked in (None, TLS, OTHERS)}
+    assert len(keys) == 12
+    assert 6 == sum(map(is_refusal_of_tls, keys))
+    note = "1000000 the reason (code 400000)"
+    assert "the reason (code 400000)" == read_refusal(note, 1_000_000 + 30 * 86_400 - 1)
+    for now in (1_000_000 + 30 * 86_400, 999_999):
+        assert "" == read_refusal(note, now)
+    for nonsense in ("", "x", "soon why"):
+        assert "" == read_refusal(nonsense, 1_000_000)

@@ -14,6 +14,7 @@ from tests.unit.facts import NOW, SENT_HTTP, http, https, record, sent
 SEEN = https(modified="1", hsts=True)
 WAITING = record(sent=sent(), seen=SEEN, seen_at=NOW - 60)
 ENTRY = replace(SEEN, modified="2", detailed=False, cert_id="", force_https=None, http2=None)
+TLS = ("TLSv1.3",)
 HSTS = Sent(replace(sent().binding, hsts=True), NOW - 60)
 
 
@@ -37,6 +38,36 @@ def test_proof(entry: Domain, remembered: Record, expected: bool) -> None:
 def test_what_is_proved() -> None:
     """What is proved is as if it had been read: what was sent, and HSTS as it was."""
     assert as_published(ENTRY, WAITING) == https("new", modified="2", hsts=True)
+
+
+@pytest.mark.parametrize(("seen", "versions", "expected"), [
+    (None, None, None), (None, TLS, None), ((), None, ()), ((), TLS, TLS), (("TLSv1.2",), TLS, TLS),
+    (("TLSv1.2",), (), ()), (("TLSv1.2",), None, "unknown")], ids=str)
+def test_what_is_proved_of_versions(seen: tuple[str, ...] | None, versions: tuple[str, ...] | None,
+                                    expected: tuple[str, ...] | str | None) -> None:
+    """What was sent of them, where reads show them; what became of those left out is not known."""
+    found = as_published(ENTRY, replace(
+        WAITING, seen=replace(SEEN, tls_versions=seen, https_fields={"ocsp": True}),
+        sent=Sent(replace(sent().binding, tls_versions=versions), NOW - 60)))
+    if expected == "unknown":
+        assert found is None
+    else:
+        assert found == https("new", modified="2", hsts=True, tls_versions=expected,
+                              https_fields={"ocsp": True})
+
+
+@pytest.mark.parametrize(("remembered", "is_certain"), [
+    (record(), False), (record(processing_since=NOW), True),
+    (record(confirmed=sent("old")), True), (record(confirmed=sent("new")), False)],
+    ids=["maybe never sent", "seen in processing", "another certificate before", "the same before"])
+def test_versions_that_no_read_shows(remembered: Record, is_certain: bool) -> None:
+    """They count as set where Qiniu is known to have taken the change, whatever shows that."""
+    found = Sent(replace(sent().binding, tls_versions=TLS), NOW - 60)
+    after = account_for(replace(remembered, sent=found), https("new"), NOW)
+    assert after.confirmed is not None
+    assert after.confirmed.binding.tls_versions == (TLS if is_certain else None)
+    shown = account_for(replace(remembered, sent=found), https("new", tls_versions=TLS), NOW)
+    assert shown.confirmed == found
 
 
 @pytest.mark.parametrize(("remembered", "domain", "expected"), [

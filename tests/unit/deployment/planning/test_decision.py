@@ -75,6 +75,8 @@ def by_hand(days: float, **changes: Any) -> dict[str, Any]:
             "expiry": {NEW: NOW + 60 * DAY}, **changes}
 
 
+TLS = replace(WANTED, tls_versions=("TLSv1.2",))
+
 CASES: Mapping[str, Case] = {
     "a domain that is gone is forgotten, a listed one is an error":
         Case(None, Verb.FORGET, Reason.NOT_FOUND, "stops managing it", listed=Verb.FAIL),
@@ -104,6 +106,41 @@ CASES: Mapping[str, Case] = {
              wanted=replace(WANTED, force_https=True)),
     "HTTP/2 that was asked away and is on is switched off":
         Case(https("new"), Verb.BIND, Reason.SETTINGS_DIFFER, wanted=replace(WANTED, http2=False)),
+    "TLS versions that nobody asked for are no reason to change anything":
+        Case(https("new", tls_versions=("TLSv1.1",)), Verb.KEEP, Reason.IN_SYNC),
+    "TLS versions that were asked for and are there are no reason either, in any order":
+        Case(https("new", tls_versions=("TLSv1.3", "TLSv1.2")), Verb.KEEP, Reason.IN_SYNC,
+             wanted=replace(WANTED, tls_versions=("TLSv1.2", "TLSv1.3"))),
+    "TLS versions that were asked for and are others are set":
+        Case(https("new", tls_versions=()), Verb.BIND, Reason.TLS_VERSIONS_DIFFER,
+             "the TLS versions that --qiniu-tls asks for", wanted=TLS),
+    "TLS versions that no read shows are sent":
+        Case(https("new"), Verb.BIND, Reason.TLS_VERSIONS_DIFFER, wanted=TLS,
+             record=record(confirmed=sent())),
+    "and are not sent again":
+        Case(https("new"), Verb.KEEP, Reason.IN_SYNC, wanted=TLS,
+             record=record(confirmed=Sent(replace(sent().binding, tls_versions=("TLSv1.2",)), 0))),
+    "a redirect counts before TLS versions":
+        Case(https("new", tls_versions=()), Verb.BIND, Reason.SETTINGS_DIFFER,
+             wanted=replace(TLS, force_https=True)),
+    "TLS versions that Qiniu refuses are an error where all else is right":
+        Case(https("new"), Verb.FAIL, Reason.TLS_VERSIONS_REFUSED, "asks for: no", wanted=TLS,
+             known={"tls_refusals": {TLS.tls_versions: "no"}}),
+    "the certificate is sent all the same":
+        Case(https(), Verb.BIND, Reason.OUTDATED, wanted=TLS,
+             known={"tls_refusals": {TLS.tls_versions: "no"}}),
+    "what somebody has put there on purpose is left all the same":
+        Case(https("theirs"), Verb.LEAVE, Reason.REPLACED, "by hand", wanted=TLS,
+             known=by_hand(61, tls_refusals={TLS.tls_versions: "no"})),
+    "that others were refused says nothing of them":
+        Case(https("new"), Verb.BIND, Reason.TLS_VERSIONS_DIFFER, wanted=TLS,
+             known={"tls_refusals": {("TLSv1.3",): "no", None: "no"}}),
+    "nor does it where a human has set them":
+        Case(https("new", tls_versions=("TLSv1.2",)), Verb.KEEP, Reason.IN_SYNC, wanted=TLS,
+             known={"tls_refusals": {TLS.tls_versions: "no"}}),
+    "a change of ours without the TLS versions that are asked for now has to end first":
+        Case(https(state="processing", operation="modify_https_conf"), Verb.QUEUE, Reason.BUSY,
+             "our own earlier change", wanted=TLS, record=record(sent=sent())),
     "another certificate counts before other settings":
         Case(https(), Verb.BIND, Reason.OUTDATED, wanted=replace(WANTED, force_https=True)),
     "a certificate of Qiniu's own, by its id, is kept":

@@ -15,6 +15,7 @@ from certbot_qiniu.deployment.planning.selection import (
     Obstacle,
     Selection,
     candidates,
+    is_excluded,
     select,
 )
 from certbot_qiniu.deployment.state import State
@@ -125,7 +126,7 @@ def test_other_installation() -> None:
         "another installation's"])
 def test_all_foreign(domains: list[Domain], expected: bool) -> None:
     """Whether better certificates are the reason that nothing is chosen."""
-    assert expected == choose(account(*domains)).is_all_foreign
+    assert expected == choose(account(*domains)).is_left_on_purpose
 
 
 def test_other_lineage() -> None:
@@ -280,3 +281,51 @@ def test_san_of() -> None:
     """A wildcard at Qiniu has its own way to be written in a certificate."""
     assert san_of(".example.com") == "*.example.com"
     assert san_of("a.example.com") == "a.example.com"
+
+
+# What the user leaves out -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("entry", "names"), [
+    (".example.com", {".example.com"}),
+    ("*.example.com", {".example.com", "a.example.com", "b.a.example.com", ".a.example.com"}),
+    ("a.example.com", {"a.example.com"}), ("example.com", {"example.com"}),
+    ("*.a.example.com", {"b.a.example.com", ".a.example.com"}), ("*.com", {
+        ".example.com", "a.example.com", "b.a.example.com", ".a.example.com", "example.com",
+        "anexample.com"})])
+def test_is_excluded(entry: str, names: set[str]) -> None:
+    """A name is that domain alone, with an asterisk all that is below it, too."""
+    domains = {".example.com", "a.example.com", "b.a.example.com", ".a.example.com", "example.com",
+               "anexample.com"}
+    assert names == {name for name in domains if is_excluded(name, [entry])}
+    assert names == {name for name in domains if is_excluded(name, ["x.example", entry])}
+    assert not any(is_excluded(name, ()) for name in domains)
+
+
+@pytest.mark.parametrize("domain", [
+    https(), http(), http(name="example.com"), https(name=".example.com", kind="wildcard"),
+    https("later"), https(state="frozen"), https(kind="test"), https("theirs")],
+    ids=["https", "http", "named", "wildcard", "better", "frozen", "test", "theirs"])
+@pytest.mark.parametrize("changes", [
+    {}, {"state": owned_by("example.com"), "alive": {"example.com"}},
+    {"state": owned_by("other"), "alive": {"other"}}, {"back": [NAME]}, {"take_over": True}],
+    ids=["unmanaged", "managed", "another lineage's", "back", "install"])
+def test_excluded(domain: Domain, changes: dict[str, Any]) -> None:
+    """It is never taken, whatever it is and whoever has it, and named with just that."""
+    excluded = [domain.name]
+    assert choose(account(domain), excluded=excluded, **changes) == Selection(
+        left_out=(NotChosen(domain.name, Obstacle.EXCLUDED),))
+    assert "is left out by --qiniu-exclude" == why(NotChosen(domain.name, Obstacle.EXCLUDED))
+    assert [] == candidates([domain], SANS, None, [domain.name], excluded=excluded), "not read"
+
+
+@pytest.mark.parametrize(("domains", "expected"), [
+    ([https()], True), ([https(), https("later", name="x.example.com")], True),
+    ([https(), https(name="x.example.com", state="frozen")], True),
+    ([https(), https(name="x.example.com")], False),
+    ([https(), https("theirs", name="x.example.com")], True)],
+    ids=["it alone", "a better one beside it", "frozen beside it", "chosen", "ours is newer"])
+def test_all_excluded(domains: list[Domain], expected: bool) -> None:
+    """Whether that is why nothing is chosen."""
+    excluded = [NAME, *(["x.example.com"] if expected and domains[-1].cert_id == "theirs" else [])]
+    assert expected == choose(account(*domains), excluded=excluded).is_left_on_purpose
