@@ -112,7 +112,8 @@ class StoreAbsolute(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
                  values: Any, option_string: str | None = None) -> None:
-        setattr(namespace, self.dest, os.path.abspath(os.path.expanduser(values)))
+        # An empty one is none, and not the folder that certbot happens to be run in.
+        setattr(namespace, self.dest, values and os.path.abspath(os.path.expanduser(values)))
 
 
 class StoreCommand(argparse.Action):
@@ -154,6 +155,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "SECONDS", "default": 1800, "type": seconds,
         "help": "how long a run waits in all for domains that Qiniu is publishing; 0: not at all "
                 "(a renewal waits for up to a minute, and only where a domain is busy)"},
+    "hook": {
+        "metavar": "PATH", "action": StoreAbsolute,
+        "help": "a program of yours, or a folder of them, run for each new certificate, with "
+                "RENEWED_LINEAGE and RENEWED_DOMAINS as certbot's deploy hooks; what fails is run "
+                "again by every certbot renew until it exits with 0"},
     "nginx-test-cmd": {
         "metavar": "CMD", "default": DEFAULT_TEST_COMMAND, "type": command, "action": StoreCommand,
         "help": "tests nginx's configuration; split as a shell would, run without a shell"},
@@ -202,6 +208,7 @@ class Settings:
     :ivar skip_nginx: also where another installer looks after the web server.
     :ivar other_installer: name of the one that takes part.
     :ivar other_installer_options: its own options, as on a command line.
+    :ivar hook: a program of the user's, or a folder of them.
     :ivar words: all of them as on a command line, but for defaults.
     """
 
@@ -216,6 +223,7 @@ class Settings:
     services: tuple[str, ...] = tuple(DEFAULT_SERVICES.split(","))
     other_installer: str | None = None
     other_installer_options: str = ""
+    hook: str | None = None
     words: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
@@ -240,6 +248,7 @@ class Settings:
             services=tuple(value("services").split(",")),
             other_installer=value("with"),
             other_installer_options=value("with-options") or "",
+            hook=value("hook"),
             words=tuple(as_words(conf)),
         )
 

@@ -284,6 +284,10 @@ def test_documented_json(machine: Seat, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(doctor, "qiniu_time", lambda: None)
     drift(machine)
     (machine.config_dir / "renewal" / "other.conf").write_text("damaged")
+    hook = machine.directory / "hook"
+    hook.touch(0o755)
+    with (machine.config_dir / "renewal" / "example.com.conf").open("a") as conf:
+        conf.write(f"qiniu_hook = {hook}\n")
     for command in ("status", "plan", "certificates", "doctor"):
         arguments = ["--all"] if command == "certificates" else []
         run = machine.run(command, "--json", *arguments)
