@@ -199,8 +199,10 @@ def programs_of(hook: str) -> list[str]:
             f"/PATH/TO/{hook}")
     try:
         if os.path.isdir(hook):
-            return sorted(path for name in os.listdir(hook) if not name.endswith("~")
-                          and filesystem.is_executable(path := os.path.join(hook, name)))
+            found = sorted(path for name in os.listdir(hook) if not name.endswith("~")
+                           and filesystem.is_executable(path := os.path.join(hook, name)))
+            "".join(found).encode()  # what cannot be written down would be run for ever
+            return found
         os.stat(hook)
         if filesystem.is_executable(hook):
             return [hook]

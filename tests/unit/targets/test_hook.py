@@ -96,6 +96,13 @@ def test_programs_of_a_folder(folder: Path) -> None:
     assert ["10-first", "a", "b", "link"] == [Path(path).name for path in programs_of(str(folder))]
 
 
+def test_name_that_cannot_be_written_down(folder: Path) -> None:
+    """What could not be remembered is refused."""
+    program(folder / "\udcff")
+    with pytest.raises(errors.UsageError, match="cannot be run: 'utf-8' codec"):
+        programs_of(str(folder))
+
+
 def test_programs_of_a_file(folder: Path) -> None:
     """It is the one program, whatever its name."""
     backup = program(folder / "a~")
