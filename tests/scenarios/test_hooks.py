@@ -79,7 +79,8 @@ def failed(run: Run) -> str:
 
 @contextlib.contextmanager
 def short(seconds: float = 60) -> Iterator[None]:
-    """Let seconds be moments: programs live in real time."""
+    """Let seconds be moments: programs live in real time. And Ctrl-C what it is on a terminal."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let what is behind ignore it
     with (mock.patch.object(module, "SECONDS", seconds),
           mock.patch.object(module, "GRACE_SECONDS", 0.5)):
         yield

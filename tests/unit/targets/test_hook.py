@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from certbot import errors as certbot_errors
-from certbot.display import util as display
 
 from certbot_qiniu import errors
 from certbot_qiniu.deployment.state import LineageMemory
@@ -18,6 +17,8 @@ from certbot_qiniu.targets import hook as module
 from certbot_qiniu.targets.hook import Hook, HookTarget, checked_programs, hooks_of, programs_of
 from tests.unit.rig import renew
 from tests.unit.targets.plugin import LINEAGE, new_run, renewed
+
+pytestmark = pytest.mark.usefixtures("shown")
 
 
 class Runner:
@@ -51,14 +52,6 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> Runner:
     found = Runner()
     monkeypatch.setattr(module, "run_program", found)
     return found
-
-
-@pytest.fixture(autouse=True)
-def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the user sees."""
-    seen: list[str] = []
-    monkeypatch.setattr(display, "notify", seen.append)
-    return seen
 
 
 @pytest.fixture
