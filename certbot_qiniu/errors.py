@@ -22,6 +22,8 @@ Each message says what was tried, on which domain or certificate, Qiniu's own co
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from certbot import errors
 
 
@@ -118,10 +120,12 @@ class HookError(QiniuError):
     """A program that ``--qiniu-hook`` names failed.
 
     :ivar str cause: how it ended, in words.
+    :ivar out: the last lines of what it printed.
     """
 
-    def __init__(self, program: str, cause: str, said: str = "") -> None:
+    def __init__(self, program: str, cause: str, said: str = "", out: Sequence[str] = ()) -> None:
         self.cause = cause
+        self.out = out
         super().__init__(f"The hook {program} failed: {cause}{': ' * bool(said)}{said}")
 
 

@@ -15,7 +15,7 @@ import tempfile
 import textwrap
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -137,9 +137,13 @@ class HookTarget(Target):
                 **util.env_no_snap_for_external_calls(),
                 "RENEWED_LINEAGE": str(self.run.lineages.place(lineage).live),
                 "RENEWED_DOMAINS": " ".join(certificate.names)})
-        except (errors.HookError, errors.UsageError) as error:
-            cause = error.cause if isinstance(error, errors.HookError) else "it was not run"
-            memory.failed_hooks = {**failed, program: cause}
+        except errors.UsageError:
+            memory.failed_hooks = {**failed, program: "it was not run"}
+            raise
+        except errors.HookError as error:
+            memory.failed_hooks = {**failed, program: error.cause}
+            if error.out:  # some programs tell their errors there
+                self.run.say(f"hook: {program} failed for {lineage}{_indented(':', error.out)}")
             raise
         memory.hooks = {**memory.hooks, program: certificate.fingerprint}
         memory.failed_hooks = failed
@@ -244,11 +248,11 @@ def run_program(program: str, environment: Mapping[str, str]) -> tuple[list[str]
                 "with the one that reads it, as #!/bin/sh does") from error
         except subprocess.TimeoutExpired as error:
             raise errors.HookError(program, f"did not end within {SECONDS:.0f} seconds and was "
-                                   "stopped", _quoted(out, err)) from error
+                                   "stopped", _quoted(out, err), _lines(out)) from error
         if status:
             raise errors.HookError(
                 program, f"exit status {status}" if status > 0 else f"ended by signal {-status}",
-                _quoted(out, err))
+                _quoted(out, err), _lines(out))
         return _lines(out), _lines(err)
 
 
@@ -345,5 +349,5 @@ def _quoted(out: IO[bytes], err: IO[bytes]) -> str:
     return " / ".join((_lines(err) or _lines(out))[-_QUOTED_LINES:])[-_QUOTED_CHARACTERS:]
 
 
-def _indented(mark: str, lines: list[str]) -> str:
+def _indented(mark: str, lines: Sequence[str]) -> str:
     return mark + "\n" + textwrap.indent("\n".join(lines), " ") if lines else ""

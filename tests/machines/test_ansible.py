@@ -114,7 +114,8 @@ def test_in_the_run_of_the_renewal(bare: Machine, box: Sandbox, web: Machine,
         f"mkdir -p /root/.ssh; ssh-keyscan -p {PORTS['web']} localhost >> /root/.ssh/known_hosts")
     web.put("/root/.ssh/authorized_keys", bare.read(f"{KEY}.pub"), 0o600)
     bare.put(f"{FOLDER}/inventory.ini", "[certbot_issuer]\nissuer ansible_connection=local\n"
-             f"[certbot_web]\nweb ansible_host=localhost ansible_port={PORTS['web']}\n")
+             f"[certbot_web]\nweb ansible_host=localhost ansible_port={PORTS['web']}\n"
+             "[all:vars]\nansible_user=root\n")
     bare.put(f"{FOLDER}/group_vars/all.yml", "certbot_qiniu_certificates: [{name: example.com}]\n")
     assert HOOK
     bare.script(HOOK[0])

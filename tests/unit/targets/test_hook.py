@@ -38,7 +38,7 @@ class Runner:
         name = Path(program).name
         self.ran.append((name, environment["RENEWED_LINEAGE"], environment["RENEWED_DOMAINS"]))
         if name in self.fails:
-            raise errors.HookError(program, self.fails[name])
+            raise errors.HookError(program, self.fails[name], out=self.says[0])
         return self.says
 
     def names(self) -> list[str]:
@@ -273,6 +273,13 @@ def test_output(tmp_path: Path, folder: Path, runner: Runner, shown: list[str],
     found.settle()
     assert [f"hook: {folder}/a ran for {LINEAGE}:\n one\n two"] == shown
     assert f"The hook {folder}/a ran with error output:\n mind" in caplog.text
+    shown.clear()
+    renew(tmp_path, LINEAGE, version=2)
+    runner.fails["a"] = "exit status 2"
+    found.update(renewed())
+    with pytest.raises(errors.HookError):
+        found.settle()
+    assert [f"hook: {folder}/a failed for {LINEAGE}:\n one\n two"] == shown
 
 
 @pytest.mark.parametrize(("out", "err", "expected"), [
