@@ -13,6 +13,7 @@ Everything that may leave the plugin is a :class:`certbot.errors.PluginError`::
         ├── DeployError         one or more domains are not as wanted (raised at the end of a run)
         │   └── ListInDoubt     the account has none of our domains: it may be the wrong one
         ├── NginxError          test, reload or check of nginx failed
+        ├── HookError           a program that --qiniu-hook names failed
         └── OtherInstallerError the installer that --qiniu-with names failed
 
 Each message says what was tried, on which domain or certificate, Qiniu's own code, text and
@@ -20,6 +21,8 @@ Each message says what was tried, on which domain or certificate, Qiniu's own co
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from certbot import errors
 
@@ -111,6 +114,19 @@ class ListInDoubt(DeployError):
 
 class NginxError(QiniuError, errors.MisconfigurationError):
     """nginx's configuration is broken, its reload failed, or it still serves an old leaf."""
+
+
+class HookError(QiniuError):
+    """A program that ``--qiniu-hook`` names failed.
+
+    :ivar str cause: how it ended, in words.
+    :ivar out: the last lines of what it printed.
+    """
+
+    def __init__(self, program: str, cause: str, said: str = "", out: Sequence[str] = ()) -> None:
+        self.cause = cause
+        self.out = out
+        super().__init__(f"The hook {program} failed: {cause}{': ' * bool(said)}{said}")
 
 
 class OtherInstallerError(QiniuError):

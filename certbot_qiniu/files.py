@@ -139,10 +139,13 @@ def others_may_change(program: Path) -> bool:
 
     :param program: or a folder that one is read from.
     """
-    real = Path(os.path.realpath(program))  # resolve() would stumble over links in a circle
-    for end in (program.absolute(), real):
+    ends, links = [program.absolute()], set[Path]()
+    for end in ends:  # and what the links on the way lead to, which are found meanwhile
         is_there = False
         for path in (end, *end.parents):
+            if os.path.islink(path) and path not in links:
+                links.add(path)
+                ends.append(path.parent / os.readlink(path))
             try:
                 found, owners = path.stat(), {path.stat().st_uid, path.lstat().st_uid}
             except OSError:

@@ -174,9 +174,9 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
             self._run.waiting.stop()  # certbot rolls back now, and somebody wants to leave
             if is_deploying:
                 # After SIGTERM certbot goes on, to supported_enhancements, as if all were well.
-                self._kept = errors.DeployError(
+                self._kept = errors.DeployError(". ".join([
                     f"A signal ended the deployment of {min(self._lineages)}, and what was served "
-                    f"before was put back. {self._again(min(self._lineages))}")
+                    "before was put back", *self._lasting(), self._again(min(self._lineages))]))
             elif self.config.verb in ("run", "install", "enhance") and not isinstance(
                     ended, KeyboardInterrupt):
                 self._end_enhancing(ended)
@@ -242,8 +242,8 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
     def _told_of_deployment(self, failures: Failures, must_go_back: bool) -> str:
         lineage = min(self._lineages)
         told = [f"Not everything serves the certificate {lineage}: {failures}",
-                "certbot puts back what was served before" if must_go_back else
-                "The rest has it and keeps it; nothing was put back"]
+                *(["certbot puts back what was served before", *self._lasting()] if must_go_back
+                  else ["The rest has it and keeps it; nothing was put back"])]
         if self._run.is_renewed(lineage):
             told = [failures.with_outlook(". ".join(told))]
         else:
@@ -253,6 +253,10 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         if self.config.verb == "run":
             told.append("The certbot install that certbot itself advises lacks these options")
         return f"{'. '.join(told)}. {self._again(lineage)}"
+
+    def _lasting(self) -> list[str]:
+        """What of this run stays, although certbot goes back."""
+        return [text for target in self._targets if (text := target.lasting())]
 
     def _again(self, lineage: str) -> str:
         return f"To try again now: {self._run.command('install', lineage)}"

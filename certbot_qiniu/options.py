@@ -146,7 +146,8 @@ class StoreAbsolute(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
                  values: Any, option_string: str | None = None) -> None:
-        setattr(namespace, self.dest, os.path.abspath(os.path.expanduser(values)))
+        # An empty one is none, and not the folder that certbot happens to be run in.
+        setattr(namespace, self.dest, values and os.path.abspath(os.path.expanduser(values)))
 
 
 class StoreCommand(argparse.Action):
@@ -195,6 +196,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "SECONDS", "default": 1800, "type": seconds,
         "help": "how long a run waits in all for domains that Qiniu is publishing; 0: not at all "
                 "(a renewal waits for up to a minute, and only where a domain is busy)"},
+    "hook": {
+        "metavar": "PATH", "action": StoreAbsolute,
+        "help": "a program of yours, or a folder of them, run for each new certificate, with "
+                "RENEWED_LINEAGE and RENEWED_DOMAINS as certbot's deploy hooks; what fails is run "
+                "again by every certbot renew until it exits with 0"},
     "nginx-test-cmd": {
         "metavar": "CMD", "default": DEFAULT_TEST_COMMAND, "type": command, "action": StoreCommand,
         "help": "tests nginx's configuration; split as a shell would, run without a shell"},
@@ -245,6 +251,7 @@ class Settings:
     :ivar skip_nginx: also where another installer looks after the web server.
     :ivar other_installer: name of the one that takes part.
     :ivar other_installer_options: its own options, as on a command line.
+    :ivar hook: a program of the user's, or a folder of them.
     :ivar words: all of them as on a command line, but for defaults.
     """
 
@@ -261,6 +268,7 @@ class Settings:
     other_installer_options: str = ""
     tls_versions: tuple[str, ...] | None = None
     excluded: tuple[str, ...] = ()
+    hook: str | None = None
     words: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
@@ -293,6 +301,7 @@ class Settings:
             tls_versions=None if versions == KEEP else tuple(
                 TLS_NAMES[version] for version in versions.split(",")),
             excluded=() if excluded == NONE else tuple(excluded.split(",")),
+            hook=value("hook"),
             words=tuple(as_words(conf)),
         )
 

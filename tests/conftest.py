@@ -32,9 +32,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip tests whose programs are missing."""
     if item.get_closest_marker("programs"):
-        from tests.sandbox.webserver import find_nginx
+        from tests.sandbox.webserver import find_server
 
-        programs = {"pebble": shutil.which("pebble"), "nginx": find_nginx()}
+        programs = {"pebble": shutil.which("pebble"), "nginx": find_server("nginx"),
+                    "haproxy": find_server("haproxy")}
         missing = [name for name, path in programs.items() if not path]
         if missing:
             pytest.skip(f"not installed: {', '.join(missing)} (see `make system`)")

@@ -36,6 +36,7 @@ from certbot_qiniu.lineages import (
 )
 from certbot_qiniu.options import Settings
 from certbot_qiniu.qiniu.transport import API
+from certbot_qiniu.targets.hook import checked_programs
 from certbot_qiniu.webserver.nginx import Nginx
 
 logger = logging.getLogger(__name__)
@@ -111,6 +112,7 @@ def check_all(config: Any) -> Iterator[Check]:
     yield from check_plugins(renewals.values())
     yield from check_clock(qiniu_time(), time.time())
     yield from check_nginx(ours.values())
+    yield from check_hooks(ours.values())
     yield from check_timers(certbot_jobs.jobs(), Wanted(
         Path(config.config_dir), usual_config_dir(), frozenset(ours) | deployed))
 
@@ -289,6 +291,18 @@ def check_nginx(renewals: Iterable[Renewal]) -> Iterator[Check]:
                         "Mend the configuration; Qiniu is served all the same")
         else:
             yield Check(Level.OK, "nginx", found)
+
+
+def check_hooks(renewals: Iterable[Renewal]) -> Iterator[Check]:
+    """Whether what ``--qiniu-hook`` names can be run, and by nobody else be changed."""
+    for hook in sorted({renewal.settings.hook for renewal in renewals if renewal.settings.hook}):
+        try:
+            found = checked_programs(hook)
+        except errors.UsageError as error:
+            yield Check(Level.ATTENTION, "hook", str(error))
+        else:
+            yield Check(Level.OK if found else Level.ATTENTION, "hook",
+                        f"{hook}: {', '.join(found) or 'no executable is in this folder'}")
 
 
 def check_timers(jobs: Iterable[Job], wanted: Wanted) -> Iterator[Check]:

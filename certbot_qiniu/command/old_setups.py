@@ -227,7 +227,8 @@ def _reload(command: str, name: str, source: Path, notes: list[str]) -> list[str
     if _nginx_command(command):
         return ["--qiniu-nginx-reload-cmd", _without_terminal(command)]
     notes.append(f"{name} in {source} does more than reload nginx, and is not taken over: see what "
-                 "it does, and leave out what this plugin does")
+                 "it does, leave out what this plugin does, and give a program that does the rest "
+                 "to --qiniu-hook")
     return []
 
 

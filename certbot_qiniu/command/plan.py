@@ -66,6 +66,11 @@ def steps(facts: Survey) -> list[Step]:
         if lineage.reload:
             found.append(Step(lineage.name, "reload", lineage.reload, "NotSeen",
                               "was not yet seen to serve the newest certificate"))
+        found += [Step(lineage.name, "run", hook.path,
+                       "HookFailed" if hook.failure else "HookNotRun",
+                       f"has failed: {hook.failure}" if hook.failure else
+                       "was not yet run for the newest certificate")
+                  for hook in lineage.hooks if not hook.is_done]
     return found
 
 

@@ -339,6 +339,10 @@ SENTENCES = {
     "lineage": {
         "Expired": "certbot's newest certificate {name} has expired",
         "Expiring": "certbot's newest certificate {name} ends in {days}",
+        "HookFailed": "what --qiniu-hook runs for certbot's newest certificate {name} has failed: "
+                      "{hooks}. To run it again, run: {remedy}",
+        "HookNotRun": "what --qiniu-hook names was not yet run for certbot's newest certificate "
+                      "{name}: {hooks}. To run it now, run: {remedy}",
         "Held": "a rollback keeps certbot's newest certificate {name} from being deployed, until "
                 "certbot has a newer one{until}. To deploy it now, run: {remedy}",
         "NotRenewed": "the renewal conf of {name} does not say installer = qiniu: renewals will "
@@ -416,9 +420,9 @@ def _judge_end(subject: str, name: str, left: int) -> Verdict:
 
 
 def _judge_lineage(lineage: LineageFacts, now: float, warn_days: int) -> list[Finding]:
-    def judge(reason: str, remedy: str) -> Verdict:
+    def judge(reason: str, remedy: str, **facts: object) -> Verdict:
         return _verdict(Level.ATTENTION, "lineage", reason, name=lineage.name, remedy=remedy,
-                        server=lineage.reload, until=wording.held_until(lineage.kept_on))
+                        server=lineage.reload, until=wording.held_until(lineage.kept_on), **facts)
 
     verdicts, left = [], None
     of_it = f"--cert-name {lineage.name}"
@@ -426,6 +430,12 @@ def _judge_lineage(lineage: LineageFacts, now: float, warn_days: int) -> list[Fi
         verdicts.append(judge("NotRenewed", lineage.reconfigure))
     elif lineage.reload:
         verdicts.append(judge("NotSeen", f"certbot-qiniu apply {of_it}"))
+    pending = [hook for hook in lineage.hooks if lineage.renews and not hook.is_done]
+    for reason, hooks in (
+            ("HookFailed", [f"{hook.path} ({hook.failure})" for hook in pending if hook.failure]),
+            ("HookNotRun", [hook.path for hook in pending if not hook.failure])):
+        if hooks:
+            verdicts.append(judge(reason, f"certbot-qiniu apply {of_it}", hooks=", ".join(hooks)))
     if lineage.held:
         verdicts.append(judge("Held", f"certbot install {of_it} -i qiniu --qiniu-credentials "
                                       f"{lineage.account}"))
@@ -548,7 +558,7 @@ def _lineage_entry(lineage: LineageFacts, now: float) -> dict[str, Any]:
             "fingerprint": certificate.fingerprint if certificate else None,
             "not_after": utc(end) if end else None,
             "days_left": days_left(end, now) if end else None,
-            "renews": lineage.renews, "held": lineage.held}
+            "renews": lineage.renews, "held": lineage.held, "hooks": lineage.hooks}
 
 
 GAUGES: tuple[tuple[str, str, Callable[[Row], int | None]], ...] = (
@@ -578,12 +588,32 @@ def prometheus(report: Report) -> str:
         lines += [f"# HELP certbot_qiniu_{name} {help_text}", f"# TYPE certbot_qiniu_{name} gauge"]
         lines += [f'certbot_qiniu_{name}{{domain="{domain}"}} {value}'
                   for domain, value in values.items() if value is not None]
+    lines += _target_gauge(report.lineages)
     for name, help_text, value in (
             ("status", "0 fine, 1 attention, 2 could not tell.", exit_status(report.level)),
             ("checked_timestamp_seconds", "When this was found out.", int(report.checked_at))):
         lines += [f"# HELP certbot_qiniu_{name} {help_text}", f"# TYPE certbot_qiniu_{name} gauge",
                   f"certbot_qiniu_{name} {value}"]
     return "\n".join(lines) + "\n"
+
+
+def _target_gauge(lineages: Iterable[LineageFacts]) -> list[str]:
+    """Which places on this machine have the newest certificates, the user's programs included."""
+    lines = ["# HELP certbot_qiniu_target_done 1 where the web server was seen to serve the "
+             "lineage's newest certificate, or the hook has succeeded for it.",
+             "# TYPE certbot_qiniu_target_done gauge"]
+    for lineage in lineages:
+        targets = {hook.path: hook.is_done for hook in lineage.hooks}
+        if lineage.server:
+            targets[lineage.server] = not lineage.reload
+        lines += [f'certbot_qiniu_target_done{{lineage="{lineage.name}",target="{_label(target)}"}}'
+                  f" {int(is_done)}" for target, is_done in targets.items()]
+    return lines
+
+
+def _label(text: str) -> str:
+    """*text* as the value of a label."""
+    return text.replace("\\", r"\\").replace('"', r'\"').replace("\n", r"\n")
 
 
 COMMAND = Command("status", "every domain: what it serves, and whether that is right",

@@ -33,6 +33,7 @@ from certbot_qiniu.deployment.state import Memory, Record
 from certbot_qiniu.failures import each_cause, told_once
 from certbot_qiniu.lineages import Renewal, problems, read_renewals, reconfigure_command
 from certbot_qiniu.model import DAY, Certificate, Domain, RemoteCertificate, certificate_name
+from certbot_qiniu.targets.hook import Hook, hooks_of
 from certbot_qiniu.webserver.nginx import Nginx
 
 GONE_SECONDS = 7 * DAY
@@ -69,6 +70,8 @@ class LineageFacts:
     :ivar actions: what the next ``certbot renew`` would do with its domains.
     :ivar uploads: names of the certificates that it would upload for that.
     :ivar superseded: ids of its certificates at Qiniu that nothing here needs any more.
+    :ivar server: the local web server that it reaches, "" for none.
+    :ivar hooks: the user's programs that are run for it.
     :ivar reload: the web server that was not yet seen to serve the newest certificate, "" for none.
     """
 
@@ -82,6 +85,8 @@ class LineageFacts:
     uploads: tuple[str, ...] = ()
     superseded: tuple[str, ...] = ()
     reload: str = ""
+    server: str = ""
+    hooks: tuple[Hook, ...] = ()
     reconfigure: str = ""
 
 
@@ -280,8 +285,19 @@ class _Observations:
             uploads=tuple(versions.get(one, one) for one in sorted(wanted)
                           if not context.uploads_of(one)),
             superseded=tuple(superseded),
+            server=server, hooks=self.observe_hooks(name, settings.hook, certificate),
             reload=server if memory.lineage(name).nginx != certificate.fingerprint else "",
             reconfigure=remembered_command(memory, name))
+
+    def observe_hooks(self, name: str, hook: str | None, certificate: Certificate,
+                      ) -> tuple[Hook, ...]:
+        """The user's programs, and what became of them."""
+        try:
+            return hooks_of(
+                hook, self.memory.lineage(name), certificate.fingerprint) if hook else ()
+        except errors.UsageError as error:
+            self.findings.append(Finding(Level.ATTENTION, name, "HookUnusable", str(error)))
+            return ()
 
     def observe_account(self, context: Context, credentials: str) -> AccountFacts | None:
         """Observe an account, once; None where that is not possible."""

@@ -152,6 +152,8 @@ class LineageMemory:
     :ivar given_back: the domains that it gave back to what they served before certbot came.
     :ivar leaving: the fingerprints of its domains when a rollback began; None once that has ended.
     :ivar nginx: fingerprint that nginx was last seen to serve, or was reloaded for.
+    :ivar hooks: program of the user's -> fingerprint of the last certificate that it succeeded for.
+    :ivar failed_hooks: program -> how it failed when it was run last, if it did.
     :ivar other_installer: name of the installer that takes part, for a rollback, too.
     :ivar other_installer_options: its own options.
     :ivar refusal: the upload that Qiniu refused last, and for good.
@@ -171,6 +173,8 @@ class LineageMemory:
     credentials: str = ""
     hold: str = ""
     nginx: str = ""
+    hooks: Mapping[str, str] = field(default_factory=dict)
+    failed_hooks: Mapping[str, str] = field(default_factory=dict)
     other_installer: str = ""
     other_installer_options: str = ""
     former: tuple[str, ...] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from certbot_qiniu.targets.hook import HookTarget
 from certbot_qiniu.targets.nginx import NginxTarget
 from certbot_qiniu.targets.other_installer import OtherInstaller
 from certbot_qiniu.targets.qiniu import QiniuTarget
@@ -18,6 +19,8 @@ def targets_of(run: Run) -> list[Target]:
                              for name, options in _other_installers(run)]
     if not run.settings.skip_nginx:
         targets.append(NginxTarget(run))
+    if run.settings.hook:
+        targets.append(HookTarget(run, run.settings.hook))  # they may need what is local
     return [*targets, QiniuTarget(run)]
 
 

@@ -15,6 +15,7 @@ from certbot.plugins import common
 
 from certbot_qiniu import errors, prompts
 from certbot_qiniu.deployment.deployer import Deployer, open_deployer
+from certbot_qiniu.deployment.state import LineageMemory
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.deployment.waiting import Waiting
 from certbot_qiniu.failures import Failures
@@ -228,6 +229,21 @@ class Run:
             for lineage in lineages:
                 fingerprint = self.lineages.current(lineage).fingerprint
                 deployer.store.memory.lineage(lineage).nginx = fingerprint
+            deployer.store.write_memory()
+
+    def memory_of(self, lineage: str) -> LineageMemory | None:
+        """What is remembered of a lineage; None where our files, or its own, cannot be used."""
+        deployer = self._deployer_or_none()
+        if deployer is None or lineage in deployer.store.damaged:
+            return None
+        return deployer.store.memory.lineage(lineage)
+
+    def write_memory(self) -> None:
+        """Write what was changed of it.
+
+        :raises errors.StateError: when that is not possible.
+        """
+        if deployer := self._deployer_or_none():
             deployer.store.write_memory()
 
     def _deployer_or_none(self) -> Deployer | None:

@@ -118,3 +118,7 @@ class Target:
     def recover(self) -> None:
         """Follow certbot back from a checkpoint that was never ended."""
         self.lineages.clear()
+
+    def lasting(self) -> str:
+        """What going back does not undo of what this run did here, in words; "" for nothing."""
+        return ""

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shlex
+import stat
 import subprocess
 import sysconfig
 import threading
@@ -26,6 +27,7 @@ from certbot._internal.plugins.disco import PluginsRegistry
 
 from certbot_qiniu.command import cli
 from tests.package import DOCS
+from tests.sandbox.process import LOOPBACK, free_port, until
 from tests.sandbox.stack import (
     ALIYUN_KEYS,
     AT_DNSPOD,
@@ -34,6 +36,7 @@ from tests.sandbox.stack import (
     TENCENT_KEYS,
     Sandbox,
 )
+from tests.sandbox.webserver import HAProxy, find_server, served_fingerprint
 from tests.unit.command.homes import acme_home, config_json, lego_home
 
 FOLDER = DOCS / "recipes"
@@ -44,6 +47,7 @@ BLOCK = re.compile(r"^(?:<!-- not run: (?P<why>[^\n]+) -->\n)?```sh\n(?P<text>.*
 KEYS = dict(zip(("YOUR_ALIYUN_ACCESS_KEY_ID", "YOUR_ALIYUN_ACCESS_KEY_SECRET",
                  "YOUR_QINIU_ACCESS_KEY", "YOUR_QINIU_SECRET_KEY"), (*ALIYUN_KEYS, *QINIU_KEYS),
                 strict=True))
+OTHER_KEYS = ("other-cloud-access-key", "other-cloud-secret-key")
 AUTHORITY_WITH_EAB = "https://acme.digicert.com/v2/acme/directory"
 
 
@@ -62,7 +66,7 @@ def commands(page: Path, program: str) -> list[list[str]]:
     return [shlex.split(arguments, comments=True) for arguments in found]
 
 
-def mapping(box: Sandbox, alerts: str) -> dict[str, str]:
+def mapping(box: Sandbox, alerts: str, tls_port: int) -> dict[str, str]:
     """What stands in a recipe -> what stands for it in the sandbox."""
     root = box.directory
     return {
@@ -70,12 +74,16 @@ def mapping(box: Sandbox, alerts: str) -> dict[str, str]:
         "/var/log/letsencrypt": str(box.config_dir / "logs"),
         "/etc/nginx": str(root / "nginx-etc"),
         "/etc/ssl-automation": str(root / "ssl-automation"),
+        "/etc/haproxy": str(root / "haproxy"),
         "/var/www": str(root / "www"),
         "/var/lib/node_exporter": str(root / "metrics"),
         # nginx runs without root, and may run twice on one machine.
         "listen 80;": f"listen 127.0.0.1:{box.http_port};",
         "listen 443 ssl;": f"listen 127.0.0.1:{box.nginx.port} ssl;",
+        "bind :443 ssl": f"bind {LOOPBACK}:{tls_port} ssl",
         **KEYS,
+        "YOUR_OTHER_ACCESS_KEY": OTHER_KEYS[0],
+        "YOUR_OTHER_SECRET_KEY": OTHER_KEYS[1],
         "YOUR_TENCENTCLOUD_SECRET_ID": TENCENT_KEYS[0],
         "YOUR_TENCENTCLOUD_SECRET_KEY": TENCENT_KEYS[1],
         "img.example.com": f"img.{AT_DNSPOD}",
@@ -94,7 +102,7 @@ def translate(text: str, words: dict[str, str]) -> str:
 
 def programs(box: Sandbox) -> Path:
     """A folder with what a recipe calls, as far as it must be led into the sandbox."""
-    folder, real = box.directory / "bin", sysconfig.get_path("scripts")
+    folder, real, root = box.directory / "bin", sysconfig.get_path("scripts"), box.directory
     folder.mkdir()
     # Tencent's own package asks certifi alone which authorities to trust.
     (folder / "certifi.py").write_text(
@@ -112,7 +120,14 @@ def programs(box: Sandbox) -> Path:
                    f"{folders}",
         "certbot-qiniu": f'command=$1; shift; exec {real}/certbot-qiniu "$command" {folders} "$@"',
         "nginx": f'exec {box.nginx.test_command.removesuffix(" -t")} "$@"',
-        "systemctl": '[ "$*" = "reload nginx" ] || exit 5\nexec nginx -s reload',
+        "systemctl": 'case "$*" in "reload nginx") exec nginx -s reload;;\n'
+                     f'"reload haproxy") [ -x {root}/reload-haproxy ] || exit 1; '
+                     f'exec {root}/reload-haproxy;; esac\nexit 5',
+        "haproxy": f'exec {find_server("haproxy")} "$@"',
+        # Notes what every user of a machine could read of it, and what it was given.
+        "othercloud": f'echo "$@" >> {root}/othercloud.argv\n'
+                      f'stat -c "%a %n" "$2" >> {root}/othercloud.argv\n'
+                      f'cat "$2" "$8" "${{10}}" > {root}/othercloud.got',
         "docker": '[ "$1 $2" = "exec nginx" ] || exit 125\nshift 2; exec "$@"',
     }.items():
         program = folder / name
@@ -162,12 +177,15 @@ class Kitchen:
     """A sandbox in which a page is cooked.
 
     :ivar output: all that its commands have printed.
+    :ivar tls_port: where a server that is not nginx speaks TLS.
+    :ivar resources: closed at the end.
     """
 
-    def __init__(self, box: Sandbox, alerts: Alerts) -> None:
-        self.box, self.alerts = box, alerts
+    def __init__(self, box: Sandbox, alerts: Alerts, resources: contextlib.ExitStack) -> None:
+        self.box, self.alerts, self.resources = box, alerts, resources
         self.output = ""
-        self._words = mapping(box, alerts.url)
+        self.tls_port = free_port()
+        self._words = mapping(box, alerts.url, self.tls_port)
         self._home = box.directory / "home"
         for name in ("home", "www", "metrics", "nginx-etc/conf.d"):
             (box.directory / name).mkdir(parents=True, exist_ok=True)
@@ -176,9 +194,9 @@ class Kitchen:
         head, brace, _ = text.rpartition("}")
         box.nginx.configuration.write_text(
             f"{head}include {box.directory}/nginx-etc/conf.d/*.conf;\n{brace}\n", encoding="utf-8")
-        self._environment = {**box.environment, "HOME": str(self._home),
+        self.environment = {**box.environment, "HOME": str(self._home),
                              "PATH": f"{programs(box)}:{os.environ['PATH']}"}
-        self._environment.pop("LEGO_PATH", None)
+        self.environment.pop("LEGO_PATH", None)
 
     def cook(self, page: Path) -> None:
         """Run every block that is to be run."""
@@ -187,7 +205,7 @@ class Kitchen:
                 continue
             script = translate(text, self._words)
             done = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", script], env=self._environment,
+                ["bash", "-euo", "pipefail", "-c", script], env=self.environment,
                 cwd=self._home, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT, text=True, timeout=100, check=False)
             self.output += done.stdout
@@ -204,8 +222,8 @@ class Kitchen:
 def kitchen(request: pytest.FixtureRequest) -> Iterator[Kitchen]:
     """A kitchen, whose authority demands EAB where the test says so."""
     options = getattr(request, "param", {})
-    with receiver() as alerts, Sandbox(**options) as box:
-        yield Kitchen(box, alerts)
+    with receiver() as alerts, Sandbox(**options) as box, contextlib.ExitStack() as resources:
+        yield Kitchen(box, alerts, resources)
         box.assert_sound()
 
 
@@ -358,6 +376,55 @@ def authority_alerts_fleet(kitchen: Kitchen) -> Callable[[], None]:
         assert ["www.example.com" in text for text in kitchen.alerts.received] == [True, True]
         metrics = (kitchen.box.directory / "metrics" / "certbot_qiniu.prom").read_text()
         assert 'domain="www.example.com"' in metrics
+    return check
+
+
+def haproxy_another_cloud(kitchen: Kitchen) -> Callable[[], None]:
+    """HAProxy runs, and does not speak TLS yet."""
+    box, root = kitchen.box, kitchen.box.directory
+    box.serve("www.example.com")
+    proxy = HAProxy(root / "haproxy")
+    proxy.start()
+    kitchen.resources.callback(proxy.stop)
+    reload = root / "reload-haproxy"
+    reload.write_text(f"#!/bin/sh\n{proxy.reload_command}\n")
+    reload.chmod(0o755)
+
+    def served() -> str:
+        return served_fingerprint("example.com", kitchen.tls_port)
+
+    def renew(*arguments: str, status: int) -> str:
+        done = box.certbot("renew", *arguments, environment=kitchen.environment, check=False)
+        assert status == done.returncode, done.stdout + done.stderr
+        return " ".join((done.stdout + done.stderr).split())
+
+    def check() -> None:
+        newest = box.lineage_fingerprint("example.com")
+        until(lambda: served() == newest, "HAProxy serves the newest certificate")
+        kitchen.assert_served("example.com", "www.example.com")
+        certificates = list((root / "haproxy" / "certs").iterdir())
+        assert ["example.com.pem"] == [path.name for path in certificates]
+        assert 0o600 == stat.S_IMODE(certificates[0].stat().st_mode)
+        key = (box.config_dir / "live" / "example.com" / "privkey.pem").read_text()
+        assert key in (root / "othercloud.got").read_text()
+        assert OTHER_KEYS[1] in (root / "othercloud.got").read_text()
+        seen = (root / "othercloud.argv").read_text()
+        assert f"600 {box.config_dir}/othercloud.ini" in seen
+        assert 4 == len(seen.splitlines()), "twice: it was issued and renewed once"
+        secrets = [OTHER_KEYS[1], *(line for line in key.splitlines() if "-" not in line)]
+        assert not [secret for secret in secrets if secret in seen + kitchen.output]
+
+        # A reload that fails is run again by the next renewal.
+        reload.chmod(0o644)
+        told = renew("--force-renewal", status=1)
+        assert f"The hook {box.config_dir}/qiniu-hooks/10-haproxy failed: exit status 1" in told
+        assert newest == served()
+        assert 6 == len((root / "othercloud.argv").read_text().splitlines())
+        reload.chmod(0o755)
+        renew(status=0)
+        newest = box.lineage_fingerprint("example.com")
+        until(lambda: served() == newest, "HAProxy serves the newest certificate")
+        assert 6 == len((root / "othercloud.argv").read_text().splitlines())
     return check
 
 

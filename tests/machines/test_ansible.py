@@ -15,8 +15,11 @@ from tests.machines import roots
 from tests.machines.conftest import CHECKOUT, WHEELS
 from tests.machines.machine import Machine
 from tests.machines.renewals import ALIYUN, TLS_SITE
+from tests.package import ROOT
 from tests.sandbox.stack import ALIYUN_KEYS, QINIU_KEYS, Sandbox
 
+README = (ROOT / "contrib" / "ansible" / "README.md").read_text(encoding="utf-8")
+HOOK = re.search(r"^install -d.*?(?=^certbot )", README, re.MULTILINE | re.DOTALL)
 FOLDER, OURS, KEY = "/srv/fleet", "/srv/wheels", "/root/.ssh/id_ed25519"
 PORTS = {"issuer": 22, "web": 2222}
 NGINX = TLS_SITE.replace("/etc/letsencrypt/live", "/etc/ssl/certbot")
@@ -96,3 +99,38 @@ def test_a_fleet(bare: Machine, box: Sandbox, web: Machine, control: Machine) ->
     bare.run("certbot", "renew", "--force-renewal")
     play(control)
     assert bare.fingerprint("example.com") == web.serves(WWW)
+
+
+def test_in_the_run_of_the_renewal(bare: Machine, box: Sandbox, web: Machine,
+                                   control: Machine) -> None:
+    """README's hook on the issuer brings a renewal to nginx, and again until it is there."""
+    box.serve(WWW)
+    play(control)
+    web.put("/etc/nginx/conf.d/www.conf", NGINX.format(name=WWW, lineage="example.com"))
+    web.systemctl("reload", "nginx")
+    bare.script(
+        "python3 -m venv /opt/ansible; /opt/ansible/bin/pip install --quiet ansible-core\n"
+        f"ssh-keygen -q -t ed25519 -N '' -f {KEY}; cp -r {CHECKOUT}/contrib/ansible {FOLDER}\n"
+        f"mkdir -p /root/.ssh; ssh-keyscan -p {PORTS['web']} localhost >> /root/.ssh/known_hosts")
+    web.put("/root/.ssh/authorized_keys", bare.read(f"{KEY}.pub"), 0o600)
+    bare.put(f"{FOLDER}/inventory.ini", "[certbot_issuer]\nissuer ansible_connection=local\n"
+             f"[certbot_web]\nweb ansible_host=localhost ansible_port={PORTS['web']}\n"
+             "[all:vars]\nansible_user=root\n")
+    bare.put(f"{FOLDER}/group_vars/all.yml", "certbot_qiniu_certificates: [{name: example.com}]\n")
+    assert HOOK
+    bare.script(HOOK[0])
+    bare.run("certbot", "reconfigure", "--cert-name", "example.com", "--qiniu-hook",
+             "/etc/letsencrypt/qiniu-hooks")
+    bare.run("certbot", "renew", "--force-renewal")
+    assert bare.fingerprint("example.com") == web.serves(WWW)
+
+    web.put("/etc/nginx/conf.d/broken.conf", "nonsense;\n")
+    done = bare.run("certbot", "renew", "--force-renewal", check=False)
+    assert 1 == done.returncode
+    assert "The hook /etc/letsencrypt/qiniu-hooks/50-fleet failed: exit status 2" in " ".join(
+        done.stdout.split())
+    assert bare.fingerprint("example.com") != web.serves(WWW)
+    web.run("rm", "/etc/nginx/conf.d/broken.conf")
+    bare.run("certbot", "renew")
+    assert bare.fingerprint("example.com") == web.serves(WWW)
+    bare.run("certbot-qiniu", "status", "--managed")

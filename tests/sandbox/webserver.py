@@ -49,8 +49,13 @@ _BROKEN = "\nthis_is_no_directive;\n"
 
 
 def find_nginx() -> str | None:
-    """Where nginx is: Debian keeps it out of an ordinary user's search path."""
-    return shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+    """Where nginx is."""
+    return find_server("nginx")
+
+
+def find_server(name: str) -> str | None:
+    """Where a server is: Debian keeps them out of an ordinary user's search path."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
 
 
 def served_fingerprint(server_name: str, port: int) -> str:
@@ -139,8 +144,60 @@ class Nginx:
         return served_fingerprint(server_name, self.port)
 
     def _listens(self) -> bool:
-        try:
-            socket.create_connection((LOOPBACK, self.port), 5).close()
-        except OSError:
-            return False
-        return True
+        return listens(self.port)
+
+
+def listens(port: int) -> bool:
+    """Whether anybody listens on this port."""
+    try:
+        socket.create_connection((LOOPBACK, port), 5).close()
+    except OSError:
+        return False
+    return True
+
+
+_PLAIN_PROXY = """\
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 5s
+    timeout server 5s
+
+backend web
+    http-request return status 200
+
+frontend http
+    bind {address}:{port}
+    default_backend web
+"""
+
+
+class HAProxy:
+    """A real HAProxy, master and worker, that speaks no TLS until its configuration says so.
+
+    :ivar configuration: its configuration file.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(exist_ok=True)
+        self.configuration = directory / "haproxy.cfg"
+        self._port = free_port()
+        self._pid = directory / "pid"
+        self._program = Program(
+            [find_server("haproxy") or "haproxy", "-W", "-db", "-f", str(self.configuration),
+             "-p", str(self._pid)], directory / "output.log")
+        self.configuration.write_text(_PLAIN_PROXY.format(address=LOOPBACK, port=self._port),
+                                      encoding="utf-8")
+
+    @property
+    def reload_command(self) -> str:
+        """What its unit in Debian runs for a reload, after the test of the configuration."""
+        return f"kill -USR2 $(cat {self._pid})"
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        self._program.start(lambda: listens(self._port))
+
+    def stop(self) -> None:
+        """Stop it at once; without effect when it does not run."""
+        self._program.stop()

@@ -273,6 +273,10 @@ def test_documented_json(machine: Seat, monkeypatch: pytest.MonkeyPatch) -> None
         "0" * 64, int(host.endswith("7")), "AB12"))  # the other one cannot be read
     drift(machine)
     (machine.config_dir / "renewal" / "other.conf").write_text("damaged")
+    hook = machine.directory / "hook"
+    hook.touch(0o755)
+    with (machine.config_dir / "renewal" / "example.com.conf").open("a") as conf:
+        conf.write(f"qiniu_hook = {hook}\n")
     for command in ("status", "plan", "certificates", "doctor"):
         arguments = {"certificates": ["--all"], "status": ["--probe"]}.get(command, [])
         run = machine.run(command, "--json", *arguments)

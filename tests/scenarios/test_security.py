@@ -404,7 +404,32 @@ def test_s15_no_shell(tmp_path: Path) -> None:
     assert "subprocess.Popen" in inspect.getsource(nginx)
 
 
-def test_s16_a_name_proves_nothing(rig: Rig, certificate: Certificate) -> None:
+def test_s16_hooks(tmp_path: Path) -> None:
+    """What others may change is not run; the rest gets no key, and steers no terminal."""
+    hook, seen = tmp_path / "hooks" / "hook $(touch made)", tmp_path / "environment"
+    hook.parent.mkdir(mode=0o755)
+    hook.write_text(f"#!/bin/sh\nenv > {seen}\necho \"$@\" >> {seen}\nprintf '\\033[31mred\\n'\n")
+    hook.chmod(0o755)
+    cloud = Cloud()
+    cloud.qiniu.add_domain(NAME)
+    machine = Machine(cloud, tmp_path / "machine")
+    run = machine.issue(NAME, arguments=("--qiniu-hook", str(hook)))
+    assert 0 == run.status, run.output
+    assert "\x1b" not in run.output
+    text = seen.read_text()
+    assert f"RENEWED_LINEAGE={machine.config_dir}/live/{NAME}" in text
+    key = (machine.config_dir / "live" / NAME / "privkey.pem").read_text().splitlines()[1]
+    assert not [secret for secret in (SECRET_KEY, ACCESS_KEY, key) if secret in text]
+    assert not list(tmp_path.rglob("made"))
+    hook.parent.chmod(0o775)
+    seen.unlink()
+    run = machine.force_renewal()
+    assert 1 == run.status
+    assert "another user of this machine can change it" in " ".join(run.output.split())
+    assert not seen.exists()
+
+
+def test_s17_a_name_proves_nothing(rig: Rig, certificate: Certificate) -> None:
     """Certificates under names like ours stay when nobody here has uploaded them."""
     rig.wait(86_400)
     twin = rig.renew("twin", *certificate.names)
@@ -416,7 +441,7 @@ def test_s16_a_name_proves_nothing(rig: Rig, certificate: Certificate) -> None:
     assert held == rig.qiniu.certificates()
 
 
-def test_s17_all_calls(rig: Rig, scribe: Scribe, certificate: Certificate) -> None:
+def test_s18_all_calls(rig: Rig, scribe: Scribe, certificate: Certificate) -> None:
     """The table has every call that the client can make, and no other."""
     public = {name for name, member in vars(QiniuClient).items()
               if inspect.isfunction(member) and not name.startswith("_")}

@@ -107,7 +107,7 @@ def test_methods_are_known() -> None:
     """The fakes stand for the whole contract."""
     assert {"describe", "names", "check", "rehearse", "test", "deploy", "enhance", "enhancements",
             "save", "commit", "checkpointed", "renew", "update", "settle", "before_roll_back",
-            "roll_back", "recover"} == set(METHODS)
+            "roll_back", "recover", "lasting"} == set(METHODS)
 
 
 @pytest.mark.parametrize("flow", FLOWS)

@@ -146,6 +146,25 @@ def test_what_others_may_change(tmp_path: Path, folder: int, name: str, *, expec
     assert expected is others_may_change(place / name)
 
 
+def test_links_by_way_of_an_open_folder(tmp_path: Path) -> None:
+    """Whoever can replace one link of several decides where all of them lead."""
+    for name, mode in ("own", 0o755), ("open", 0o777):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(mode)
+    (tmp_path / "own" / "program").touch(0o755)
+    (tmp_path / "own" / "third").symlink_to("program")
+    for name in ("own", "open"):
+        (tmp_path / name / "second").symlink_to("../own/third")
+        (tmp_path / "own" / f"by {name}").symlink_to(f"../{name}/second")
+        (tmp_path / f"folder by {name}").symlink_to(name)
+    assert not others_may_change(tmp_path / "own" / "by own")
+    assert others_may_change(tmp_path / "own" / "by open")
+    assert not others_may_change(tmp_path / "folder by own" / "third")
+    assert others_may_change(tmp_path / "folder by open" / "second")
+    (tmp_path / "own" / "circle").symlink_to("circle")
+    assert not others_may_change(tmp_path / "own" / "circle")
+
+
 def test_link_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who owns a link may lead it elsewhere, whatever it leads to now."""
     (tmp_path / "program").touch(0o755)

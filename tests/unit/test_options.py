@@ -237,3 +237,14 @@ def test_relative_command(option: str, given: str, stored: str, monkeypatch: pyt
 def test_quoted_command() -> None:
     """A command is split as a shell does, and nothing else of a shell is done."""
     assert parse_command("'a b' $HOME && *", "--some-option") == ["a b", "$HOME", "&&", "*"]
+
+
+@pytest.mark.parametrize("option", ["credentials", "hook"])
+@pytest.mark.parametrize(("given", "stored"), [
+    ("a b/c", "{}/a b/c"), ("/a/../b", "/b"), ("~/h", "/h/x/h"), (".", "{}"), ("", "")])
+def test_paths(option: str, given: str, stored: str, monkeypatch: pytest.MonkeyPatch,
+               tmp_path: Path) -> None:
+    """One that is given is stored with its folder; an empty one is none."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/h/x")
+    assert stored.format(tmp_path) == getattr(read(f"--qiniu-{option}", given), option)

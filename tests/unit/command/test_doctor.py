@@ -535,3 +535,19 @@ def test_one_job_for_each_lineage(machine: Host) -> None:
         f"0 0 * * * root {OURS} renew --cert-name {name}\n" for name in ("a", "b")))
     assert {"ok"} == {level for level, _, _ in timers(["a", "b"])}
     assert ("attention", "nothing renews c by itself", INSTALL) == timers(["a", "b", "c"])[-1]
+
+
+# Hooks ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("mode", "level", "text"), [
+    (0o755, Level.OK, "hook"), (0o644, Level.ATTENTION, "is not executable"),
+    (0o777, Level.ATTENTION, "another user of this machine can change it")])
+def test_hooks(tmp_path: Path, mode: int, level: Level, text: str) -> None:
+    """What could not be run by a renewal is told before one comes."""
+    hook = tmp_path / "hook"
+    hook.touch()
+    hook.chmod(mode)
+    found = list(doctor.check_hooks([renewal(hook=str(hook)), renewal(), renewal(hook=str(hook))]))
+    assert [(level, "hook")] == [(check.level, check.topic) for check in found]
+    assert text in found[0].text

@@ -152,7 +152,7 @@ def test_lego_of_version_5(tmp_path: Path) -> None:
     ({"Le_Webroot": "dns_dp"}, ["DNSPod's own token"]),
     ({"Le_ChallengeAlias": "example.net"}, ["a challenge alias"]),
     ({"Le_Keylength": "ec-521"}, ["of the kind 'ec-521'"]),
-    ({"Le_ReloadCmd": "bash /srv/on-renew.sh"}, ["does more than reload nginx"]),
+    ({"Le_ReloadCmd": "bash /srv/on-renew.sh"}, ["does the rest to --qiniu-hook"]),
     ({"Le_API": "https://acme.zerossl.com/v2/DV90"}, ["certbot register --server https://acme."]),
     ({"Le_Webroot": "dns_dp", "Le_Keylength": "ec-521"}, ["DNSPod's own token", "'ec-521'"]),
     ({}, []), ({"Le_Keylength": "4096", "Le_ReloadCmd": "nginx -s reload"}, []),

@@ -16,6 +16,7 @@ from certbot_qiniu.command.plan import steps
 from certbot_qiniu.command.survey import Survey
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.model import Domain
+from certbot_qiniu.targets.hook import Hook
 from tests.unit.command.desk import Desk
 from tests.unit.command.facts import BIND, CLEAN_UPS, KEEP, WAIT, WWW, seen, superseding
 
@@ -68,8 +69,12 @@ def test_clean_up_waits(verb: Verb) -> None:
 
 def test_reasons_of_steps() -> None:
     """What is no action of the planner's has a reason and a sentence, too."""
-    found = steps(seen(BIND, facts={"uploads": ("new",), "reload": "nginx"}))
-    assert ["NotUploaded", "Outdated", "NotSeen"] == [step.reason for step in found]
+    found = steps(seen(BIND, facts={
+        "uploads": ("new",), "reload": "nginx",
+        "hooks": (Hook("/a", True), Hook("/b", False), Hook("/c", False, "exit status 1"))}))
+    assert ["NotUploaded", "Outdated", "NotSeen", "HookNotRun", "HookFailed"] == [
+        step.reason for step in found]
+    assert [("run", "/b"), ("run", "/c")] == [(step.verb, step.subject) for step in found[3:]]
     assert all(step.text and step.lineage == "example.com" for step in found)
 
 

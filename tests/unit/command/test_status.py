@@ -14,13 +14,14 @@ from certbot_qiniu.command import cli, output
 from certbot_qiniu.command import status as status_module
 from certbot_qiniu.command.edge import Expected, Probe
 from certbot_qiniu.command.health import Finding, Level
-from certbot_qiniu.command.status import Report, status, table
+from certbot_qiniu.command.status import Report, prometheus, status, table
 from certbot_qiniu.command.status import probe as ask_edge
 from certbot_qiniu.command.survey import AccountFacts, Survey
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.deployment.state import Record, Sent
 from certbot_qiniu.lineages import Lineages
 from certbot_qiniu.model import Binding, Domain, RemoteCertificate
+from certbot_qiniu.targets.hook import Hook
 from certbot_qiniu.webserver import edge
 from certbot_qiniu.webserver.edge import Answer
 from certbot_qiniu.webserver.tls import Leaf
@@ -222,6 +223,11 @@ def test_report_knows_the_worst() -> None:
     ({"held": True}, "Held",
      "certbot install --cert-name example.com -i qiniu --qiniu-credentials a.ini"),
     ({"reload": "nginx"}, "NotSeen", "certbot-qiniu apply --cert-name example.com"),
+    ({"hooks": (Hook("/h", False, "exit status 3"), Hook("/g", True))}, "HookFailed",
+     "has failed: /h (exit status 3). To run it again, run: certbot-qiniu apply --cert-name"),
+    ({"hooks": (Hook("/h", False), Hook("/g", False))}, "HookNotRun",
+     "example.com: /h, /g. To run it now, run: certbot-qiniu apply --cert-name example.com"),
+    ({"renews": False, "hooks": (Hook("/h", False),), "reconfigure": "x"}, "NotRenewed", "Run: x"),
     ({"actions": ()}, "NothingManaged", "certbot-qiniu plan --cert-name example.com"),
     ({"actions": (), "held": True}, "Held", "certbot install"),
     ({"renews": False, "reload": "nginx", "reconfigure": "certbot reconfigure -x"}, "NotRenewed",
@@ -232,6 +238,17 @@ def test_what_no_domain_shows(facts: dict[str, Any], reason: str, remedy: str) -
     assert (Level.ATTENTION, "example.com", reason) == (
         finding.level, finding.subject, finding.reason)
     assert remedy in finding.text
+
+
+def test_metrics_of_targets() -> None:
+    """Each place on this machine has a series, whatever characters are in its name."""
+    hooks = Hook("/h", True), Hook('/a "b"\\', False)
+    found = prometheus(status(seen(KEEP, facts={"hooks": hooks, "server": "nginx"}), 14))
+    assert [
+        'certbot_qiniu_target_done{lineage="example.com",target="/h"} 1',
+        'certbot_qiniu_target_done{lineage="example.com",target="/a \\"b\\"\\\\"} 0',
+        'certbot_qiniu_target_done{lineage="example.com",target="nginx"} 1',
+    ] == [line for line in found.splitlines() if line.startswith("certbot_qiniu_target_done")]
 
 
 def test_days_of_what_ends() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from certbot.display import util as display
 
 from certbot_qiniu.targets.other_installer import find_installer
 from certbot_qiniu.targets.qiniu import QiniuTarget
@@ -21,3 +22,11 @@ def new_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     find_installer.cache_clear()
     yield
     find_installer.cache_clear()  # a scenario that comes next in this process has another "fake"
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the user sees."""
+    seen: list[str] = []
+    monkeypatch.setattr(display, "notify", seen.append)
+    return seen

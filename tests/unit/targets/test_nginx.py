@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from certbot.display import util as display
 
 from certbot_qiniu import errors
 from certbot_qiniu.targets import nginx as module
@@ -18,6 +17,8 @@ from tests.unit.rig import renew
 from tests.unit.targets.plugin import LINEAGE, new_run, renewed
 
 OTHER = "other.example.com"
+
+pytestmark = pytest.mark.usefixtures("shown")
 
 
 class FakeNginx:
@@ -52,14 +53,6 @@ def nginx(monkeypatch: pytest.MonkeyPatch) -> type[FakeNginx]:
     FakeNginx.asked, FakeNginx.outcomes = [], {}
     monkeypatch.setattr(module, "Nginx", FakeNginx)
     return FakeNginx
-
-
-@pytest.fixture(autouse=True)
-def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the user sees."""
-    seen: list[str] = []
-    monkeypatch.setattr(display, "notify", seen.append)
-    return seen
 
 
 def target_of(folder: Path, *lineages: str, **values: Any) -> NginxTarget:

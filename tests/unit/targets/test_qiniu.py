@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from certbot.display import util as display
 
 from certbot_qiniu import errors, prompts
 from certbot_qiniu.deployment import holds, rollback
@@ -87,14 +86,6 @@ class Desk(Deployer):
     def settled(self) -> list[str]:
         """The lineages that were settled, in order."""
         return [lineage for what, lineage in self.asked if what == "settle"]
-
-
-@pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the user sees."""
-    seen: list[str] = []
-    monkeypatch.setattr(display, "notify", seen.append)
-    return seen
 
 
 @pytest.fixture

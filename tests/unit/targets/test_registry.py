@@ -25,12 +25,16 @@ def kinds(folder: Path, verb: str = "run", **values: Any) -> list[str]:
     ({"qiniu_with": "apache"}, ["apache", "QiniuTarget"]),
     ({"qiniu_with": "apache", "qiniu_with_options": "--apache-ctl x"},
      ["apache --apache-ctl x", "QiniuTarget"]),
+    ({"qiniu_hook": "/reload"}, ["NginxTarget", "HookTarget", "QiniuTarget"]),
+    ({"qiniu_hook": "/reload", "qiniu_with": "apache"}, ["apache", "HookTarget", "QiniuTarget"]),
+    ({"qiniu_hook": ""}, ["NginxTarget", "QiniuTarget"]),
     ({"qiniu_with": ""}, ["NginxTarget", "QiniuTarget"]),
-], ids=["usual", "without nginx", "another installer", "with its options", "none by name"])
+], ids=["usual", "without nginx", "another installer", "with its options",
+        "a hook", "a hook and another installer", "no hook by name", "none by name"])
 @pytest.mark.parametrize("verb", ["run", "renew", "rollback"])
 def test_targets(tmp_path: Path, verb: str, values: dict[str, Any],
                  expected: list[str]) -> None:
-    """What is local comes first, Qiniu last; another installer looks after nginx itself."""
+    """What is local comes first, hooks last of it, then Qiniu; nginx is another installer's."""
     assert expected == kinds(tmp_path, verb, **values)
 
 
