@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from certbot_qiniu import errors
-from certbot_qiniu.command import certbot_jobs, output, plugins
+from certbot_qiniu.command import certbot_jobs, explore, output, plugins
 from certbot_qiniu.command.arguments import Command, add_json, certbot_config, usual_config_dir
 from certbot_qiniu.command.certbot_jobs import Job, Use, Wanted, plugins_of, sentence, use
 from certbot_qiniu.command.health import Level, exit_status, worst
@@ -59,11 +59,22 @@ class Check:
     remedy: str = ""
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this subcommand."""
+    group = parser.add_mutually_exclusive_group()
+    add_json(group)
+    explore.add_arguments(parser, group)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Check everything, and show it.
 
     :raises errors.QiniuError: when not even a beginning can be made.
     """
+    if arguments.explore:
+        return explore.run(arguments, logger)
+    if arguments.credentials or arguments.cert_name:
+        raise errors.UsageError("--credentials and --cert-name go with --explore")
     with output.progress("Checking …"):
         checks = list(check_all(certbot_config(arguments)))
     level = worst(check.level for check in checks)
@@ -317,4 +328,5 @@ def check_timers(jobs: Iterable[Job], wanted: Wanted) -> Iterator[Check]:
                     "certbot-qiniu install-timer")
 
 
-COMMAND = Command("doctor", "look for what could stop a renewal, with remedies", add_json, run)
+COMMAND = Command("doctor", "look for what could stop a renewal, with remedies", add_arguments,
+                  run)
