@@ -49,7 +49,7 @@ machines: system venv ## make the Debian machines of test-machines, once; as roo
 	tools/bootstrap machines
 	$(BIN)/python -m tests.machines.roots
 
-test-machines: machines ## check what only a machine with systemd shows; as root (6 min)
+test-machines: machines ## check what only a machine with systemd shows; as root (8 min)
 	$(PYTEST) tests/machines
 
 witnesses: venv ## let independent clients upload and bind, in an environment of their own (30 s)

@@ -24,12 +24,14 @@ def mounted(point: str, kind: str = "ext4") -> str:
     (ROOT + mounted("/etc/letsencrypt") + mounted("/var/lib/letsencrypt"), set()),
     (ROOT + mounted("/etc") + mounted("/var/lib", "tmpfs"), set()),
     (ROOT + mounted("/etc/letsencrypt-old") + mounted("/var\\040lib"), {LETSENCRYPT, LIB}),
+    (ROOT + mounted("/etc/letsencrypt").replace(
+        "/vol", f"/var/lib/docker/volumes/{'5e' * 32}/_data"), {LETSENCRYPT, LIB}),
     (ROOT.replace("overlay overlay", "ext4 /dev/sda1"), set()),
     (mounted("/") + ROOT, {LETSENCRYPT, LIB}),
     (ROOT.replace("overlay overlay", "fuse.fuse-overlayfs fuse-overlayfs"), {LETSENCRYPT, LIB}),
     ("", set()),
-], ids=["none", "one volume", "both", "folders above", "other places", "a machine",
-        "mounted over", "rootless", "nothing known"])
+], ids=["none", "one volume", "both", "folders above", "other places", "without a name",
+        "a machine", "mounted over", "rootless", "nothing known"])
 def test_lost_with_it(mounts: str, lost: set[Path], tmp_path: Path,
                       monkeypatch: pytest.MonkeyPatch) -> None:
     """What lies in the container's own layers, unless something is mounted there or above."""
