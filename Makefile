@@ -7,11 +7,12 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 LOWEST = .venv-lowest
 WITNESS = .venv-witness
+WITNESS_NPM = .venv-witness-npm
 PYTEST = $(BIN)/python -m pytest -q -n auto --dist worksteal
 SLOW ?= slow
 PIP = python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help system venv unit check test test-slow test-full machines test-machines witnesses lowest demo bench dist audit matrix-waiting matrix clean
+.PHONY: help system venv unit check test test-slow test-full machines test-machines witnesses witnesses-npm lowest demo bench dist audit matrix-waiting matrix clean
 
 help: ## list the targets, with the time that each takes on two cores
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -48,14 +49,20 @@ machines: system venv ## make the Debian machines of test-machines, once; as roo
 	tools/bootstrap machines
 	$(BIN)/python -m tests.machines.roots
 
-test-machines: machines ## check what only a machine with systemd shows; as root (6 min)
+test-machines: machines ## check what only a machine with systemd shows; as root (8 min)
 	$(PYTEST) tests/machines
 
 witnesses: venv ## let independent clients upload and bind, in an environment of their own (30 s)
 	test -x $(WITNESS)/bin/python || $(PYTHON) -m venv $(WITNESS)
 	$(WITNESS)/bin/$(PIP) -r tests/witness/requirements.txt
 	$(WITNESS)/bin/$(PIP) --no-deps -r tests/witness/requirements-alone.txt
-	$(BIN)/python -m pytest -q tests/witness
+	$(BIN)/python -m pytest -q tests/witness/test_witnesses.py
+
+witnesses-npm: venv ## the same of clients of npm, where node is installed (30 s)
+	mkdir -p $(WITNESS_NPM)
+	cp tests/witness/package.json tests/witness/package-lock.json $(WITNESS_NPM)
+	npm ci --prefix $(WITNESS_NPM) --ignore-scripts --no-audit --no-fund
+	$(BIN)/python -m pytest -q tests/witness/test_npm.py
 
 lowest: venv ## the unit tests with the oldest dependencies that setup.py allows (2 min)
 	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
@@ -92,5 +99,5 @@ matrix: system venv ## all of it, with old and new certbots and Pythons (hours)
 	$(BIN)/python -m nox
 
 clean: ## remove everything that was made here
-	rm -rf $(VENV) $(LOWEST) $(WITNESS) .nox build dist ./*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) $(WITNESS) $(WITNESS_NPM) .nox build dist ./*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -23,6 +23,7 @@ from certbot_qiniu.command import (
     doctor,
     forget,
     install_timer,
+    loop,
     output,
     plan,
     renew,
@@ -32,7 +33,7 @@ from certbot_qiniu.command.arguments import Command, add_common, as_certbot
 
 COMMANDS: tuple[Command, ...] = (
     status.COMMAND, plan.COMMAND, renew.COMMAND, apply.COMMAND, doctor.COMMAND,
-    certificates.COMMAND, forget.COMMAND, install_timer.COMMAND, adopt.COMMAND)
+    certificates.COMMAND, forget.COMMAND, install_timer.COMMAND, loop.COMMAND, adopt.COMMAND)
 
 EXIT_STATUS = ("exit status: 0 fine, 1 something needs attention, 2 it could not be told (or the "
                "command could not be carried out)")
@@ -88,8 +89,8 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(
         prog="certbot-qiniu", epilog=EXIT_STATUS,
         description="Show and check what certbot deploys to Qiniu Cloud (七牛云). Nothing is "
-                    "changed but by renew, apply, certificates --prune, forget, install-timer and "
-                    "adopt --write.")
+                    "changed but by renew, apply, certificates --prune, forget, install-timer, "
+                    "loop and adopt --write.")
     found.add_argument("--version", action="version",
                        version=f"%(prog)s {importlib.metadata.version('certbot-qiniu')}")
     found.add_argument("--print-completion", action=_PrintCompletion, choices=["bash", "zsh"],

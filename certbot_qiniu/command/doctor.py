@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from certbot_qiniu import errors
-from certbot_qiniu.command import certbot_jobs, output, plugins
+from certbot_qiniu.command import certbot_jobs, containers, explore, loop_health, output, plugins
 from certbot_qiniu.command.arguments import Command, add_json, certbot_config, usual_config_dir
 from certbot_qiniu.command.certbot_jobs import Job, Use, Wanted, plugins_of, sentence, use
 from certbot_qiniu.command.health import Level, exit_status, worst
@@ -60,11 +60,22 @@ class Check:
     remedy: str = ""
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this subcommand."""
+    group = parser.add_mutually_exclusive_group()
+    add_json(group)
+    explore.add_arguments(parser, group)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Check everything, and show it.
 
     :raises errors.QiniuError: when not even a beginning can be made.
     """
+    if arguments.explore:
+        return explore.run(arguments, logger)
+    if arguments.credentials or arguments.cert_name:
+        raise errors.UsageError("--credentials and --cert-name go with --explore")
     with output.progress("Checking …"):
         checks = list(check_all(certbot_config(arguments)))
     level = worst(check.level for check in checks)
@@ -95,6 +106,7 @@ def check_all(config: Any) -> Iterator[Check]:
     ours = {name: renewal for name, renewal in renewals.items() if renewal.is_ours}
     yield from check_certbot(shutil.which("certbot"))
     yield from check_files(Path(config.config_dir) / "qiniu")
+    yield from check_volumes(Path(config.config_dir), Path(config.work_dir))
     deployed: set[str] = set()
     try:
         deployer = open_deployer(config, logger.info, read_only=True)
@@ -114,7 +126,8 @@ def check_all(config: Any) -> Iterator[Check]:
     yield from check_nginx(ours.values())
     yield from check_hooks(ours.values())
     yield from check_timers(certbot_jobs.jobs(), Wanted(
-        Path(config.config_dir), usual_config_dir(), frozenset(ours) | deployed))
+        Path(config.config_dir), usual_config_dir(), frozenset(ours) | deployed),
+        looped=is_looped(Path(config.config_dir), time.time()))
 
 
 # certbot ----------------------------------------------------------------------------------------
@@ -155,6 +168,13 @@ def check_files(folder: Path) -> Iterator[Check]:
         if mode & 0o077:
             yield Check(Level.ATTENTION, "files", f"{path} can be read by other users",
                         f"chmod {700 if stat.S_ISDIR(mode) else 600} {shlex.quote(str(path))}")
+
+
+def check_volumes(config_dir: Path, work_dir: Path) -> Iterator[Check]:
+    """Whether certbot's folders outlive the container that this may be."""
+    for path, text in containers.lost_with_it({"config": config_dir, "work": work_dir}):
+        yield Check(Level.ATTENTION, "container", text, f"Mount a volume there: --volume "
+                    f"NAME:{shlex.quote(str(path))}")
 
 
 # Lineages ---------------------------------------------------------------------------------------
@@ -305,10 +325,23 @@ def check_hooks(renewals: Iterable[Renewal]) -> Iterator[Check]:
                         f"{hook}: {', '.join(found) or 'no executable is in this folder'}")
 
 
-def check_timers(jobs: Iterable[Job], wanted: Wanted) -> Iterator[Check]:
+def is_looped(config_dir: Path, now: float) -> bool:
+    """Whether ``certbot-qiniu loop`` renews here, and is well."""
+    try:
+        health = loop_health.read(loop_health.path(config_dir))
+    except errors.StateError as error:
+        logger.info("%s", error)
+        return False
+    return health is not None and not health.complaint(now)
+
+
+def check_timers(jobs: Iterable[Job], wanted: Wanted, *, looped: bool = False) -> Iterator[Check]:
     """Whether something renews every lineage by itself, and that nothing else gets in its way."""
     uses = [(job, use(job, wanted)) for job in jobs]
     renewing = {job.call.option("--cert-name") for job, found in uses if found is Use.RENEWS}
+    if looped:
+        renewing.add("")
+        yield Check(Level.OK, "timer", "certbot-qiniu loop renews")
     for job, found in uses:
         level, remedy = Level.OK, ""
         if found is Use.LACKS_PLUGIN:
@@ -331,4 +364,5 @@ def check_timers(jobs: Iterable[Job], wanted: Wanted) -> Iterator[Check]:
                     "certbot-qiniu install-timer")
 
 
-COMMAND = Command("doctor", "look for what could stop a renewal, with remedies", add_json, run)
+COMMAND = Command("doctor", "look for what could stop a renewal, with remedies", add_arguments,
+                  run)

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
 from types import FrameType
+from typing import NamedTuple
 
 from certbot_qiniu import errors
 from certbot_qiniu.command import plugins
@@ -69,16 +70,35 @@ def run(arguments: argparse.Namespace) -> int:
 
     :raises errors.UsageError: when certbot and we would not mean the same.
     """
+    check_arguments(arguments)
+    programs = Programs()
+    with programs.heeding_signals():
+        return cycle(arguments, programs).exit_status
+
+
+def check_arguments(arguments: argparse.Namespace) -> None:
+    """Look that certbot and we mean the same.
+
+    :raises errors.UsageError: when we would not.
+    """
     for word in arguments.certbot_arguments:
         if (name := word.partition("=")[0]) in OURS:
             raise errors.UsageError(f"Name {name} before the --, where certbot-qiniu sees it, too")
-    programs = Programs()
-    with programs.heeding_signals():
-        return cycle(arguments, programs)
 
 
-def cycle(arguments: argparse.Namespace, programs: Programs) -> int:
-    """Renew what is due and tell, once: exit status 1 where either is a reason to look."""
+class Cycle(NamedTuple):
+    """How it went.
+
+    :ivar failed: whether a lineage could not be renewed.
+    :ivar exit_status: 1 where that or the status is a reason to look.
+    """
+
+    failed: bool
+    exit_status: int
+
+
+def cycle(arguments: argparse.Namespace, programs: Programs) -> Cycle:
+    """Renew what is due and tell, once."""
     missing = _missing(arguments)
     result, status = _renew(arguments, programs, missing), ""
     if not programs.stopped and "--dry-run" not in arguments.certbot_arguments:
@@ -86,7 +106,8 @@ def cycle(arguments: argparse.Namespace, programs: Programs) -> int:
     if status != "1":  # which has named them
         for lineage, names in missing.items():
             print(f"certbot-qiniu: {plugins.sentence(lineage, names)}", file=sys.stderr)
-    return 1 if result or missing or status == "1" else 2 if status else 0
+    failed = bool(result or missing)
+    return Cycle(failed, 1 if failed or status == "1" else 2 if status else 0)
 
 
 def _tell(arguments: argparse.Namespace, programs: Programs, result: str) -> str:

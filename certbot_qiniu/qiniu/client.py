@@ -103,6 +103,13 @@ class QiniuClient:
         """The number of requests sent so far, repeats included."""
         return self._transport.calls
 
+    def look(self, host: str, path: str, action: str, **how: Any) -> Any:
+        """Get an answer as it came, to a question that no other method asks; it changes nothing.
+
+        :param how: as for :meth:`~certbot_qiniu.qiniu.transport.Transport.request`.
+        """
+        return self._transport.request(host, "GET", path, action=action, **how)
+
     # Certificates
 
     def list_certificates(self) -> list[RemoteCertificate]:

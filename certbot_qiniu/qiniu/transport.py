@@ -36,6 +36,9 @@ PILI = "pili.qiniuapi.com"
 QBOX, QINIU = "QBox", "Qiniu"
 """Qiniu's two signatures: of the path alone, and of nearly all of the request."""
 
+UNDATED = "Qiniu without a date"
+"""The second one, without ``X-Qiniu-Date`` or with one that the caller brings."""
+
 SCHEMES = {API: QINIU, FUSION: QBOX, UC: QINIU, PILI: QINIU}
 """The signature that each host documents."""
 
@@ -51,11 +54,12 @@ BREAKER_FAILURES, BREAKER_SECONDS = 2, 60
 TEXT_LIMIT = 300
 
 _HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-_BAD_REQUEST = 400
+_BAD_REQUEST, _FORBIDDEN = 400, 403
 _QPS_EXCEEDED = 403024
 _THROTTLED_STATUSES = {429, 573}
 _TRANSIENT_STATUSES = {502, 503, 504, 599}
-# What Qiniu's console is told when somebody clicks too fast; with which code is not known.
+# What Qiniu's console is told when somebody clicks too fast; with which code is not known. The
+# interface for source domains knows no codes.
 _TOO_OFTEN_WORDS = ("too frequent", "频繁")
 # Other 500xxx (a frozen domain is 500923) are final. A 500 without Qiniu's code has that of HTTP.
 _TRANSIENT_CODES = {500, 500000, 500215, 500219}
@@ -202,7 +206,9 @@ class Transport:
         self._auths = {
             QBOX: RequestsAuth(Auth(access_key, secret_key)),
             QINIU: QiniuMacRequestsAuth(QiniuMacAuth(
-                access_key, secret_key, disable_qiniu_timestamp_signature=False))}
+                access_key, secret_key, disable_qiniu_timestamp_signature=False)),
+            UNDATED: QiniuMacRequestsAuth(QiniuMacAuth(
+                access_key, secret_key, disable_qiniu_timestamp_signature=True))}
         self._session = session
         self._sleep = sleep
         self._clock = clock
@@ -216,12 +222,14 @@ class Transport:
 
     def request(self, host: str, method: str, path: str, *, action: str,
                 query: Mapping[str, str] | None = None, body: Any = None,
-                scheme: str = "", needs_json: bool = True,
-                settled: Callable[[], Any] | None = None) -> Any:
+                scheme: str = "", headers: Mapping[str, str] | None = None,
+                needs_json: bool = True, settled: Callable[[], Any] | None = None) -> Any:
         """Call Qiniu and answer the JSON value of a success ({} for an empty body).
 
         :param action: what is tried, in words, for the errors.
-        :param scheme: :data:`QBOX` or :data:`QINIU`; by default what the host documents.
+        :param scheme: :data:`QBOX`, :data:`QINIU` or :data:`UNDATED`; by default what the host
+            documents.
+        :param headers: sent besides.
         :param settled: asked once an attempt may have taken effect although its answer was lost,
             before the call is repeated and when the repeat is refused, and where a success came
             without a word. What it answers, unless None, is the answer of the call. Left out
@@ -247,7 +255,7 @@ class Transport:
             if doubtful and settled and (seen := settled()) is not None:
                 return seen
             try:
-                answer = self._send(host, method, target, content, auth, action)
+                answer = self._send(host, method, target, content, auth, action, headers)
                 value = _judge(answer, action, needs_json=needs_json,
                                is_cdn_domain=path.startswith("/domain/"))
                 if answer.is_empty and (settled or method == "GET"):
@@ -282,7 +290,7 @@ class Transport:
         return answer
 
     def _send(self, host: str, method: str, target: str, content: bytes | None,
-              auth: AuthBase, action: str) -> _Answer:
+              auth: AuthBase, action: str, headers: Mapping[str, str] | None) -> _Answer:
         """Send one request, signed now."""
         if pause := self._throttles[host].reserve():
             self._sleep(pause)
@@ -294,8 +302,8 @@ class Transport:
             # The auth object signs what is sent, and keeps requests from looking into ~/.netrc.
             with deadline(ANSWER_SECONDS), self._session.request(
                     method, f"https://{host}{target}", data=content, auth=auth,
-                    headers=_HEADERS, allow_redirects=False,
-                    stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as response:
+                    headers={**_HEADERS, **(headers or {})}, allow_redirects=False, stream=True,
+                    timeout=(CONNECT_SECONDS, READ_SECONDS)) as response:
                 status = response.status_code
                 if status < 200:
                     # http.client skips a 100 alone. The final answer is still to come on this
@@ -377,7 +385,8 @@ def _judge(answer: _Answer, action: str, *, needs_json: bool, is_cdn_domain: boo
         _fail(errors.Unreachable, answer, action, _LATER_ADVICE, text="an answer that is no JSON")
     words = answer.text.lower()
     if (answer.status in _THROTTLED_STATUSES or answer.code == _QPS_EXCEEDED
-            or (answer.status == _BAD_REQUEST and any(hint in words for hint in _TOO_OFTEN_WORDS))):
+            or (answer.status in (_BAD_REQUEST, _FORBIDDEN)
+                and any(hint in words for hint in _TOO_OFTEN_WORDS))):
         _fail(errors.Throttled, answer, action, _THROTTLED_ADVICE)
     if answer.status in _TRANSIENT_STATUSES or answer.code in _TRANSIENT_CODES:
         _fail(errors.Unreachable, answer, action, _LATER_ADVICE)

@@ -62,10 +62,11 @@ def root(release: int) -> Path:
 
 
 def wheels() -> Path:
-    """The folder with all that the package, its extra ``nginx`` and the checks need, everywhere."""
+    """The folder with all that the package, two of its extras and the checks need, everywhere."""
     required = [Requirement(line) for line in importlib.metadata.requires("certbot-qiniu") or ()]
     wanted = [f"{item.name}{item.specifier}" for item in required
-              if not item.marker or item.marker.evaluate({"extra": "nginx"})]
+              if not item.marker or any(item.marker.evaluate({"extra": extra})
+                                        for extra in ("nginx", "notify"))]
     wanted += ["setuptools>=64", "ansible-core"]
     return _kept("wheels", _download, sorted(wanted), [python for _, python in RELEASES.values()])
 

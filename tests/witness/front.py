@@ -40,6 +40,8 @@ def plain_proxy(board: Switchboard) -> Iterator[str]:
     with ThreadingHTTPServer((LOOPBACK, 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
-        yield f"http://{LOOPBACK}:{server.server_port}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://{LOOPBACK}:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

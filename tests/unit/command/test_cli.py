@@ -21,7 +21,7 @@ from certbot_qiniu.command.arguments import Command
 from tests.package import DOCS
 
 COMMANDS = ("status", "plan", "renew", "apply", "doctor", "certificates", "forget",
-            "install-timer", "adopt")
+            "install-timer", "loop", "adopt")
 
 
 def squeezed(text: str) -> str:

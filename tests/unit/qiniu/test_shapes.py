@@ -174,7 +174,8 @@ def test_every_call_is_here() -> None:
     """A new method of the client needs its place in the table."""
     methods = {name for name, value in vars(QiniuClient).items()
                if callable(value) and not name.startswith("_")}
-    assert methods == CALLS.keys()
+    # doctor --explore looks with GET alone, on purpose also in ways that nobody uses.
+    assert methods - {"look"} == CALLS.keys()
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -260,6 +260,8 @@ class TestErrors:
         pytest.param(refusal(403024, 403), errors.Throttled, id="403024"),
         pytest.param(json_response(400, {"error": "Operation too frequent"}), errors.Throttled,
                      id="too frequent"),
+        pytest.param(json_response(403, {"error": "operation too frequent"}), errors.Throttled,
+                     id="too frequent, where there are no codes"),
         pytest.param(json_response(400, {"code": 400999, "error": "操作过于频繁,请稍后再试"}),
                      errors.Throttled, id="too frequent, in Chinese, with a code"),
         pytest.param(Response(429), errors.Throttled, id="429"),

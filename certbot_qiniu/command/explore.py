@@ -1,0 +1,543 @@
+"""``certbot-qiniu doctor --explore``: what one account's Qiniu answers where documents are silent.
+
+The questions are those of docs/unknowns.md that GET can ask. The report holds no text of Qiniu's,
+no name, no id and no key, so that it can be pasted into an issue. The detail of a certificate,
+which shows its private key, is never asked for.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib.metadata
+import itertools
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from certbot_qiniu import errors
+from certbot_qiniu.command import output
+from certbot_qiniu.command.arguments import certbot_config, our_renewals
+from certbot_qiniu.command.health import Level, exit_status, worst
+from certbot_qiniu.deployment.deployer import open_deployer
+from certbot_qiniu.qiniu.account import Accounts
+from certbot_qiniu.qiniu.client import NOT_OPERABLE, WRONG_WAY
+from certbot_qiniu.qiniu.responses import ID, as_list, lowered, text
+from certbot_qiniu.qiniu.transport import (
+    API,
+    ATTEMPTS,
+    FUSION,
+    PILI,
+    QBOX,
+    QINIU,
+    UC,
+    UNDATED,
+)
+from certbot_qiniu.text import is_token
+
+if TYPE_CHECKING:
+    import argparse
+    import logging
+
+    from certbot_qiniu.qiniu.client import QiniuClient
+
+MOST_CALLS = 40
+"""Repeats included."""
+
+MOST_PAGES, MOST_HUBS = 5, 3
+LONGEST_PAGE = 1000
+DATE_SECONDS = 300
+"""How old a date is sent: between the 30 seconds and the 15 minutes that documents have."""
+
+NO_SUCH_DOMAIN = "no-such-domain.example.com"
+
+ASKED = {
+    0: "the `https` of a domain that is http only",
+    1: "whether a host takes the other's signature",
+    2: "whether a date may be five minutes old, and whether it must be there",
+    4: "how lists end, how long pages of certificates are, what an empty list is",
+    14: "whether the filter `certId` works",
+    18: "which lists of a bucket's domains are there; what the key of a sub-user may",
+    19: "whether a live domain shows the name or the id of its certificate",
+    20: "the status for an unknown domain",
+    21: "`code` and `error` in successful lists",
+    22: "the language of one refusal",
+    29: "whether a read shows `tlsVersions`",
+    30: "with which signature the list of bindings can be read",
+}
+"""Row of docs/unknowns.md (0 for none) -> what is asked."""
+
+
+class Verdict(Enum):
+    """What an answer means for the defaults of docs/unknowns.md."""
+
+    ASSUMED = "as assumed"
+    OTHER = "otherwise"
+    STRANGE = "not foreseen"
+    OPEN = "not known"
+    SILENT = "no answer"
+
+
+LEVELS = {Verdict.STRANGE: Level.ATTENTION, Verdict.SILENT: Level.UNKNOWN}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One answer, in words without any name."""
+
+    row: int
+    verdict: Verdict
+    text: str
+
+
+class _EnoughError(Exception):
+    """There may be no further calls."""
+
+
+class _StrangeError(Exception):
+    """The answer is of a form that nobody has described."""
+
+
+@dataclass
+class _List:
+    """A list as it was read, page by page.
+
+    :ivar pages: the entries of each.
+    :ivar last: the last answer.
+    :ivar end: how it ended, "" where that was not reached.
+    """
+
+    pages: list[list[dict[str, Any]]] = field(default_factory=list)
+    last: dict[str, Any] = field(default_factory=dict)
+    end: str = ""
+
+
+# Asking -----------------------------------------------------------------------------------------
+
+
+class Explorer:
+    """Asks, and keeps what several questions need.
+
+    :ivar empty: each empty list that was met, as it came.
+    """
+
+    def __init__(self, client: QiniuClient) -> None:
+        self.client = client
+        self._begun = client.calls
+        self.empty: list[Any] = []
+        self.certificates = self._whole(FUSION, "/sslcert", "certs")
+        self.domains = self._whole(API, "/domain", "domains")
+        self.read: dict[str, dict[str, Any]] = {}
+
+    @property
+    def calls(self) -> int:
+        """How many there were."""
+        return self.client.calls - self._begun
+
+    def get(self, host: str, path: str, **how: Any) -> Any:
+        """What Qiniu says, which may be a refusal.
+
+        :raises errors.Unreachable: when it says nothing.
+        """
+        if self.calls > MOST_CALLS - ATTEMPTS:
+            raise _EnoughError
+        try:
+            return self.client.look(host, path, "explore", **how)
+        except errors.Refused as refusal:
+            return refusal
+
+    def pages(self, host: str, path: str, key: str, size: int) -> _List:
+        """Read a list in pages of *size*, a few of them at most."""
+        found, markers = _List(), [""]
+        for _ in range(MOST_PAGES):
+            query = {"limit": str(size), **({"marker": markers[-1]} if markers[-1] else {})}
+            found.last = _object(self.get(host, path, query=query))
+            entries = _objects(found.last.get(key))
+            marker = text(found.last, "marker")
+            if not entries:
+                self.empty.append(found.last.get(key))
+                found.end = "with an empty page"
+                break
+            found.pages.append(entries)
+            if not marker:
+                found.end = "with a page that has entries and no marker"
+                break
+            if marker in markers:
+                found.end = "with a marker that does not move"
+                break
+            markers.append(marker)
+        return found
+
+    def detail(self, protocol: str) -> dict[str, Any] | None:
+        """A domain on *protocol* in detail, None where there is none; read once."""
+        if protocol not in self.read:
+            names = [text(entry, "name") for entry in sorted(
+                self.domains.pages[0] if self.domains.pages else (),
+                key=lambda entry: entry.get("operatingstate") != "success")
+                if entry.get("protocol") == protocol]
+            if not names:
+                return None
+            self.read[protocol] = _object(self.get(API, f"/domain/{names[0]}"))
+        return self.read[protocol]
+
+    def _whole(self, host: str, path: str, key: str) -> _List:
+        """The first page of a list, as long as it may be.
+
+        :raises errors.Refused: when even that is refused: keys that open nothing explore nothing.
+        """
+        answer = self.client.look(host, path, f"list the {key} to explore",
+                                  query={"limit": str(LONGEST_PAGE)})
+        entries = _objects(_object(answer).get(key))
+        return _List([entries] if entries else [], _object(answer))
+
+
+def _object(answer: Any) -> dict[str, Any]:
+    if isinstance(answer, errors.Refused):
+        raise _StrangeError(_refused(answer))
+    if not isinstance(answer, dict):
+        raise _StrangeError("an answer of an unknown form")
+    return lowered(answer)
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [lowered(entry) for entry in _list(value) if isinstance(entry, dict)]
+
+
+def _list(value: Any) -> list[Any]:
+    try:
+        return as_list(value, "explore")
+    except errors.Unreachable:
+        raise _StrangeError("a list of an unknown form") from None
+
+
+def _refused(refusal: errors.Refused) -> str:
+    """A refusal without its text, which may quote what was asked."""
+    code = f", code {refusal.code}" if refusal.code != refusal.status else ""
+    return f"refused (HTTP {refusal.status}{code})"
+
+
+def _either(found: bool) -> Verdict:
+    return Verdict.ASSUMED if found else Verdict.OTHER
+
+
+# The questions ----------------------------------------------------------------------------------
+
+
+def ask_hosts(here: Explorer) -> Iterator[Finding]:
+    """Row 1."""
+    for what, host, path, scheme in (
+            ("domains with QBox at api", API, "/domain", QBOX),
+            ("certificates with Qiniu at fusion", FUSION, "/sslcert", QINIU),
+            ("certificates with QBox at api", API, "/sslcert", QBOX)):
+        answer = here.get(host, path, query={"limit": "1"}, scheme=scheme)
+        refused = isinstance(answer, errors.Refused)
+        yield Finding(1, _either(refused), f"{what}: {_refused(answer) if refused else 'taken'}")
+
+
+def ask_dates(here: Explorer) -> Iterator[Finding]:
+    """Row 2."""
+    old = dt.datetime.fromtimestamp(time.time() - DATE_SECONDS, dt.timezone.utc)
+    for what, headers in ((f"a date that is {DATE_SECONDS} seconds old",
+                           {"X-Qiniu-Date": old.strftime("%Y%m%dT%H%M%SZ")}),
+                          ("no date", {})):
+        answer = here.get(API, "/domain", query={"limit": "1"}, scheme=UNDATED, headers=headers)
+        if not isinstance(answer, errors.Refused):
+            yield Finding(2, _either(not headers), f"{what}: taken")
+        elif headers and "clock" not in answer.advice:
+            yield Finding(2, Verdict.STRANGE,
+                          f"{what}: {_refused(answer)}, in words that do not name the clock")
+        else:
+            yield Finding(2, _either(bool(headers)), f"{what}: {_refused(answer)}")
+
+
+def ask_lists(here: Explorer) -> Iterator[Finding]:
+    """Row 4."""
+    for what, host, path, key, whole in (
+            ("certificates", FUSION, "/sslcert", "certs", here.certificates),
+            ("CDN domains", API, "/domain", "domains", here.domains)):
+        first = len(whole.pages[0]) if whole.pages else 0
+        if not first:
+            here.empty.append(whole.last.get(key))
+            yield Finding(4, Verdict.OPEN, f"how a list of {what} ends: it has no entry")
+            continue
+        found = here.pages(host, path, key, max(1, first - 1))  # two pages at least, if it can be
+        if found.end:
+            yield Finding(4, _either(found.end == "with an empty page"),
+                          f"the list of {what} ends {found.end}")
+        else:
+            yield Finding(4, Verdict.OPEN, f"how a list of {what} ends: it has more than "
+                          f"{MOST_PAGES} pages")
+        if what == "certificates":
+            yield from _page_lengths(here, first, sum(map(len, found.pages)))
+
+
+def _page_lengths(here: Explorer, first: int, count: int) -> Iterator[Finding]:
+    usual = len(_objects(_object(here.get(FUSION, "/sslcert")).get("certs")))
+    for what, length, assumed in (("at most", first, 500), ("unless more are asked for", usual,
+                                                            100)):
+        if count > length:
+            yield Finding(4, _either(length == assumed),
+                          f"a page of certificates has {length} {what}")
+        else:
+            yield Finding(4, Verdict.OPEN, f"how many certificates a page has {what}: there are "
+                          f"only {count}")
+
+
+def ask_filter(here: Explorer) -> Iterator[Finding]:
+    """Row 14, and the rest of row 4."""
+    if not here.domains.pages:
+        yield Finding(14, Verdict.OPEN, "whether the filter certId works: there is no CDN domain")
+    else:
+        nothing = here.get(API, "/domain", query={"limit": "1", "certId": secrets.token_hex(12)})
+        if isinstance(nothing, errors.Refused):
+            yield Finding(14, Verdict.OTHER, f"domains of a certificate that does not exist: "
+                          f"{_refused(nothing)}")
+        else:
+            value = _object(nothing).get("domains")
+            if not _objects(value):
+                here.empty.append(value)
+            yield Finding(14, _either(not _objects(value)), "domains of a certificate that does "
+                          f"not exist: {'some' if _objects(value) else 'none'}")
+        yield from _filter_finds(here)
+    for value in dict.fromkeys(map(repr, here.empty)):
+        yield Finding(4, _either(value == "[]"),
+                      f"an empty list is {'null' if value == 'None' else '[]'}")
+
+
+def _filter_finds(here: Explorer) -> Iterator[Finding]:
+    entry = here.detail("https") or {}
+    cert_id = text(lowered(entry.get("https")), "certid")
+    if not ID.fullmatch(cert_id):
+        return
+    answer = _object(here.get(API, "/domain", query={"limit": str(LONGEST_PAGE),
+                                                     "certId": cert_id}))
+    names = [text(other, "name") for other in _objects(answer.get("domains"))]
+    shown = text(entry, "name") in names
+    yield Finding(14, Verdict.ASSUMED if shown else Verdict.STRANGE,
+                  f"domains of c1, the certificate of d1: d1 is {'' if shown else 'not '}one")
+
+
+def ask_buckets(here: Explorer) -> Iterator[Finding]:
+    """Row 18, without what ``bindings`` tell."""
+    buckets = here.get(UC, "/buckets")
+    if isinstance(buckets, errors.Refused):
+        yield Finding(18, Verdict.OPEN if here.client.is_sub_user else Verdict.STRANGE,
+                      f"the list of buckets: {_refused(buckets)}")
+        return
+    names = [name for name in _list(buckets) if isinstance(name, str) and is_token(name)]
+    if not names:
+        yield Finding(18, Verdict.OPEN, "which lists of a bucket's domains are there: there is no "
+                      "bucket")
+        return
+    old = here.get(UC, "/domain", query={"bucket": names[0]})
+    new = here.get(UC, "/v3/domains", query={"tbl": names[0]})
+    for what, answer in (("/domain?bucket=b1", old), ("/v3/domains?tbl=b1", new)):
+        refused = isinstance(answer, errors.Refused)
+        yield Finding(18, _either(not refused),
+                      f"{what}: {_refused(answer) if refused else 'a list'}")
+    if isinstance(old, errors.Refused) and isinstance(new, errors.Refused):
+        yield Finding(18, Verdict.STRANGE, "no list of the source domains of b1")
+    elif not isinstance(old, errors.Refused) and not isinstance(new, errors.Refused):
+        same = ({text(entry, "domain") for entry in _objects(old)}
+                == {text(entry, "domain") for entry in _objects(new)
+                    if entry.get("domaintype") == 1})
+        yield Finding(18, Verdict.ASSUMED if same else Verdict.STRANGE,
+                      f"both lists have {'the same' if same else 'other'} source domains")
+
+
+def ask_live(here: Explorer) -> Iterator[Finding]:
+    """Row 19."""
+    hubs = here.get(PILI, "/v2/hubs")
+    if isinstance(hubs, errors.Refused):
+        yield Finding(19, Verdict.OPEN, f"what a live domain shows: {_refused(hubs)}")
+        return
+    names = [text(entry, "name") for entry in _objects(_object(hubs).get("items"))]
+    for name in [name for name in names if ID.fullmatch(name)][:MOST_HUBS]:
+        answer = _object(here.get(PILI, f"/v2/hubs/{name}/domains"))
+        for entry in _objects(answer.get("domains")):
+            shown = text(entry, "certname")
+            known = list(itertools.chain.from_iterable(here.certificates.pages))
+            if shown and shown in {text(item, "name") for item in known}:
+                yield Finding(19, Verdict.ASSUMED, "a live domain shows the name of its "
+                              "certificate")
+                return
+            if shown and shown in {text(item, "certid") for item in known}:
+                yield Finding(19, Verdict.OTHER, "a live domain shows the id of its certificate")
+                return
+    yield Finding(19, Verdict.OPEN, "what a live domain shows: none has a certificate of the list")
+
+
+def ask_unknown_domain(here: Explorer) -> Iterator[Finding]:
+    """Rows 20 and 22."""
+    answer = here.get(API, f"/domain/{NO_SUCH_DOMAIN}")
+    if not isinstance(answer, errors.Refused):
+        yield Finding(20, Verdict.STRANGE, "a domain that does not exist: an answer like that of "
+                      "one that does")
+        return
+    known = answer.status in (404, 612) and answer.code not in NOT_OPERABLE
+    yield Finding(20, _either(answer.status == 404) if known else Verdict.STRANGE,
+                  f"a domain that does not exist: {_refused(answer)}")
+    english = answer.text.isascii()
+    yield Finding(22, _either(not english), "the refusal of a domain that does not exist: in "
+                  f"{'English, or without words' if english else 'Chinese'}")
+
+
+def ask_codes(here: Explorer) -> Iterator[Finding]:
+    """Row 21."""
+    code = here.certificates.last.get("code")
+    yield Finding(21, _either(code == 200),
+                  f"the list of certificates: {f'code {code}' if type(code) is int else 'no code'}")
+    for what, found in (("certificates", here.certificates), ("CDN domains", here.domains)):
+        has_error = "error" in found.last
+        yield Finding(21, _either(not has_error),
+                      f"the list of {what}: {'an empty' if has_error else 'no'} error")
+
+
+def ask_https(here: Explorer) -> Iterator[Finding]:
+    """Row 29, and one that has none."""
+    entry = here.detail("https")
+    if entry is None:
+        yield Finding(29, Verdict.OPEN, "whether TLS versions are shown: no CDN domain is on HTTPS")
+    else:
+        https = _object(entry.get("https"))
+        versions = https.get("tlsversions") or []
+        if "tlsversions" not in https:
+            yield Finding(29, Verdict.ASSUMED, "d1, on HTTPS: shows no tlsVersions")
+        elif isinstance(versions, list) and all(isinstance(item, str) for item in versions):
+            yield Finding(29, Verdict.OTHER, f"d1, on HTTPS: shows tlsVersions, {len(versions)} of "
+                          "them")
+        else:
+            yield Finding(29, Verdict.STRANGE, "d1, on HTTPS: shows tlsVersions that are no list")
+    entry = here.detail("http")
+    if entry is None:
+        yield Finding(0, Verdict.OPEN, "the https of a domain on http: there is none")
+    elif entry.get("https") is None:
+        yield Finding(0, Verdict.OTHER, "d2, on http: its https is "
+                      f"{'null' if 'https' in entry else 'absent'}")
+    else:
+        is_empty = not text(_object(entry["https"]), "certid")
+        yield Finding(0, Verdict.ASSUMED if is_empty else Verdict.STRANGE,
+                      f"d2, on http: its https names {'no' if is_empty else 'a'} certificate")
+
+
+def ask_bindings(here: Explorer) -> Iterator[Finding]:
+    """Row 30, and what of row 18 shows itself there."""
+    answers = {scheme: here.get(API, "/cert/bindings", scheme=scheme) for scheme in (QBOX, QINIU)}
+    refusals = [answer for answer in answers.values() if isinstance(answer, errors.Refused)]
+    for answer in answers.values():
+        if not isinstance(answer, errors.Refused):
+            _objects(answer)
+    none_taken, is_sub_user = len(refusals) == len(answers), here.client.is_sub_user
+    if is_sub_user:
+        yield Finding(18, _either(none_taken), "the list of bindings, with the key of a sub-user: "
+                      f"{_refused(refusals[0]) if none_taken else 'taken'}")
+    else:
+        yield Finding(18, Verdict.OPEN, "what the key of a sub-user may: this is none")
+    for scheme, answer in answers.items():
+        refused = isinstance(answer, errors.Refused)
+        verdict = _either(refused is (scheme == QINIU))
+        if refused and answer.status not in WRONG_WAY:
+            verdict = Verdict.STRANGE
+        elif none_taken and is_sub_user:
+            verdict = Verdict.OPEN
+        yield Finding(30, verdict, f"the list of bindings with {scheme}: "
+                      f"{_refused(answer) if refused else 'taken'}")
+
+
+QUESTIONS: Sequence[tuple[Sequence[int], Callable[[Explorer], Iterator[Finding]]]] = (
+    ((4,), ask_lists), ((14, 4), ask_filter), ((21,), ask_codes), ((29, 0), ask_https),
+    ((20, 22), ask_unknown_domain), ((30, 18), ask_bindings), ((18,), ask_buckets),
+    ((19,), ask_live), ((1,), ask_hosts), ((2,), ask_dates))
+"""In their order, each with its rows: what is refused on purpose comes last."""
+
+
+def explore(here: Explorer) -> Iterator[Finding]:
+    """Ask everything."""
+    for rows, question in QUESTIONS:
+        try:
+            yield from question(here)
+        except _StrangeError as strange:
+            yield Finding(rows[0], Verdict.STRANGE, f"{ASKED[rows[0]]}: {strange}")
+        except errors.Unreachable as failure:
+            yield Finding(rows[0], Verdict.SILENT, ASKED[rows[0]] + (
+                f": HTTP {failure.status}" if failure.status else ""))
+        except _EnoughError:
+            yield Finding(rows[0], Verdict.SILENT, f"{ASKED[rows[0]]}: not asked, as there were "
+                          f"{here.calls} calls")
+
+
+# The report -------------------------------------------------------------------------------------
+
+
+def add_arguments(parser: argparse.ArgumentParser, group: argparse._ActionsContainer) -> None:
+    """Add ``--explore`` to *group*, and the arguments that go with it."""
+    group.add_argument("--explore", action="store_true",
+                       help="ask Qiniu, changing nothing, what its documents leave open, and print "
+                            "a report without names or secrets for an issue; see docs/unknowns.md")
+    parser.add_argument("--credentials", metavar="PATH",
+                        help="with --explore: of this account")
+    parser.add_argument("--cert-name", default="", metavar="NAME",
+                        help="with --explore: of the account of this certificate")
+
+
+def run(arguments: argparse.Namespace, logger: logging.Logger) -> int:
+    """Ask, and print the report.
+
+    :raises errors.QiniuError: when it is not known whom to ask, or the keys open nothing.
+    """
+    config = certbot_config(arguments)
+    credentials = arguments.credentials
+    if not credentials:
+        deployer = open_deployer(config, logger.info, read_only=True)
+        paths = {deployer.credentials_of(renewal.lineage, renewal.settings)
+                 for renewal in our_renewals(arguments, arguments.cert_name)}
+        if len(paths) > 1:
+            raise errors.UsageError("There are several accounts: name a certificate of one with "
+                                    "--cert-name, or its file with --credentials")
+        [credentials] = paths
+    client = Accounts(Path(config.config_dir)).get(credentials).client
+    print(f"Asking Qiniu with GET alone, at most {MOST_CALLS} times; nothing is changed.",
+          file=sys.stderr)
+    try:
+        here = Explorer(client)
+    except _StrangeError as strange:
+        raise errors.UsageError(f"Nothing can be explored: Qiniu's lists are {strange}") from None
+    findings = list(explore(here))
+    output.show(report(here, findings))
+    return exit_status(worst(LEVELS.get(item.verdict, Level.OK) for item in findings))
+
+
+def report(here: Explorer, findings: Sequence[Finding]) -> list[output.Part]:
+    """The report, in the order of docs/unknowns.md."""
+    styles = {verdict: output.STYLES[LEVELS.get(verdict, Level.OK)] for verdict in Verdict}
+    domains = list(itertools.chain.from_iterable(here.domains.pages))
+    https = sum(entry.get("protocol") == "https" for entry in domains)
+    rows = [(styles[item.verdict], [str(item.row or "-"), item.verdict.value, item.text])
+            for item in sorted(findings, key=lambda item: item.row or 99)]
+    return [
+        (f"certbot-qiniu {importlib.metadata.version('certbot-qiniu')} asked Qiniu {here.calls} "
+         "times and changed nothing.", ""),
+        ("Rows, and what is assumed, are those of docs/unknowns.md.", ""),
+        ("d1 and d2 stand for domains, c1 for a certificate, b1 for a bucket.", ""),
+        (f"The account: {len(domains)} CDN domains, {https} of them on HTTPS, and "
+         f"{sum(map(len, here.certificates.pages))} certificates"
+         + (", by the key of a sub-user." if here.client.is_sub_user else "."), ""),
+        output.BLANK,
+        output.Table(["Row", "Verdict", "Answer"], rows, ["Answer"], styled=1),
+        output.BLANK, *((line, "") for line in _advice({item.verdict for item in findings}))]
+
+
+def _advice(found: set[Verdict]) -> Iterator[str]:
+    if Verdict.STRANGE in found:
+        yield "Not foreseen: please report this before you use certbot-qiniu with this account."
+    if Verdict.OTHER in found:
+        yield ("Otherwise than assumed, and handled: the tests live through it, too. Please report "
+               "it, so that the defaults can follow.")
+    if Verdict.SILENT in found:
+        yield "Not everything was answered: try again later."
+    if not found & {Verdict.STRANGE, Verdict.OTHER, Verdict.SILENT}:
+        yield "All that could be asked is as assumed."

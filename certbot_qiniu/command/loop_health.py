@@ -1,0 +1,70 @@
+"""How ``certbot-qiniu loop`` is: the file that it leaves for whoever looks after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from certbot_qiniu.command.health import utc
+from certbot_qiniu.files import decode, decoding, read_json, write_json
+from certbot_qiniu.model import DAY
+
+UNHEALTHY_SECONDS = DAY
+LOST = "the loop writes it anew"
+"""What happens without the file."""
+
+
+@dataclass(frozen=True)
+class Health:
+    """How the loop is.
+
+    :ivar started: when it was.
+    :ivar ended: when a renewal last did, 0 for never.
+    :ivar exit_status: what ``certbot-qiniu renew`` would have ended with.
+    :ivar failing_since: when the first of the renewals failed that have failed one after the other;
+        0 where the last one did not.
+    """
+
+    started: float
+    ended: float = 0.0
+    exit_status: int = 0
+    failing_since: float = 0.0
+
+    def after(self, exit_status: int, now: float, *, failed: bool) -> Health:
+        """How it is once a renewal has ended."""
+        return replace(self, ended=now, exit_status=exit_status,
+                       failing_since=(self.failing_since or now) if failed else 0.0)
+
+    def complaint(self, now: float) -> str:
+        """What is wrong with it; "" where it is well."""
+        if self.failing_since and now - self.failing_since >= UNHEALTHY_SECONDS:
+            return f"renewals have failed since {utc(self.failing_since)}"
+        last = max(self.started, self.ended)
+        if now - last > UNHEALTHY_SECONDS:
+            return f"no renewal has ended since {utc(last)}"
+        return ""
+
+
+def path(config_dir: Path) -> Path:
+    """Where the file is."""
+    return config_dir / "qiniu" / "loop.json"
+
+
+def read(file: Path) -> Health | None:
+    """How the loop is; None where there was none.
+
+    :raises errors.StateError: when that cannot be read.
+    """
+    if not file.exists():
+        return None
+    raw = read_json(file, LOST)
+    with decoding(file, LOST):
+        return decode(Health, {key: value for key, value in raw.items() if key != "version"})
+
+
+def write(file: Path, health: Health) -> None:
+    """Replace the file.
+
+    :raises errors.StateError: when that is not possible.
+    """
+    write_json(file, vars(health))
