@@ -309,3 +309,35 @@ def test_wrong_secret_in_one_of_two_files(tmp_path: Path) -> None:
                             if one["reason"] == "Refused"]
     assert ["site1.example"] == [row["domain"] for row in found["domains"]
                                  if row["in_sync"]]
+
+
+def test_hold(tmp_path: Path) -> None:
+    """What a rollback keeps is read by itself, too, and told as it is with the lists."""
+    machine = seat_in(tmp_path, Cloud())
+    assert machine.force_renewal().status == 0
+    assert later(machine).status == 0
+    run = machine.certbot("rollback", "--checkpoints", "1", *machine.installer)
+    assert run.status == 0, run.output
+    crowd(machine.cloud)
+    assert later(machine).status == 0
+    alone, listed = (json.loads(machine.run("status", "--json", *arguments).output)
+                     for arguments in (["--managed"], []))
+    assert alone["findings"] == listed["findings"]
+    assert alone["lineages"] == listed["lineages"]
+    assert ["Held"] == [one["reason"] for one in alone["findings"]]
+    assert alone["domains"] == [row for row in listed["domains"] if row["lineage"]]
+    assert len(machine.run("status", "--managed").calls) <= 6
+
+
+def test_source_domain(tmp_path: Path) -> None:
+    """What source domains serve is one call for all of them."""
+    cloud = Cloud()
+    cloud.qiniu.add_bucket("files")
+    old = cloud.stranger("*.example.com", days=40)
+    for number in range(3):
+        cloud.qiniu.add_source_domain(f"s{number}.example.com", "files", old)
+    machine = seat_in(tmp_path, cloud)
+    run = machine.run("status", "--managed", "--json")
+    assert (0, 6) == (run.status, len(rows(run)))
+    assert ["GET api.qiniu.com/cert/bindings", *(
+        f"GET api.qiniu.com/domain/{name}" for name in MANAGED)] == sorted(run.labels())
