@@ -332,7 +332,7 @@ class _Observations:
             try:
                 self.read_account(context)
                 self.contexts[account] = context
-            except errors.QiniuError as error:
+            except errors.ApiError as error:
                 self.contexts[account] = None
                 self.problem(credentials, error)
         return self.contexts[account] is not None
@@ -340,7 +340,7 @@ class _Observations:
     def read_account(self, context: Context) -> None:
         """Read of an account what the planning of its lineages does not read by itself.
 
-        :raises errors.QiniuError: when a list cannot be had, or nothing be read.
+        :raises errors.ApiError: when a list cannot be had, or Qiniu does not accept the keys.
         """
         account, managed = context.account, self.managed.get(context.account, [])
         if (self.scope is Scope.MANAGED and len(managed) <= account.list_calls
@@ -420,7 +420,7 @@ class _Observations:
                 if upload.may_be_in(context.account_name)}
 
     def ends(self, context: Context, domains: Iterable[Domain]) -> dict[str, RemoteCertificate]:
-        """What these domains serve, with its end; of ours Qiniu is asked for none."""
+        """What these domains serve, with its end; of ours certbot's archive has that."""
         found: dict[str, RemoteCertificate] = {}
         for domain in domains:
             upload = self.memory.uploads.get(domain.cert_id)
@@ -431,8 +431,11 @@ class _Observations:
                     found[domain.cert_id] = RemoteCertificate(
                         domain.cert_id, ours.remote_name, ours.names,
                         int(ours.not_before.timestamp()), int(ours.not_after.timestamp()))
-                else:
+                    continue
+                try:
                     found |= context.account.certificates_among([domain.cert_id])
+                except errors.ApiError as error:  # all else is known
+                    self.problem(self.names[context.account], error)
             elif foreign and foreign.cert_id == domain.cert_id:
                 found[foreign.cert_id] = foreign
         return found

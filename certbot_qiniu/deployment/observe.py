@@ -21,6 +21,8 @@ from certbot_qiniu.deployment.planning.freshness import (
 from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.model import DAY, Domain, RemoteCertificate
 
+UNAUTHORIZED = 401
+
 
 def read_details(context: Context, names: Sequence[str], domains: dict[str, Domain],
                  ) -> tuple[dict[str, Domain | None], dict[str, errors.QiniuError]]:
@@ -88,12 +90,12 @@ def observe_alone(context: Context, names: Sequence[str]) -> bool:
     """Let the account be these domains alone, read one by one, for who changes nothing.
 
     :returns: false where one of them does not exist: what that means only the lists can tell.
-    :raises errors.QiniuError: when none of them can be read.
+    :raises errors.Refused: when Qiniu does not accept the keys.
     """
     results = _read(context, names)
-    failures = [result for result in results if isinstance(result, errors.QiniuError)]
-    if failures and len(failures) == len(names):
-        raise failures[0]
+    for result in results:
+        if isinstance(result, errors.Refused) and result.status == UNAUTHORIZED:
+            raise result
     if None in results:
         return False
     domains = [result for result in results if isinstance(result, Domain)]

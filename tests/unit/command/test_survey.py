@@ -204,6 +204,31 @@ def test_domain_that_cannot_be_read(desk: Desk) -> None:
         desk.now += 3600  # a host that does not answer is left alone for a minute
 
 
+def test_keys_that_are_not_accepted(desk: Desk) -> None:
+    """They need attention, whatever was to be read with them."""
+    newest = desk.deploy("example.com", WWW)
+    desk.qiniu.add_domain(WWW, protocol="https", cert_id=desk.upload(newest))
+    manage(desk, wants(newest, WWW))
+    desk.store.write_memory()
+    desk.board.arm(Fault("reply", json_response(401, {"code": 401001, "error": "bad token"})),
+                   times=10**6)
+    for scope in Scope:
+        assert [("attention", str(desk.credentials), "Refused")] == reasons(
+            survey(desk.config, scope=scope))
+
+
+def test_the_only_domain_cannot_be_read(desk: Desk) -> None:
+    """That is unknown of this domain, with lists and without."""
+    newest = desk.deploy("example.com", WWW)
+    desk.qiniu.add_domain(WWW, protocol="https", cert_id=desk.upload(newest))
+    manage(desk, wants(newest, WWW))
+    desk.store.write_memory()
+    desk.board.arm(Fault("reply", json_response(200, [])), match=f"/domain/{WWW}", times=10**6)
+    for scope in Scope:
+        found = survey(desk.config, scope=scope)
+        assert ([WWW], [WWW]) == (list(found.unread), list(found.accounts[0].domains))
+
+
 def test_damaged_files(desk: Desk) -> None:
     """A damaged renewal conf is a finding, and a damaged file of ours, of a lineage or of all."""
     desk.upload(desk.deploy("example.com", WWW))

@@ -90,11 +90,13 @@ def test_read_alone(rig: Rig) -> None:
     assert [A] == list(observe(rig.context, [A], refresh=False)[0])
     assert read(A) == rig.calls()
     rig.board.arm(Fault("refuse"), match=f"/domain/{B}", times=10**6)
-    with pytest.raises(errors.Unreachable):
-        observe_alone(rig.context, [B])
-    rig.now += 3600
     assert observe_alone(rig.context, [A, B])
-    assert {A} == rig.account.domains().keys()
+    assert {A} == rig.account.domains().keys(), "of the other one it is not known what it is"
+    rig.board.disarm()
+    rig.now += 3600
+    rig.refuse("/domain", 401001)
+    with pytest.raises(errors.Refused):
+        observe_alone(rig.context, [A, B])
 
 
 # Observing
