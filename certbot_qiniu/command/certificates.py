@@ -13,7 +13,7 @@ from certbot_qiniu import errors
 from certbot_qiniu.command import output
 from certbot_qiniu.command.arguments import Command, add_json, certbot_config, our_renewals
 from certbot_qiniu.command.health import days_left, exit_status, worst
-from certbot_qiniu.command.survey import Survey, survey
+from certbot_qiniu.command.survey import Scope, Survey, survey
 from certbot_qiniu.deployment.certificates import (
     clean,
     expired_strays,
@@ -77,8 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{deleted} superseded certificate{'s' * (deleted != 1)} deleted at Qiniu",
               file=sys.stderr)
         delete_expired(contexts, arguments.expired)
-    with output.progress("Asking Qiniu …"):
-        facts = survey(config)
+    with output.progress("Asking Qiniu: a call for each 100 certificates of the account …"):
+        facts = survey(config, scope=Scope.CERTIFICATES)
     rows, failed = certificates(facts, everybodys=arguments.all), facts.failures()
     level = worst(item.level for item in failed)
     if arguments.json:

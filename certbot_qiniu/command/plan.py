@@ -61,7 +61,7 @@ def steps(facts: Survey) -> list[Step]:
         found += [_step(lineage, action) for action in lineage.actions]
         if all(action.verb in (Verb.KEEP, Verb.SKIP, Verb.FORGET) for action in lineage.actions):
             found += [Step(lineage.name, "delete", certificate.name, "Orphan",
-                           "superseded, and nothing needs it any more")
+                           "superseded, and nothing here needs it any more")
                       for certificate in facts.superseded(lineage)]
         if lineage.reload:
             found.append(Step(lineage.name, "reload", lineage.reload, "NotSeen",

@@ -38,7 +38,7 @@ from certbot_qiniu.command.health import (
     utc,
     worst,
 )
-from certbot_qiniu.command.survey import AccountFacts, LineageFacts, Survey, survey
+from certbot_qiniu.command.survey import AccountFacts, LineageFacts, Scope, Survey, survey
 from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.planning.decision import Action, Verb
 from certbot_qiniu.deployment.state import Record
@@ -77,8 +77,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--probe", action="store_true",
                         help="also ask the edge over TLS, at all of its addresses, which "
                              "certificate and chain it really serves; for 60 seconds at most")
-    parser.add_argument("--managed", action="store_true",
-                        help="only the domains that certbot manages")
+    extent = parser.add_mutually_exclusive_group()
+    extent.add_argument("--managed", action="store_true",
+                        help="only the domains that certbot manages, without the account's lists "
+                             "where that takes fewer calls")
+    extent.add_argument("--all-details", action="store_true",
+                        help="also read what each domain serves that certbot does not manage, a "
+                             "call for each: 10,000 domains take 20 minutes")
     parser.add_argument("--warn-days", type=int, default=WARN_DAYS, metavar="N",
                         help="attention where a certificate ends in less than N days (default: "
                              "%(default)s)")
@@ -151,7 +156,10 @@ def _leave(ended: int) -> None:
 
 def _report(arguments: argparse.Namespace) -> Report:
     begun = time.monotonic()
-    facts = survey(certbot_config(arguments))
+    facts = survey(certbot_config(arguments), scope=(
+        Scope.MANAGED if arguments.managed else Scope.ALL if arguments.all_details else Scope.NEW),
+        gentle=arguments.renewal is not None,  # a timer's
+        announce=lambda text: None if arguments.quiet else print(text, file=sys.stderr))
     if arguments.probe:
         left = (arguments.deadline or float("inf")) - (time.monotonic() - begun) - SPARE_SECONDS
         facts = probe(facts, Lineages(arguments.config_dir), min(left, edge.SECONDS),

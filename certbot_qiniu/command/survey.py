@@ -1,15 +1,18 @@
-"""Observe all accounts and lineages, and change nothing, neither here nor at Qiniu.
+"""Observe accounts and lineages, and change nothing, neither here nor at Qiniu.
 
-The files are opened read-only, so the steps of ``certbot renew`` itself can be gone through: what
-they would write stays in memory, and what they would send is only planned.
+Qiniu is asked for what is managed, what would be taken as well, and no more, unless a user wants to
+see all: an account may have ten thousand domains of others. The files are opened read-only, so the
+steps of ``certbot renew`` itself can be gone through: what they would write stays in memory, and
+what they would send is only planned.
 """
 
 from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from certbot_qiniu.command.edge import Probe
 from certbot_qiniu.command.health import Finding, Level
 from certbot_qiniu.deployment import holds, wording
 from certbot_qiniu.deployment.certificates import (
+    is_expired_stray,
     left_behind,
     remember_copies,
     too_old,
@@ -25,7 +29,8 @@ from certbot_qiniu.deployment.certificates import (
 )
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.deployer import Deployer, open_deployer
-from certbot_qiniu.deployment.observe import read_details
+from certbot_qiniu.deployment.missing import expected
+from certbot_qiniu.deployment.observe import known_details, observe_alone, read_details
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.deployment.planning.hold import Served
 from certbot_qiniu.deployment.reconcile import Options, observe_and_plan
@@ -33,6 +38,8 @@ from certbot_qiniu.deployment.state import Memory, Record
 from certbot_qiniu.failures import each_cause, told_once
 from certbot_qiniu.lineages import Renewal, problems, read_renewals, reconfigure_command
 from certbot_qiniu.model import DAY, Certificate, Domain, RemoteCertificate, certificate_name
+from certbot_qiniu.qiniu.account import Account, Accounts
+from certbot_qiniu.qiniu.transport import API, CALLS_PER_SECOND
 from certbot_qiniu.targets.hook import Hook, hooks_of
 from certbot_qiniu.webserver.nginx import Nginx
 
@@ -40,21 +47,39 @@ GONE_SECONDS = 7 * DAY
 """For so long a domain that is gone needs attention."""
 
 
+class Scope(Enum):
+    """How much of the accounts is observed, from less to more."""
+
+    MANAGED = auto()
+    """What certbot manages; no list, where reading that one by one takes fewer calls."""
+    NEW = auto()
+    """The list of domains, and in detail what a renewal would look at besides."""
+    CERTIFICATES = auto()
+    """Likewise, and all certificates, with who uses those of ours that may go."""
+    ALL = auto()
+    """Each domain in detail, and all certificates."""
+
+
 @dataclass(frozen=True)
 class AccountFacts:
-    """What a Qiniu account holds.
+    """What is known of a Qiniu account.
 
     :ivar name: the path of its credentials file.
+    :ivar domains: as many as the survey was for; of those that were not read in detail it is not
+        known what they serve.
+    :ivar certificates: all of them where they were listed, else those that are ours or known.
+    :ivar used_by: id -> domains, of certificates of which Qiniu was asked who uses them.
     """
 
     name: str
     domains: Mapping[str, Domain] = field(default_factory=dict)
     certificates: Mapping[str, RemoteCertificate] = field(default_factory=dict)
+    used_by: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     def users(self, cert_id: str) -> tuple[str, ...]:
-        """The domains that a certificate is bound to."""
-        return tuple(sorted(domain.name for domain in self.domains.values()
-                            if domain.cert_id == cert_id))
+        """The domains that are known to serve a certificate."""
+        return tuple(sorted({domain.name for domain in self.domains.values()
+                             if domain.cert_id == cert_id}.union(self.used_by.get(cert_id, ()))))
 
 
 @dataclass(frozen=True)
@@ -170,21 +195,25 @@ class Survey:
         return [*failed, *unread, *self.findings]
 
 
-def survey(config: Any, only: str = "") -> Survey:
+def survey(config: Any, only: str = "", *, scope: Scope = Scope.NEW, gentle: bool = False,
+           announce: Callable[[str], None] = lambda text: None) -> Survey:
     """Observe the lineages that are deployed to Qiniu, and their accounts.
 
     :param config: certbot's configuration.
     :param only: the one lineage to observe, "" for all.
+    :param gentle: nobody waits for it: leave most of the accounts' calls to others.
+    :param announce: is told what takes long, before that begins.
     :raises errors.QiniuError: when not even a beginning can be made.
     """
     notes: list[str] = []
     try:
-        deployer = open_deployer(config, notes.append, read_only=True)
+        deployer = open_deployer(config, notes.append, read_only=True, accounts=Accounts(
+            Path(config.config_dir), gentle=gentle))
     except errors.StateError as error:
         return Survey(time.time(), findings=(
             Finding(Level.ATTENTION, "state", "State", str(error)),))
     renewals, damaged = read_renewals(Path(config.config_dir), config.given)
-    collected = _Observations(deployer)
+    collected = _Observations(deployer, scope, announce)
     collected.findings += [
         Finding(Level.ATTENTION, item.lineage, item.reason, f"{item.text}. {item.remedy}")
         for item in problems(Path(config.config_dir), renewals, deployer.known_lineages())
@@ -197,43 +226,56 @@ def survey(config: Any, only: str = "") -> Survey:
     if only and only not in known:
         raise errors.UsageError(f"certbot deploys no certificate {only} to Qiniu; it does deploy: "
                                 f"{', '.join(sorted(known)) or 'none'}")
-    for name in sorted(known):
-        # The domains of a deleted lineage are forgotten, with a warning, by the others' turn.
-        if (only in ("", name) and name in renewals and deployer.lineages.exists(name)
-                and name not in deployer.store.damaged):
-            collected.observe_lineage(name, renewals[name])
+    # The domains of a deleted lineage are forgotten, with a warning, by the others' turn.
+    observed = {name: renewals[name] for name in sorted(known)
+                if (only in ("", name) and name in renewals and deployer.lineages.exists(name)
+                    and name not in deployer.store.damaged)}
+    accounts = collected.open_accounts(observed)
+    for name, renewal in observed.items():
+        if name in accounts:
+            collected.observe_lineage(name, renewal, *accounts[name])
     return collected.survey(notes)
 
 
 class _Observations:
     """What was observed so far."""
 
-    def __init__(self, deployer: Deployer) -> None:
-        self.deployer = deployer
+    def __init__(self, deployer: Deployer, scope: Scope = Scope.NEW,
+                 announce: Callable[[str], None] = lambda text: None) -> None:
+        self.deployer, self.scope, self.announce = deployer, scope, announce
         self.memory = deployer.store.memory
         self.findings: list[Finding] = []
         self.bygone: list[str] = []
         self.unread: dict[str, errors.QiniuError] = {}
         self.lineages: list[LineageFacts] = []
-        self.accounts: dict[str, AccountFacts | None] = {}  # None where it is out of reach
-        self.contexts: dict[str, Context] = {}  # of those accounts that could be observed
+        self.names: dict[Account, str] = {}
+        self.managed: dict[Account, list[str]] = {}
+        self.contexts: dict[Account, Context | None] = {}  # None where it is out of reach
+        self.observed: dict[Account, dict[str, Domain]] = {}
         self.clock: Callable[[], float] | None = None
 
-    def observe_lineage(self, name: str, renewal: Renewal) -> None:
+    def open_accounts(self, renewals: Mapping[str, Renewal]) -> dict[str, tuple[Context, str]]:
+        """The account of each lineage, and the path of its credentials; what has none is told."""
+        deployer, found = self.deployer, dict[str, tuple[Context, str]]()
+        for name, renewal in renewals.items():
+            try:
+                credentials = deployer.credentials_of(name, renewal.settings) or ""
+                context = deployer.context(credentials)
+            except errors.UsageError as error:
+                self.findings.append(Finding(Level.ATTENTION, name, "Credentials", str(error)))
+                continue
+            found[name] = context, credentials
+            self.clock = context.clock
+            self.managed.setdefault(context.account, []).extend(expected(deployer.store, name))
+        return found
+
+    def observe_lineage(self, name: str, renewal: Renewal, context: Context,
+                        credentials: str) -> None:
         """Observe a lineage and its account."""
-        deployer, settings = self.deployer, renewal.settings
-        try:
-            credentials = deployer.credentials_of(name, settings) or ""
-            context = deployer.context(credentials)
-        except errors.UsageError as error:
-            self.findings.append(Finding(Level.ATTENTION, name, "Credentials", str(error)))
-            return
-        self.clock = context.clock
-        account = self.observe_account(context, credentials)
-        if account is None:
+        if not self.observe_account(context, credentials):
             return
         try:
-            facts = self.plan_renewal(context, account.name, name, renewal)
+            facts = self.plan_renewal(context, self.names[context.account], name, renewal)
         except errors.QiniuError as error:
             # That links are broken says more than that there is no certificate to be read.
             if (name, "BrokenLinks") not in {(one.subject, one.reason) for one in self.findings}:
@@ -256,10 +298,12 @@ class _Observations:
         """
         settings, memory = renewal.settings, self.memory
         certificate = context.lineages.current(name)
-        remember_copies(context, name)
+        if context.account.has_certificates:
+            remember_copies(context, name)
         superseded = unneeded(context, name, settings.keep_certificates)
         if renewal.is_ours:
-            found = self.deployer.converge(name, settings).errors
+            found = self.deployer.converge(
+                name, settings, look_for_new=self.scope is not Scope.MANAGED).errors
             on_hold = [error for error in found if isinstance(error, errors.DeployError)
                        and memory.lineage(name).hold == certificate.fingerprint]
             for reason, problems in ("Held", on_hold), (
@@ -270,6 +314,7 @@ class _Observations:
         for error in planned.certificate_failures.values():
             self.problem(name, error)
         self.unread.update(planned.domain_failures)
+        self.observed.setdefault(context.account, {}).update(planned.observed)
         wanted = {action.binding.fingerprint for action in planned.actions
                   if action.verb is Verb.BIND and action.binding} - {""}
         if certificate.fingerprint in wanted and (doubt := too_old(context, certificate)):
@@ -299,30 +344,121 @@ class _Observations:
             self.findings.append(Finding(Level.ATTENTION, name, "HookUnusable", str(error)))
             return ()
 
-    def observe_account(self, context: Context, credentials: str) -> AccountFacts | None:
-        """Observe an account, once; None where that is not possible."""
-        key = context.account.client.account
-        if key not in self.accounts:
+    def observe_account(self, context: Context, credentials: str) -> bool:
+        """Observe an account, once; false where that is not possible."""
+        account = context.account
+        if account not in self.contexts:
+            self.names[account] = credentials
             try:
-                self.accounts[key] = self.read_account(context, credentials)
-                self.contexts[key] = context
+                self.read_account(context)
+                self.contexts[account] = context
             except errors.ApiError as error:
-                self.accounts[key] = None
+                self.contexts[account] = None
                 self.problem(credentials, error)
-        return self.accounts[key]
+        return self.contexts[account] is not None
 
-    def read_account(self, context: Context, credentials: str) -> AccountFacts:
-        """An account's certificates, and its domains, in detail where they may have some.
+    def read_account(self, context: Context) -> None:
+        """Read of an account what the planning of its lineages does not read by itself.
 
-        :raises errors.ApiError: when a list cannot be had.
+        :raises errors.ApiError: when a list cannot be had, or Qiniu does not accept the keys.
+        """
+        account, managed = context.account, self.managed.get(context.account, [])
+        if (self.scope is Scope.MANAGED and len(managed) <= account.list_calls
+                and observe_alone(context, managed)):
+            return
+        account.domains()
+        if self.scope in (Scope.CERTIFICATES, Scope.ALL):
+            account.certificates()
+        if self.scope is Scope.ALL:
+            self.read_all(context)
+
+    def read_all(self, context: Context) -> None:
+        """Read every domain in detail that may have a certificate.
+
+        :raises errors.ApiError: when their list cannot be had.
         """
         listed = dict(context.account.domains())
         names = [name for name, domain in listed.items()
                  if domain.protocol == "https" or domain.state == "processing"]
+        if calls := len(names) - len(known_details(context, names, listed)):
+            minutes = calls / CALLS_PER_SECOND[API] / 60
+            self.announce(f"Reading {calls} domain{'s' * (calls != 1)} one by one takes about "
+                          f"{calls} call{'s' * (calls != 1)} and {minutes:.1f} minutes")
         details, failures = read_details(context, names, listed)
         self.unread.update(failures)
-        listed.update({name: domain for name, domain in details.items() if domain})
-        return AccountFacts(credentials, listed, dict(context.account.certificates()))
+        self.observed.setdefault(context.account, {}).update(
+            {name: domain for name, domain in details.items() if domain})
+
+    def users(self, context: Context, ids: Iterable[str]) -> dict[str, Collection[str]]:
+        """Who uses these certificates, as far as it is not known whether anybody does."""
+        found: dict[str, Collection[str]] = {}
+        for cert_id in ids:
+            item = context.account.certificates().get(cert_id)
+            users = context.account.users(item) if item else set()
+            if users is None:  # no list can tell
+                self.read_all(context)
+                return {}
+            found[cert_id] = users
+        return found
+
+    def account_facts(self, context: Context) -> AccountFacts:
+        """What is known of an account, once its lineages were observed.
+
+        :raises errors.ApiError: when a list cannot be had.
+        """
+        account, name = context.account, self.names[context.account]
+        certificates, used_by = self.certificates(context), dict[str, Collection[str]]()
+        if self.scope is Scope.CERTIFICATES:
+            now, uploads = context.clock(), self.memory.uploads
+            used_by = self.users(context, {
+                *(cert_id for lineage in self.lineages if lineage.account == name
+                  for cert_id in lineage.superseded),
+                *(cert_id for ids in left_behind(context).values() for cert_id in ids),
+                *(item.cert_id for item in certificates.values()
+                  if is_expired_stray(item, uploads, now))})
+        listed = account.domains()
+        domains = {**listed, **known_details(context, list(listed), listed)}
+        for domain in self.observed.get(account, {}).values():
+            record = self.memory.domains.get(domain.name, Record())
+            if domain.state == "processing" and not domain.detailed and record.sent and record.seen:
+                # Until that is published it serves what it did when we sent it.
+                domain = replace(domain, cert_id=record.seen.cert_id)
+            domains[domain.name] = domain
+        for one in set(self.managed.get(account, ())) & self.unread.keys() - domains.keys():
+            domains[one] = Domain(one, protocol="", state="")
+        if not account.has_certificates:
+            certificates |= self.ends(context, domains.values())
+        return AccountFacts(name, domains, certificates, used_by)
+
+    def certificates(self, context: Context) -> dict[str, RemoteCertificate]:
+        """The certificates of an account: as they were listed, or as far as they are known."""
+        if context.account.has_certificates:
+            return dict(context.account.certificates())
+        return {cert_id: RemoteCertificate(cert_id, certificate_name(
+                    upload.lineage, upload.fingerprint))
+                for cert_id, upload in self.memory.uploads.items()
+                if upload.may_be_in(context.account_name)}
+
+    def ends(self, context: Context, domains: Iterable[Domain]) -> dict[str, RemoteCertificate]:
+        """What these domains serve, with its end; of ours certbot's archive has that."""
+        found: dict[str, RemoteCertificate] = {}
+        for domain in domains:
+            upload = self.memory.uploads.get(domain.cert_id)
+            foreign = self.memory.domains.get(domain.name, Record()).foreign
+            if upload and domain.cert_id not in found:
+                ours = context.lineages.find(upload.lineage, upload.fingerprint)
+                if ours:
+                    found[domain.cert_id] = RemoteCertificate(
+                        domain.cert_id, ours.remote_name, ours.names,
+                        int(ours.not_before.timestamp()), int(ours.not_after.timestamp()))
+                    continue
+                try:
+                    found |= context.account.certificates_among([domain.cert_id])
+                except errors.ApiError as error:  # all else is known
+                    self.problem(self.names[context.account], error)
+            elif foreign and foreign.cert_id == domain.cert_id:
+                found[foreign.cert_id] = foreign
+        return found
 
     def problem(self, subject: str, error: errors.QiniuError) -> None:
         """Note that *subject* could not be observed."""
@@ -343,13 +479,19 @@ class _Observations:
         # Credentials that cannot be read today are still somebody's.
         known = {entry.account for name, entry in self.memory.lineages.items()
                  if self.deployer.lineages.exists(name)}
-        known.update(map(self.memory.account_of, self.accounts))
+        known.update(self.memory.account_of(account.client.account) for account in self.contexts)
+        contexts, accounts = list(filter(None, self.contexts.values())), list[AccountFacts]()
+        for context in contexts:
+            try:
+                accounts.append(self.account_facts(context))
+            except errors.ApiError as error:
+                self.problem(self.names[context.account], error)
         return Survey(
-            (self.clock or time.time)(), tuple(filter(None, self.accounts.values())),
+            (self.clock or time.time)(), tuple(accounts),
             tuple(self.lineages), dict(self.memory.domains), uploads, each_cause(self.unread),
             tuple(self.findings), tuple(self.bygone), tuple(dict.fromkeys(notes)),
             left_behind=tuple(
-                cert_id for context in self.contexts.values()
+                cert_id for context in contexts
                 for ids in left_behind(context).values() for cert_id in ids),
             elsewhere=tuple(sorted(
                 cert_id for cert_id, upload in self.memory.uploads.items()

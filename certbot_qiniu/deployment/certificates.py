@@ -64,7 +64,11 @@ def remember_copies(context: Context, lineage: str) -> None:
 
     :raises errors.ApiError: when the list cannot be had.
     """
-    certificates = context.account.certificates()
+    _remember_copies(context, lineage, context.account.certificates())
+
+
+def _remember_copies(context: Context, lineage: str,
+                     certificates: Mapping[str, RemoteCertificate]) -> None:
     context.memory.same_account(context.account.client.account, {
         upload.account for cert_id in certificates
         if (upload := context.memory.uploads.get(cert_id))})
@@ -84,8 +88,8 @@ def foreign_certificates(context: Context, domains: Iterable[Domain], lineages: 
                          ) -> dict[str, RemoteCertificate]:
     """Find those certificates that *domains* serve and that are not ours, by id.
 
-    The list is asked once for each; then the domain's record has it. One that is in no list has
-    neither a name nor an end.
+    The list is read once for each, until it is met; then a domain's record has it. One that is in
+    no list has neither a name nor an end.
 
     :param lineages: whose copies are looked for among them: who has lost the memory is no stranger
         to himself.
@@ -102,11 +106,11 @@ def foreign_certificates(context: Context, domains: Iterable[Domain], lineages: 
     unknown = set(serving.values()) - set(memory.uploads) - set(found)
     if not unknown:
         return found
-    certificates = context.account.certificates()
-    if not unknown <= set(certificates):
-        certificates = context.account.certificates(refresh=True)
+    remembered = {record.foreign.cert_id: record.foreign for record in memory.domains.values()
+                  if record.foreign and record.foreign.cert_id in unknown}
+    certificates = remembered | context.account.certificates_among(unknown - set(remembered))
     for lineage in lineages:
-        remember_copies(context, lineage)
+        _remember_copies(context, lineage, certificates)
     for name, cert_id in serving.items():
         if cert_id in unknown and cert_id not in memory.uploads:
             item = certificates.get(cert_id, RemoteCertificate(cert_id, ""))
@@ -134,9 +138,7 @@ def former_ends(context: Context, ids: Collection[str]) -> dict[str, float | Non
     if not ids:
         return {}
     try:
-        certificates = context.account.certificates()
-        if not set(ids) <= set(certificates):
-            certificates = context.account.certificates(refresh=True)
+        certificates = context.account.certificates_among(ids)
     except errors.ApiError as error:
         # Qiniu itself refuses what is gone; what has ended it may take.
         logger.debug("What was seen of them before must do: %s", error)
@@ -157,7 +159,7 @@ def validity_of(context: Context, lineage: str, fingerprint: str) -> tuple[float
     if own := context.lineages.find(lineage, fingerprint):
         return own.not_after.timestamp(), (own.not_after - own.not_before).total_seconds()
     for cert_id in context.uploads_of(fingerprint):
-        if item := context.account.certificates().get(cert_id):
+        if item := context.account.certificates_among([cert_id]).get(cert_id):
             return item.not_after, item.not_after - item.not_before
     return 0.0, 0.0
 

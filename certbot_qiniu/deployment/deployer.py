@@ -165,11 +165,13 @@ class Deployer:
                 self.store.state[name], certificate.names, settings)))
         return self._with(chosen, certificate, settings, redirect)
 
-    def converge(self, lineage: str, settings: Settings) -> Failures:
+    def converge(self, lineage: str, settings: Settings, *, look_for_new: bool = True,
+                 ) -> Failures:
         """Bring the desired state of a lineage to its newest certificate and today's domains.
 
         For the domains that it has already this needs no network, and happens in any case.
 
+        :param look_for_new: whether others are looked for in the account's lists.
         :returns: what went wrong with the others.
         :raises errors.QiniuError: when the files here cannot be read or written.
         """
@@ -182,7 +184,8 @@ class Deployer:
             self.check_list(lineage, settings)
         self._remember(lineage, settings)
         if is_held:
-            ends, failures.errors = self._under_hold(certificate, settings)
+            ends, failures.errors = self._under_hold(certificate, settings,
+                                                     look_for_new=look_for_new)
             if not ends:
                 return failures
             self.check_list(lineage, settings)
@@ -195,7 +198,7 @@ class Deployer:
                 chosen.remove(name)
         try:
             # What the rollback gave back stays as long as there is no newer certificate.
-            if not memory.hold:
+            if look_for_new and not memory.hold:
                 new, problems = self._choose_new(certificate, settings, chosen)
                 chosen |= new
                 failures.errors += problems
@@ -230,8 +233,8 @@ class Deployer:
             raise errors.DeployError("; ".join(failing))
         return True
 
-    def _under_hold(self, newest: Certificate,
-                    settings: Settings) -> tuple[bool, list[Exception]]:
+    def _under_hold(self, newest: Certificate, settings: Settings, *, look_for_new: bool = True,
+                    ) -> tuple[bool, list[Exception]]:
         """Look at what a rollback keeps a lineage's domains on.
 
         :returns: whether the hold ends now, and what is wrong with it, or with the options.
@@ -240,8 +243,9 @@ class Deployer:
         try:
             context = self.context(self.credentials_of(lineage, settings), settings.services)
             with contextlib.suppress(errors.ApiError):  # the judgement tells of that
-                others, wrong = self._others_under_hold(context, newest, settings)
-                problems += map(errors.UsageError, wrong)
+                if look_for_new:
+                    others, wrong = self._others_under_hold(context, newest, settings)
+                    problems += map(errors.UsageError, wrong)
             ends, found = holds.judge(context, newest, others)
         except errors.QiniuError as error:
             return False, [error]

@@ -6,15 +6,22 @@ from the lists alone that nothing has changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from certbot_qiniu import errors
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.planning.confirmation import account_for, as_published
-from certbot_qiniu.deployment.planning.freshness import needs_reading
+from certbot_qiniu.deployment.planning.freshness import (
+    SPREAD,
+    is_outdated,
+    longest_unread,
+    needs_reading,
+)
 from certbot_qiniu.deployment.state import Record
-from certbot_qiniu.model import Domain, RemoteCertificate
+from certbot_qiniu.model import DAY, Domain, RemoteCertificate
+
+UNAUTHORIZED = 401
 
 
 def read_details(context: Context, names: Sequence[str], domains: dict[str, Domain],
@@ -24,24 +31,11 @@ def read_details(context: Context, names: Sequence[str], domains: dict[str, Doma
     :param domains: the account's domains, as its lists have them.
     :returns: the domains, None for those that do not exist, and why others could not be read.
     """
-    found: dict[str, Domain | None] = {}
+    known = known_details(context, names, domains)
+    found: dict[str, Domain | None] = {**known}
     failures: dict[str, errors.QiniuError] = {}
-    read = []
-    for name in names:
-        entry, record = domains.get(name), context.memory.domains.get(name)
-        if entry and record and record.seen and not needs_reading(
-                entry, record, context.clock(), wanted=context.store.state.get(name),
-                uploads=context.memory.uploads):
-            found[name] = replace(record.seen, operation=entry.operation,
-                                  operable=entry.operable, state_reason=entry.state_reason)
-        else:
-            read.append(name)
-
-    def read_one(name: str) -> Domain | None:
-        record = context.memory.domains.get(name)
-        return context.account.observe(name, record.service if record else "")
-
-    for name, result in zip(read, context.parallel(read_one, read), strict=True):
+    read = [name for name in names if name not in known]
+    for name, result in zip(read, _read(context, read), strict=True):
         if isinstance(result, errors.QiniuError):
             failures[name] = result
             continue
@@ -54,6 +48,62 @@ def read_details(context: Context, names: Sequence[str], domains: dict[str, Doma
             context.memory.update(name, service=result.service, seen=result,
                                 seen_at=context.clock())
     return found, failures
+
+
+def known_details(context: Context, names: Sequence[str],
+                  domains: Mapping[str, Domain]) -> dict[str, Domain]:
+    """What needs no call: domains in detail, as this process or an earlier run has read them.
+
+    :param domains: see :func:`read_details`.
+    """
+    memory, state, account = context.memory, context.store.state, context.account
+    records, now, known = memory.domains, context.clock(), dict[str, Domain]()
+    # What is learnt without a lock is not written down: that is done by the next run that has one.
+    spread = len(domains) + 1 if context.store.read_only else SPREAD
+    if account.turn is None:
+        account.turn = longest_unread([name for name in domains if name in state], records, now,
+                                      spread)
+    turn = {*account.turn, *longest_unread([name for name in names if name not in state], records,
+                                           now, spread)}
+    for name in names:
+        entry, record = domains.get(name), records.get(name)
+        if entry and account.is_presumed:
+            known[name] = entry
+        elif entry and record and record.seen and not needs_reading(
+                entry, record, now, is_its_turn=name in turn and now - record.seen_at >= DAY,
+                is_outdated=is_outdated(record, state.get(name), memory.uploads)):
+            known[name] = replace(record.seen, operation=entry.operation,
+                                  operable=entry.operable, state_reason=entry.state_reason)
+    return known
+
+
+def _read(context: Context, names: Sequence[str]) -> list[Domain | errors.QiniuError | None]:
+    """Read domains one by one: None for one that does not exist, or why it cannot be read."""
+    def read_one(name: str) -> Domain | None:
+        record = context.memory.domains.get(name)
+        return context.account.observe(name, record.service if record else "")
+
+    return context.parallel(read_one, names)
+
+
+def observe_alone(context: Context, names: Sequence[str]) -> bool:
+    """Let the account be these domains alone, read one by one, for who changes nothing.
+
+    :returns: false where one of them does not exist: what that means only the lists can tell.
+    :raises errors.Refused: when Qiniu does not accept the keys.
+    """
+    results = _read(context, names)
+    for result in results:
+        if isinstance(result, errors.Refused) and result.status == UNAUTHORIZED:
+            raise result
+    if None in results:
+        return False
+    domains = [result for result in results if isinstance(result, Domain)]
+    context.account.presume(domains)
+    for domain in domains:
+        context.memory.update(domain.name, service=domain.service, seen=domain,
+                              seen_at=context.clock())
+    return True
 
 
 def observe(context: Context, names: Sequence[str], *, refresh: bool,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from certbot_qiniu import errors
@@ -20,36 +20,58 @@ from certbot_qiniu.qiniu.client import QiniuClient
 from certbot_qiniu.qiniu.kodo import Kodo
 from certbot_qiniu.qiniu.pili import Pili
 from certbot_qiniu.qiniu.service import Notes, Service
+from certbot_qiniu.qiniu.transport import CALLS_PER_SECOND, GENTLE_CALLS_PER_SECOND
 
 logger = logging.getLogger(__name__)
 
 LISTS_MAX_AGE_SECONDS = 600.0
 """A run over hundreds of lineages asks for the lists once, one that lasts hours asks again."""
 
+FEW_CALLS = 6
+"""What a list may cost whose length is not known: so many domains are as well read one by one."""
+
+
+@dataclass
+class Lists:
+    """What was listed of an account, for all who look at it, whatever services they see.
+
+    :ivar domains: service -> when its domains were listed, and these.
+    :ivar are_presumed: whether the domains were not listed, see :meth:`Account.presume`.
+    :ivar certificates: all of them by id; None before they were listed.
+    """
+
+    domains: dict[str, tuple[float, list[Domain]]] = field(default_factory=dict)
+    are_presumed: bool = False
+    certificates: dict[str, RemoteCertificate] | None = None
+    certificates_at: float = 0.0
+
 
 class Account:
     """One Qiniu account, with its lists fetched once.
 
     :param services: its services, in the order in which a domain is looked for in them.
+    :param lists: those that others who look at the account have, too.
     :ivar optional: services that an account may well not have: that the list of one cannot be
         had is an error only for what is managed there.
     :ivar guards: services that are asked who uses a certificate although they are not chosen.
     :ivar notes: what earlier runs have left.
+    :ivar turn: the managed domains that this run reads though no list shows that it must; None
+        before that was decided.
     """
 
     def __init__(self, client: QiniuClient, services: Iterable[Service] = (), *,
-                 clock: Callable[[], float] = time.monotonic) -> None:
+                 clock: Callable[[], float] = time.monotonic, lists: Lists | None = None) -> None:
         self.client = client
         self.services = {service.name: service for service in services} or {"cdn": Cdn(client)}
         self.optional: Collection[str] = ()
         self.guards: Collection[Service] = ()
         self.notes = Notes()
+        self.turn: Collection[str] | None = None
         self._clock = clock
+        self._lists = lists or Lists()
         self._failures: dict[str, errors.ApiError] = {}
-        self._listed: dict[str, list[Domain]] = {}
         self._domains: dict[str, Domain] | None = None
-        self._certificates: dict[str, RemoteCertificate] | None = None
-        self._listed_at = {"domains": 0.0, "certificates": 0.0}
+        self._listed_at = 0.0
 
     def domains(self, *, refresh: bool = False) -> dict[str, Domain]:
         """All domains by name, from the lists.
@@ -68,16 +90,16 @@ class Account:
         :param strict: only an optional service may fail.
         :raises errors.ApiError: when another one does.
         """
-        known = None if self._old("domains") else self._domains
+        known = None if self._is_old(self._listed_at) else self._domains
         if known is None or refresh:
             found: dict[str, Domain] = {}
             failures: dict[str, errors.ApiError] = {}
+            times = [self._clock()]
             for name, service in self.services.items():
                 try:
-                    if known is None or service.publishes:
-                        self._listed[name] = list(service.list())
-                    elif name in self._failures:
+                    if known is not None and not service.publishes and name in self._failures:
                         raise self._failures[name]
+                    at, listed = self._list(service, refresh=refresh and service.publishes)
                 except errors.ApiError as error:
                     if strict and name not in self.optional:
                         raise
@@ -88,13 +110,56 @@ class Account:
                     continue
                 if name in self.optional:
                     self.notes.told.pop(self._subject(name), None)
-                for domain in self._listed[name]:
+                times.append(at)
+                for domain in listed:
                     self._claim(found, domain)
             if failures.keys() - set(self.optional):
                 return found, failures  # half a list is not kept
             self._domains, self._failures, known = found, failures, found
-            self._listed_at["domains"] = self._clock()
+            self._listed_at = min(times)
         return known, self._failures
+
+    def _list(self, service: Service, *, refresh: bool) -> tuple[float, list[Domain]]:
+        """When the domains of a service were listed, and these."""
+        known = self._lists.domains.get(service.name)
+        if known and not refresh and not self._is_old(known[0]):
+            return known
+        before = self.client.calls
+        listed = list(service.list())
+        self._lists.domains[service.name] = found = self._clock(), listed
+        if service.name == "cdn":
+            calls = self.client.calls - before
+            if calls > FEW_CALLS:
+                self.notes.told[self._long_list] = str(calls)
+            else:
+                self.notes.told.pop(self._long_list, None)
+        return found
+
+    @property
+    def is_presumed(self) -> bool:
+        """Whether its domains are those that were read in detail, see :meth:`presume`."""
+        return self._lists.are_presumed
+
+    @property
+    def list_calls(self) -> int:
+        """How many calls the list of domains takes, as far as that was noticed."""
+        calls = self.notes.told.get(self._long_list, "")
+        return int(calls) if calls.isdecimal() else FEW_CALLS
+
+    @property
+    def _long_list(self) -> str:
+        return f"calls for the list of domains {self.client.account}"
+
+    def presume(self, domains: Iterable[Domain]) -> None:
+        """Take these domains, which were read in detail, for all that matters of the account.
+
+        For who changes nothing, and wants to know of no other one.
+        """
+        known, now = list(domains), self._clock()
+        self._domains, self._lists.are_presumed = None, True
+        self._lists.domains = {service: (now, [domain for domain in known
+                                               if domain.service == service])
+                               for service in SERVICES}
 
     def _claim(self, found: dict[str, Domain], domain: Domain) -> None:
         """Enter a listed domain, unless an earlier service has one of its name."""
@@ -120,18 +185,36 @@ class Account:
 
         :raises errors.ApiError: when the list cannot be had.
         """
-        if self._certificates is None or refresh or self._old("certificates"):
-            self._certificates = {item.cert_id: item for item in self.client.list_certificates()}
-            self._listed_at["certificates"] = self._clock()
-        return self._certificates
+        lists = self._lists
+        if lists.certificates is None or refresh or self._is_old(lists.certificates_at):
+            self._keep_certificates(self.client.list_certificates())
+        return lists.certificates or {}
+
+    def certificates_among(self, ids: Collection[str]) -> dict[str, RemoteCertificate]:
+        """Those of these certificates that there are, by id: the list is read until it has them.
+
+        :raises errors.ApiError: when it cannot be had.
+        """
+        wanted, lists = set(ids), self._lists
+        known = lists.certificates or {}
+        if wanted and (not wanted <= known.keys() or self._is_old(lists.certificates_at)):
+            listed = self.client.list_certificates(wanted)
+            known = {item.cert_id: item for item in listed}
+            if not wanted <= known.keys():  # it was read to its end
+                self._keep_certificates(listed)
+        return {cert_id: known[cert_id] for cert_id in wanted & known.keys()}
+
+    def _keep_certificates(self, listed: Iterable[RemoteCertificate]) -> None:
+        self._lists.certificates = {item.cert_id: item for item in listed}
+        self._lists.certificates_at = self._clock()
 
     @property
     def has_certificates(self) -> bool:
         """Whether their list was asked for already."""
-        return self._certificates is not None
+        return self._lists.certificates is not None
 
-    def _old(self, which: str) -> bool:
-        return self._clock() - self._listed_at[which] > LISTS_MAX_AGE_SECONDS
+    def _is_old(self, at: float) -> bool:
+        return self._clock() - at > LISTS_MAX_AGE_SECONDS
 
     def service_of(self, name: str) -> Service:
         """The service that *name* belongs to, the first one for an unknown name."""
@@ -169,8 +252,8 @@ class Account:
 
     def note_upload(self, certificate: RemoteCertificate) -> None:
         """Add a fresh upload to the list."""
-        if self._certificates is not None:
-            self._certificates[certificate.cert_id] = certificate
+        if self._lists.certificates is not None:
+            self._lists.certificates[certificate.cert_id] = certificate
 
     def delete(self, cert_id: str) -> bool:
         """Delete a certificate; False when Qiniu says that it is in use.
@@ -178,8 +261,8 @@ class Account:
         :raises errors.ApiError: when Qiniu refuses for another reason or does not answer.
         """
         gone = self.client.delete_certificate(cert_id)
-        if gone and self._certificates is not None:
-            self._certificates.pop(cert_id, None)
+        if gone and self._lists.certificates is not None:
+            self._lists.certificates.pop(cert_id, None)
         return gone
 
     def users(self, certificate: RemoteCertificate) -> set[str] | None:
@@ -196,9 +279,10 @@ class Account:
         return found
 
 
-def open_account(client: QiniuClient, names: Collection[str]) -> Account:
+def open_account(client: QiniuClient, names: Collection[str],
+                 lists: Lists | None = None) -> Account:
     """The account behind *client*, with the named services."""
-    account = Account(client)
+    account = Account(client, lists=lists)
     pili = Pili(client, account.certificates)
     services: list[Service] = [Cdn(client), Kodo(client, account.notes), pili]
     account.services = {service.name: service for service in services if service.name in names}
@@ -211,15 +295,19 @@ def open_account(client: QiniuClient, names: Collection[str]) -> Account:
 class Accounts:
     """The Qiniu accounts of a process, each opened once, whatever the number of lineages.
 
-    Lineages with other services see the same account differently, and share its client alone.
+    Lineages with other services see the same account differently, and share its client and lists.
+    Two files with one access key are one account only if they have the same secret, too: a wrong
+    one in one of them is that one's alone.
 
     :param config_dir: certbot's, for whose files are trusted.
+    :param gentle: leave most of what Qiniu allows the account to its other programs.
     """
 
-    def __init__(self, config_dir: Path | None = None) -> None:
+    def __init__(self, config_dir: Path | None = None, *, gentle: bool = False) -> None:
         self._config_dir = config_dir
-        self._clients: dict[str, QiniuClient] = {}
-        self._open: dict[tuple[str, frozenset[str]], Account] = {}
+        self._rates = GENTLE_CALLS_PER_SECOND if gentle else CALLS_PER_SECOND
+        self._clients: dict[Credentials, tuple[QiniuClient, Lists]] = {}
+        self._open: dict[tuple[Credentials, frozenset[str]], Account] = {}
 
     def get(self, credentials: str | None, services: Collection[str] = SERVICES) -> Account:
         """The account behind a credentials file, with the named services.
@@ -230,9 +318,11 @@ class Accounts:
             raise errors.UsageError(
                 "No Qiniu credentials are known; name the file with --qiniu-credentials PATH")
         keys = Credentials.load(credentials, self._config_dir)
-        if keys.access_key not in self._clients:
-            self._clients[keys.access_key] = QiniuClient(keys.access_key, keys.secret_key)
-        view = keys.access_key, frozenset(services)
+        if keys not in self._clients:
+            self._clients[keys] = QiniuClient(
+                keys.access_key, keys.secret_key, rates=self._rates, source=credentials), Lists()
+        view = keys, frozenset(services)
         if view not in self._open:
-            self._open[view] = open_account(self._clients[keys.access_key], services)
+            client, lists = self._clients[keys]
+            self._open[view] = open_account(client, services, lists)
         return self._open[view]

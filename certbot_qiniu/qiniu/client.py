@@ -40,7 +40,16 @@ from certbot_qiniu.qiniu.responses import (
     text,
     unreadable,
 )
-from certbot_qiniu.qiniu.transport import API, FUSION, PILI, QBOX, QINIU, UC, Transport
+from certbot_qiniu.qiniu.transport import (
+    API,
+    CALLS_PER_SECOND,
+    FUSION,
+    PILI,
+    QBOX,
+    QINIU,
+    UC,
+    Transport,
+)
 from certbot_qiniu.text import is_token
 
 logger = logging.getLogger(__name__)
@@ -71,20 +80,23 @@ class QiniuClient:
     :param session: what carries the requests; its proxy and CA settings are honoured.
     :param sleep: waits for a free slot and between attempts.
     :param clock: monotonic seconds.
+    :param rates: the most calls a second, by host.
+    :param source: the file that the keys are from.
     :raises errors.UsageError: when a key cannot be one.
     """
 
     def __init__(self, access_key: str, secret_key: str, *,
                  session: requests.Session | None = None,
                  sleep: Callable[[float], None] = time.sleep,
-                 clock: Callable[[], float] = time.monotonic) -> None:
+                 clock: Callable[[], float] = time.monotonic,
+                 rates: Mapping[str, float] = CALLS_PER_SECOND, source: str = "") -> None:
         # Anything else would fail deep in the HTTP library, which quotes the header it refuses.
         if not (is_token(access_key) and is_token(secret_key)):
             raise errors.UsageError("The Qiniu access key or secret key is empty or has "
                                     "characters that no key has")
         self._access_key = access_key
         self._transport = Transport(access_key, secret_key, session=session or deadline.session(),
-                                    sleep=sleep, clock=clock)
+                                    sleep=sleep, clock=clock, rates=rates, source=source)
         self._bindings_ways = (("GET", QBOX), ("GET", QINIU))
         self._lists_buckets_by_v3 = False
 
@@ -112,15 +124,23 @@ class QiniuClient:
 
     # Certificates
 
-    def list_certificates(self) -> list[RemoteCertificate]:
+    def list_certificates(self, among: Collection[str] = ()) -> list[RemoteCertificate]:
         """List the account's certificates.
+
+        :param among: ids for which the list is read; it is left once it has shown them all.
 
         https://developer.qiniu.com/fusion/13368
         """
-        found = (read_certificate(entry) for entry in self._pages(
-            FUSION, "/sslcert", "certs", "list the certificates",
-            {"limit": str(CERTIFICATES_PER_PAGE)}))
-        return list({c.cert_id: c for c in found if c}.values())
+        found: dict[str, RemoteCertificate] = {}
+        missing = set(among)
+        for entry in self._pages(FUSION, "/sslcert", "certs", "list the certificates",
+                                 {"limit": str(CERTIFICATES_PER_PAGE)}):
+            if certificate := read_certificate(entry):
+                found[certificate.cert_id] = certificate
+                missing.discard(certificate.cert_id)
+                if among and not missing:
+                    break
+        return list(found.values())
 
     def upload_certificate(self, certificate: Certificate) -> str:
         """Upload *certificate* and answer its id.

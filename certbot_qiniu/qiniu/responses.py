@@ -23,7 +23,9 @@ HSTS = {"op": "set", "key": "Strict-Transport-Security", "value": "max-age=31536
 """The value that certbot's own nginx installer sets."""
 
 _LONGEST_TEXT = 4096
-"""Characters: more than any name, marker or reason has. What is shown of one text ends here."""
+"""Characters: more than any marker or reason has. What is shown of one text ends here."""
+_LONGEST_WORD = 256
+"""Likewise of a name or a word, which stands in tables: all rows are as wide as the widest."""
 _OWN_FIELDS = {"certid", "forcehttps", "http2enable", "freecert"}
 """Of ``https``: those that have a place of their own; a free certificate is nothing to ask for."""
 _LARGEST_NUMBER = 2**53  # that any JSON has exactly
@@ -50,7 +52,7 @@ def read_certificate(entry: dict[str, Any]) -> RemoteCertificate | None:
         return None
     names = entry.get("dnsnames")
     return RemoteCertificate(
-        cert_id, text(entry, "name"),
+        cert_id, _word(entry, "name"),
         tuple(as_text(name) for name in names) if isinstance(names, list) else (),
         not_before=seconds(entry, "not_before"), not_after=seconds(entry, "not_after"),
         created=seconds(entry, "create_time"), order_id=text(entry, "orderid"))
@@ -68,17 +70,17 @@ def read_domain(entry: dict[str, Any], *, detailed: bool = False) -> Domain | No
               if key.lower() not in places and key.isprintable()
               and (value := plain(item)) is not None}
     return Domain(
-        name, kind=text(entry, "type") or "normal",
+        name, kind=_word(entry, "type") or "normal",
         protocol="https" if entry.get("protocol") == "https" else "http",
-        state=text(entry, "operatingstate"),
+        state=_word(entry, "operatingstate"),
         state_reason=text(entry, "operatingstatedesc") or text(entry, "freezetype"),
-        operation=text(entry, "operationtype"), modified=text(entry, "modifyat"),
-        cname=text(entry, "cname"), product=text(entry, "product"),
+        operation=_word(entry, "operationtype"), modified=_word(entry, "modifyat"),
+        cname=_word(entry, "cname"), product=_word(entry, "product"),
         operable=entry.get("couldoperatebyself") is not False, detailed=detailed,
         cert_id=text(https, "certid"), force_https=flag(https, "forcehttps"),
         http2=flag(https, "http2enable"),
         hsts=_shows_hsts(entry.get("responseheadercontrols")) if detailed else None,
-        created=text(entry, "createat"), tls_versions=versions, https_fields=others)
+        created=_word(entry, "createat"), tls_versions=versions, https_fields=others)
 
 
 def read_name(value: object) -> str | None:
@@ -125,6 +127,12 @@ def lowered(value: Any) -> dict[str, Any]:
 def text(entry: dict[str, Any], key: str) -> str:
     """Return a string in a form that may be shown."""
     return as_text(entry.get(key))
+
+
+def _word(entry: dict[str, Any], key: str) -> str:
+    """A name or a word as it may be shown; one that is cut off shows that, and is none of ours."""
+    found = text(entry, key)
+    return found if len(found) <= _LONGEST_WORD else f"{found[:_LONGEST_WORD - 1]}…"
 
 
 def as_text(value: object) -> str:

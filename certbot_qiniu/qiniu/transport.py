@@ -45,6 +45,9 @@ SCHEMES = {API: QINIU, FUSION: QBOX, UC: QINIU, PILI: QINIU}
 CALLS_PER_SECOND = {API: 9.0, FUSION: 4.5, UC: 8.0, PILI: 8.0}
 """A little below what Qiniu allows an account (10 on api, 5 on fusion)."""
 
+GENTLE_CALLS_PER_SECOND = {API: 3.0, FUSION: 1.5, UC: 3.0, PILI: 3.0}
+"""Where nobody waits: the limits are of the account, and other programs of it are at work, too."""
+
 ATTEMPTS = 5
 CONNECT_SECONDS, READ_SECONDS, ANSWER_SECONDS = 10, 30, 60
 ANSWER_BYTES = 8 * 1024 * 1024
@@ -64,7 +67,7 @@ _TOO_OFTEN_WORDS = ("too frequent", "频繁")
 # Other 500xxx (a frozen domain is 500923) are final. A 500 without Qiniu's code has that of HTTP.
 _TRANSIENT_CODES = {500, 500000, 500215, 500219}
 
-_KEYS_ADVICE = ("Check qiniu_access_key and qiniu_secret_key in the credentials file; "
+_KEYS_ADVICE = ("Check qiniu_access_key and qiniu_secret_key in the credentials file{}; "
                 "the key of a sub-user may lack the permission")
 _CLOCK_ADVICE = "Check this machine's clock: Qiniu accepts a difference of 30 seconds"
 _REDIRECT_ADVICE = ("Qiniu does not redirect: something in between does; "
@@ -196,11 +199,14 @@ class _TransientError(Exception):
 class Transport:
     """Sends signed requests; safe to use from several threads.
 
+    :param rates: the most calls a second, by host.
+    :param source: the file that the keys are from.
     :ivar int calls: requests sent, repeats included.
     """
 
     def __init__(self, access_key: str, secret_key: str, *, session: requests.Session,
-                 sleep: Callable[[float], None], clock: Callable[[], float]) -> None:
+                 sleep: Callable[[float], None], clock: Callable[[], float],
+                 rates: Mapping[str, float] = CALLS_PER_SECOND, source: str = "") -> None:
         # An empty policy: cookies would be state shared between threads, and serve nothing.
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._auths = {
@@ -210,11 +216,12 @@ class Transport:
             UNDATED: QiniuMacRequestsAuth(QiniuMacAuth(
                 access_key, secret_key, disable_qiniu_timestamp_signature=True))}
         self._session = session
+        self._source = source
         self._sleep = sleep
         self._clock = clock
         self._throttles = {
             host: _throttles.setdefault((host, access_key, clock), Throttle(rate, clock))
-            for host, rate in CALLS_PER_SECOND.items()}
+            for host, rate in rates.items()}
         self._breakers = {(host, aside): Breaker(clock) for host in CALLS_PER_SECOND
                           for aside in (False, True)}
         self._lock = threading.Lock()
@@ -257,7 +264,7 @@ class Transport:
             try:
                 answer = self._send(host, method, target, content, auth, action, headers)
                 value = _judge(answer, action, needs_json=needs_json,
-                               is_cdn_domain=path.startswith("/domain/"))
+                               is_cdn_domain=path.startswith("/domain/"), source=self._source)
                 if answer.is_empty and (settled or method == "GET"):
                     # Older documents know such a success; a broken gateway answers so, too.
                     value = settled() if settled else None
@@ -374,10 +381,13 @@ def _take_apart(response: requests.Response, content: bytes) -> _Answer:
         not content.strip())
 
 
-def _judge(answer: _Answer, action: str, *, needs_json: bool, is_cdn_domain: bool) -> Any:
+def _judge(answer: _Answer, action: str, *, needs_json: bool, is_cdn_domain: bool,
+           source: str) -> Any:
     """Answer the value of a success, or raise what the failure is.
 
     ``Response.ok`` is no help: it takes Qiniu's status 612, "no such domain", for a success.
+
+    :param source: the file that the keys are from.
     """
     if 200 <= answer.status < 300 and answer.code == answer.status:
         if answer.is_json or not needs_json:
@@ -397,7 +407,8 @@ def _judge(answer: _Answer, action: str, *, needs_json: bool, is_cdn_domain: boo
     elif is_cdn_domain and answer.code in _NO_DOMAIN_CODES:
         advice = _NO_DOMAIN_ADVICE
     else:
-        advice = _ADVICE.get(answer.code, _KEYS_ADVICE if answer.status == 401 else "")
+        advice = _ADVICE.get(answer.code, _KEYS_ADVICE.format(
+            f" {source}" * bool(source)) if answer.status == 401 else "")
     raise errors.Refused(action, answer.text, status=answer.status, code=answer.code,
                          reqid=answer.reqid, advice=advice)
 

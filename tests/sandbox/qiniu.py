@@ -278,10 +278,10 @@ class Qiniu(Store):
             raise Refusal(400000, "invalid input: limit")
         is_wanted = self._domain_filter(call)
         listed = [self._lagging(domain, call.now) for domain in self._domains.values()]
-        entries = {domain.name: self._domain_entry(domain)
-                   for domain in listed if is_wanted(domain)}
+        entries = {domain.name: domain for domain in listed if is_wanted(domain)}
         marker, shown = page(call.request, "domain", size, entries, self.switches)
-        return self._told({"marker": marker, "domains": self._list(shown)})
+        return self._told({"marker": marker, "domains": self._list(
+            [self._domain_entry(domain) for domain in shown])})
 
     def _domain_filter(self, call: _Call) -> Callable[[Domain], bool]:
         kinds = {value for key, value in call.request.query if key == "types"}

@@ -6,12 +6,13 @@ import base64
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.sandbox.qiniu_rules import Refusal, Switches, guard
 from tests.sandbox.wire import Request
 
 Json = dict[str, Any]
+Entry = TypeVar("Entry")
 Fields = Mapping[str, tuple[type, str]]
 """Python's type and Go's name of it, by field."""
 
@@ -72,8 +73,8 @@ def limit(request: Request, default: int) -> int:
     return int(text)
 
 
-def page(request: Request, kind: str, size: int, entries: Mapping[str, Json],
-         switches: Switches) -> tuple[str, list[Json]]:
+def page(request: Request, kind: str, size: int, entries: Mapping[str, Entry],
+         switches: Switches) -> tuple[str, list[Entry]]:
     """Return the next marker, and the entries that follow the marker of *request*.
 
     :param kind: what is listed; a marker of another list is refused.

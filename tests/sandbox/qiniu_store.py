@@ -10,7 +10,7 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -148,6 +148,12 @@ class Store:
                 name, account or self._owner, kind, product, bucket, state, state_reason,
                 operation, operable, freeze_type, now, now, config)
             self._earlier.pop(name, None)
+
+    def add_copies(self, original: str, names: Iterable[str]) -> None:
+        """Let thousands of domains exist that are like another one."""
+        with self._settled():
+            for name in names:
+                self._domains[name] = replace(self._domains[original], name=name)
 
     def remove_domain(self, name: str) -> None:
         """Let *name* be deleted from its account."""

@@ -234,11 +234,11 @@ class Machine:
                     os.kill(os.getpid(), signal.SIGINT)
                 return super().send(request, **kwargs)
 
-        def open_client(access_key: str, secret_key: str) -> QiniuClient:
+        def open_client(access_key: str, secret_key: str, **options: Any) -> QiniuClient:
             session = requests.Session()
             session.mount("https://", Wire(cloud.board))
             return QiniuClient(access_key, secret_key, session=session,
-                               sleep=cloud.clock.sleep, clock=cloud.clock.monotonic)
+                               sleep=cloud.clock.sleep, clock=cloud.clock.monotonic, **options)
 
         def obtain(self_: client.Client, sans: list[Any], *_: Any) -> tuple[Any, ...]:
             leaf = self._leaf([str(san) for san in sans])

@@ -151,7 +151,7 @@ def test_silent_qiniu_holds_no_alert_up(tmp_path: Path, receiver: Receiver,
     """At the deadline it is told that the renewal failed; what Qiniu has is not known."""
     machine = issued(tmp_path)
     asleep = threading.Event()
-    monkeypatch.setattr(status, "survey", lambda _: asleep.wait(60))
+    monkeypatch.setattr(status, "survey", lambda *_, **__: asleep.wait(60))
     begun = time.monotonic()
     run = machine.run("status", "--deadline=0.2", "--renewal=1", "--notify", receiver.url)
     assert time.monotonic() - begun < 30

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from certbot_qiniu.deployment.state import Managed, Record, Upload
 from certbot_qiniu.model import DAY, Domain
 
+SPREAD = 6
+"""So many runs it takes until all domains were read though no list shows a change."""
 
-def needs_reading(entry: Domain, record: Record | None, now: float, *,
-                  wanted: Managed | None = None,
-                  uploads: Mapping[str, Upload] | None = None) -> bool:
+FEW = 10
+"""So many domains a run reads in any case: where there are no more, each is read once a day."""
+
+LONGEST_SECONDS = 7 * DAY
+"""For so long a reading is believed at most, however seldom this runs."""
+
+
+def needs_reading(entry: Domain, record: Record | None, now: float, *, is_its_turn: bool = False,
+                  is_outdated: bool = False) -> bool:
     """Tell whether the account's list alone does not say what a domain serves.
 
-    Where its ``modifyAt`` and state are as at the last detailed read, nobody has changed it. Once
-    a day it is read all the same, should Qiniu not move that field for every change.
+    Where its ``modifyAt`` and state are as at the last detailed read, nobody has changed it. Now
+    and then it is read all the same, should Qiniu not move that field for every change.
 
     :param entry: the domain as the list has it.
     :param now: seconds since the epoch.
-    :param wanted: what the domain should serve, if we manage it.
-    :param uploads: Qiniu's id -> certificate of ours.
+    :param is_its_turn: whether it is among the :func:`longest_unread`.
+    :param is_outdated: whether it is about to get a new certificate: a renewal does not pay for
+        that reading, which falls to the runs before and after it.
     """
     # Make sure that what was never read, and what we have changed since, is read.
     if record is None or record.seen is None or record.sent:
@@ -30,16 +39,31 @@ def needs_reading(entry: Domain, record: Record | None, now: float, *,
             seen.modified, seen.state, seen.protocol):
         return True
     # Make sure that a change which moves no time of change is found all the same.
-    return not 0 <= now - record.seen_at < _trusted_seconds(seen, wanted, uploads or {})
+    age = now - record.seen_at
+    if is_outdated:
+        return not 0 <= age < LONGEST_SECONDS + DAY
+    return is_its_turn or not 0 <= age < LONGEST_SECONDS
 
 
-def _trusted_seconds(seen: Domain, wanted: Managed | None,
-                     uploads: Mapping[str, Upload]) -> float:
-    """How long *seen* is believed: a day, and two where a new certificate is about to be sent.
+def longest_unread(names: Collection[str], records: Mapping[str, Record], now: float,
+                   spread: int = SPREAD) -> frozenset[str]:
+    """Choose those of *names* that a run reads although no list shows a change.
 
-    Otherwise the day's reading would fall into every other renewal and double its calls. An
-    ordinary run, any on the day before, has done it then.
+    The sixth that is longest unread, of those that were not read for a day: with two runs a day
+    every domain is read within four days, and with few domains every day. What was not read for
+    :data:`LONGEST_SECONDS` is read by whoever comes to it, and takes no turn from the others.
+
+    :param spread: over how many runs that is spread.
     """
-    upload = uploads.get(seen.cert_id)
-    is_outdated = wanted and upload and upload.fingerprint != wanted.binding.fingerprint
-    return 2 * DAY if is_outdated else DAY
+    waiting = sorted((record.seen_at, name) for name in names
+                     if (record := records.get(name)) and record.seen
+                     and 0 <= now - record.seen_at < LONGEST_SECONDS)
+    count = max(FEW, -(-len(waiting) // spread))
+    return frozenset(name for at, name in waiting[:count] if now - at >= DAY)
+
+
+def is_outdated(record: Record | None, wanted: Managed | None,
+                uploads: Mapping[str, Upload]) -> bool:
+    """Whether a domain was last seen to serve a certificate of ours that is not the wanted one."""
+    upload = uploads.get(record.seen.cert_id) if record and record.seen else None
+    return bool(wanted and upload and upload.fingerprint != wanted.binding.fingerprint)

@@ -27,7 +27,7 @@ class Desk(Rig):
         self.credentials.touch(0o600)
         self.credentials.write_text(
             f"qiniu_access_key = {ACCESS_KEY}\nqiniu_secret_key = {SECRET_KEY}\n")
-        monkeypatch.setattr(account, "QiniuClient", lambda *_: self.client)
+        monkeypatch.setattr(account, "QiniuClient", lambda *_, **__: self.client)
         monkeypatch.setattr(deployer, "Context", functools.partial(
             context.Context, clock=self.clock, sleep=self.wait))
 

@@ -55,7 +55,7 @@ def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
 def test_unreadable_folder(capsys: pytest.CaptureFixture[str],
                            monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is not allowed to read certbot's files is told to be root."""
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", "/etc/letsencrypt/live")
 
     monkeypatch.setattr(status, "survey", refuse)

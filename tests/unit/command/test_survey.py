@@ -12,6 +12,7 @@ from certbot_qiniu.command.health import Finding, Level
 from certbot_qiniu.command.survey import (
     AccountFacts,
     LineageFacts,
+    Scope,
     Survey,
     _Observations,
     remembered_command,
@@ -19,12 +20,13 @@ from certbot_qiniu.command.survey import (
 )
 from certbot_qiniu.deployment.deployer import open_deployer
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
-from certbot_qiniu.deployment.state import Memory, Record
-from certbot_qiniu.model import Domain
+from certbot_qiniu.deployment.state import Managed, Memory, Record
+from certbot_qiniu.model import Binding, Certificate, Domain
 from certbot_qiniu.webserver import local, nginx
 from tests.sandbox.wire import Fault, json_response
 from tests.unit.command.desk import Desk
 from tests.unit.command.facts import BIND, CLEAN_UPS, KEEP, NOW, WWW, seen, superseding
+from tests.unit.deployment.desired import manage
 from tests.unit.rig import CERTIFICATE_LIST, CERTIFICATE_PAGE
 
 
@@ -80,6 +82,11 @@ def test_account_that_is_out_of_reach() -> None:
     """Of an account that was not observed nothing is announced to be deleted."""
     lineage = LineageFacts("example.com", "b.ini", superseded=("old",))
     assert [] == superseding({}).superseded(lineage)
+
+
+def wants(certificate: Certificate, name: str) -> Managed:
+    """That a domain is to serve a certificate."""
+    return Managed(name, "cdn", certificate.lineage, Binding("https", certificate.fingerprint))
 
 
 # In front of an account
@@ -181,14 +188,45 @@ def test_credentials_that_cannot_be_used(desk: Desk) -> None:
 
 
 def test_domain_that_cannot_be_read(desk: Desk) -> None:
-    """Why is told under its name, and the others are read."""
-    cert_id = desk.upload(desk.deploy("example.com", WWW, "img.example.com"))
+    """Why is told under its name, and the others are read; also where no list is."""
+    newest = desk.deploy("example.com", WWW, "img.example.com")
+    cert_id = desk.upload(newest)
     for name in (WWW, "img.example.com"):
         desk.qiniu.add_domain(name, protocol="https", cert_id=cert_id)
+    manage(desk, *(wants(newest, name) for name in (WWW, "img.example.com")))
+    desk.store.write_memory()
     desk.board.arm(Fault("refuse"), match=f"/domain/{WWW}", times=10**6)
-    found = survey(desk.config)
-    assert [WWW] == list(found.unread)
-    assert "img.example.com" in found.managed()
+    for scope in Scope:
+        found = survey(desk.config, scope=scope)
+        assert [WWW] == list(found.unread)
+        assert ["img.example.com"] == list(found.managed())
+        assert WWW in found.accounts[0].domains
+        desk.now += 3600  # a host that does not answer is left alone for a minute
+
+
+def test_keys_that_are_not_accepted(desk: Desk) -> None:
+    """They need attention, whatever was to be read with them."""
+    newest = desk.deploy("example.com", WWW)
+    desk.qiniu.add_domain(WWW, protocol="https", cert_id=desk.upload(newest))
+    manage(desk, wants(newest, WWW))
+    desk.store.write_memory()
+    desk.board.arm(Fault("reply", json_response(401, {"code": 401001, "error": "bad token"})),
+                   times=10**6)
+    for scope in Scope:
+        assert [("attention", str(desk.credentials), "Refused")] == reasons(
+            survey(desk.config, scope=scope))
+
+
+def test_the_only_domain_cannot_be_read(desk: Desk) -> None:
+    """That is unknown of this domain, with lists and without."""
+    newest = desk.deploy("example.com", WWW)
+    desk.qiniu.add_domain(WWW, protocol="https", cert_id=desk.upload(newest))
+    manage(desk, wants(newest, WWW))
+    desk.store.write_memory()
+    desk.board.arm(Fault("reply", json_response(200, [])), match=f"/domain/{WWW}", times=10**6)
+    for scope in Scope:
+        found = survey(desk.config, scope=scope)
+        assert ([WWW], [WWW]) == (list(found.unread), list(found.accounts[0].domains))
 
 
 def test_damaged_files(desk: Desk) -> None:
@@ -252,7 +290,7 @@ def test_a_copy_of_somebody_elses_is_not_cleaned_up(desk: Desk) -> None:
     desk.now += 3600
     desk.qiniu.add_domain(WWW, protocol="https", cert_id=desk.upload(
         desk.deploy("example.com", WWW, qiniu_keep_certificates=0)))
-    found = survey(desk.config)
+    found = survey(desk.config, scope=Scope.CERTIFICATES)
     assert [old] == [item.cert_id for item in found.superseded(found.lineages[0])]
 
 
@@ -267,12 +305,14 @@ def test_nothing_is_uploaded_twice(desk: Desk) -> None:
 
 
 def test_domain_on_its_way_to_https(desk: Desk) -> None:
-    """While a change is published, the list may still say http: such a domain is read, too."""
+    """While a change is published, the list may still say http: of all details it is one, too."""
     desk.upload(desk.deploy("example.com", WWW))
     desk.qiniu.add_domain("dl.example.org")
     desk.qiniu.change_domain("dl.example.org", state="processing")
-    survey(desk.config)
+    announced: list[str] = []
+    survey(desk.config, scope=Scope.ALL, announce=announced.append)
     assert "GET /domain/dl.example.org" in desk.calls()
+    assert ["Reading 1 domain one by one takes about 1 call and 0.0 minutes"] == announced
 
 
 def test_problems_of_choosing(desk: Desk) -> None:

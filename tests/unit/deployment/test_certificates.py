@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -149,12 +150,12 @@ def test_foreign(rig: Rig, certificate: Certificate) -> None:
 
 
 def test_foreign_cost(rig: Rig, certificate: Certificate) -> None:
-    """The certificates are listed once for each id, and again for one that the list lacks."""
+    """The certificates are listed once for each id, until it is met, whatever domain has it."""
     ours = uploaded(rig, certificate)
     assert foreign_certificates(rig.context, served(ours), [LINEAGE]) == {}
     assert rig.calls() == []
     first = rig.upload(certificate, "console")
-    for calls in CERTIFICATE_LIST, []:
+    for calls in [CERTIFICATE_PAGE], []:
         assert set(foreign_certificates(rig.context, served(first, ours), [LINEAGE])) == {first}
         assert rig.calls() == calls
     later = Store(rig.store.folder)
@@ -164,6 +165,12 @@ def test_foreign_cost(rig: Rig, certificate: Certificate) -> None:
     second = rig.upload(certificate, "console")
     assert set(foreign_certificates(rig.context, served(first, second), [LINEAGE])) == {
         first, second}
+    assert rig.calls() == [CERTIFICATE_PAGE]
+    another = replace(*served(first), name="another.example.com")
+    assert set(foreign_certificates(rig.context, [another], [LINEAGE])) == {first}
+    assert rig.calls() == []
+    assert set(foreign_certificates(rig.context, served("0123456789ab"), [LINEAGE])) == {
+        "0123456789ab"}, "in no list"
     assert rig.calls() == CERTIFICATE_LIST
 
 

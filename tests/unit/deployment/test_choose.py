@@ -35,7 +35,7 @@ from tests.unit.deployment.account import (
     read,
     uploaded,
 )
-from tests.unit.rig import AUTHORITY, CERTIFICATE_LIST, DOMAIN_LIST, Rig, paths
+from tests.unit.rig import AUTHORITY, CERTIFICATE_PAGE, DOMAIN_LIST, Rig, paths
 
 # The official package asks the clock in a way that newer Pythons deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
@@ -96,7 +96,7 @@ def test_choose_foreign(order_id: str, days: float, waited: float, chosen: bool,
     cert_id = rig.upload(certificate, "console", order_id=order_id)
     rig.qiniu.add_domain(A, protocol="https", cert_id=cert_id)
     rig.wait(waited * DAY)
-    for calls in [*DOMAIN_LIST, *read(A), *CERTIFICATE_LIST], []:
+    for calls in [*DOMAIN_LIST, *read(A), CERTIFICATE_PAGE], []:
         found = choose(rig, None, days=days)
         assert found.chosen == ((A,) if chosen else ())
         assert bool(found.left_out) != chosen

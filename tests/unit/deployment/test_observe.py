@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 
 from certbot_qiniu import errors
-from certbot_qiniu.deployment.observe import observe, read_details
+from certbot_qiniu.deployment.observe import observe, observe_alone, read_details
 from certbot_qiniu.deployment.state import Sent
 from certbot_qiniu.model import DAY, Binding, Certificate, Domain
-from tests.unit.deployment.account import A, B, C, read
+from tests.sandbox.wire import Fault
+from tests.unit.deployment.account import A, B, C, manage, read
 from tests.unit.rig import DOMAIN_LIST, DOMAIN_PAGE, PUBLISH_SECONDS, Rig
 
 # The official package asks the clock in a way that newer Pythons deprecate.
@@ -58,6 +59,44 @@ def test_read_details_keeps_what_the_list_knows(rig: Rig) -> None:
     found, _ = read_details(rig.context, [A], listed)
     assert found[A] == replace(listed[A], detailed=True, hsts=False, force_https=False,
                                http2=False)
+
+
+def test_turn_of_those_that_are_managed(rig: Rig) -> None:
+    """A process reads the sixth of them that is longest unread, in however many steps it looks."""
+    names = [f"d{number:02}.example.com" for number in range(72)]
+    for name in names:
+        rig.qiniu.add_domain(name, protocol="https")
+    manage(rig, *names)
+    domains = rig.account.domains()
+    read_details(rig.context, names, domains)
+    for hour, expected in (23, 0), (24, 12), (25, 0):
+        rig.now = rig.memory.domains[names[-1]].seen_at + hour * 3600
+        rig.calls()
+        for name in names:
+            read_details(rig.context, [name], domains)
+        assert expected == len(rig.calls())
+        if hour == 23:
+            rig.account.turn = None  # another process
+
+
+def test_read_alone(rig: Rig) -> None:
+    """Without lists the account is what was read; what does not exist only the lists can tell."""
+    rig.qiniu.add_domain(A, protocol="https")
+    rig.qiniu.add_domain(B)
+    assert not observe_alone(rig.context, [A, "gone.example.com"])
+    assert not rig.account.is_presumed
+    rig.calls()
+    assert observe_alone(rig.context, [A])
+    assert [A] == list(observe(rig.context, [A], refresh=False)[0])
+    assert read(A) == rig.calls()
+    rig.board.arm(Fault("refuse"), match=f"/domain/{B}", times=10**6)
+    assert observe_alone(rig.context, [A, B])
+    assert {A} == rig.account.domains().keys(), "of the other one it is not known what it is"
+    rig.board.disarm()
+    rig.now += 3600
+    rig.refuse("/domain", 401001)
+    with pytest.raises(errors.Refused):
+        observe_alone(rig.context, [A, B])
 
 
 # Observing

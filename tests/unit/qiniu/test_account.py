@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from certbot_qiniu import errors
 from certbot_qiniu.model import Binding, Domain, RemoteCertificate
-from certbot_qiniu.qiniu.account import LISTS_MAX_AGE_SECONDS, Account, Accounts
+from certbot_qiniu.qiniu import client
+from certbot_qiniu.qiniu.account import (
+    FEW_CALLS,
+    LISTS_MAX_AGE_SECONDS,
+    Account,
+    Accounts,
+    Lists,
+)
 from certbot_qiniu.qiniu.cdn import Cdn
 from certbot_qiniu.qiniu.service import Service
 from tests.unit.rig import (
     CERTIFICATE_LIST,
+    CERTIFICATE_PAGE,
     DOMAIN_LIST,
     DOMAIN_PAGE,
     PUBLISH_SECONDS,
@@ -244,6 +253,76 @@ def test_no_credentials() -> None:
     """Where no credentials file is known, the user hears how to name it."""
     with pytest.raises(errors.UsageError, match="--qiniu-credentials PATH"):
         Accounts().get(None)
+
+
+def test_keys_and_files(tmp_path: Path) -> None:
+    """Files with the same keys are one account; a wrong secret in one is that one's alone."""
+    paths = [tmp_path / name for name in ("a.ini", "b.ini", "wrong.ini")]
+    for path, secret in zip(paths, ("s3cret", "s3cret", "s3cre7"), strict=True):
+        path.touch(0o600)
+        path.write_text(f"qiniu_access_key = key\nqiniu_secret_key = {secret}\n")
+    accounts = Accounts(tmp_path)
+    first, second, wrong = (accounts.get(str(path)) for path in paths)
+    assert first is second
+    assert first is not wrong
+    assert first.client.account == wrong.client.account, "in our files they are one account"
+    assert "s3cre" not in repr(vars(accounts))
+
+
+def test_certificates_among(rig: Rig) -> None:
+    """The list is left once it has shown what is wanted; one that was read to its end is kept."""
+    cert_id = rig.qiniu.serving(B).cert_id
+    assert {cert_id} == rig.account.certificates_among([cert_id]).keys()
+    assert rig.calls() == [CERTIFICATE_PAGE]
+    assert not rig.account.has_certificates
+    assert {} == rig.account.certificates_among(["0123456789ab"])
+    assert rig.calls() == CERTIFICATE_LIST
+    assert {cert_id} == rig.account.certificates_among([cert_id]).keys()
+    assert {} == rig.account.certificates_among([])
+    assert rig.calls() == []
+
+
+def test_views_share_the_lists(rig: Rig) -> None:
+    """Who sees other services of the account asks for no list that is there already."""
+    lists, live = Lists(), Domain("live.example.com", service="pili")
+    one = Account(rig.client, [Cdn(rig.client)], clock=rig.clock, lists=lists)
+    two = Account(rig.client, [Cdn(rig.client), Shelf(live)], clock=rig.clock, lists=lists)
+    assert {A, B} == one.domains().keys()
+    assert {A, B, live.name} == two.domains().keys()
+    assert one.certificates() == two.certificates()
+    assert rig.calls() == [*DOMAIN_LIST, *CERTIFICATE_LIST]
+    rig.wait(LISTS_MAX_AGE_SECONDS + 1)
+    two.domains()
+    one.domains()
+    assert rig.calls() == DOMAIN_LIST
+
+
+def test_presumed_domains(rig: Rig) -> None:
+    """What was read in detail takes the place of the lists, for all who see the account."""
+    lists = Lists()
+    one, two = (Account(rig.client, [Cdn(rig.client)], clock=rig.clock, lists=lists)
+                for _ in range(2))
+    found = one.observe(B)
+    assert found
+    rig.calls()
+    one.presume([found])
+    assert {B: found} == one.domains() == two.domains()
+    assert two.is_presumed
+    assert rig.calls() == []
+
+
+def test_length_of_a_list(rig: Rig) -> None:
+    """That a list takes many calls is remembered, until it takes few again."""
+    account = rig.account
+    account.domains()
+    assert (FEW_CALLS, {}) == (account.list_calls, account.notes.told)
+    for number in range(2 * FEW_CALLS):
+        rig.qiniu.add_domain(f"d{number}.example.com")
+    with mock.patch.object(client, "DOMAINS_PER_PAGE", 2):
+        account.domains(refresh=True)
+    assert account.list_calls == FEW_CALLS + 2
+    account.domains(refresh=True)
+    assert (FEW_CALLS, {}) == (account.list_calls, account.notes.told)
 
 
 # Several services

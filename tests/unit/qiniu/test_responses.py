@@ -33,6 +33,15 @@ def test_text(value: object, expected: str) -> None:
 def test_endless_text() -> None:
     """A text of megabytes, which every row of a table would be padded to, is not kept."""
     assert 4096 == len(responses.as_text("x" * 2_000_000))
+    ours = f"certbot_{'x' * 235}_0123456789ab"
+    for name in ours, f"{ours}{'x' * 2_000_000}":
+        certificate = responses.read_certificate({"certid": CERT_ID, "name": name})
+        assert certificate
+        assert len(certificate.name) == 256
+        assert (parse_certificate_name(certificate.name) is not None) is (name == ours)
+    domain = responses.read_domain({"name": "a.example.com", "operatingstate": "x" * 2_000_000})
+    assert domain
+    assert len(domain.state) == 256
 
 
 def test_a_name_does_not_become_ours() -> None:

@@ -27,6 +27,7 @@ from certbot_qiniu import errors
 from certbot_qiniu.model import Certificate
 from certbot_qiniu.qiniu import transport
 from certbot_qiniu.qiniu.client import QiniuClient
+from certbot_qiniu.qiniu.transport import GENTLE_CALLS_PER_SECOND
 from tests.sandbox.wire import (
     Carrier,
     Drop,
@@ -390,6 +391,29 @@ class TestPace:
         for _ in range(10):
             call(rig.client)
         assert rig.time.seconds == pytest.approx(9 / rate)
+
+    @pytest.mark.parametrize(("call", "rate"), [
+        (lambda c: c.list_domains(), 3), (lambda c: c.list_certificates(), 1.5)])
+    def test_gentle_slots(self, time: Time, call: Callable[[QiniuClient], Any],
+                          rate: float) -> None:
+        """Where nobody waits, most of the account's calls are left to others."""
+        rig = Scripted(time)
+        rig.answers(ok({}))
+        client = QiniuClient("gentle", SK, session=rig.session, sleep=time.sleep,
+                             clock=time.clock, rates=GENTLE_CALLS_PER_SECOND)
+        for _ in range(10):
+            call(client)
+        assert time.seconds == pytest.approx(9 / rate)
+
+    def test_wrong_keys_are_told_with_their_file(self, rig: Scripted, time: Time) -> None:
+        """A machine may have several credentials files, even with the same access key."""
+        rig.answers(json_response(401, {"code": 401001, "error": "bad token"}))
+        client = QiniuClient(AK, SK, session=rig.session, sleep=time.sleep, clock=time.clock,
+                             source="/etc/q.ini")
+        with pytest.raises(errors.Refused, match=r"in the credentials file /etc/q\.ini; the key"):
+            client.list_domains()
+        with pytest.raises(errors.Refused, match=r"in the credentials file; the key"):
+            rig.client.list_domains()
 
     def test_slots_are_shared_by_clients_of_an_account(self, time: Time) -> None:
         """Two clients of one account share its slots, another account has its own."""

@@ -6,7 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from certbot_qiniu.deployment.planning.freshness import needs_reading
+from certbot_qiniu.deployment.planning.freshness import (
+    FEW,
+    LONGEST_SECONDS,
+    is_outdated,
+    longest_unread,
+    needs_reading,
+)
 from certbot_qiniu.deployment.state import Record, Upload
 from certbot_qiniu.model import DAY, Domain
 from tests.unit.facts import NEW, NOW, OLD, WANTED, https, managed, record, sent
@@ -26,25 +32,65 @@ def test_reading_is_spared() -> None:
     (LISTED, None),
     (LISTED, record()),
     (LISTED, replace(FRESH, sent=sent())),
-    (LISTED, replace(FRESH, seen_at=NOW - DAY)),
+    (LISTED, replace(FRESH, seen_at=NOW - LONGEST_SECONDS)),
+    (LISTED, replace(FRESH, seen_at=NOW + 1)),
     (replace(LISTED, modified="2026-02-13T12:00:01+08:00"), FRESH),
     (replace(LISTED, state="failed"), FRESH),
     (replace(LISTED, protocol="http"), FRESH),
     (replace(LISTED, modified=""), replace(FRESH, seen=replace(SEEN, modified=""))),
-], ids=["never heard of", "never read", "something was sent", "a day ago", "modified",
-        "another state", "another protocol", "no modifyAt at all"])
+], ids=["never heard of", "never read", "something was sent", "a week ago", "in the future",
+        "modified", "another state", "another protocol", "no modifyAt at all"])
 def test_reading_is_needed(listed: Domain, remembered: Record | None) -> None:
     """Anything that may have changed what a domain serves asks for a read."""
     assert needs_reading(listed, remembered, NOW)
 
 
-@pytest.mark.parametrize(("days", "seen", "is_read"), [
-    (1, "new", True), (1, "old", False), (2, "old", True), (1, "console", True)],
-    ids=["as wanted", "outdated", "outdated for long", "not ours"])
-def test_reading_before_a_renewal(days: int, seen: str, is_read: bool) -> None:
-    """Where a new certificate is due, what was read is believed for two days instead of one."""
-    shown = replace(SEEN, cert_id=seen)
-    remembered = record(seen=shown, seen_at=NOW - days * DAY)
+@pytest.mark.parametrize(("days", "outdated", "is_read"), [
+    (1, False, True), (1, True, False), (7, True, False), (8, True, True)],
+    ids=["as wanted", "outdated", "outdated for long", "for longer"])
+def test_reading_before_a_renewal(days: int, *, outdated: bool, is_read: bool) -> None:
+    """Where a new certificate is due, a renewal does not pay for a reading whose turn it is."""
+    assert is_read == needs_reading(LISTED, replace(FRESH, seen_at=NOW - days * DAY), NOW,
+                                    is_its_turn=True, is_outdated=outdated)
+
+
+@pytest.mark.parametrize(("seen", "expected"), [
+    ("new", False), ("old", True), ("console", False), (None, False)],
+    ids=["as wanted", "outdated", "not ours", "never read"])
+def test_outdated(seen: str | None, *, expected: bool) -> None:
+    """It is a certificate of ours that shows that a newer one is due."""
     uploads = {"new": Upload(NEW, "example.com"), "old": Upload(OLD, "example.com")}
-    assert is_read == needs_reading(
-        LISTED, remembered, NOW, wanted=managed(WANTED), uploads=uploads)
+    known = record(seen=replace(SEEN, cert_id=seen) if seen else None)
+    assert expected is is_outdated(known, managed(WANTED), uploads)
+    assert not is_outdated(known, None, uploads)
+
+
+def test_turns() -> None:
+    """The sixth that is longest unread is read, and nothing that was read within a day."""
+    records = {f"d{number}": replace(FRESH, seen_at=NOW - number * 3600) for number in range(120)}
+    assert {f"d{number}" for number in range(100, 120)} == longest_unread(records, records, NOW)
+    assert {f"d{number}" for number in range(110, 120)} == longest_unread(
+        records, records, NOW, 120), "never fewer than a few"
+    young = {name: records[name] for name in list(records)[:30]}
+    assert {f"d{number}" for number in range(24, 30)} == longest_unread(young, young, NOW)
+    assert frozenset() == longest_unread(["unknown"], {"unknown": record()}, NOW)
+
+
+def test_turns_of_what_is_never_read() -> None:
+    """What nobody reads any more takes no turn from the others."""
+    records = {f"d{number}": replace(FRESH, seen_at=NOW - LONGEST_SECONDS) for number in range(60)}
+    records["other"] = replace(FRESH, seen_at=NOW - DAY)
+    assert {"other"} == longest_unread(records, records, NOW)
+
+
+def test_every_domain_has_its_turn() -> None:
+    """With two runs a day each is read within four days; where there are few, every day."""
+    for count, days in (FEW, 1.5), (600, 4):
+        records, most, now = {f"d{n}": replace(FRESH, seen_at=NOW) for n in range(count)}, 0, NOW
+        for _ in range(60):
+            now += DAY / 2
+            turn = longest_unread(records, records, now)
+            records.update({name: replace(FRESH, seen_at=now) for name in turn})
+            most = max(most, len(turn))
+            assert max(now - one.seen_at for one in records.values()) <= days * DAY
+        assert most == max(FEW, count / 6)
