@@ -219,10 +219,10 @@ def test_quoted_command() -> None:
 
 @pytest.mark.parametrize("option", ["credentials", "hook"])
 @pytest.mark.parametrize(("given", "stored"), [
-    ("a b/c", "{}/a b/c"), ("/a/../b", "/b"), ("~/h", "/home/x/h"), (".", "{}"), ("", "")])
+    ("a b/c", "{}/a b/c"), ("/a/../b", "/b"), ("~/h", "/srv/x/h"), (".", "{}"), ("", "")])
 def test_paths(option: str, given: str, stored: str, monkeypatch: pytest.MonkeyPatch,
                tmp_path: Path) -> None:
     """One that is given is stored with its folder; an empty one is none."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", "/home/x")
+    monkeypatch.setenv("HOME", "/srv/x")
     assert stored.format(tmp_path) == getattr(read(f"--qiniu-{option}", given), option)
