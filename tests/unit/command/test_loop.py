@@ -158,7 +158,7 @@ def test_arguments_are_those_of_renew(day: Day, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(loop.time, "sleep", lambda _: os.kill(os.getpid(), signal.SIGTERM))
     assert day.run("--notify=@/n", "--heartbeat=@/h", "--prometheus=/p", "--", "-q") == 0
     assert ["renew --no-random-sleep-on-renew -q",
-            "status --managed --deadline=900 --prometheus=/p --notify=@/n --heartbeat=@/h "
+            "status --managed --probe --deadline=900 --prometheus=/p --notify=@/n --heartbeat=@/h "
             "--renewal="] == ran
     assert day.run("--", "--cert-name=x") == 2
 

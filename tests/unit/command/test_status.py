@@ -176,7 +176,7 @@ def test_deadline_goes_before_the_edge(monkeypatch: pytest.MonkeyPatch, tmp_path
         return dict.fromkeys((one.name for one in domains), ())
 
     monkeypatch.setattr(edge, "ask", ask)
-    monkeypatch.setattr(status_module, "survey", lambda _config: seen(KEEP))
+    monkeypatch.setattr(status_module, "survey", lambda _config, **_: seen(KEEP))
     given = [f"--deadline={deadline}"] if deadline else []
     folders = [f"--{kind}-dir={tmp_path}" for kind in ("config", "work", "logs")]
     assert 0 == cli.main(["status", "--probe", *given, *folders])
