@@ -236,6 +236,7 @@ def test_options_are_stored(machine: Seat) -> None:
         machine.cloud.clock.sleep(600)
         assert ours(machine) == {APEX, WWW, IMG}
         assert {*machine.cloud.qiniu.serving(WWW).tls_versions} == sent
+        assert machine.run("plan").status == 0, "the command reads the same"
     conf.write_text(content)
     machine.renew()
     # Another certbot, without the plugin, has renewed it: all options are gone.

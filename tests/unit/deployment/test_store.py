@@ -469,10 +469,20 @@ def test_folder_not_writable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 TIMES = st.floats(3e9, 4e9) | st.just(0.0)  # what is a year old is dropped
 FLAGS = st.sampled_from([None, False, True])
-BINDINGS = st.builds(Binding, st.sampled_from(["https", "http"]), TEXTS, TEXTS, FLAGS, FLAGS)
+VERSIONS = st.none() | st.lists(TEXTS, max_size=2).map(tuple)
+NEWER = st.dictionaries(TEXTS.map("x{}".format), st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | TEXTS,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXTS, inner, max_size=2),
+    max_leaves=3), max_size=2)
+BINDINGS = st.builds(Binding, st.sampled_from(["https", "http"]), TEXTS, TEXTS, FLAGS, FLAGS, FLAGS,
+                     VERSIONS, NEWER)
+PLAIN = TEXTS | st.booleans() | st.integers(-2**53, 2**53) | st.lists(
+    TEXTS | st.integers(-2**53, 2**53), max_size=2).map(tuple)
 SENTS = st.builds(Sent, BINDINGS, TIMES)
 DOMAINS = st.builds(Domain, st.just(NAME), state=TEXTS, state_reason=TEXTS, operable=st.booleans(),
-                    detailed=st.booleans(), cert_id=TEXTS, force_https=FLAGS, http2=FLAGS)
+                    detailed=st.booleans(), cert_id=TEXTS, force_https=FLAGS, http2=FLAGS,
+                    tls_versions=VERSIONS,
+                    https_fields=st.dictionaries(TEXTS, PLAIN, max_size=2))
 LINEAGES = st.sampled_from(["example.com", "b", "名.example"])
 RECORDS = st.builds(Record, TEXTS, LINEAGES | st.just(""), st.none() | BINDINGS, st.none() | SENTS,
                     st.none() | SENTS, st.none() | DOMAINS, TIMES, TIMES)
