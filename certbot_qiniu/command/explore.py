@@ -21,7 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from certbot_qiniu import errors
 from certbot_qiniu.command import output
-from certbot_qiniu.command.arguments import certbot_config, our_renewals
+from certbot_qiniu.command.arguments import (
+    A_FILE,
+    certbot_config,
+    completed_by,
+    our_renewals,
+)
 from certbot_qiniu.command.health import Level, exit_status, worst
 from certbot_qiniu.deployment.deployer import open_deployer
 from certbot_qiniu.qiniu.account import Accounts
@@ -478,8 +483,8 @@ def add_arguments(parser: argparse.ArgumentParser, group: argparse._ActionsConta
     group.add_argument("--explore", action="store_true",
                        help="ask Qiniu, changing nothing, what its documents leave open, and print "
                             "a report without names or secrets for an issue; see docs/unknowns.md")
-    parser.add_argument("--credentials", metavar="PATH",
-                        help="with --explore: of this account")
+    completed_by(A_FILE, parser.add_argument(
+        "--credentials", metavar="PATH", help="with --explore: of this account"))
     parser.add_argument("--cert-name", default="", metavar="NAME",
                         help="with --explore: of the account of this certificate")
 
