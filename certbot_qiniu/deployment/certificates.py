@@ -99,7 +99,8 @@ def foreign_certificates(context: Context, domains: Iterable[Domain], lineages: 
         known = memory.domains.get(name, Record()).foreign
         if known and known.cert_id == cert_id and cert_id not in memory.uploads:
             found[cert_id] = known
-    unknown = set(serving.values()) - set(memory.uploads) - set(found)
+    unknown = {cert_id for cert_id in serving.values()
+               if cert_id not in memory.uploads and cert_id not in found}
     if not unknown:
         return found
     certificates = context.account.certificates()

@@ -183,7 +183,8 @@ class LineageMemory:
 
     def __setattr__(self, name: str, value: object) -> None:
         """Note the change: who holds an entry may set it long after he asked for it."""
-        self.__dict__.update({name: value, "is_changed": True})
+        if name not in self.__dict__ or self.__dict__[name] != value:
+            self.__dict__.update({name: value, "is_changed": True})
 
     def supersede(self, old: Collection[str], new: Collection[str]) -> None:
         """Note that the lineage's state has the fingerprints *new* from now on, and had *old*."""
@@ -373,6 +374,14 @@ class Memory:
         for cert_id, upload in list(self.uploads.items()):
             if upload.lineage not in managing and 0 < upload.at < now - YEAR:
                 del self.uploads[cert_id]
+
+    def touch(self, lineages: Iterable[str]) -> None:
+        """Take it that domains of these lineages have changed."""
+        self._domains.touched.update(lineages)
+
+    def is_touched(self, lineage: str) -> bool:
+        """Whether a domain or an upload of this lineage has changed since :meth:`written`."""
+        return lineage in self._domains.touched or lineage in self._uploads.touched
 
     def changed(self) -> set[str]:
         """The lineages of which anything may have changed since :meth:`written`."""
