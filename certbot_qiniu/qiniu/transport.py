@@ -39,8 +39,13 @@ QBOX, QINIU = "QBox", "Qiniu"
 SCHEMES = {API: QINIU, FUSION: QBOX, UC: QINIU, PILI: QINIU}
 """The signature that each host documents."""
 
-CALLS_PER_SECOND = {API: 9.0, FUSION: 4.5, UC: 8.0, PILI: 8.0}
-"""A little below what Qiniu allows an account (10 on api, 5 on fusion)."""
+CALLS_PER_SECOND = {API: 9.5, FUSION: 4.75, UC: 8.0, PILI: 8.0}
+"""A little below what Qiniu allows an account (10 on api, 5 on fusion).
+
+A call that the network, or the handshake of its connection, holds up for 50 ms longer than the ten
+after it (on fusion five) still arrives in time for any reading of "a second". One that is refused
+is repeated.
+"""
 
 ATTEMPTS = 5
 CONNECT_SECONDS, READ_SECONDS, ANSWER_SECONDS = 10, 30, 60
