@@ -18,7 +18,7 @@ from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY
 from tests.sandbox.qiniu_rules import Switches
 from tests.sandbox.wire import Carrier
 from tests.scenarios.invariants import Bystanders, bystanders, check, check_status
-from tests.scenarios.machine import Cloud, Machine, Run
+from tests.scenarios.machine import Clock, Cloud, Machine, Run
 from tests.scenarios.together import together
 
 HOUR = 3600
@@ -99,8 +99,10 @@ def test_pace_on_a_real_network(host: str, reading: Any) -> None:
 
 def evenly(host: str, count: int) -> list[float]:
     """When so many calls in a row leave."""
-    throttle = Throttle(CALLS_PER_SECOND[host], lambda: 0.0)
-    return [throttle.reserve() for _ in range(count)]
+    clock = Clock()
+    begun, clock.now = clock.now, clock.now
+    throttle = Throttle(CALLS_PER_SECOND[host], lambda: clock.now)
+    return [(throttle.wait(clock.sleep), clock.now - begun)[1] for _ in range(count)]
 
 
 @ANSWERS
