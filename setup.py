@@ -45,6 +45,7 @@ setup(
             "hypothesis",
             "import-linter>=2",
             "mypy",
+            "packaging",
             "pexpect",
             "pytest>=8",
             "pytest-timeout",

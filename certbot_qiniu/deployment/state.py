@@ -20,7 +20,7 @@ from typing import Any, ClassVar, TypeVar
 from certbot_qiniu.model import DAY, Binding, Domain, RemoteCertificate
 from certbot_qiniu.qiniu.service import Listing
 
-YEAR = 365 * DAY
+YEAR, MONTH = 365 * DAY, 30 * DAY
 FORMER_LIMIT = 100
 """Nobody asks for more superseded certificates, and a lineage's file must not grow for ever."""
 
@@ -360,7 +360,7 @@ class Memory:
                 entry.account = name
 
     def forget_old(self, state: State, now: float) -> None:
-        """Drop what was of no use for a year: nobody leads to it any more.
+        """Drop what was of no use for a year, and long lists that no run has used for a month.
 
         :param state: what is managed.
         """
@@ -374,6 +374,9 @@ class Memory:
         for cert_id, upload in list(self.uploads.items()):
             if upload.lineage not in managing and 0 < upload.at < now - YEAR:
                 del self.uploads[cert_id]
+        for key, listing in list(self.listings.items()):
+            if 0 < listing.at < now - MONTH:  # another key opens the account now
+                del self.listings[key]
 
     def touch(self, lineages: Iterable[str]) -> None:
         """Take it that domains of these lineages have changed."""
