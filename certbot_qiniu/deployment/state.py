@@ -278,7 +278,9 @@ class Memory:
 
     def lineage(self, name: str) -> LineageMemory:
         """The entry of a lineage, made on first use."""
-        return self.lineages.setdefault(name, LineageMemory())
+        if name not in self.lineages:
+            self.lineages[name] = LineageMemory()
+        return self.lineages[name]
 
     def update(self, name: str, **changes: Any) -> Record:
         """Change the record of a domain, made on first use."""
