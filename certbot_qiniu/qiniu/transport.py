@@ -47,7 +47,7 @@ after it (on fusion five) still arrives in time for any reading of "a second". O
 is repeated.
 """
 
-SHORTEST_GAP = 0.97
+SHORTEST_GAP = 0.99
 """Of the gap between two calls, where one has left too late."""
 
 ATTEMPTS = 5
