@@ -427,7 +427,7 @@ class TestPace:
         for _ in range(100):
             throttle.wait(sleep)
             left.append(time.seconds)
-        assert 0.0989 < min(later - one for one, later in itertools.pairwise(left))
+        assert 0.0979 < min(later - one for one, later in itertools.pairwise(left))
         assert 9.9 == pytest.approx(left[-1])
 
     @pytest.mark.parametrize(("fault", "calls", "advice"), [
