@@ -78,7 +78,7 @@ lowest: venv ## the unit tests with the oldest dependencies that setup.py allows
 demo: system venv ## issue, deploy, renew and roll back before your eyes, without any account (2 min)
 	$(BIN)/python -m tests.sandbox.demo
 
-bench: venv ## measure (5 min)
+bench: venv ## measure; prints the tables of docs/performance.md (12 min)
 	$(BIN)/python -m benchmarks
 
 dist: venv ## build the source distribution and the wheel (1 min)

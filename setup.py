@@ -47,6 +47,7 @@ setup(
             "hypothesis",
             "import-linter>=2",
             "mypy",
+            "packaging",
             "pexpect",
             "pytest>=8",
             "pytest-timeout",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from certbot_qiniu.text import is_token
 KEYS = {"qiniu_access_key": "the AccessKey (AK) of the Qiniu account",
         "qiniu_secret_key": "the SecretKey (SK) that belongs to it"}
 """The properties that the file must hold."""
+
+_WHAT = "The Qiniu credentials file"
 
 
 @dataclass(frozen=True)
@@ -33,33 +36,45 @@ class Credentials:
         :param config_dir: certbot's, see :func:`~certbot_qiniu.files.check_owner`.
         :raises errors.UsageError: when it is missing, unreadable, malformed or not ours alone.
         """
-        import configobj
-
-        what, file = "The Qiniu credentials file", Path(os.path.expanduser(path))
+        file = Path(os.path.expanduser(path))
         try:
             found = file.stat()
             if not stat.S_ISREG(found.st_mode):
-                raise errors.UsageError(f"{what} {file} is not a file")
-            check_owner(file, found, what, config_dir)
-            # Not by certbot's reader: it logs a malformed line, which may be the secret key.
-            conf = configobj.ConfigObj(file.read_text(encoding="utf-8-sig").splitlines(),
-                                       interpolation=False)
+                raise errors.UsageError(f"{_WHAT} {file} is not a file")
+            check_owner(file, found, _WHAT, config_dir)
+            return _read(file, (found.st_ino, found.st_mtime_ns, found.st_ctime_ns,
+                                found.st_size))
         except OSError as error:
             raise errors.UsageError(
                 f"Could not read the Qiniu credentials file {file}: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise errors.UsageError(f"{what} {file} is not UTF-8 text") from error
-        except configobj.ConfigObjError as error:
-            first = (getattr(error, "errors", None) or [error])[0]
+
+
+@functools.cache
+def _read(file: Path, _version: tuple[int, ...]) -> Credentials:
+    """Read each version of the file once a process: every lineage asks several times.
+
+    :raises errors.UsageError: when it is malformed.
+    :raises OSError: when it cannot be read.
+    """
+    import configobj
+
+    try:
+        # Not by certbot's reader: it logs a malformed line, which may be the secret key.
+        conf = configobj.ConfigObj(file.read_text(encoding="utf-8-sig").splitlines(),
+                                   interpolation=False)
+    except UnicodeDecodeError as error:
+        raise errors.UsageError(f"{_WHAT} {file} is not UTF-8 text") from error
+    except configobj.ConfigObjError as error:
+        first = (getattr(error, "errors", None) or [error])[0]
+        raise errors.UsageError(
+            f"Line {first.line_number} of the Qiniu credentials file {file} is malformed: "
+            "each line must read name = value") from None
+    missing = [f"{name} ({meaning})" for name, meaning in KEYS.items() if not conf.get(name)]
+    if missing:
+        raise errors.UsageError(f"{_WHAT} {file} lacks {' and '.join(missing)}")
+    for name, meaning in KEYS.items():
+        if not (isinstance(conf[name], str) and is_token(conf[name])):
             raise errors.UsageError(
-                f"Line {first.line_number} of the Qiniu credentials file {file} is malformed: "
-                "each line must read name = value") from None
-        missing = [f"{name} ({meaning})" for name, meaning in KEYS.items() if not conf.get(name)]
-        if missing:
-            raise errors.UsageError(f"{what} {file} lacks {' and '.join(missing)}")
-        for name, meaning in KEYS.items():
-            if not (isinstance(conf[name], str) and is_token(conf[name])):
-                raise errors.UsageError(
-                    f"{name} in the Qiniu credentials file {file} holds characters that no key "
-                    f"has: put {meaning} there, and nothing else")
-        return cls(*(conf[name] for name in KEYS))
+                f"{name} in the Qiniu credentials file {file} holds characters that no key "
+                f"has: put {meaning} there, and nothing else")
+    return Credentials(*(conf[name] for name in KEYS))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import glob
+import itertools
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -82,10 +83,18 @@ class Lineages:
     def find(self, name: str, fingerprint: str) -> Certificate | None:
         """The version of a lineage with this fingerprint, None where certbot no longer has it."""
         name = name if self.exists(name) else self.having([fingerprint])
-        for certificate in self.versions(name):
+        for certificate in itertools.chain(self._linked(name), self.versions(name)):
             if certificate.fingerprint == fingerprint:
                 return certificate
         return None
+
+    def _linked(self, name: str) -> Iterator[Certificate]:
+        """The version that is live: as a rule the wanted one, and no folder need be searched."""
+        with contextlib.suppress(errors.UsageError):
+            path = Path(os.path.realpath(self.place(name).fullchain))
+            number = path.stem.removeprefix("fullchain")
+            if number.isdigit():
+                yield _load(name, path, path.with_name(f"privkey{number}.pem"))
 
     def having(self, fingerprints: Collection[str]) -> str:
         """The lineage of which one of these is a version, "" for none: its conf may be renamed."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -242,6 +242,17 @@ def covering_name(names: Iterable[str], domain: str) -> str | None:
         return None
     wildcard = "*." + domain.partition(".")[2]
     return wildcard if wildcard in names else None
+
+
+def covered(domains: Mapping[str, Domain], names: Collection[str]) -> dict[str, Domain]:
+    """Those of *domains* that :func:`covering_name` finds a name for.
+
+    Hundreds of lineages ask that of one account: without a wildcard, no other domain is looked at.
+    """
+    tails = {name[1:] for name in names if name.startswith("*.")}
+    found = [name for name in domains if name[name.find("."):] in tails] if tails else []
+    literal = sorted(name for name in names if name in domains and not name.startswith("."))
+    return {name: domains[name] for name in dict.fromkeys([*literal, *found])}
 
 
 def certificate_name(lineage: str, fingerprint: str) -> str:

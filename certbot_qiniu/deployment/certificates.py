@@ -17,7 +17,7 @@ from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.observe import read_details
 from certbot_qiniu.deployment.planning.refusals import FINAL_CODES, TOO_OLD_CODE, is_believed
 from certbot_qiniu.deployment.planning.supersession import kept_fingerprints, superseded
-from certbot_qiniu.deployment.state import LineageMemory, Managed, Record, Refusal, Upload
+from certbot_qiniu.deployment.state import Managed, Record, Refusal, Upload
 from certbot_qiniu.model import (
     DAY,
     FINGERPRINT_DIGITS,
@@ -103,7 +103,8 @@ def foreign_certificates(context: Context, domains: Iterable[Domain], lineages: 
         known = memory.domains.get(name, Record()).foreign
         if known and known.cert_id == cert_id and cert_id not in memory.uploads:
             found[cert_id] = known
-    unknown = set(serving.values()) - set(memory.uploads) - set(found)
+    unknown = {cert_id for cert_id in serving.values()
+               if cert_id not in memory.uploads and cert_id not in found}
     if not unknown:
         return found
     remembered = {record.foreign.cert_id: record.foreign for record in memory.domains.values()
@@ -335,11 +336,8 @@ def left_behind(context: Context, scope: Collection[str] = ()) -> dict[str, list
     memory, store, account = context.memory, context.store, context.account_name
     if store.damaged:
         return {}  # what is not known may be needed
-    ours: dict[str, list[str]] = {}
-    for cert_id, upload in sorted(memory.uploads.items()):
-        if upload.may_be_in(account) and upload.lineage not in scope:
-            ours.setdefault(upload.lineage, []).append(cert_id)
-    gone = sorted(lineage for lineage in ours if _has_left(context, lineage)
+    here = {upload.lineage for upload in memory.uploads.values() if upload.may_be_in(account)}
+    gone = sorted(lineage for lineage in here.difference(scope) if _has_left(context, lineage)
                   and not _publishes_unknown(context, memory.domains_of(lineage)))
     if not gone:
         return {}
@@ -348,15 +346,17 @@ def left_behind(context: Context, scope: Collection[str] = ()) -> dict[str, list
     for lineage in gone:
         needed = baselines | {entry.binding.fingerprint for entry in store.state.values()
                               if entry.lineage != lineage}
-        found[lineage] = superseded(
-            {cert_id: memory.uploads[cert_id].fingerprint for cert_id in ours[lineage]},
-            needed, bound)
+        ours = {cert_id: upload.fingerprint
+                for cert_id, upload in sorted(memory.uploads_by(lineage).items())
+                if upload.may_be_in(account)}
+        found[lineage] = superseded(ours, needed, bound)
     return found
 
 
 def _has_left(context: Context, lineage: str) -> bool:
     """Whether certbot has deleted a lineage, or all its domains have moved to another account."""
-    account = context.memory.lineages.get(lineage, LineageMemory()).account
+    entry = context.memory.lineages.get(lineage)
+    account = entry.account if entry else ""
     return account not in ("", context.account_name) or not (
         context.store.managed(lineage) or context.lineages.exists(lineage))
 

@@ -28,7 +28,7 @@ from certbot_qiniu.deployment.planning.selection import (
 from certbot_qiniu.deployment.rehearsal import foresee
 from certbot_qiniu.deployment.state import Managed, Record
 from certbot_qiniu.failures import each_cause
-from certbot_qiniu.model import DAY, Binding, Domain, covering_name
+from certbot_qiniu.model import DAY, Binding, Domain, covered, covering_name
 from certbot_qiniu.options import DEFAULT_SERVICES, Settings
 
 USUAL_LIFETIME = 90 * DAY
@@ -48,9 +48,12 @@ def choose_domains(context: Context, names: Collection[str], listed: Sequence[st
     :param excluded: those that ``auto`` never takes.
     :raises errors.ApiError: when the account's lists cannot be read.
     """
-    domains = dict(context.account.domains())
+    names, owned = frozenset(names), context.store.owners()
+    domains = context.account.domains()
+    domains = covered(domains, names) if listed is None else dict(domains)
     unseen = _observe_missing(context, listed or (), domains)
-    state, managed = context.store.owners(), context.store.managed(lineage)
+    state = {name: owned[name] for name in (listed or domains) if name in owned}
+    managed = context.store.managed(lineage)
     back = context.memory.gone_of(lineage)
     fresh = [domain for domain in candidates(domains.values(), names, listed, managed, back,
                                              excluded) if domain.name not in managed]
@@ -59,8 +62,7 @@ def choose_domains(context: Context, names: Collection[str], listed: Sequence[st
     domains.update({name: domain for name, domain in details.items() if domain})
     foreign = foreign_certificates(context, filter(None, details.values()), [lineage]) if (
         listed is None) else {}
-    owners = {lineage, *(entry.lineage for name, entry in state.items()
-                         if covering_name(names, name))}
+    owners = {lineage, *(entry.lineage for entry in state.values())}
     selection = select(
         {name: domain for name, domain in domains.items() if name not in failures}, names,
         [name for name in listed if name not in failures] if listed is not None else None,

@@ -20,7 +20,7 @@ from typing import Any, ClassVar, TypeVar
 from certbot_qiniu.model import DAY, Binding, Domain, RemoteCertificate
 from certbot_qiniu.qiniu.service import Listing
 
-YEAR = 365 * DAY
+YEAR, MONTH = 365 * DAY, 30 * DAY
 FORMER_LIMIT = 100
 """Nobody asks for more superseded certificates, and a lineage's file must not grow for ever."""
 
@@ -188,7 +188,8 @@ class LineageMemory:
 
     def __setattr__(self, name: str, value: object) -> None:
         """Note the change: who holds an entry may set it long after he asked for it."""
-        self.__dict__.update({name: value, "is_changed": True})
+        if name not in self.__dict__ or self.__dict__[name] != value:
+            self.__dict__.update({name: value, "is_changed": True})
 
     def supersede(self, old: Collection[str], new: Collection[str]) -> None:
         """Note that the lineage's state has the fingerprints *new* from now on, and had *old*."""
@@ -282,7 +283,9 @@ class Memory:
 
     def lineage(self, name: str) -> LineageMemory:
         """The entry of a lineage, made on first use."""
-        return self.lineages.setdefault(name, LineageMemory())
+        if name not in self.lineages:
+            self.lineages[name] = LineageMemory()
+        return self.lineages[name]
 
     def update(self, name: str, **changes: Any) -> Record:
         """Change the record of a domain, made on first use."""
@@ -364,7 +367,7 @@ class Memory:
                 entry.account = name
 
     def forget_old(self, state: State, now: float) -> None:
-        """Drop what was of no use for a year: nobody leads to it any more.
+        """Drop what was of no use for a year, and long lists that no run has used for a month.
 
         :param state: what is managed.
         """
@@ -378,6 +381,17 @@ class Memory:
         for cert_id, upload in list(self.uploads.items()):
             if upload.lineage not in managing and 0 < upload.at < now - YEAR:
                 del self.uploads[cert_id]
+        for key, listing in list(self.listings.items()):
+            if 0 < listing.at < now - MONTH:  # another key opens the account now
+                del self.listings[key]
+
+    def touch(self, lineages: Iterable[str]) -> None:
+        """Take it that domains of these lineages have changed."""
+        self._domains.touched.update(lineages)
+
+    def is_touched(self, lineage: str) -> bool:
+        """Whether a domain or an upload of this lineage has changed since :meth:`written`."""
+        return lineage in self._domains.touched or lineage in self._uploads.touched
 
     def changed(self) -> set[str]:
         """The lineages of which anything may have changed since :meth:`written`."""

@@ -169,6 +169,8 @@ class Store:
 
     def owners(self) -> State:
         """The state, and what lineages with a damaged one are remembered to manage."""
+        if not self.damaged:
+            return self.state
         return {**{name: Managed(name, record.service, lineage, Binding())
                    for lineage in self.damaged
                    for name, record in self.memory.domains_of(lineage).items() if record.is_ours},
@@ -219,6 +221,7 @@ class Store:
             domains, uploads, {lineage: dataclasses.replace(content.entry)
                                for lineage, content in self._memories.items() if lineage},
             dict(common.listings), dict(common.told), dict(common.bind_methods))
+        self.memory.touch(self._memories)  # a file may also have what another one's has replaced
         self.memory.written(lineage for lineage, content in self._memories.items()
                             if content == self._remembered(lineage))
 
@@ -333,8 +336,9 @@ class Store:
 
     def _remembered(self, lineage: str) -> _Content:
         """What the memory has for the file of a lineage, as it is now."""
-        memory = self.memory
-        facts = memory.domains_of(lineage), memory.uploads_by(lineage)
+        memory, known = self.memory, self._memories.get(lineage)
+        facts = (known.domains, known.uploads) if known and not memory.is_touched(lineage) else (
+            memory.domains_of(lineage), memory.uploads_by(lineage))
         if lineage:
             entry = memory.lineages.get(lineage, LineageMemory())
             return _Content(dataclasses.replace(entry), *facts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import json
+import math
 import re
 import time
 from collections import deque
@@ -47,6 +48,9 @@ PILI = "pili.qiniuapi.com"
 
 TOO_FREQUENT = "operation too frequent"
 
+_ROUNDING = 1e-3
+"""Of a call: seconds since the epoch are no exact numbers."""
+
 _KINDS = {"normal", "wildcard", "pan", "test"}
 _SOURCE_TYPES = {"domain", "ip", "qiniuBucket", "advanced"}
 _DOMAIN_LIMIT = 1000
@@ -62,6 +66,29 @@ class _Call:
     request: Request
     account: str
     now: float
+
+
+def _has_room(taken: deque[float], rate: int, now: float, reading: str) -> bool:
+    """Whether another call is within the rate; if so, it is noted.
+
+    :param taken: when the last calls came, as far as they matter; of a bucket, when it is full.
+    """
+    if not rate:
+        return False
+    if reading in ("bucket", "drip"):
+        full_at = max(taken.pop() if taken else now, now)
+        holds = rate if reading == "bucket" else 1
+        has_room = full_at - now <= (holds - 1 + _ROUNDING) / rate
+        taken.append(full_at + has_room / rate)
+        return has_room
+    calls = [at for at in taken if (
+        at >= math.floor(now) if reading == "calendar second" else at > now - 1)]
+    taken.clear()
+    taken.extend(calls)
+    if len(taken) >= rate:
+        return False
+    taken.append(now)
+    return True
 
 
 class Qiniu(Store):
@@ -188,12 +215,9 @@ class Qiniu(Store):
         rate = {FUSION: self.switches.fusion_rate, API: self.switches.api_rate}.get(host)
         if not self.switches.enforce_rate or rate is None:
             return
-        recent = self._recent.setdefault((host, account), deque())
-        while recent and recent[0] <= now - 1:
-            recent.popleft()
-        if len(recent) >= rate:
+        calls = self._recent.setdefault((host, account), deque())
+        if not _has_room(calls, rate, now, self.switches.rate_reading):
             raise Refusal(int(self.switches.rate_limit_answer), TOO_FREQUENT)
-        recent.append(now)
 
     # Certificates
 

@@ -82,6 +82,13 @@ class Switches:
     """Row 3: requests per second and account at ``api``."""
     fusion_rate: int = 5
     """Row 3: requests per second and account at ``fusion`` (documented as 5 to 10)."""
+    rate_reading: Literal["sliding second", "calendar second", "bucket", "drip"] = "sliding second"
+    """Row 3: what "per second" means.
+
+    ``sliding second``: within any second, however it begins. ``calendar second``: from one full
+    second to the next. ``bucket``: tokens drip into a bucket that holds a second's; a call takes
+    one. ``drip``: the same with a bucket for one, so that no call may be early.
+    """
     rate_limit_answer: Literal["403024", "429", "573", "400"] = "403024"
     """Row 3: how a request above the rate is refused.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -395,6 +396,29 @@ def test_requests_above_the_rate_are_refused(bench: Bench, host: str, target: st
     assert bench.ask("GET", host, target, account=STRANGER)[0] == 200
     bench.clock.now += 1
     assert bench.ask("GET", host, target)[0] == 200
+
+
+@pytest.mark.parametrize(("reading", "burst", "in_the_next", "every_tenth"), [
+    ("sliding second", 10, 0, 10), ("calendar second", 10, 10, 10), ("bucket", 10, 2, 10),
+    ("drip", 1, 1, 10)])
+def test_readings_of_a_second(bench: Bench, reading: Any, burst: int, in_the_next: int,
+                              every_tenth: int) -> None:
+    """How many of twenty calls at once pass, how many 0.2 s later, and of ten that are spaced."""
+    bench.switches.enforce_rate, bench.switches.rate_reading = True, reading
+
+    def passed(count: int, gap: float = 0.0) -> int:
+        answers = []
+        for _ in range(count):
+            answers.append(bench.ask("GET", API, "/domain")[0])
+            bench.clock.now += gap
+        return answers.count(200)
+
+    bench.clock.now = math.floor(bench.clock.now) + 0.9
+    assert burst == passed(20)
+    bench.clock.now += 0.2
+    assert in_the_next == passed(20)
+    bench.clock.now = math.floor(bench.clock.now) + 5.0
+    assert every_tenth == passed(10, 0.1)
 
 
 @pytest.mark.parametrize("retry_after", [None, 7])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 from tests.sandbox.lineages import write_renewal, write_version
@@ -37,14 +38,15 @@ def fill(cloud: Cloud, days: float = 60) -> Bystanders:
     return bystanders(cloud, "other.example.org")
 
 
-def fleet(directory: Path, lineages: int) -> Machine:
+def fleet(directory: Path, lineages: int, cloud: Cloud | None = None) -> Machine:
     """A machine with many lineages, each with a domain of its own, before its first renewal."""
-    cloud = Cloud()
+    cloud = cloud or Cloud()
+    now = dt.datetime.fromtimestamp(cloud.clock.now, dt.timezone.utc)
     machine = Machine(cloud, directory)
     authority = cloud.authority.intermediate("Fast Track CA")
     for number in range(lineages):
         name = f"site{number}.example"
-        leaf = authority.issue(name)
+        leaf = authority.issue(name, now=now)
         cloud.qiniu.add_domain(name, protocol="https", cert_id=cloud.qiniu.add_certificate(
             leaf.fullchain_pem, name=f"certbot_{name}_{leaf.fingerprint[:12]}"))
         write_version(machine.config_dir, name, leaf)

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import itertools
+import math
+import random
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
+from qiniu.auth import Auth, RequestsAuth
 
+from certbot_qiniu.qiniu.transport import API, CALLS_PER_SECOND, FUSION, Throttle
+from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY
 from tests.sandbox.qiniu_rules import Switches
+from tests.sandbox.wire import Carrier
 from tests.scenarios.invariants import Bystanders, bystanders, check, check_status
-from tests.scenarios.machine import Cloud, Machine, Run
+from tests.scenarios.machine import Clock, Cloud, Machine, Run
 from tests.scenarios.together import together
 
 HOUR = 3600
-THROTTLED = {403, 429, 573}
+THROTTLED = {400, 403, 429, 573}
 ANSWERS = pytest.mark.parametrize(
     ("answer", "retry_after"), list(itertools.product(("403024", "429", "573"), (None, 3))))
 
@@ -36,11 +44,15 @@ def throttled(*runs: Run) -> int:
     return sum(call.status in THROTTLED for run in runs for call in run.calls)
 
 
-@pytest.mark.parametrize("answer", ["403024", "429", "573"])
+READINGS = ("sliding second", "calendar second", "bucket", "drip")
+
+
+@pytest.mark.parametrize(("reading", "answer"), list(zip(
+    READINGS, ("403024", "429", "573", "400"), strict=True)))
 def test_three_hundred_domains_stay_below_the_documented_limits(
-        answer: Any, tmp_path: Path) -> None:
-    """Issuance, renewal and confirmation of 300 domains: not one call too many."""
-    cloud, domains, others = account(300, rate_limit_answer=answer)
+        reading: Any, answer: Any, tmp_path: Path) -> None:
+    """Issuance, renewal and confirmation of 300 domains: not one call too many, however counted."""
+    cloud, domains, others = account(300, rate_reading=reading, rate_limit_answer=answer)
     machine = Machine(cloud, tmp_path)
     runs = [machine.issue("example.com", "*.example.com")]
     for run in (machine.force_renewal, machine.renew):
@@ -50,6 +62,47 @@ def test_three_hundred_domains_stay_below_the_documented_limits(
     assert 0 == throttled(*runs)
     assert 900 < sum(len(run.calls) for run in runs)  # otherwise it shows nothing
     check(machine, domains, others)
+
+
+def refused(host: str, reading: Any, arrivals: Iterable[float]) -> int:
+    """How many of the calls that reach *host* at these times are refused."""
+    cloud = Cloud(Switches(enforce_rate=True, rate_reading=reading, lenient_auth=True,
+                           rate_limit_answer="429"))
+    session, count = requests.Session(), 0
+    session.mount("https://", Carrier(cloud.board))
+    begun = math.floor(cloud.clock.now) + 1
+    auth = RequestsAuth(Auth(ACCESS_KEY, SECRET_KEY))
+    for at in sorted(arrivals):
+        cloud.clock.now = begun + at
+        answer = session.get(f"https://{host}/sslcert", auth=auth)
+        count += answer.status_code == 429
+    return count
+
+
+@pytest.mark.parametrize("reading", READINGS)
+@pytest.mark.parametrize("host", [API, FUSION])
+def test_pace(host: str, reading: Any) -> None:
+    """Slots pass any reading; of a burst, be it of as many calls a second, each refuses some."""
+    slots = evenly(host, 100)
+    assert 0 == refused(host, reading, slots)
+    assert refused(host, reading, [2 * (slot // 2) for slot in slots])
+
+
+@pytest.mark.parametrize("reading", READINGS[:3])
+@pytest.mark.parametrize("host", [API, FUSION])
+def test_pace_on_a_real_network(host: str, reading: Any) -> None:
+    """Calls that are up to 50 ms late pass as well, unless not one may be early."""
+    late = random.Random(14)
+    assert 0 == refused(host, reading, [
+        slot + late.uniform(0, 0.05) for slot in evenly(host, 500)])
+
+
+def evenly(host: str, count: int) -> list[float]:
+    """When so many calls in a row leave."""
+    clock = Clock()
+    begun, clock.now = clock.now, clock.now
+    throttle = Throttle(CALLS_PER_SECOND[host], lambda: clock.now)
+    return [(throttle.wait(clock.sleep), clock.now - begun)[1] for _ in range(count)]
 
 
 @ANSWERS

@@ -103,6 +103,8 @@ READINGS = [
                "rate_limit_answer": answer, "retry_after": retry_after},
               allowed={400} if answer == "400" else THROTTLED)
       for answer in ("403024", "429", "573", "400") for retry_after in (None, 3)),
+    *(Reading(3, f"a second is a {reading}", {"enforce_rate": True, "rate_reading": reading})
+      for reading in ("calendar second", "bucket", "drip")),
     *(Reading(4, f"{end}, pages of {cap}",
               {"list_end": end, "list_page_cap": cap, "list_page_default": cap})
       for end in ("empty marker", "empty page", "marker never moves") for cap in (1, 1000)),

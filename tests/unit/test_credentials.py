@@ -171,3 +171,12 @@ def test_link(ini: Path) -> None:
 def test_repr() -> None:
     """The keys are in no repr."""
     assert repr(Credentials(AK, SK)) == str(Credentials(AK, SK)) == "Credentials(…)"
+
+
+def test_other_keys(ini: Path) -> None:
+    """A file is read once, and again as soon as it has other keys, or may not be read."""
+    assert Credentials.load(str(ini)) is Credentials.load(str(ini))
+    ini.write_text(VALID.replace(AK, AK[::-1]))
+    assert AK[::-1] == Credentials.load(str(ini)).access_key
+    ini.chmod(0o644)
+    assert "chmod 600" in refusal(ini)

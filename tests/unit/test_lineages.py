@@ -196,6 +196,23 @@ def test_find(tmp_path: Path) -> None:
     assert lineages.find("a.example.com", other.fingerprint) is None
 
 
+def test_find_what_is_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is live, as is nearly always asked for, is found without a search, with its own key."""
+    renew(tmp_path, "a.example.com")
+    newer = renew(tmp_path, "a.example.com", version=2)
+    lineages = Lineages(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "glob", None)
+        found = lineages.find("a.example.com", newer.fingerprint)
+    assert found
+    assert newer.key_pem == found.key_pem()
+    live = tmp_path / "live" / "a.example.com" / "fullchain.pem"
+    live.unlink()
+    assert found == lineages.find("a.example.com", newer.fingerprint)
+    live.write_text(newer.fullchain_pem)
+    assert found == lineages.find("a.example.com", newer.fingerprint), "not with a key unknown"
+
+
 def test_find_in_a_renamed_lineage(tmp_path: Path) -> None:
     """Under the old name of its conf its versions are found, too; nothing else's are."""
     older = renew(tmp_path, "a.example.com")

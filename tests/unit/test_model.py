@@ -18,9 +18,11 @@ from certbot_qiniu import errors
 from certbot_qiniu.model import (
     FINGERPRINT_DIGITS,
     Certificate,
+    Domain,
     RemoteCertificate,
     canonical_domain,
     certificate_name,
+    covered,
     covering_name,
     parse_certificate_name,
     san_of,
@@ -247,6 +249,18 @@ def test_covering_name(sans: list[str], domain: str) -> None:
         assert found in sans
         assert covers(found, domain)
         assert found == san_of(domain) or san_of(domain) not in sans
+
+
+NAME = st.lists(st.sampled_from(["*", "", "a", "b", "com"]), min_size=1, max_size=4).map(".".join)
+
+
+@given(st.sets(NAME, max_size=6), st.sets(NAME, max_size=12))
+def test_covered(domains: set[str], names: set[str]) -> None:
+    """Of many domains at once the same ones are covered as one by one."""
+    there = {name: Domain(name) for name in domains - {""}}
+    names -= {"*."}
+    assert covered(there, names) == {
+        name: domain for name, domain in there.items() if covering_name(names, name)}
 
 
 # Names of certificates

@@ -120,6 +120,16 @@ def test_what_has_changed() -> None:
     assert {"two"} == memory.changed()
 
 
+def test_the_same_again_is_no_change() -> None:
+    """What is set to what it was, as at every run, is not written for that."""
+    memory = Memory(lineages={"one": LineageMemory("/q.ini")})
+    memory.written(["one"])
+    memory.lineage("one").credentials = "/q.ini"
+    assert set() == memory.changed()
+    memory.lineage("one").credentials = "/r.ini"
+    assert {"one"} == memory.changed()
+
+
 @pytest.mark.parametrize(("former", "old", "new", "expected"), [
     ((), ["1"], ["2"], ("1",)), (("1",), ["2"], ["3"], ("2", "1")), ((), [], ["1"], ("",)),
     (("1",), ["2"], ["2"], ("1",)), (("",), ["1"], [], ("1",)), (None, ["1"], ["2"], ("1",)),

@@ -702,8 +702,11 @@ def test_old_things_are_forgotten(store: Store) -> None:
     store.memory.uploads.update({
         "gone": Upload("ef", "gone", long_ago), "ours": Upload("ef", "example.com", long_ago),
         "fresh": Upload("ef", "gone", time.time())})
+    store.memory.listings.update({
+        "former key": Listing(long_ago, {NAME: ""}, {}), "key": Listing(time.time(), {}, {})})
     store.write_memory()
     memory = reopened(store).memory
+    assert {"key"} == set(memory.listings)
     assert {NAME, "read lately", "let go"} == set(memory.domains)
     assert {"id", "ours", "fresh"} == set(memory.uploads)
 
@@ -724,7 +727,7 @@ def version_1(folder: Path) -> None:
                     "read": {"seen_at": 5e9}},
         "uploads": {"id": {"fingerprint": "ab", "lineage": "example.com"}},
         "lineages": {"example.com": {"credentials": "/etc/qiniu.ini"}},
-        "listings": {"key": {"at": 1.5, "domains": {}, "bound": {}}}, "told": {"a": "b"}}))
+        "listings": {"key": {"at": 5e9, "domains": {}, "bound": {}}}, "told": {"a": "b"}}))
 
 
 def facts(store: Store) -> tuple[object, ...]:
