@@ -83,6 +83,8 @@ DOMAIN_LISTS = st.just("auto") | st.lists(
 WORDS = st.text("abz-/=,.'\"#;%$\\ ~", min_size=1, max_size=12)
 CONVERSIONS: dict[str, tuple[Callable[[Any], Any], st.SearchStrategy[str]]] = {
     "domains": (options.domain_list, DOMAIN_LISTS),
+    "exclude": (options.exclude_list, DOMAIN_LISTS | st.just("none")),
+    "tls": (options.tls_versions, st.sampled_from(["1.2", "1.3", "1.3, 1.2", "keep", "1.1"])),
     "services": (options.service_list, st.permutations(["cdn", " kodo", "PILI,"]).map(",".join)),
     "http2": (options.http2_mode, st.sampled_from(["on", "off", "keep"])),
     "keep-certificates": (options.count, st.integers(0, 100).map(str)),
@@ -164,11 +166,30 @@ def test_settings() -> None:
     ) == Settings(str(Path.home() / "q.ini"), (".example.com", "a.cn"), False, 0, 5,
                   "docker exec web nginx -t", "r", True)
     assert read("--qiniu-http2", "on").http2 is True
+    assert ("TLSv1.2", "TLSv1.3") == read("--qiniu-tls", "1.3,1.2").tls_versions
+    assert ("TLSv1.3",) == read("--qiniu-tls", "1.3").tls_versions
+    assert read("--qiniu-tls", "keep").tls_versions is None
+    assert (".a.cn", "*.a.cn") == read("--qiniu-exclude", ".a.cn, *.A.cn,.a.cn").excluded
+
+
+def test_words() -> None:
+    """What is given is given again, as on a command line, and what has its default is not."""
+    given = ("--qiniu-exclude", "*.a.cn", "--qiniu-http2", "off", "--qiniu-tls", "1.2")
+    assert given == read(*given).words
+    assert () == read("--qiniu-exclude", "none", "--qiniu-tls", "keep").words
+
+
+def test_exclude_with_a_list() -> None:
+    """A list takes what it names, so nothing is to be left out of it."""
+    with pytest.raises(errors.UsageError, match="is for --qiniu-domains auto"):
+        read("--qiniu-exclude", "a.cn", "--qiniu-domains", "b.cn")
+    assert ("b.cn",) == read("--qiniu-exclude", "none", "--qiniu-domains", "b.cn").domains
 
 
 @pytest.mark.parametrize(("name", "value", "expected"), [
     ("domains", None, "auto"), ("services", None, "cdn,kodo"), ("publish-timeout", None, 1800),
     ("nginx-test-cmd", None, "nginx -t"), ("with", None, None), ("credentials", True, "True"),
+    ("exclude", None, "none"), ("tls", None, "keep"),
     ("skip-nginx", "yes", True), ("skip-nginx", "0", False), ("skip-nginx", None, False),
     ("skip-nginx", True, True), ("skip-nginx", ["False", "True"], False), ("http2", "on", "on")])
 def test_words_in_a_conf(name: str, value: object, expected: object) -> None:
@@ -176,7 +197,8 @@ def test_words_in_a_conf(name: str, value: object, expected: object) -> None:
     assert expected == options.restored(name, value)
 
 
-@pytest.mark.parametrize("name", ["http2", "services", "keep-certificates", "domains"])
+@pytest.mark.parametrize("name", ["http2", "services", "keep-certificates", "domains", "tls",
+                                  "exclude"])
 def test_nonsense_in_a_conf(name: str) -> None:
     """It is an error that names the option, and no traceback."""
     with pytest.raises(errors.UsageError, match=f"--qiniu-{name}: .*(?i:true)"):
