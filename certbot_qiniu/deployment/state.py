@@ -152,8 +152,6 @@ class LineageMemory:
     :ivar given_back: the domains that it gave back to what they served before certbot came.
     :ivar leaving: the fingerprints of its domains when a rollback began; None once that has ended.
     :ivar nginx: fingerprint that nginx was last seen to serve, or was reloaded for.
-    :ivar hooks: program of the user's -> fingerprint of the last certificate that it succeeded for.
-    :ivar failed_hooks: program -> how it failed when it was run last, if it did.
     :ivar other_installer: name of the installer that takes part, for a rollback, too.
     :ivar other_installer_options: its own options.
     :ivar refusal: the upload that Qiniu refused last, and for good.
@@ -165,6 +163,8 @@ class LineageMemory:
     :ivar checkpoints: certbot's names of the checkpoints that we ended for it, and whether each
         must stay for ever. Only those that may be pruned, and the last few, are here.
     :ivar options: its options as on a command line, for when its renewal conf has lost them.
+    :ivar hooks: program of the user's -> fingerprint of the last certificate that it succeeded for.
+    :ivar failed_hooks: program -> how it failed when it was run last, if it did.
     :cvar is_changed: whether anything of it was set since it was last written.
     """
 
@@ -173,8 +173,6 @@ class LineageMemory:
     credentials: str = ""
     hold: str = ""
     nginx: str = ""
-    hooks: Mapping[str, str] = field(default_factory=dict)
-    failed_hooks: Mapping[str, str] = field(default_factory=dict)
     other_installer: str = ""
     other_installer_options: str = ""
     former: tuple[str, ...] | None = None
@@ -185,6 +183,8 @@ class LineageMemory:
     doubted: float = 0.0
     account: str = ""
     options: tuple[str, ...] = ()
+    hooks: Mapping[str, str] = field(default_factory=dict)
+    failed_hooks: Mapping[str, str] = field(default_factory=dict)
 
     def __setattr__(self, name: str, value: object) -> None:
         """Note the change: who holds an entry may set it long after he asked for it."""

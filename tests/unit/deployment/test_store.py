@@ -491,7 +491,9 @@ STATES = st.dictionaries(TEXTS, st.tuples(TEXTS, LINEAGES, BINDINGS), max_size=3
 ENTRIES = st.builds(
     LineageMemory, TEXTS, TEXTS, TEXTS, TEXTS, TEXTS,
     st.none() | st.lists(TEXTS.filter(bool), max_size=2).map(tuple),  # "" is the present state
-    st.dictionaries(st.sampled_from(["1.5", "2.5"]), st.booleans()))
+    st.dictionaries(st.sampled_from(["1.5", "2.5"]), st.booleans()),
+    hooks=st.dictionaries(TEXTS, TEXTS, max_size=2),
+    failed_hooks=st.dictionaries(TEXTS, TEXTS, max_size=2))
 MEMORIES = st.builds(
     Memory,
     st.dictionaries(st.just(NAME), RECORDS, max_size=1),
