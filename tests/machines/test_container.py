@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.machines import roots
-from tests.machines.conftest import CLI_INI, OFFLINE, WHEELS
+from tests.machines.conftest import CLI_INI, WHEELS
 from tests.machines.machine import LIMITS, REMOVE, Machine, podman
 from tests.machines.renewals import TLS_SITE
 from tests.package import ROOT
@@ -29,21 +29,25 @@ CA_PATH = "/etc/letsencrypt/sandbox.pem"
 
 
 @pytest.fixture(scope="module")
-def image(release: int, checkout: Path) -> Iterator[str]:
+def image(release: int, checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The image, built on nothing but a base system."""
     base, built = f"localhost/certbot-qiniu-base:{release}", f"localhost/certbot-qiniu:{release}"
     root = roots.root(release) / "root"
-    with subprocess.Popen(["tar", "-C", root, "-c", "."], stdout=subprocess.PIPE) as tar:
-        done = podman("import", "-", base, stdin=tar.stdout)
-    assert done.returncode == 0, done.stdout
-    done = podman(
-        "build", "--network=none", "--format=docker", *LIMITS, f"--build-arg=BASE={base}",
-        f"--volume={roots.wheels()}:{WHEELS}:ro",
-        *(f"--env={name}={value}" for name, value in OFFLINE.items()),
-        f"--file={checkout}/Containerfile", f"--tag={built}", str(checkout))
-    assert done.returncode == 0, done.stdout
-    yield built
-    podman("rmi", "--force", built, base)
+    pip_conf = tmp_path_factory.mktemp("pip") / "pip.conf"
+    pip_conf.write_text(f"[global]\nno-index = true\nfind-links = {WHEELS}\n")
+    try:
+        with subprocess.Popen(["tar", "-C", root, "-c", "."], stdout=subprocess.PIPE) as tar:
+            done = podman("import", "-", base, stdin=tar.stdout)
+        assert done.returncode == 0, done.stdout
+        done = podman(  # without layers, which would be left behind
+            "build", "--network=none", "--format=docker", "--layers=false", *LIMITS,
+            f"--build-arg=BASE={base}", f"--volume={roots.wheels()}:{WHEELS}:ro",
+            f"--volume={pip_conf}:/etc/pip.conf:ro", f"--file={checkout}/Containerfile",
+            f"--tag={built}", str(checkout))
+        assert done.returncode == 0, done.stdout
+        yield built
+    finally:
+        podman("rmi", "--force", built, base)
 
 
 class Pair:
