@@ -21,7 +21,8 @@ pytestmark = pytest.mark.docs
 ENGLISH, CHINESE = ".md", ".zh-CN.md"
 LANGUAGES = (ENGLISH, CHINESE)
 NO_DEFAULT = {ENGLISH: {None: "none", False: "off"}, CHINESE: {None: "无", False: "关"}}
-PAGES = ("README", "docs/setup", "docs/options", "docs/operation", "docs/troubleshooting")
+PAGES = ("README", "docs/setup", "docs/options", "docs/operation", "docs/troubleshooting",
+         "docs/cli")
 """For users, in both languages."""
 
 MOST_LINES = 150
