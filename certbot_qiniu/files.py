@@ -22,7 +22,7 @@ from certbot_qiniu import errors
 VERSION = 1
 DOMAINS_LOST = ("the next certbot renew then finds the domains again, but a rollback no longer "
                 "knows what they served before")
-"""What happens without a file that is about domains."""
+"""The result without a file that is about domains."""
 
 _LATEST = 253_402_300_799  # a time: later ones, and NaN, are no dates
 UID_MAP = Path("/proc/self/uid_map")
@@ -135,7 +135,7 @@ def check_owner(path: Path, found: os.stat_result, what: str,
 
 
 def others_may_change(program: Path) -> bool:
-    """Whether somebody else than root and this user may change a program, or put another there.
+    """Return whether others than root and this user may change a program, or replace it.
 
     :param program: or a folder that one is read from.
     """
@@ -161,7 +161,7 @@ def others_may_change(program: Path) -> bool:
 
 
 def _user(uid: int) -> str:
-    """The name of a user, or the number of one without a name."""
+    """Return the name of a user, or the number of one without a name."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -169,7 +169,7 @@ def _user(uid: int) -> str:
 
 
 def _in_user_namespace() -> bool:
-    """Whether users have other numbers here than on the machine itself (user_namespaces(7))."""
+    """Return whether users have other numbers here than on the host (user_namespaces(7))."""
     try:
         return UID_MAP.read_text(encoding="ascii").split() != ["0", "0", str(2**32 - 1)]
     except OSError:

@@ -88,7 +88,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
             raise certbot_errors.Error(f"The qiniu plugin cannot work: {error}") from error
 
     def get_all_names(self) -> list[str]:
-        """The names that are served anywhere, as names for a certificate.
+        """Return the names that are served anywhere, as names for a certificate.
 
         :raises certbot.errors.PluginError: when they cannot be listed.
         """
@@ -118,7 +118,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         self._on_each(lambda target: target.deploy(certificate, domain, paths))
 
     def supported_enhancements(self) -> list[str]:
-        """What ``enhance`` can do, at any target.
+        """List the enhancements of all targets.
 
         certbot asks this right after the :meth:`restart` of ``run`` and ``install``, where an
         error ends it with exit status 1 and puts nothing back: so what that one kept is told here.
@@ -255,7 +255,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         return f"{'. '.join(told)}. {self._again(lineage)}"
 
     def _lasting(self) -> list[str]:
-        """What of this run stays, although certbot goes back."""
+        """Say what of this run stays, although certbot goes back."""
         return [text for target in self._targets if (text := target.lasting())]
 
     def _again(self, lineage: str) -> str:
@@ -411,7 +411,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         return self._opened
 
     def _on_each(self, work: Callable[[Target], T]) -> list[T]:
-        """The results of *work* on each target.
+        """Return the results of *work* on each target.
 
         :raises certbot.errors.PluginError: what went wrong at any of them, once all were reached.
         """
@@ -422,7 +422,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
 
 
 def _has_changes(checkpoint: Path) -> bool:
-    """Whether undoing *checkpoint* would change anything."""
+    """Return whether undoing *checkpoint* would change anything."""
     if (checkpoint / "NEW_FILES").exists() or (checkpoint / "COMMANDS").exists():
         return True
     try:

@@ -27,7 +27,7 @@ KINDS = ("cert", "privkey", "chain", "fullchain")
 
 @dataclass(frozen=True)
 class Place:
-    """Where a lineage's files are.
+    """The places of a lineage's files.
 
     :ivar fullchain: the link to the newest certificate.
     :ivar files: all such links by kind; without those that the conf does not name.
@@ -54,22 +54,22 @@ class Lineages:
         self.config_dir = config_dir
 
     def names(self) -> list[str]:
-        """The names of all lineages."""
+        """Return the names of all lineages."""
         return [path.stem for path in _confs(self.config_dir)]
 
     def exists(self, name: str) -> bool:
-        """Whether certbot still has this lineage; its files may be damaged or gone all the same."""
+        """Return whether certbot has this lineage; its files may be damaged or gone."""
         return self._conf(name).is_file()
 
     def place(self, name: str) -> Place:
-        """Where the files of a lineage are.
+        """Return the places of a lineage's files.
 
         :raises errors.UsageError: when its conf cannot be read.
         """
         return place(self._conf(name), self.config_dir)
 
     def current(self, name: str) -> Certificate:
-        """The newest certificate of a lineage.
+        """Return the newest certificate of a lineage.
 
         :raises errors.UsageError: when there is none that can be read.
         """
@@ -81,7 +81,7 @@ class Lineages:
             raise errors.UsageError(f"The certificate {name} cannot be used: {error}") from error
 
     def find(self, name: str, fingerprint: str) -> Certificate | None:
-        """The version of a lineage with this fingerprint, None where certbot no longer has it."""
+        """Find the version of a lineage with this fingerprint, None if certbot no longer has it."""
         name = name if self.exists(name) else self.having([fingerprint])
         for certificate in itertools.chain(self._linked(name), self.versions(name)):
             if certificate.fingerprint == fingerprint:
@@ -89,7 +89,7 @@ class Lineages:
         return None
 
     def _linked(self, name: str) -> Iterator[Certificate]:
-        """The version that is live: as a rule the wanted one, and no folder need be searched."""
+        """Return the live version: as a rule the wanted one, and no folder need be searched."""
         with contextlib.suppress(errors.UsageError):
             path = Path(os.path.realpath(self.place(name).fullchain))
             number = path.stem.removeprefix("fullchain")
@@ -97,12 +97,12 @@ class Lineages:
                 yield _load(name, path, path.with_name(f"privkey{number}.pem"))
 
     def having(self, fingerprints: Collection[str]) -> str:
-        """The lineage of which one of these is a version, "" for none: its conf may be renamed."""
+        """Find the lineage that has one of these versions, "" for none: its conf may be renamed."""
         return next((name for name in self.names() for certificate in self.versions(name)
                      if certificate.fingerprint in fingerprints), "")
 
     def versions(self, name: str) -> Iterator[Certificate]:
-        """All versions of a lineage that certbot has kept, newest first."""
+        """Return all versions of a lineage that certbot has kept, newest first."""
         try:
             found = self.place(name)
         except errors.UsageError:
@@ -119,7 +119,7 @@ class Lineages:
                 continue  # one damaged old version must not hide the others
 
     def with_file(self, path: str) -> list[str]:
-        """The lineages that have *path* for their newest certificate, with its chain or without."""
+        """Find the lineages whose newest certificate is *path*, with its chain or without."""
         wanted = _absolute(Path(path))
         found = []
         for name in self.names():
@@ -133,7 +133,7 @@ class Lineages:
         return found
 
     def with_names(self, names: Collection[str], among: Iterable[str]) -> list[str]:
-        """Those *among* the lineages whose newest certificate has exactly these SANs."""
+        """Return those *among* the lineages whose newest certificate has exactly these SANs."""
         found = []
         for name in among:
             try:
@@ -148,7 +148,7 @@ class Lineages:
 
 
 def place(conf: Path, config_dir: Path) -> Place:
-    """Where *conf* says that the files of its lineage are.
+    """Return the places of a lineage's files that *conf* names.
 
     Where there is nothing, as in the folder of a container that is looked at from outside, they
     are looked for below *config_dir*.
@@ -162,7 +162,7 @@ def place(conf: Path, config_dir: Path) -> Place:
 
 @functools.cache
 def _places(conf: Path, _version: tuple[int, ...], config_dir: Path) -> tuple[Place, Place]:
-    """Where the files are as *conf* says, and the same below *config_dir*."""
+    """Return the places that *conf* names, and the same below *config_dir*."""
     said, live = _parse(conf), config_dir / "live"
     usual = live / conf.stem / "fullchain.pem"
     archive = Path(str(said.get("archive_dir", config_dir / "archive" / conf.stem)))
@@ -178,7 +178,7 @@ def _absolute(path: Path) -> Path:
 
 
 def _load(lineage: str, fullchain: Path, key: Path) -> Certificate:
-    """A certificate; each version of a file is read once a process, as dry runs ask for all.
+    """Return a certificate; each version of a file is read once a process, as dry runs ask for all.
 
     :raises errors.UsageError: when it cannot be read.
     """
@@ -199,7 +199,7 @@ def _loaded(lineage: str, fullchain: Path, key: Path, _version: tuple[int, ...])
 
 @dataclass(frozen=True)
 class Renewal:
-    """What a renewal conf says.
+    """The content of a renewal conf.
 
     :ivar options: our options by name; their defaults where the conf has none.
     :ivar settings: the same, ready for use.
@@ -223,7 +223,7 @@ class Renewal:
 
 def read_renewals(config_dir: Path, given: Mapping[str, Any] | None = None,
                   ) -> tuple[dict[str, Renewal], list[str]]:
-    """The renewal confs by lineage, and what is wrong with those that cannot be read.
+    """Return the renewal confs by lineage, and what is wrong with those that cannot be read.
 
     :param given: what certbot is given for all of them, see :func:`read_renewal`.
     """
@@ -237,7 +237,7 @@ def read_renewals(config_dir: Path, given: Mapping[str, Any] | None = None,
 
 
 def _confs(config_dir: Path) -> list[Path]:
-    """The renewal confs, in the order in which certbot takes them; hidden files are none."""
+    """Return the renewal confs, in the order in which certbot takes them; hidden files are none."""
     return [Path(path) for path in
             sorted(glob.glob(os.path.join(glob.escape(str(config_dir)), "renewal", "*.conf")))]
 
@@ -277,7 +277,7 @@ def _dest(name: str) -> str:
 
 
 def option(params: Mapping[str, Any], name: str) -> Any:
-    """The value of one of our options, restored from its text as certbot does it.
+    """Return the value of one of our options, restored from its text as certbot does it.
 
     :raises ValueError: when it is nonsense.
     """
@@ -318,7 +318,7 @@ def _parse(conf: Path) -> Any:
 
 
 def _version(path: Path) -> tuple[int, ...]:
-    """What changes with every change of a file."""
+    """Return a value that changes with every change of a file."""
     found = path.stat()
     return found.st_ino, found.st_mtime_ns, found.st_size
 
@@ -332,7 +332,7 @@ def _parsed(conf: Path, _version: tuple[int, ...]) -> Any:
 
 
 def reconfigure_command(lineage: str = "NAME", credentials: str = "PATH") -> str:
-    """The command that makes certbot deploy a lineage to Qiniu."""
+    """Return the command that makes certbot deploy a lineage to Qiniu."""
     return f"certbot reconfigure --cert-name {lineage} -i qiniu --qiniu-credentials {credentials}"
 
 
@@ -341,7 +341,7 @@ def reconfigure_command(lineage: str = "NAME", credentials: str = "PATH") -> str
 
 @dataclass(frozen=True)
 class Problem:
-    """Why certbot does not renew a lineage, or not as it should.
+    """Say why certbot does not renew a lineage, or not as it should.
 
     :ivar reason: a stable word, apart from the words for humans.
     :ivar remedy: what to do about it.
@@ -355,7 +355,7 @@ class Problem:
 
 def problems(config_dir: Path, renewals: Mapping[str, Renewal],
              deployed: Collection[str]) -> list[Problem]:
-    """What keeps certbot from renewing the lineages that are deployed to Qiniu.
+    """Say what keeps certbot from renewing the lineages that are deployed to Qiniu.
 
     :param renewals: all that can be read.
     :param deployed: the lineages that have, or had, anything at Qiniu.

@@ -90,7 +90,7 @@ class Certificate:
         return certificate_name(self.lineage, self.fingerprint)
 
     def key_pem(self) -> str:
-        """The private key as unencrypted PKCS#8 PEM, the one form that Qiniu takes for every key.
+        """Return the private key as unencrypted PKCS#8 PEM, the form that Qiniu always takes.
 
         :raises errors.UsageError: when the key cannot be read.
         """
@@ -107,12 +107,12 @@ class Certificate:
                                  serialization.NoEncryption()).decode("ascii")
 
     def covers(self, domain: str) -> bool:
-        """Whether Qiniu's *domain* is covered by one of the SANs."""
+        """Return whether Qiniu's *domain* is covered by one of the SANs."""
         return covering_name(self.names, domain) is not None
 
 
 def validity(leaf: x509.Certificate) -> tuple[dt.datetime, dt.datetime]:
-    """When *leaf* begins and ends to be valid."""
+    """Return the beginning and end of *leaf*'s validity."""
     if hasattr(leaf, "not_valid_after_utc"):
         return leaf.not_valid_before_utc, leaf.not_valid_after_utc
     # cryptography before 42, as Debian 12 has it: the same times, in UTC without saying so.
@@ -137,7 +137,7 @@ class RemoteCertificate:
     order_id: str = ""
 
     def is_copy_of(self, certificate: Certificate) -> bool:
-        """Whether this is *certificate* under our name; dates and SANs rule out a namesake."""
+        """Return whether this is *certificate* under our name; dates and SANs tell namesakes."""
         return (self.name == certificate.remote_name
                 and self.not_after in (0, int(certificate.not_after.timestamp()))
                 and (not self.names or {n.lower() for n in self.names} == set(certificate.names)))
@@ -145,7 +145,7 @@ class RemoteCertificate:
 
 @dataclass(frozen=True)
 class Binding:
-    """What a domain serves, or should.
+    """The binding that a domain has, or should have.
 
     :ivar protocol: ``https`` or ``http``.
     :ivar fingerprint: our certificate's, or "" where it is not ours.
@@ -228,12 +228,12 @@ _DOMAIN = re.compile(r"\.?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9-
 
 
 def san_of(domain: str) -> str:
-    """The SAN that names *domain* literally: ``.example.com`` -> ``*.example.com``."""
+    """Return the SAN that names *domain* literally: ``.example.com`` -> ``*.example.com``."""
     return f"*{domain}" if domain.startswith(".") else domain
 
 
 def covering_name(names: Iterable[str], domain: str) -> str | None:
-    """The SAN among *names* that covers Qiniu's *domain*, a literal one before a wildcard."""
+    """Find the SAN among *names* that covers Qiniu's *domain*, a literal one before a wildcard."""
     names = set(names)
     literal = san_of(domain)
     if literal in names:
@@ -245,7 +245,7 @@ def covering_name(names: Iterable[str], domain: str) -> str | None:
 
 
 def covered(domains: Mapping[str, Domain], names: Collection[str]) -> dict[str, Domain]:
-    """Those of *domains* that :func:`covering_name` finds a name for.
+    """Return those of *domains* that :func:`covering_name` finds a name for.
 
     Hundreds of lineages ask that of one account: without a wildcard, no other domain is looked at.
     """
@@ -271,6 +271,6 @@ _OURS = re.compile(rf"{CERTIFICATE_PREFIX}(.*)_([0-9a-f]{{{FINGERPRINT_DIGITS}}}
 
 
 def parse_certificate_name(name: str) -> tuple[str, str] | None:
-    """The (lineage part, fingerprint digits) of one of our names, None for any other name."""
+    """Read (lineage part, fingerprint digits) from one of our names, None for any other name."""
     match = _OURS.fullmatch(name)
     return (match[1], match[2]) if match else None

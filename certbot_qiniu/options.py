@@ -230,7 +230,7 @@ def add_arguments(add: Callable[..., None]) -> None:
 
 
 def as_words(conf: Callable[[str], Any]) -> list[str]:
-    """The options as words of a command line, without those that have their default."""
+    """Return the options as words of a command line, without those that have their default."""
     words: list[str] = []
     for name, spec in OPTIONS.items():
         value = conf(name)
@@ -273,7 +273,7 @@ class Settings:
 
     @classmethod
     def read(cls, conf: Callable[[str], Any]) -> Settings:
-        """The settings from certbot's ``conf`` (:meth:`certbot.plugins.common.Plugin.conf`).
+        """Return the settings from certbot's ``conf`` (:meth:`certbot.plugins.common.Plugin.conf`).
 
         :raises errors.UsageError: when a conf that was edited by hand has nonsense in it.
         """
@@ -307,7 +307,7 @@ class Settings:
 
 
 def restored(name: str, value: Any) -> Any:
-    """An option as it is meant, where certbot made None, True or False of a word in a conf.
+    """Return an option as it is meant, where certbot made None, True or False of a word in a conf.
 
     :raises errors.UsageError: when it is nonsense.
     """

@@ -168,7 +168,7 @@ _Idle = tuple[str, str] | None
 
 
 def jobs(root: Path | None = None) -> list[Job]:
-    """All that runs ``certbot renew`` by itself, or would.
+    """Return all that runs ``certbot renew`` by itself, or would.
 
     :param root: of the file system.
     """

@@ -159,7 +159,7 @@ def certificates(facts: Survey, *, everybodys: bool = False) -> list[Remote]:
 
 
 def elsewhere(facts: Survey) -> list[output.Part]:
-    """What is of ours in accounts that nobody here has credentials for any more."""
+    """List our certificates in accounts that nobody here has credentials for any more."""
     ids = facts.elsewhere
     return [(f"In a former account, that no lineage has credentials for any more, there "
              f"{'are certificates' if len(ids) > 1 else 'is a certificate'} of ours: "

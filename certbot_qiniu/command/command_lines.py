@@ -22,7 +22,7 @@ ELSEWHERE = frozenset({
     "docker", "docker-compose", "podman", "podman-compose", "nerdctl", "kubectl", "lxc", "incus",
     "machinectl", "nsenter", "chroot", "ssh", "distrobox", "toolbox",
     "conda", "mamba", "micromamba", "pipx", "uv", "uvx"})
-"""What comes after these is run in another system or environment, of which nothing can be told from
+"""Programs that run what follows in another system or environment, of which nothing is known from
 here."""
 
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh"})

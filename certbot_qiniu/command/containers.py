@@ -1,4 +1,4 @@
-"""What is lost with a container: certbot's folders, where they are no volumes."""
+"""Find what is lost with a container: certbot's folders that are no volumes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 MOUNTS = Path("/proc/self/mountinfo")
 SYSTEMD = Path("/run/systemd/system")
-"""Where it is there, this is a machine that is kept, whatever it runs in."""
+"""A sign that this is a machine that is kept, whatever it runs in."""
 
 LAYERS = {"overlay", "fuse.fuse-overlayfs", "aufs"}
 """File systems that containers have at their root."""
@@ -21,7 +21,7 @@ LOST = {"config": "all certificates, their keys and the account go with it",
 
 
 def lost_with_it(folders: dict[str, Path]) -> Iterator[tuple[Path, str]]:
-    """Which of certbot's folders end with this container, and what that means.
+    """Find those of certbot's folders that end with this container, and say what that means.
 
     :param folders: by certbot's names of them.
     """
@@ -34,7 +34,7 @@ def lost_with_it(folders: dict[str, Path]) -> Iterator[tuple[Path, str]]:
 
 
 def _is_in_the_container(path: Path) -> bool:
-    """Whether a path lies in the container's own layers, or in a volume that goes with it."""
+    """Return whether a path is in the container's own layers, or a volume that goes with it."""
     try:
         lines = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:

@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def table(checks: Sequence[Check]) -> list[output.Part]:
-    """Checks and remedies for humans."""
+    """Draw checks and remedies for humans."""
     words = {Level.OK: "ok", Level.ATTENTION: "problem", Level.UNKNOWN: "unknown"}
     rows: list[tuple[str, Sequence[str]]] = []
     for check in checks:
@@ -134,7 +134,7 @@ def check_all(config: Any) -> Iterator[Check]:
 
 
 def check_certbot(found: str | None) -> Iterator[Check]:
-    """Whether the certbot that is run by its name has this plugin."""
+    """Return whether the certbot that is run by its name has this plugin."""
     ours = program("certbot")
     link = f"ln -sf {ours} /usr/local/bin/certbot"
     if found is None:
@@ -159,7 +159,7 @@ def check_certbot(found: str | None) -> Iterator[Check]:
 
 
 def check_files(folder: Path) -> Iterator[Check]:
-    """Whether our own files can be read by nobody else."""
+    """Return whether our own files can be read by nobody else."""
     for path in sorted(folder.rglob("[!.]*")):
         try:
             mode = path.stat().st_mode
@@ -171,7 +171,7 @@ def check_files(folder: Path) -> Iterator[Check]:
 
 
 def check_volumes(config_dir: Path, work_dir: Path) -> Iterator[Check]:
-    """Whether certbot's folders outlive the container that this may be."""
+    """Return whether certbot's folders outlive the container that this may be."""
     for path, text in containers.lost_with_it({"config": config_dir, "work": work_dir}):
         yield Check(Level.ATTENTION, "container", text, f"Mount a volume there: --volume "
                     f"NAME:{shlex.quote(str(path))}")
@@ -184,7 +184,7 @@ def check_renewals(renewals: Mapping[str, Renewal], damaged: Iterable[str],
                    deployed: Collection[str], exists: Callable[[str], bool],
                    found: Sequence[Problem] = (),
                    reconfigure: Callable[[str], str] = reconfigure_command) -> Iterator[Check]:
-    """Whether every lineage that is deployed to Qiniu is renewed, and its renewal conf says so."""
+    """Check that every lineage deployed to Qiniu is renewed, and its renewal conf says so."""
     for text in damaged:
         yield Check(Level.ATTENTION, "renewal", text, "Mend the file, or put it back from a "
                     "backup")
@@ -206,7 +206,7 @@ def check_renewals(renewals: Mapping[str, Renewal], damaged: Iterable[str],
 
 
 def check_plugins(renewals: Iterable[Renewal]) -> Iterator[Check]:
-    """Whether the plugins that renewals need are installed here, and dns-aliyun in any case."""
+    """Check that the plugins that renewals need are installed here, and dns-aliyun in any case."""
     users: dict[str, list[str]] = {"dns-aliyun": []}
     for renewal in renewals:
         for plugin in (*plugins.named_by(renewal), renewal.settings.other_installer):
@@ -226,7 +226,7 @@ def check_plugins(renewals: Iterable[Renewal]) -> Iterator[Check]:
 
 
 def check_accounts(deployer: Deployer, renewals: Mapping[str, Renewal]) -> Iterator[Check]:
-    """Whether each lineage's credentials can be read by us alone, and are accepted by Qiniu."""
+    """Check that each lineage's credentials are private, and accepted by Qiniu."""
     seen = set()
     for name, renewal in renewals.items():
         try:
@@ -252,7 +252,7 @@ def check_accounts(deployer: Deployer, renewals: Mapping[str, Renewal]) -> Itera
 
 def check_ages(deployer: Deployer, credentials: str, renewals: Mapping[str, Renewal],
                ) -> Iterator[Check]:
-    """Whether Qiniu would take the certificates of one account that it has not got yet."""
+    """Return whether Qiniu would take the certificates of one account that it has not got yet."""
     context = deployer.context(credentials)
     for name, renewal in renewals.items():
         if (deployer.credentials_of(name, renewal.settings) or "") != credentials:
@@ -269,7 +269,7 @@ def check_ages(deployer: Deployer, credentials: str, renewals: Mapping[str, Rene
 
 
 def qiniu_time() -> float | None:
-    """What time it is at Qiniu, by the header of any answer; None without one."""
+    """Ask Qiniu for its time, by the header of any answer; None without one."""
     from certbot_qiniu import deadline
 
     try:
@@ -281,7 +281,7 @@ def qiniu_time() -> float | None:
 
 
 def check_clock(server: float | None, here: float) -> Iterator[Check]:
-    """Whether this machine's clock is near enough to Qiniu's."""
+    """Return whether this machine's clock is near enough to Qiniu's."""
     if server is None:
         yield Check(Level.UNKNOWN, "clock", "Qiniu did not say what time it is")
         return
@@ -299,7 +299,7 @@ def check_clock(server: float | None, here: float) -> Iterator[Check]:
 
 
 def check_nginx(renewals: Iterable[Renewal]) -> Iterator[Check]:
-    """Whether nginx's configuration is sound, by each command that a lineage has for it."""
+    """Return whether nginx's configuration is sound, by each command that a lineage has for it."""
     commands: dict[tuple[str, str | None], Settings] = {
         (renewal.settings.nginx_test_cmd, renewal.settings.nginx_reload_cmd): renewal.settings
         for renewal in renewals if not renewal.settings.skip_nginx}
@@ -314,7 +314,7 @@ def check_nginx(renewals: Iterable[Renewal]) -> Iterator[Check]:
 
 
 def check_hooks(renewals: Iterable[Renewal]) -> Iterator[Check]:
-    """Whether what ``--qiniu-hook`` names can be run, and by nobody else be changed."""
+    """Return whether what ``--qiniu-hook`` names can be run, and by nobody else be changed."""
     for hook in sorted({renewal.settings.hook for renewal in renewals if renewal.settings.hook}):
         try:
             found = checked_programs(hook)
@@ -326,7 +326,7 @@ def check_hooks(renewals: Iterable[Renewal]) -> Iterator[Check]:
 
 
 def is_looped(config_dir: Path, now: float) -> bool:
-    """Whether ``certbot-qiniu loop`` renews here, and is well."""
+    """Return whether ``certbot-qiniu loop`` renews here, and is well."""
     try:
         health = loop_health.read(loop_health.path(config_dir))
     except errors.StateError as error:
@@ -336,7 +336,7 @@ def is_looped(config_dir: Path, now: float) -> bool:
 
 
 def check_timers(jobs: Iterable[Job], wanted: Wanted, *, looped: bool = False) -> Iterator[Check]:
-    """Whether something renews every lineage by itself, and that nothing else gets in its way."""
+    """Check that something renews every lineage by itself, and nothing gets in its way."""
     uses = [(job, use(job, wanted)) for job in jobs]
     renewing = {job.call.option("--cert-name") for job, found in uses if found is Use.RENEWS}
     if looped:

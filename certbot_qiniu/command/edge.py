@@ -1,4 +1,4 @@
-"""What the edge's answers mean, beside what Qiniu's API says is bound.
+"""Compare the edge's answers with what Qiniu's API says is bound.
 
 No network, disk or clock here. An edge that does not answer proves nothing, so only a certificate
 that was seen is ever a reason to look.
@@ -79,7 +79,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Probe:
-    """What the edge answered for a domain, and what to compare that with.
+    """The edge's answers for a domain, and the certificate to compare them with.
 
     :ivar expected: None where what is bound is not ours.
     :ivar changed: when the domain was changed last, seconds since the epoch; 0 where that is not
@@ -93,12 +93,12 @@ class Probe:
 
     @property
     def word(self) -> Word:
-        """What is to be said of all its addresses in one word."""
+        """All its addresses in one word."""
         found = {self.word_of(answer) for answer in self.answers}
         return next((word for word in WORDS if word in found), "unknown")
 
     def word_of(self, answer: Answer) -> Word:
-        """What is to be said of one address; docs/cli.md has the words."""
+        """Compare one address with what is expected; docs/cli.md has the words."""
         leaf, expected = answer.leaf, self.expected
         if leaf is None:
             return "unknown"
@@ -111,14 +111,14 @@ class Probe:
         return "chain" if lacks else "same"
 
     def shown(self) -> tuple[Shown, ...]:
-        """Each address."""
+        """Return each address."""
         return tuple(
             Shown(answer.address, self.word_of(answer), leaf.fingerprint, leaf.serial,
                   utc(leaf.not_after)) if (leaf := answer.leaf)
             else Shown(answer.address, "unknown") for answer in self.answers)
 
     def judge(self, now: float) -> Finding | None:
-        """What is wrong; None for nothing, and where nothing is known."""
+        """Say what is wrong; None for nothing, and if nothing is known."""
         word = self.word
         if word not in SENTENCES:
             return None
@@ -128,7 +128,7 @@ class Probe:
             name=self.domain.name, **self._facts(now)))
 
     def _facts(self, now: float) -> dict[str, str]:
-        """What a sentence says of it."""
+        """Return the facts for a sentence."""
         wrong = [answer for answer in self.answers if self.word_of(answer) == self.word]
         count, more = len(self.answers), len(wrong) - SHOWN
         where = ", ".join(answer.address for answer in wrong[:SHOWN])
@@ -139,7 +139,7 @@ class Probe:
                 "since": since, "ticket": self._ticket(wrong, now)}
 
     def _ticket(self, wrong: Sequence[Answer], now: float) -> str:
-        """What Qiniu's support needs to know."""
+        """Write the text for Qiniu's support."""
         domain, expected = self.domain, self.expected
         if expected is None:
             return ""
@@ -155,7 +155,7 @@ class Probe:
 
 
 def expect(cert_id: str, fingerprint: str, certificate: Certificate | None) -> Expected:
-    """What to expect where *cert_id* is bound.
+    """Return what to expect if *cert_id* is bound.
 
     :param certificate: that one, if certbot still has it.
     """
@@ -181,7 +181,7 @@ _END = "-----END CERTIFICATE-----"
 
 
 def changed_at(domain: Domain, record: Record) -> float:
-    """When a domain was changed last: by us, or as Qiniu says; 0 where neither is known.
+    """Return the time of a domain's last change: ours, or as Qiniu says; 0 if unknown.
 
     The later of both: ``modifyAt`` may not move with each change, and others make changes, too.
     """

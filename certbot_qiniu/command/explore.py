@@ -56,7 +56,7 @@ MOST_CALLS = 40
 MOST_PAGES, MOST_HUBS = 5, 3
 LONGEST_PAGE = 1000
 DATE_SECONDS = 300
-"""How old a date is sent: between the 30 seconds and the 15 minutes that documents have."""
+"""The age of a date that is sent: between the 30 seconds and 15 minutes of the documents."""
 
 NO_SUCH_DOMAIN = "no-such-domain.example.com"
 
@@ -78,7 +78,7 @@ ASKED = {
 
 
 class Verdict(Enum):
-    """What an answer means for the defaults of docs/unknowns.md."""
+    """The meaning of an answer for the defaults of docs/unknowns.md."""
 
     ASSUMED = "as assumed"
     OTHER = "otherwise"
@@ -140,11 +140,11 @@ class Explorer:
 
     @property
     def calls(self) -> int:
-        """How many there were."""
+        """The number of entries."""
         return self.client.calls - self._begun
 
     def get(self, host: str, path: str, **how: Any) -> Any:
-        """What Qiniu says, which may be a refusal.
+        """Return Qiniu's answer, which may be a refusal.
 
         :raises errors.Unreachable: when it says nothing.
         """
@@ -178,7 +178,7 @@ class Explorer:
         return found
 
     def detail(self, protocol: str) -> dict[str, Any] | None:
-        """A domain on *protocol* in detail, None where there is none; read once."""
+        """Return a domain on *protocol* in detail, None where there is none; read once."""
         if protocol not in self.read:
             names = [text(entry, "name") for entry in sorted(
                 self.domains.pages[0] if self.domains.pages else (),
@@ -190,7 +190,7 @@ class Explorer:
         return self.read[protocol]
 
     def _whole(self, host: str, path: str, key: str) -> _List:
-        """The first page of a list, as long as it may be.
+        """Return the first page of a list, as long as it may be.
 
         :raises errors.Refused: when even that is refused: keys that open nothing explore nothing.
         """
@@ -220,7 +220,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _refused(refusal: errors.Refused) -> str:
-    """A refusal without its text, which may quote what was asked."""
+    """Return a refusal without its text, which may quote what was asked."""
     code = f", code {refusal.code}" if refusal.code != refusal.status else ""
     return f"refused (HTTP {refusal.status}{code})"
 
@@ -517,7 +517,7 @@ def run(arguments: argparse.Namespace, logger: logging.Logger) -> int:
 
 
 def report(here: Explorer, findings: Sequence[Finding]) -> list[output.Part]:
-    """The report, in the order of docs/unknowns.md."""
+    """Return the report, in the order of docs/unknowns.md."""
     styles = {verdict: output.STYLES[LEVELS.get(verdict, Level.OK)] for verdict in Verdict}
     domains = list(itertools.chain.from_iterable(here.domains.pages))
     https = sum(entry.get("protocol") == "https" for entry in domains)

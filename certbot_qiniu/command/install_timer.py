@@ -49,7 +49,7 @@ MARK = "# Written by certbot-qiniu install-timer"
 PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 FILES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 VARIABLES = (*PROXIES, *map(str.lower, PROXIES), *FILES)
-"""What a shell may have set for all that reaches the network."""
+"""The variables that a shell may have set for all that reaches the network."""
 
 _TIMER = MARK + """. For changes of your own: systemctl edit {name}.timer
 [Unit]
@@ -178,7 +178,7 @@ def _refuse_without_plugins(renewals: Mapping[str, Renewal]) -> None:
 
 
 def _public(values: Iterable[str], kept: Path) -> list[str]:
-    """The values of an option for a public file: URLs, which hold secrets, go into *kept*."""
+    """Return an option's values for a public file: URLs, which hold secrets, go into *kept*."""
     # Where there is no home, ~ stays as it is: pathlib's expanduser would raise.
     found = [f"@{os.path.abspath(os.path.expanduser(value[1:]))}" if value.startswith("@")
              else f"@{kept}" for value in values]
@@ -187,7 +187,7 @@ def _public(values: Iterable[str], kept: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be run.
+    """The command to be run.
 
     :ivar environment: a file with the variables that it needs.
     :ivar options: that name certbot's folders where unusual.
@@ -217,7 +217,7 @@ class Job:
 
 
 def units(job: Job) -> dict[str, str]:
-    """The units by file name."""
+    """Return the units by file name."""
     return {
         f"{OWN_NAME}.service": _SERVICE.format(
             name=OWN_NAME, environment=_escaped(str(job.environment)),
@@ -227,12 +227,12 @@ def units(job: Job) -> dict[str, str]:
 
 
 def cron(job: Job) -> str:
-    """The file for ``/etc/cron.d``, where there is no systemd."""
+    """Return the file for ``/etc/cron.d``, where there is no systemd."""
     return _CRON + cron_line(job, "root ") + "\n"
 
 
 def cron_line(job: Job, user: str = "") -> str:
-    """The line for cron; its hour and minute are this machine's own, so that not all ask at once.
+    """Write the line for cron; its time is this machine's own, so that not all ask at once.
 
     :param user: with a blank, where the line must name one.
     """
@@ -249,7 +249,7 @@ def cron_line(job: Job, user: str = "") -> str:
 
 
 def _machine() -> str:
-    """What tells this machine from others, also from those made of the same image."""
+    """Return what tells this machine from others, also from those made of the same image."""
     try:
         number = Path("/etc/machine-id").read_text(encoding="ascii")
     except OSError:
@@ -304,7 +304,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _free_name(path: Path) -> Path:
-    """A name beside *path* by which neither systemd nor any cron takes a file for its own."""
+    """Return a name next to *path* that neither systemd nor any cron takes for its own."""
     names = (path.with_name(f"{path.name}.before{number or ''}~") for number in range(10**6))
     return next(name for name in names if not os.path.lexists(name))
 

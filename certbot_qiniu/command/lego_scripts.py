@@ -42,7 +42,7 @@ class LegoRun:
                      if is_known(value)), "")
 
     def is_for(self, names: tuple[str, ...]) -> bool:
-        """Whether it may have been for a certificate with *names*."""
+        """Return whether it may have been for a certificate with *names*."""
         domains = [name.lower() for value in self.options.get("domains", ())
                    for name in value.split(",")]
         return not all(map(is_known, domains)) or not domains or not set(domains).isdisjoint(names)

@@ -25,7 +25,7 @@ from certbot_qiniu.command.renew import Cycle, Programs
 
 EVERY_SECONDS, JITTER_SECONDS = 43_200, 3_600
 TICK_SECONDS = 1
-"""How soon a signal ends the time between two renewals."""
+"""The time within which a signal ends the pause between two renewals."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _before(path: Path) -> Health:
-    """How it was left; a file that cannot be read is no reason not to renew."""
+    """Read how it was left; a file that cannot be read is no reason not to renew."""
     try:
         return loop_health.read(path) or Health(0)
     except errors.StateError as error:

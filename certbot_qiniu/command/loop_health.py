@@ -1,4 +1,4 @@
-"""How ``certbot-qiniu loop`` is: the file that it leaves for whoever looks after it."""
+"""The health of ``certbot-qiniu loop``: the file that it leaves for whoever looks after it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from certbot_qiniu.model import DAY
 
 UNHEALTHY_SECONDS = DAY
 LOST = "the loop writes it anew"
-"""What happens without the file."""
+"""The result without the file."""
 
 
 @dataclass(frozen=True)
 class Health:
-    """How the loop is.
+    """The health of the loop.
 
     :ivar started: when it was.
     :ivar ended: when a renewal last did, 0 for never.
@@ -31,12 +31,12 @@ class Health:
     failing_since: float = 0.0
 
     def after(self, exit_status: int, now: float, *, failed: bool) -> Health:
-        """How it is once a renewal has ended."""
+        """Return how it is once a renewal has ended."""
         return replace(self, ended=now, exit_status=exit_status,
                        failing_since=(self.failing_since or now) if failed else 0.0)
 
     def complaint(self, now: float) -> str:
-        """What is wrong with it; "" where it is well."""
+        """Say what is wrong with it; "" if it is well."""
         if self.failing_since and now - self.failing_since >= UNHEALTHY_SECONDS:
             return f"renewals have failed since {utc(self.failing_since)}"
         last = max(self.started, self.ended)
@@ -46,12 +46,12 @@ class Health:
 
 
 def path(config_dir: Path) -> Path:
-    """Where the file is."""
+    """Return the path of the file."""
     return config_dir / "qiniu" / "loop.json"
 
 
 def read(file: Path) -> Health | None:
-    """How the loop is; None where there was none.
+    """Read how the loop is; None if there was none.
 
     :raises errors.StateError: when that cannot be read.
     """

@@ -188,7 +188,7 @@ def _domains(value: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _usable_keys(keys: Mapping[str, str]) -> dict[str, str]:
-    """Those that are set."""
+    """Return those that are set."""
     for name, value in keys.items():
         if value and not is_token(value):
             raise errors.UsageError(f"the value for {name} holds characters that no key has")
@@ -196,7 +196,7 @@ def _usable_keys(keys: Mapping[str, str]) -> dict[str, str]:
 
 
 def _nginx_command(text: str) -> bool:
-    """Whether a command tests or reloads nginx, and neither runs nor reads what others may change.
+    """Return whether a command tests or reloads nginx, and uses nothing that others may change.
 
     A configuration of nginx's may name modules, and so is as good as a program.
     """

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def steps(facts: Survey) -> list[Step]:
-    """What the next ``certbot renew`` would do, in its order."""
+    """List the steps of the next ``certbot renew``, in its order."""
     found = []
     for lineage in facts.lineages:
         if not lineage.renews:
@@ -80,7 +80,7 @@ def _step(lineage: LineageFacts, action: Action) -> Step:
 
 
 def table(facts: Survey, planned: Sequence[Step], failed: Sequence[Finding]) -> list[output.Part]:
-    """The plan for humans."""
+    """Return the plan for humans."""
     parts: list[output.Part] = []
     for lineage in facts.lineages:
         end = lineage.certificate and lineage.certificate.not_after.timestamp()

@@ -36,14 +36,14 @@ from certbot_qiniu.environment import program
 from certbot_qiniu.lineages import Lineages, read_renewals
 
 CERTBOT_SECONDS = 6 * 3600
-"""What all renewals together may take: each waits for its DNS records to be seen."""
+"""The most that all renewals together may take: each waits for its DNS records to be seen."""
 
 STATUS_SECONDS = 900
 ALERT_SECONDS = 120
-"""What alerts and heartbeats may take after that."""
+"""The most that alerts and heartbeats may take after that."""
 
 STOP_SECONDS = 90
-"""What a program that is told to end may take; as systemd has it."""
+"""The most that a program that is told to end may take; as systemd has it."""
 
 OURS = ("--config", "-c", "--cert-name", *(f"--{kind}-dir" for kind in FOLDERS))
 """Options that both halves must agree on."""
@@ -87,7 +87,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
 
 
 class Cycle(NamedTuple):
-    """How it went.
+    """The result of a cycle.
 
     :ivar failed: whether a lineage could not be renewed.
     :ivar exit_status: 1 where that or the status is a reason to look.
@@ -123,7 +123,7 @@ def _tell(arguments: argparse.Namespace, programs: Programs, result: str) -> str
 
 
 def _missing(arguments: argparse.Namespace) -> dict[str, list[str]]:
-    """The lineages that must not be renewed, and the plugins that they need."""
+    """Return the lineages that must not be renewed, and the plugins that they need."""
     renewals = read_renewals(arguments.config_dir, arguments.given)[0].values()
     return plugins.missing([renewal for renewal in renewals
                             if arguments.cert_name in ("", renewal.lineage)], plugins.installed())
@@ -199,7 +199,7 @@ class Programs:
 
 
 def _wait(child: subprocess.Popen[bytes], seconds: float) -> int | None:
-    """The exit status of a program, None while it runs."""
+    """Return the exit status of a program, None while it runs."""
     try:
         return child.wait(seconds)
     except subprocess.TimeoutExpired:

@@ -55,10 +55,10 @@ PENDING_SECONDS = 3600
 """Qiniu usually publishes within 8 to 15 minutes, overseas within an hour; then it is too long."""
 
 SPARE_SECONDS = 5
-"""What is left of a deadline when the edge is no longer waited for: it must not cost the rest."""
+"""The rest of a deadline when the edge is no longer waited for: the report needs it."""
 
 SUCCESS = ("", "0", "success")
-"""How a renewal may have ended where nothing is wrong: not told, by the shell, by systemd."""
+"""The ends of a renewal that was right: not told, by the shell, by systemd."""
 
 
 # Arguments and run ------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _report_in_time(arguments: argparse.Namespace) -> Report:
-    """The status of everything, or that it could not be told until the deadline."""
+    """Return the status of everything, or that it could not be told until the deadline."""
     if arguments.deadline is None:
         return _report(arguments)
     pool = ThreadPoolExecutor(1)
@@ -184,7 +184,7 @@ def probe(facts: Survey, lineages: Lineages, seconds: float, *,
 
 
 def _expected(facts: Survey, lineages: Lineages, ids: Iterable[str]) -> dict[str, Expected]:
-    """What of *ids*, which Qiniu says are bound, is ours; held and older ones as well."""
+    """Find those of *ids*, which Qiniu says are bound, that are ours; held and older ones too."""
     newest = {one.certificate.fingerprint: one.certificate
               for one in facts.lineages if one.certificate}
     return {cert_id: expect(cert_id, digest, newest.get(digest) or lineages.find(lineage, digest))
@@ -279,13 +279,13 @@ class Report:
         return worst([*levels, *(item.level for item in self.findings)])
 
     def concerns(self) -> list[Finding]:
-        """All that is not ok: domains first."""
+        """Return all that is not ok: domains first."""
         rows = [Finding(row.level, row.domain, row.reason, row.text,
                         row.days_left if row.reason == "Expiring" else None) for row in self.rows]
         return [item for item in (*rows, *self.findings) if item.level is not Level.OK]
 
     def unseen(self) -> set[tuple[str, str]]:
-        """What of an edge that was not asked, or did not answer, is not known to be right again."""
+        """List the edges that did not answer, or were not asked: they may still be wrong."""
         return {(reason, row.domain) for row in self.rows for reason in EDGE_REASONS
                 if row.protocol == "https" and row.state not in DEAD_STATES
                 and row.edge in (None, "unknown")}
@@ -325,7 +325,7 @@ def _row(facts: Survey, account: AccountFacts, domain: Domain,
 
 
 def _missing(lineage: LineageFacts, action: Action) -> Row:
-    """A managed domain that the account does not have."""
+    """Return a managed domain that the account does not have."""
     return Row(lineage.account, action.name, "", "", lineage.name, None, None, None, None,
                "missing", "", "", False, None, Level.ATTENTION, action.reason.value,
                wording.sentence(action))
@@ -367,7 +367,7 @@ SENTENCES = {
         "RenewalFailed": "certbot renew failed ({result}); see letsencrypt.log in {logs}",
     },
 }
-"""What is said of each subject, by the word for the reason."""
+"""The sentences about each subject, by the word for the reason."""
 
 Verdict = tuple[Level, str, str]
 """A level, the word for its reason, and a sentence."""
@@ -422,7 +422,7 @@ def _pending_seconds(facts: Survey, name: str) -> float:
 
 
 def _judge_end(subject: str, name: str, left: int) -> Verdict:
-    """What to say of a certificate that ends too soon."""
+    """Judge a certificate that ends too soon."""
     return _verdict(Level.ATTENTION, subject, "Expired" if left < 0 else "Expiring", name=name,
                     days=f"{left} day{'' if left == 1 else 's'}")
 
@@ -458,7 +458,7 @@ def _judge_lineage(lineage: LineageFacts, now: float, warn_days: int) -> list[Fi
 
 
 def _judge_machine(arguments: argparse.Namespace, deployed: Iterable[str] = ()) -> list[Finding]:
-    """What to say of this machine, whatever Qiniu has.
+    """Judge this machine, whatever Qiniu has.
 
     :param deployed: lineages that are known to be at Qiniu.
     """
@@ -475,7 +475,7 @@ def _judge_machine(arguments: argparse.Namespace, deployed: Iterable[str] = ()) 
 
 
 def _judge_jobs(uses: Sequence[tuple[Job, Use]], *, is_run: bool) -> list[Finding]:
-    """What to say of the timers and crontabs of this machine.
+    """Judge the timers and crontabs of this machine.
 
     Where none is known something else may renew, such as the loop of a container; but a timer of
     ours that is off was meant to.
@@ -495,7 +495,7 @@ def _judge_jobs(uses: Sequence[tuple[Job, Use]], *, is_run: bool) -> list[Findin
 
 
 def _judge_renewal(result: str, logs: Path) -> list[Finding]:
-    """What to say of how ``certbot renew`` ended before this."""
+    """Judge how ``certbot renew`` ended before this."""
     if result in SUCCESS:
         return []
     level, reason, text = _verdict(Level.ATTENTION, "renewal", "RenewalFailed", result=result,
@@ -510,7 +510,7 @@ IN_SYNC = {True: "yes", False: "no", None: "-"}
 
 
 def table(report: Report) -> list[output.Part]:
-    """The status for humans."""
+    """Return the status for humans."""
     parts: list[output.Part] = []
     accounts = list(dict.fromkeys(row.account for row in report.rows))
     probed = any(row.edge for row in report.rows)
@@ -551,7 +551,7 @@ def _cells(row: Row, probed: bool) -> list[str]:
 
 
 def document(report: Report) -> str:
-    """The status as JSON."""
+    """Return the status as JSON."""
     return output.document(report.level, report.checked_at, {
         "warn_days": report.warn_days,
         "domains": [output.with_time(row) for row in report.rows],
@@ -588,7 +588,7 @@ GAUGES: tuple[tuple[str, str, Callable[[Row], int | None]], ...] = (
 
 
 def prometheus(report: Report) -> str:
-    """The status in the text format of Prometheus, one gauge per domain."""
+    """Return the status in the text format of Prometheus, one gauge per domain."""
     lines = []
     by_name = {row.domain: row for row in report.rows}  # a series may be there once only
     for name, help_text, value_of in GAUGES:
@@ -606,7 +606,7 @@ def prometheus(report: Report) -> str:
 
 
 def _target_gauge(lineages: Iterable[LineageFacts]) -> list[str]:
-    """Which places on this machine have the newest certificates, the user's programs included."""
+    """List the places on this machine that have the newest certificates, hooks included."""
     lines = ["# HELP certbot_qiniu_target_done 1 where the web server was seen to serve the "
              "lineage's newest certificate, or the hook has succeeded for it.",
              "# TYPE certbot_qiniu_target_done gauge"]

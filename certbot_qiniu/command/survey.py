@@ -48,10 +48,10 @@ GONE_SECONDS = 7 * DAY
 
 
 class Scope(Enum):
-    """How much of the accounts is observed, from less to more."""
+    """The part of the accounts that is observed, from less to more."""
 
     MANAGED = auto()
-    """What certbot manages; no list, where reading that one by one takes fewer calls."""
+    """All that certbot manages; no list, if reading that one by one takes fewer calls."""
     NEW = auto()
     """The list of domains, and in detail what a renewal would look at besides."""
     CERTIFICATES = auto()
@@ -62,7 +62,7 @@ class Scope(Enum):
 
 @dataclass(frozen=True)
 class AccountFacts:
-    """What is known of a Qiniu account.
+    """The facts known of a Qiniu account.
 
     :ivar name: the path of its credentials file.
     :ivar domains: as many as the survey was for; of those that were not read in detail it is not
@@ -77,14 +77,14 @@ class AccountFacts:
     used_by: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     def users(self, cert_id: str) -> tuple[str, ...]:
-        """The domains that are known to serve a certificate."""
+        """Return the domains that are known to serve a certificate."""
         return tuple(sorted({domain.name for domain in self.domains.values()
                              if domain.cert_id == cert_id}.union(self.used_by.get(cert_id, ()))))
 
 
 @dataclass(frozen=True)
 class LineageFacts:
-    """What is known of a lineage that is deployed to Qiniu.
+    """The facts known of a lineage that is deployed to Qiniu.
 
     :ivar account: the name of its account.
     :ivar certificate: its newest certificate, if that can be read.
@@ -145,30 +145,30 @@ class Survey:
     elsewhere: tuple[str, ...] = ()
 
     def managed(self) -> dict[str, tuple[LineageFacts, Action]]:
-        """The managed domains: their lineage, and what is to be done."""
+        """Return the managed domains: their lineage, and what is to be done."""
         return {action.name: (lineage, action) for lineage in self.lineages
                 for action in lineage.actions}
 
     def lineage_of(self, domain: str) -> str | None:
-        """The lineage that manages a domain, also where it could not be read."""
+        """Return the lineage that manages a domain, also where it could not be read."""
         record = self.records.get(domain, Record())
         return None if record.let_go or record.gone else record.lineage or None
 
     def being_published(self) -> set[str]:
-        """The ids of the certificates that domains are about to serve."""
+        """Return the ids of the certificates that domains are about to serve."""
         return {record.sent.binding.cert_id for account in self.accounts
                 for domain in account.domains.values() if domain.state == "processing"
                 if (record := self.records.get(domain.name)) and record.sent}
 
     def superseded(self, lineage: LineageFacts) -> list[RemoteCertificate]:
-        """The certificates of a lineage that the next clean-up deletes."""
+        """Return the certificates of a lineage that the next clean-up deletes."""
         account = next((one for one in self.accounts if one.name == lineage.account), None)
         if account is None or lineage.held or self.unread:
             return []
         return self._deletable(account, lineage.superseded)
 
     def superseded_left_behind(self) -> list[RemoteCertificate]:
-        """The certificates of deleted lineages and former accounts that a clean-up deletes."""
+        """List the certificates of deleted lineages and former accounts that a clean-up deletes."""
         return [] if self.unread else [
             item for account in self.accounts
             for item in self._deletable(account, self.left_behind)]
@@ -181,7 +181,7 @@ class Survey:
             *self.uploads.get(item.cert_id, ("", "")))]
 
     def failures(self) -> list[Finding]:
-        """What a ``certbot renew`` would report as failed, or could not observe."""
+        """List what a ``certbot renew`` would report as failed, or could not observe."""
         failed = [Finding(Level.ATTENTION, action.name, action.reason.value,
                           wording.sentence(action))
                   for lineage in self.lineages for action in lineage.actions
@@ -238,7 +238,7 @@ def survey(config: Any, only: str = "", *, scope: Scope = Scope.NEW, gentle: boo
 
 
 class _Observations:
-    """What was observed so far."""
+    """The observations so far."""
 
     def __init__(self, deployer: Deployer, scope: Scope = Scope.NEW,
                  announce: Callable[[str], None] = lambda text: None) -> None:
@@ -255,7 +255,7 @@ class _Observations:
         self.clock: Callable[[], float] | None = None
 
     def open_accounts(self, renewals: Mapping[str, Renewal]) -> dict[str, tuple[Context, str]]:
-        """The account of each lineage, and the path of its credentials; what has none is told."""
+        """Find each lineage's account, and the path of its credentials; those without are told."""
         deployer, found = self.deployer, dict[str, tuple[Context, str]]()
         for name, renewal in renewals.items():
             try:
@@ -336,7 +336,7 @@ class _Observations:
 
     def observe_hooks(self, name: str, hook: str | None, certificate: Certificate,
                       ) -> tuple[Hook, ...]:
-        """The user's programs, and what became of them."""
+        """Return the user's programs, and what became of them."""
         try:
             return hooks_of(
                 hook, self.memory.lineage(name), certificate.fingerprint) if hook else ()
@@ -402,7 +402,7 @@ class _Observations:
         return found
 
     def account_facts(self, context: Context) -> AccountFacts:
-        """What is known of an account, once its lineages were observed.
+        """Return the facts of an account, once its lineages were observed.
 
         :raises errors.ApiError: when a list cannot be had.
         """
@@ -431,7 +431,7 @@ class _Observations:
         return AccountFacts(name, domains, certificates, used_by)
 
     def certificates(self, context: Context) -> dict[str, RemoteCertificate]:
-        """The certificates of an account: as they were listed, or as far as they are known."""
+        """List the certificates of an account: as listed, or as far as they are known."""
         if context.account.has_certificates:
             return dict(context.account.certificates())
         return {cert_id: RemoteCertificate(cert_id, certificate_name(
@@ -440,7 +440,7 @@ class _Observations:
                 if upload.may_be_in(context.account_name)}
 
     def ends(self, context: Context, domains: Iterable[Domain]) -> dict[str, RemoteCertificate]:
-        """What these domains serve, with its end; of ours certbot's archive has that."""
+        """Find what these domains serve, with its end; certbot's archive has that of ours."""
         found: dict[str, RemoteCertificate] = {}
         for domain in domains:
             upload = self.memory.uploads.get(domain.cert_id)
@@ -468,7 +468,7 @@ class _Observations:
         self.findings.append(Finding(_level(error), subject, reason, str(error)))
 
     def survey(self, notes: list[str]) -> Survey:
-        """All of it."""
+        """Return all of it."""
         if not self.lineages and not self.findings:
             self.findings.append(Finding(
                 Level.UNKNOWN, "certbot", "NothingDeployed",
@@ -499,7 +499,7 @@ class _Observations:
 
 
 def remembered_command(memory: Memory, lineage: str) -> str:
-    """The command that brings a lineage back to Qiniu with the options that it had."""
+    """Return the command that brings a lineage back to Qiniu with the options that it had."""
     entry = memory.lineage(lineage)
     words = list(entry.options)
     if "--qiniu-credentials" in words:

@@ -151,7 +151,7 @@ def former_ends(context: Context, ids: Collection[str]) -> dict[str, float | Non
 
 
 def validity_of(context: Context, lineage: str, fingerprint: str) -> tuple[float, float]:
-    """The end and the lifetime of a certificate of ours; zeros where nobody knows them.
+    """Return the end and the lifetime of a certificate of ours; zeros where nobody knows them.
 
     Qiniu is asked only for one that certbot no longer has.
 
@@ -238,7 +238,7 @@ def too_old(context: Context, certificate: Certificate) -> str:
 
 
 def refuses_old_ones(context: Context) -> bool:
-    """Whether this account has refused a certificate for its age before."""
+    """Return whether this account has refused a certificate for its age before."""
     return _old_ones(context) in context.memory.told
 
 
@@ -277,7 +277,7 @@ def refused(context: Context, certificate: Certificate, waiting: Collection[Doma
 
 
 def _served_until(context: Context, domain: Domain) -> float:
-    """When what *domain* serves ends; 0 where it serves nothing, or that is not known."""
+    """Return the end of what *domain* serves; 0 if it serves nothing, or that is not known."""
     if domain.protocol != "https":
         return 0
     if upload := context.memory.uploads.get(domain.cert_id):
@@ -354,7 +354,7 @@ def left_behind(context: Context, scope: Collection[str] = ()) -> dict[str, list
 
 
 def _has_left(context: Context, lineage: str) -> bool:
-    """Whether certbot has deleted a lineage, or all its domains have moved to another account."""
+    """Return whether certbot deleted a lineage, or all its domains moved to another account."""
     entry = context.memory.lineages.get(lineage)
     account = entry.account if entry else ""
     return account not in ("", context.account_name) or not (
@@ -362,7 +362,7 @@ def _has_left(context: Context, lineage: str) -> bool:
 
 
 def _baselines(records: Mapping[str, Record]) -> set[str]:
-    """The fingerprints of what domains served before we first touched them."""
+    """Return the fingerprints of what domains served before we first touched them."""
     return {record.baseline.fingerprint for record in records.values() if record.baseline}
 
 
@@ -390,7 +390,7 @@ def unneeded(context: Context, lineage: str, keep_certificates: int) -> list[str
 
 
 def _publishes_unknown(context: Context, names: Iterable[str]) -> bool:
-    """Whether one of these domains is in processing, and the memory has lost what it was sent.
+    """Return whether one of these is in processing, and the memory has lost what it was sent.
 
     Qiniu tells what a domain serves only once that is published: any certificate may be the one.
     """
@@ -412,7 +412,7 @@ def bound_ids(context: Context) -> set[str]:
 
 
 def _bound(records: Mapping[str, Record]) -> set[str]:
-    """The ids that domains were last seen to serve, or were sent."""
+    """Return the ids that domains were last seen to serve, or were sent."""
     return ({record.seen.cert_id for record in records.values() if record.seen}
             | {record.sent.binding.cert_id for record in records.values() if record.sent})
 
@@ -460,13 +460,13 @@ def expired_strays(context: Context) -> list[RemoteCertificate]:
 
 
 def is_expired_stray(item: RemoteCertificate, ours: Collection[str], now: float) -> bool:
-    """Whether this one has a name of our kind, is not among *ours*, and has expired."""
+    """Return whether this one has a name of our kind, is not among *ours*, and has expired."""
     return (parse_certificate_name(item.name) is not None and item.cert_id not in ours
             and not item.order_id and 0 < item.not_after <= now)
 
 
 def _used(context: Context, certificate: RemoteCertificate) -> bool:
-    """Whether any domain of the account serves *certificate*; doubt counts as yes."""
+    """Return whether any domain of the account serves *certificate*; doubt counts as yes."""
     users = context.account.users(certificate)
     if users is None:
         # No list can tell: read every domain that speaks HTTPS.

@@ -75,7 +75,7 @@ def choose_domains(context: Context, names: Collection[str], listed: Sequence[st
 
 
 def fresh_end(context: Context, lineage: str) -> float:
-    """When a certificate ends that is issued now: lineages keep their lifetime, as a rule.
+    """Return the end of a certificate issued now: lineages keep their lifetime, as a rule.
 
     :param lineage: "" where there is none yet.
     """
@@ -197,7 +197,7 @@ def rehearse(context: Context, names: Collection[str], settings: Settings, linea
 
 
 def why_let_go(entry: Managed, names: Collection[str], settings: Settings) -> str:
-    """Why a managed domain is managed no longer, "" where no option or name says so.
+    """Say why a managed domain is managed no longer, "" if no option or name says so.
 
     :param names: the SANs of its lineage's certificate.
     """
@@ -213,7 +213,7 @@ def why_let_go(entry: Managed, names: Collection[str], settings: Settings) -> st
 
 
 def unread_services(context: Context, settings: Settings) -> list[str]:
-    """Why services that the user himself has chosen cannot be listed; the default is a try."""
+    """Say why services that the user has chosen cannot be listed; the default is a try."""
     if settings.services == tuple(DEFAULT_SERVICES.split(",")):
         return []
     return [str(error) for name, error in context.account.domains_and_failures()[1].items()
@@ -245,7 +245,7 @@ def remember_baselines(context: Context, names: Iterable[str], lineage: str,
 
 
 def _is_as_before(record: Record, domain: Domain, found: Binding) -> bool:
-    """Whether the baseline of a domain that comes back is that of this one, and not of a namesake.
+    """Return whether the baseline of a domain that comes back is its own, not a namesake's.
 
     One that still has our certificate had something else before us.
 

@@ -1,4 +1,4 @@
-"""What a run works with: the files, the lineages, one account, and the passing of time."""
+"""The context of a run: the files, the lineages, one account, and the passing of time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ R = TypeVar("R")
 
 
 class Parallel(Protocol):
-    """How calls run side by side: as :func:`in_parallel` does, or one after the other."""
+    """The way to run calls: as :func:`in_parallel` does, or one after the other."""
 
     def __call__(self, function: Callable[[T], R], items: Sequence[T], /,
                  ) -> list[R | errors.QiniuError]: ...
@@ -73,15 +73,15 @@ class Context:
 
     @property
     def memory(self) -> Memory:
-        """What we remember, see :mod:`certbot_qiniu.deployment.state`."""
+        """Our memory, see :mod:`certbot_qiniu.deployment.state`."""
         return self.store.memory
 
     def uploads_of(self, fingerprint: str) -> frozenset[str]:
-        """The ids under which we know this certificate in this account."""
+        """Return the ids under which we know this certificate in this account."""
         return self.memory.uploads_of(fingerprint, self.account_name)
 
     def field_refusal(self, field: str, asked: tuple[str, ...] | None = None) -> str:
-        """What this account said when it refused a field, "" where it would not be so again.
+        """Return the words of this account's refusal of a field, "" if it may take it now.
 
         :param asked: see :func:`~certbot_qiniu.deployment.planning.bindings.refusal_key`.
         """
@@ -90,7 +90,7 @@ class Context:
 
     def tls_refusals(self, asked: Iterable[tuple[str, ...] | None],
                      ) -> dict[tuple[str, ...] | None, str]:
-        """The same for TLS versions: those that are asked for, and None for what domains have."""
+        """Do the same for TLS versions: those asked for, and None for what domains have."""
         found = {versions: self.field_refusal(TLS_VERSIONS, versions)
                  for versions in {*asked, None}}
         return {versions: text for versions, text in found.items() if text}

@@ -75,7 +75,7 @@ class Deployer:
     _must_stay: dict[str, bool] = field(default_factory=dict)
 
     def context(self, credentials: str | None, services: Collection[str] = ()) -> Context:
-        """What a reconcile of the account behind *credentials* works with.
+        """Make the context of a reconcile of the account behind *credentials*.
 
         :param services: those that matter; by default the usual ones, and all that are in use.
         :raises errors.UsageError: when the credentials are bad.
@@ -90,7 +90,7 @@ class Deployer:
         return context
 
     def _services_in_use(self, lineage: str = "") -> set[str]:
-        """The services of the domains that a lineage manages or is to restore; "": any lineage."""
+        """List the services of the domains that a lineage manages or is to restore; "": of all."""
         store, memory = self.store, self.store.memory
         wanted = (store.managed(lineage) if lineage else store.state).values()
         records = (memory.domains_of(lineage) if lineage else memory.domains).values()
@@ -98,7 +98,7 @@ class Deployer:
             record.service for record in records if record.is_ours}
 
     def credentials_of(self, lineage: str, settings: Settings) -> str | None:
-        """The lineage's credentials file: as this run was told, else as remembered.
+        """Return the lineage's credentials file: as this run was told, else as remembered.
 
         :raises errors.UsageError: when a conf names it without its folder: what certbot is told on
             the command line is made absolute.
@@ -124,7 +124,7 @@ class Deployer:
 
     def deploy(self, certificate: Certificate, settings: Settings, redirect: bool | None,
                ask: Callable[[tuple[str, ...]], Iterable[str]]) -> State:
-        """The desired state with *certificate* on all the domains it is for.
+        """Return the desired state with *certificate* on all the domains it is for.
 
         :param ask: which of these http-only domains to switch to HTTPS.
         :raises errors.QiniuError: when the domains cannot be chosen.
@@ -253,7 +253,7 @@ class Deployer:
 
     def _others_under_hold(self, context: Context, newest: Certificate, settings: Settings,
                            ) -> tuple[set[str], list[str]]:
-        """The domains that *newest* would be deployed to for the first time, were it not held.
+        """List the domains that *newest* would be deployed to for the first time, were it not held.
 
         :returns: these, and why others could not be.
         :raises errors.ApiError: when the account's lists cannot be had.
@@ -272,7 +272,7 @@ class Deployer:
 
     def _choose_new(self, certificate: Certificate, settings: Settings, chosen: set[str],
                     ) -> tuple[set[str], list[errors.QiniuError]]:
-        """The domains that *certificate* is to serve besides *chosen*, and what is wrong with some.
+        """Find the domains that *certificate* is to serve besides *chosen*, and what is wrong.
 
         :raises errors.QiniuError: when the account's lists cannot be had.
         """
@@ -316,12 +316,12 @@ class Deployer:
 
     def _with(self, chosen: Iterable[str], certificate: Certificate, settings: Settings,
               redirect: bool | None) -> State:
-        """The desired state with *chosen*, and only them, on this certificate."""
+        """Return the desired state with *chosen*, and only them, on this certificate."""
         return _changed(self.store.state, self._changes(chosen, certificate, settings, redirect))
 
     def _changes(self, chosen: Iterable[str], certificate: Certificate, settings: Settings,
                  redirect: bool | None) -> Changes:
-        """What changes for that; None is for a domain that is let go."""
+        """Return the changes for that; None stands for a domain that is let go."""
         lineage = certificate.lineage
         changes: Changes = dict.fromkeys(self.store.managed(lineage))
         for name in sorted(set(chosen)):
@@ -450,7 +450,7 @@ class Deployer:
                 memory.lineage(lineage).former = former
 
     def _forget_deleted_lineages(self) -> None:
-        """A lineage that certbot deleted is no longer managed; its domains keep what they have.
+        """Stop managing a lineage that certbot deleted; its domains keep what they have.
 
         Where just its conf was renamed, they go on under the new name.
         """
@@ -504,7 +504,7 @@ class Deployer:
                        others_are_there=lambda: self._has_others(context, lineage))
 
     def _has_others(self, context: Context, lineage: str) -> bool:
-        """Whether the account has a domain that another lineage manages there."""
+        """Return whether the account has a domain that another lineage manages there."""
         account, store = context.account.client.account, self.store
         for other in sorted({entry.lineage for entry in store.state.values()} - {lineage}):
             with contextlib.suppress(errors.ApiError, errors.UsageError):
@@ -524,7 +524,7 @@ class Deployer:
         return forget(self._own_context(lineage, settings), lineage)
 
     def _own_context(self, lineage: str, settings: Settings) -> Context:
-        """What a reconcile of one lineage works with.
+        """Make the context of a reconcile of one lineage.
 
         :raises errors.UsageError: when the credentials are bad.
         """
@@ -561,13 +561,13 @@ class Deployer:
         return {(lineage, fingerprint) for fingerprint in self.store.fingerprints(lineage)}
 
     def all_lineages(self) -> list[str]:
-        """The lineages that have anything at Qiniu: in the desired state, or to be restored."""
+        """List the lineages that have anything at Qiniu: desired, or to be restored."""
         return sorted({entry.lineage for entry in self.store.state.values()}
                       | {record.lineage for record in self.store.memory.domains.values()
                          if record.is_ours} | set(self.store.damaged))
 
     def known_lineages(self) -> set[str]:
-        """The lineages that have, or had, anything at Qiniu."""
+        """Return the lineages that have, or had, anything at Qiniu."""
         return {*self.all_lineages(), *(name for name, memory in self.store.memory.lineages.items()
                                         if memory.credentials)}
 
@@ -578,13 +578,13 @@ def _changed(state: State, changes: Changes) -> State:
 
 
 def _changes_between(state: State, desired: State) -> Changes:
-    """What makes *desired* of *state*."""
+    """Return the changes that make *desired* of *state*."""
     return {name: desired.get(name) for name in {*state, *desired}
             if state.get(name) != desired.get(name)}
 
 
 def _is_kept(before: Managed | None, after: Managed | None) -> bool:
-    """Whether a rollback beyond this change would have to say more than another certificate."""
+    """Return whether a rollback beyond this change would change more than the certificate."""
     return before is None or after is None or before.lineage != after.lineage or (
         replace(before.binding, fingerprint="") != replace(after.binding, fingerprint=""))
 
@@ -601,7 +601,7 @@ def open_deployer(config: NamespaceConfig, say: Callable[[str], None], *,
                   note: Callable[[str], None] = logger.info, accounts: Accounts | None = None,
                   waiting: Waiting | None = None, checkpoints: Checkpoints | None = None,
                   read_only: bool = False, stores: dict[Path, Store] | None = None) -> Deployer:
-    """A deployer on a configuration of certbot's, with its files open.
+    """Return a deployer on a configuration of certbot's, with its files open.
 
     :param note: shows a line that a renewal does not show each time.
     :param accounts: those of the process, where there are any.

@@ -52,7 +52,7 @@ def read_details(context: Context, names: Sequence[str], domains: dict[str, Doma
 
 def known_details(context: Context, names: Sequence[str],
                   domains: Mapping[str, Domain]) -> dict[str, Domain]:
-    """What needs no call: domains in detail, as this process or an earlier run has read them.
+    """Return details that need no call, as this process or an earlier run has read them.
 
     :param domains: see :func:`read_details`.
     """
@@ -138,7 +138,7 @@ def observe(context: Context, names: Sequence[str], *, refresh: bool,
 
 def _published(context: Context, names: Iterable[str],
                domains: dict[str, Domain]) -> dict[str, Domain]:
-    """Those of our changes that the lists alone prove to be published."""
+    """Return those of our changes that the lists alone prove to be published."""
     by_certificate: dict[tuple[str, str], list[str]] = {}
     candidates: dict[str, Domain] = {}
     for name in names:

@@ -42,7 +42,7 @@ FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.5, 12.0
 
 @dataclass(frozen=True)
 class Options:
-    """How one reconcile behaves.
+    """The behaviour of one reconcile.
 
     :ivar wait: stay until what was sent is published (``run``, ``install``, ``rollback``).
     :ivar wait_seconds: how long the whole process may wait, for that and for busy domains.
@@ -71,7 +71,7 @@ class Options:
 
 @dataclass
 class Outcome:
-    """What a reconcile achieved.
+    """The result of a reconcile.
 
     :ivar problems: one message for each thing that is not as wanted.
     :ivar pending: domains that Qiniu is still publishing.
@@ -99,7 +99,7 @@ def reconcile(context: Context, scope: Collection[str], options: Options) -> Out
 
 @dataclass(frozen=True)
 class Planned:
-    """What a reconcile has observed, and what it would do about it.
+    """The observations of a reconcile, and the actions that follow.
 
     :ivar actions: one for each domain, in the order of names.
     :ivar observed: what the domains serve now.
@@ -140,14 +140,14 @@ class _Job:
 
     @property
     def extra_fields(self) -> set[str]:
-        """What it carries besides the three documented fields of HTTPS."""
+        """The fields that it carries besides the three documented ones of HTTPS."""
         if self.certificate is None:
             return set()
         versions = {TLS_VERSIONS} if self.binding.tls_versions is not None else set()
         return {*self.domain.https_fields, *versions}
 
     def bare(self) -> _Job:
-        """The same change with the three documented fields alone."""
+        """Return the same change with the three documented fields alone."""
         return replace(self, domain=replace(self.domain, https_fields={}),
                        binding=replace(self.binding, tls_versions=None))
 
@@ -250,7 +250,7 @@ class _Reconciler:
         return unsettled
 
     def round(self, names: list[str], *, refresh: bool) -> tuple[list[str], bool]:
-        """One round over *names*.
+        """Return one round over *names*.
 
         :returns: the names that are not settled yet, and whether to observe them again at once.
         """
@@ -300,7 +300,7 @@ class _Reconciler:
         return waiting + queued + again, bool(again) and not waiting and not queued
 
     def lacks_hsts(self, name: str) -> bool:
-        """Whether HSTS is yet to be sent, as Qiniu takes it once all else is published."""
+        """Return whether HSTS is yet to be sent, as Qiniu takes it once all else is published."""
         wanted, sent = self.wanted.get(name), self.memory.domains[name].sent
         return bool(wanted and wanted.binding.hsts and sent and sent.binding.hsts is None)
 
@@ -342,7 +342,7 @@ class _Reconciler:
         return Planned(actions, observed, failures, certificate_failures)
 
     def may_send(self, action: Action) -> bool:
-        """Whether to send this change now; says why not, and what failed before."""
+        """Return whether to send this change now; says why not, and what failed before."""
         tries = self.sends.get(action.name, 0)
         if action.reason is Reason.PUBLICATION_FAILED:
             self.failed[action.name] = wording.not_published(action, is_sent_again=not tries)
@@ -353,7 +353,7 @@ class _Reconciler:
         return True
 
     def knowledge(self, observed: dict[str, Domain], wanted: list[Managed]) -> Knowledge:
-        """All that the plan depends on."""
+        """Return all that the plan depends on."""
         fingerprints = {entry.binding.fingerprint for entry in wanted}
         fingerprints |= {binding.fingerprint for binding in self.restore.values()}
         serving = [domain for name, domain in observed.items()
@@ -383,7 +383,7 @@ class _Reconciler:
 
     def refused_for_good(self, observed: dict[str, Domain],
                          wanted: list[Managed]) -> dict[str, str]:
-        """What to say of certificates that Qiniu would only refuse again, by fingerprint."""
+        """Word the refusals of certificates that Qiniu would only refuse again, by fingerprint."""
         found: dict[str, str] = {}
         for lineage in self.scope if not self.options.insist else ():
             refusal = self.memory.lineage(lineage).refusal
@@ -550,7 +550,7 @@ class _Reconciler:
         self.context.say(wording.sent(job.action, job.certificate.name if job.certificate else ""))
 
     def publishes(self, domain: Domain) -> bool:
-        """Whether a change of this domain takes time to be published."""
+        """Return whether a change of this domain takes time to be published."""
         return self.account.services[domain.service].publishes
 
     def refused(self, job: _Job, error: errors.Refused) -> bool:
@@ -591,7 +591,7 @@ class _Reconciler:
         self.memory.update(name, lineage="", baseline=None, sent=None, confirmed=None)
 
     def lineage_of(self, name: str) -> str:
-        """The lineage that manages a domain, or did before a rollback gave it up."""
+        """Return the lineage that manages a domain, or did before a rollback gave it up."""
         if name in self.wanted:
             return self.wanted[name].lineage
         return self.memory.domains[name].lineage

@@ -1,4 +1,4 @@
-"""What is in our files in ``<config_dir>/qiniu``.
+"""The content of our files in ``<config_dir>/qiniu``.
 
 The *state* says what every managed domain should serve. certbot's reverter keeps checkpoints of
 it, and ``certbot rollback`` puts an older one back.
@@ -66,7 +66,7 @@ class Tombstone:
 
 @dataclass(frozen=True)
 class Record:
-    """What we remember of one domain.
+    """Our memory of one domain.
 
     :ivar lineage: the lineage that last managed it; "" if we only ever read it.
     :ivar baseline: its binding before we first touched it; None if we never did.
@@ -122,7 +122,7 @@ class Upload:
     account: str = ""
 
     def may_be_in(self, account: str) -> bool:
-        """Whether it is not known to be in another account."""
+        """Return whether it is not known to be in another account."""
         return self.account in ("", account)
 
 
@@ -145,7 +145,7 @@ class Refusal:
 
 @dataclass
 class LineageMemory:
-    """What we remember of one lineage.
+    """Our memory of one lineage.
 
     :ivar credentials: path of the credentials file, so that a rollback needs no flags.
     :ivar hold: fingerprint that a rollback took back; it is not deployed again by itself.
@@ -223,7 +223,7 @@ class Facts(MutableMapping[str, Fact]):
         self.update(facts)
 
     def where(self, name: str, value: str) -> dict[str, Fact]:
-        """The facts whose field *name* has this value."""
+        """Return the facts whose field *name* has this value."""
         return dict(self._by[name].get(value, {}))
 
     def __getitem__(self, key: str) -> Fact:
@@ -260,7 +260,7 @@ class Facts(MutableMapping[str, Fact]):
 
 @dataclass
 class Memory:
-    """What we remember.
+    """Our memory.
 
     :ivar domains: by their names.
     :ivar uploads: by Qiniu's ids.
@@ -282,7 +282,7 @@ class Memory:
         self.uploads = self._uploads = Facts(self.uploads, "lineage", "fingerprint")
 
     def lineage(self, name: str) -> LineageMemory:
-        """The entry of a lineage, made on first use."""
+        """Return the entry of a lineage, made on first use."""
         if name not in self.lineages:
             self.lineages[name] = LineageMemory()
         return self.lineages[name]
@@ -305,7 +305,7 @@ class Memory:
                     confirmed=None, processing_since=0.0, taken_from="", left="")
 
     def gone_of(self, lineage: str) -> dict[str, Binding]:
-        """The domains of this lineage that are gone, and what they are to have back."""
+        """Return the domains of this lineage that are gone, and what they are to have back."""
         return {name: record.gone.binding for name, record in self.domains_of(lineage).items()
                 if record.gone and record.gone.binding}
 
@@ -324,15 +324,15 @@ class Memory:
             "", (), None, None, 0.0)
 
     def domains_of(self, lineage: str) -> dict[str, Record]:
-        """The records of the domains that this lineage was the last to manage."""
+        """Return the records of the domains that this lineage was the last to manage."""
         return self._domains.where("lineage", lineage)
 
     def uploads_by(self, lineage: str) -> dict[str, Upload]:
-        """The certificates of this lineage, by their ids at Qiniu."""
+        """Return the certificates of this lineage, by their ids at Qiniu."""
         return self._uploads.where("lineage", lineage)
 
     def uploads_of(self, fingerprint: str, account: str) -> frozenset[str]:
-        """The ids under which we know this certificate in this account."""
+        """Return the ids under which we know this certificate in this account."""
         return frozenset(
             cert_id for cert_id, upload in self._uploads.where("fingerprint", fingerprint).items()
             if upload.may_be_in(account))
@@ -390,11 +390,11 @@ class Memory:
         self._domains.touched.update(lineages)
 
     def is_touched(self, lineage: str) -> bool:
-        """Whether a domain or an upload of this lineage has changed since :meth:`written`."""
+        """Return whether a domain or upload of this lineage has changed since :meth:`written`."""
         return lineage in self._domains.touched or lineage in self._uploads.touched
 
     def changed(self) -> set[str]:
-        """The lineages of which anything may have changed since :meth:`written`."""
+        """Return the lineages of which anything may have changed since :meth:`written`."""
         return self._domains.touched | self._uploads.touched | {
             name for name, entry in self.lineages.items() if entry.is_changed}
 

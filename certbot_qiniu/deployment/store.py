@@ -41,12 +41,12 @@ SHARED = ""
 """In place of a lineage's name: what belongs to none."""
 
 TEXTS = ("told", "bind_methods")
-"""What the file of none has besides domains, uploads and listings: texts by their subject."""
+"""The parts of the file of no lineage besides domains, uploads and listings: texts by subject."""
 
 
 @dataclass(frozen=True)
 class _Content:
-    """What a file of the memory holds."""
+    """Read a file of the memory."""
 
     entry: LineageMemory = field(default_factory=LineageMemory)
     domains: Mapping[str, Record] = field(default_factory=dict)
@@ -83,11 +83,11 @@ class Store:
         self._serial = 0
 
     def state_path(self, lineage: str) -> Path:
-        """The file with the desired state of a lineage."""
+        """Return the file with the desired state of a lineage."""
         return self.folder / "state" / f"{lineage}.json"
 
     def memory_path(self, lineage: str = SHARED) -> Path:
-        """The file with what is remembered of a lineage, or of none."""
+        """Return the file with what is remembered of a lineage, or of none."""
         return self.folder / ("memory" if lineage else "") / f"{lineage or 'memory'}.json"
 
     def open(self) -> None:
@@ -160,15 +160,15 @@ class Store:
             self._divide(former)
 
     def managed(self, lineage: str) -> dict[str, Managed]:
-        """What the domains of one lineage should serve."""
+        """Return the desired state of one lineage."""
         return self.state.where("lineage", lineage)
 
     def fingerprints(self, lineage: str) -> set[str]:
-        """The fingerprints of the certificates that they should serve."""
+        """Return the fingerprints of the certificates that they should serve."""
         return {entry.binding.fingerprint for entry in self.managed(lineage).values()}
 
     def owners(self) -> State:
-        """The state, and what lineages with a damaged one are remembered to manage."""
+        """Return the state, and what lineages with a damaged one are remembered to manage."""
         if not self.damaged:
             return self.state
         return {**{name: Managed(name, record.service, lineage, Binding())
@@ -229,7 +229,7 @@ class Store:
         return self.state[name].lineage if name in self.state else None
 
     def _former_state(self) -> State | None:
-        """The state of version 1, where there is one that was not divided yet."""
+        """Return the state of version 1, where there is one that was not divided yet."""
         raw = self._read(self.former_state_path)
         if raw.get("version") != 1:
             return None
@@ -261,12 +261,12 @@ class Store:
     # Writing ------------------------------------------------------------------------------------
 
     def concerned(self, changes: Mapping[str, Managed | None]) -> list[str]:
-        """The lineages whose files have these changes."""
+        """Return the lineages whose files have these changes."""
         entries = [*changes.values(), *map(self.state.get, changes)]
         return sorted({entry.lineage for entry in entries if entry})
 
     def to_keep(self, lineages: Iterable[str]) -> set[str]:
-        """The paths of these lineages' states; an empty one is written where there is none.
+        """Return the paths of these lineages' states; an empty one is written where there is none.
 
         Even a lineage's first checkpoint needs a file to copy.
 
@@ -335,7 +335,7 @@ class Store:
         self.memory.written(lineages)
 
     def _remembered(self, lineage: str) -> _Content:
-        """What the memory has for the file of a lineage, as it is now."""
+        """Return the part of the memory that is for the file of a lineage."""
         memory, known = self.memory, self._memories.get(lineage)
         facts = (known.domains, known.uploads) if known and not memory.is_touched(lineage) else (
             memory.domains_of(lineage), memory.uploads_by(lineage))
@@ -383,7 +383,7 @@ class Store:
 
 
 def _content(lineage: str, raw: Mapping[str, Any]) -> _Content:
-    """What a file of the memory holds.
+    """Read a file of the memory.
 
     :raises TypeError: when something in it is not what it should be.
     :raises ValueError: when a checkpoint's name is no time.
@@ -404,7 +404,7 @@ def _content(lineage: str, raw: Mapping[str, Any]) -> _Content:
 
 
 def _memory_of_version_1(raw: Mapping[str, Any]) -> Memory:
-    """What ``memory.json`` held when it was for all lineages."""
+    """Read ``memory.json`` of the time when it was for all lineages."""
     return Memory(
         {name: _record(name, entry) for name, entry in raw.get("domains", {}).items()},
         {cert_id: dataclasses.replace(decode(Upload, entry), at=time.time())
@@ -428,7 +428,7 @@ def _texts(raw: Any) -> dict[str, str]:
 
 
 def _plain(value: Any, *left_out: str) -> dict[str, Any]:
-    """A dataclass as a dict without the fields that have their default."""
+    """Return a dataclass as a dict without the fields that have their default."""
     result: dict[str, Any] = {}
     for spec in dataclasses.fields(value):
         item = getattr(value, spec.name)

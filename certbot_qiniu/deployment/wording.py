@@ -1,4 +1,4 @@
-"""What humans are told of a plan: one table for actions, one for domains that are not chosen.
+"""Word a plan for humans: one table for actions, one for domains that are not chosen.
 
 Planning gives a stable reason and the facts; the words stand here alone. The documentation of
 messages quotes them.
@@ -92,7 +92,7 @@ _SENTENCES: Mapping[Reason | tuple[Verb, Reason], str] = {
         "until {end}, longer than ours. It is left until 30 days before that; to put ours back "
         "now: certbot-qiniu apply --take-back {name}",
 }
-"""What is so, and what happens next: by reason, or by verb and reason where that matters."""
+"""The state, and what happens next: by reason, or by verb and reason if that matters."""
 
 _PHRASES: Mapping[Reason, str] = {
     Reason.NOT_BOUND: "speaks http only: HTTPS is switched on",
@@ -147,7 +147,7 @@ def _versions(names: Collection[str] | None) -> str:
 
 
 def date(seconds: float) -> str:
-    """A day, in UTC."""
+    """Return a day, in UTC."""
     return time.strftime("%Y-%m-%d", time.gmtime(seconds))
 
 
@@ -256,7 +256,7 @@ def goes_back(names: Collection[str], lineage: str, end: float) -> str:
 
 
 def goes_back_to_former(served: Served) -> str:
-    """The same of a domain that gets back what it served before certbot came."""
+    """Return the same of a domain that gets back what it served before certbot came."""
     return (f"{served.name}: back to the certificate that it had before certbot managed it, which "
             f"ends on {date(served.end)}")
 
@@ -347,7 +347,7 @@ _OBSTACLES: Mapping[Obstacle, str] = {
     Obstacle.EXCLUDED: "is left out by --qiniu-exclude",
     Obstacle.FOREIGN: "serves a certificate that {foreign}",
 }
-"""What comes after the domain's name. What cannot be read has an error's own sentence, and what
+"""The rest of a sentence about a domain. A domain that cannot be read has the error's, and what
 does not exist one for all such domains together."""
 
 SHOWN_DOMAINS = 20
@@ -363,7 +363,7 @@ def why(found: NotChosen) -> str:
 
 
 def _what(foreign: RemoteCertificate | None) -> str:
-    """Why a certificate that is not ours is better than ours."""
+    """Say why a certificate that is not ours is better than ours."""
     end = f"is valid until {date(foreign.not_after)}" if foreign and foreign.not_after else ""
     if foreign and foreign.order_id:
         return f"was bought through Qiniu{' and ' * bool(end)}{end}"
@@ -371,7 +371,7 @@ def _what(foreign: RemoteCertificate | None) -> str:
 
 
 def _remedy(found: NotChosen) -> str:
-    """What comes after :func:`why` where the user can decide otherwise."""
+    """Say, after :func:`why`, how the user can decide otherwise."""
     if found.obstacle is Obstacle.EXCLUDED:
         return (" (to serve it: take it out of there, or --qiniu-exclude none --qiniu-domains "
                 f"{found.name})")

@@ -28,12 +28,12 @@ LISTS_MAX_AGE_SECONDS = 600.0
 """A run over hundreds of lineages asks for the lists once, one that lasts hours asks again."""
 
 FEW_CALLS = 6
-"""What a list may cost whose length is not known: so many domains are as well read one by one."""
+"""The cost of a list of unknown length: so many domains are as well read one by one."""
 
 
 @dataclass
 class Lists:
-    """What was listed of an account, for all who look at it, whatever services they see.
+    """The lists of an account, for all who look at it, whatever services they see.
 
     :ivar domains: service -> when its domains were listed, and these.
     :ivar are_presumed: whether the domains were not listed, see :meth:`Account.presume`.
@@ -74,7 +74,7 @@ class Account:
         self._listed_at = 0.0
 
     def domains(self, *, refresh: bool = False) -> dict[str, Domain]:
-        """All domains by name, from the lists.
+        """Return all domains by name, from the lists.
 
         :raises errors.ApiError: when a list cannot be had, unless its service is optional.
         """
@@ -82,7 +82,7 @@ class Account:
 
     def domains_and_failures(self, *, refresh: bool = False, strict: bool = False,
                              ) -> tuple[dict[str, Domain], dict[str, errors.ApiError]]:
-        """All domains by name, and for each service whose list cannot be had, why.
+        """Return all domains by name, and for each service whose list cannot be had, why.
 
         A refresh is for the services that take time to publish: of the others a list tells
         which domains there are and no more.
@@ -120,7 +120,7 @@ class Account:
         return known, self._failures
 
     def _list(self, service: Service, *, refresh: bool) -> tuple[float, list[Domain]]:
-        """When the domains of a service were listed, and these."""
+        """Return the time at which the domains of a service were listed, and these."""
         known = self._lists.domains.get(service.name)
         if known and not refresh and not self._is_old(known[0]):
             return known
@@ -142,7 +142,7 @@ class Account:
 
     @property
     def list_calls(self) -> int:
-        """How many calls the list of domains takes, as far as that was noticed."""
+        """The number of calls that the list of domains takes, as far as that was noticed."""
         calls = self.notes.told.get(self._long_list, "")
         return int(calls) if calls.isdecimal() else FEW_CALLS
 
@@ -181,7 +181,7 @@ class Account:
         return f"{service} {self.client.account}"
 
     def certificates(self, *, refresh: bool = False) -> dict[str, RemoteCertificate]:
-        """All certificates by id.
+        """Return all certificates by id.
 
         :raises errors.ApiError: when the list cannot be had.
         """
@@ -191,7 +191,7 @@ class Account:
         return lists.certificates or {}
 
     def certificates_among(self, ids: Collection[str]) -> dict[str, RemoteCertificate]:
-        """Those of these certificates that there are, by id: the list is read until it has them.
+        """Find these certificates by id: the list is read until it has them.
 
         :raises errors.ApiError: when it cannot be had.
         """
@@ -217,12 +217,12 @@ class Account:
         return self._clock() - at > LISTS_MAX_AGE_SECONDS
 
     def service_of(self, name: str) -> Service:
-        """The service that *name* belongs to, the first one for an unknown name."""
+        """Return the service that *name* belongs to, the first one for an unknown name."""
         domain = (self._domains or {}).get(name)
         return self.services[domain.service] if domain else next(iter(self.services.values()))
 
     def observe(self, name: str, service: str = "") -> Domain | None:
-        """One domain in detail; a name that is in no list is looked for in every service.
+        """Return one domain in detail; a name that is in no list is looked for in every service.
 
         :param service: the one that it belonged to when it was last seen.
         :raises errors.ApiError: when it cannot be read, or may be where we cannot look.
@@ -266,7 +266,7 @@ class Account:
         return gone
 
     def users(self, certificate: RemoteCertificate) -> set[str] | None:
-        """The domains of all services that serve *certificate*; None where that is unknown.
+        """Return the domains of all services that serve *certificate*; None where that is unknown.
 
         :raises errors.ApiError: when a list cannot be had.
         """
@@ -281,7 +281,7 @@ class Account:
 
 def open_account(client: QiniuClient, names: Collection[str],
                  lists: Lists | None = None) -> Account:
-    """The account behind *client*, with the named services."""
+    """Return the account behind *client*, with the named services."""
     account = Account(client, lists=lists)
     pili = Pili(client, account.certificates)
     services: list[Service] = [Cdn(client), Kodo(client, account.notes), pili]
@@ -310,7 +310,7 @@ class Accounts:
         self._open: dict[tuple[Credentials, frozenset[str]], Account] = {}
 
     def get(self, credentials: str | None, services: Collection[str] = SERVICES) -> Account:
-        """The account behind a credentials file, with the named services.
+        """Return the account behind a credentials file, with the named services.
 
         :raises errors.UsageError: when there is no such file, or it is bad.
         """

@@ -24,11 +24,11 @@ class Cdn:
         self._filter_works: bool | None = None
 
     def list(self) -> Iterable[Domain]:
-        """All CDN domains."""
+        """Return all CDN domains."""
         return self._client.list_domains()
 
     def observe(self, domain: str) -> Domain | None:
-        """One CDN domain in detail; None when it does not exist."""
+        """Return one CDN domain in detail; None when it does not exist."""
         return self._client.get_domain(domain)
 
     def bind(self, domain: Domain, certificate: RemoteCertificate, binding: Binding) -> None:
@@ -52,7 +52,7 @@ class Cdn:
 
     def users(self, certificate: RemoteCertificate,
               among: Collection[str] = ()) -> set[str] | None:
-        """The domains that serve *certificate*; None where Qiniu's list cannot tell."""
+        """Return the domains that serve *certificate*; None where Qiniu's list cannot tell."""
         found = {domain.name for domain in self._client.list_domains(certificate.cert_id, among)}
         if found and self._filter_works is None:
             # Some other list could have come back: ask for a certificate that cannot exist.

@@ -67,7 +67,7 @@ NOT_OPERABLE = {404905, 404910}  # HTTP 404, but the domain is there
 # The two ways in which clients in the field bind source domains; nobody documents either.
 BIND_WAYS = (("POST", QBOX), ("PUT", QINIU))
 WRONG_WAY = {401, 404, 405}
-"""How Qiniu refuses a method or a signature that a path does not take."""
+"""The refusals of a method or a signature that a path does not take."""
 
 
 class QiniuClient:

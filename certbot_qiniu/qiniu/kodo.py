@@ -58,14 +58,14 @@ class Kodo:
         self._is_listed_here = False
 
     def list(self) -> Iterable[Domain]:
-        """All source domains."""
+        """Return all source domains."""
         with self._lock:
             self._bindings = None
             listing = self._remembered() or self._list_anew()
         return [_domain(listing, name, listing.bound) for name in listing.domains]
 
     def observe(self, domain: str) -> Domain | None:
-        """One source domain in detail; None when it does not exist."""
+        """Return one source domain in detail; None when it does not exist."""
         with self._lock:
             try:
                 listing = self._remembered() or self._list_anew()

@@ -35,12 +35,12 @@ class Pili:
         self._has_hubs = False
 
     def list(self) -> Iterable[Domain]:
-        """All live domains."""
+        """Return all live domains."""
         self._live = None
         return [self._identified(*entry) for entry in self._read().values()]
 
     def observe(self, domain: str) -> Domain | None:
-        """One live domain in detail; None when it does not exist."""
+        """Return one live domain in detail; None when it does not exist."""
         entry = self._read().get(domain)
         return self._identified(*entry) if entry else None
 
@@ -83,7 +83,7 @@ class Pili:
                 if shown and shown in (certificate.name, certificate.cert_id)}
 
     def _read(self) -> dict[str, tuple[Domain, str]]:
-        """All live domains, each with the name of its certificate."""
+        """Return all live domains, each with the name of its certificate."""
         with self._lock:
             if self._live is None:
                 found: dict[str, tuple[Domain, str]] = {}

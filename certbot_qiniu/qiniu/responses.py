@@ -130,7 +130,7 @@ def text(entry: dict[str, Any], key: str) -> str:
 
 
 def _word(entry: dict[str, Any], key: str) -> str:
-    """A name or a word as it may be shown; one that is cut off shows that, and is none of ours."""
+    """Return a word in a form that may be shown; one that is cut off shows that."""
     found = text(entry, key)
     return found if len(found) <= _LONGEST_WORD else f"{found[:_LONGEST_WORD - 1]}…"
 
@@ -149,7 +149,7 @@ def seconds(entry: dict[str, Any], key: str) -> int:
 
 
 def plain(value: object) -> Plain | None:
-    """A setting that can be sent back as it is, None for anything else.
+    """Return a setting that can be sent back as it is, None for anything else.
 
     What has lines, as a key in PEM has, is none; null is how Go writes an empty list.
     """
@@ -162,7 +162,7 @@ def plain(value: object) -> Plain | None:
 
 
 def _tls_versions(https: dict[str, Any]) -> tuple[str, ...] | None:
-    """The names of the versions of TLS; None where they are not shown, or are no names."""
+    """Return the names of the versions of TLS; None where they are not shown, or are no names."""
     value = plain(https.get("tlsversions"))
     names = [item for item in value if isinstance(item, str)] if isinstance(value, tuple) else None
     return None if names is None or len(names) != len(https["tlsversions"]) else tuple(names)

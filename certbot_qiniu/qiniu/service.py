@@ -52,13 +52,13 @@ class Service(Protocol):
     publishes: bool
 
     def list(self) -> Iterable[Domain]:
-        """All domains of the account, without their details.
+        """Return all domains of the account, without their details.
 
         :raises errors.ApiError: when Qiniu refuses or does not answer.
         """
 
     def observe(self, domain: str) -> Domain | None:
-        """One domain in detail; None when it does not exist.
+        """Return one domain in detail; None when it does not exist.
 
         :raises errors.ApiError: when it cannot be read.
         """

@@ -1,4 +1,4 @@
-"""How one call reaches Qiniu: paced, signed afresh, bounded, repeated where safe, understood.
+"""Make one call to Qiniu: paced, signed afresh, bounded, repeated if safe, understood.
 
 It knows hosts, codes and the network, but no endpoint: those are in
 :mod:`certbot_qiniu.qiniu.client`.
@@ -54,7 +54,7 @@ SHORTEST_GAP = 0.98
 """Of the gap between two calls, where one has left too late."""
 
 GENTLE_CALLS_PER_SECOND = {API: 3.0, FUSION: 1.5, UC: 3.0, PILI: 3.0}
-"""Where nobody waits: the limits are of the account, and other programs of it are at work, too."""
+"""The pace if nobody waits: the limits are the account's, and it has other programs."""
 
 ATTEMPTS = 5
 CONNECT_SECONDS, READ_SECONDS, ANSWER_SECONDS = 10, 30, 60
@@ -435,7 +435,7 @@ def _fail(kind: type[errors.Unreachable], answer: _Answer, action: str, advice: 
 
 
 def _retry_after(text: str) -> float:
-    """The seconds of a ``Retry-After`` header in either of its forms, 0 for none."""
+    """Return the seconds of a ``Retry-After`` header in either of its forms, 0 for none."""
     try:
         return min(urllib3.Retry().parse_retry_after(text), LONGEST_RETRY_AFTER_SECONDS)
     except (urllib3.exceptions.HTTPError, ValueError, OverflowError):
@@ -443,7 +443,7 @@ def _retry_after(text: str) -> float:
 
 
 def _reason(error: Exception) -> str:
-    """The innermost explanation of a network failure, without the URL it happened at."""
+    """Return the innermost explanation of a network failure, without the URL it happened at."""
     inner = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
     inner = getattr(inner, "reason", None) or inner
     return f"{type(inner).__name__}: {_shown(inner)}"

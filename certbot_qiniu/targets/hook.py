@@ -62,7 +62,7 @@ class HookTarget(Target):
         self._ran: dict[str, None] = {}
 
     def describe(self) -> str:
-        """What this is."""
+        """Describe this target."""
         return f"{self._hook}: run for each new certificate, and again until it succeeds."
 
     def check(self) -> None:
@@ -74,7 +74,7 @@ class HookTarget(Target):
             self._checked()
 
     def rehearse(self) -> None:
-        """The same, and say what would be run.
+        """Do the same, and say what would be run.
 
         :raises errors.UsageError: when it cannot be run.
         """
@@ -153,14 +153,14 @@ class HookTarget(Target):
             logger.warning("The hook %s ran with error output:%s", program, _indented("", err))
 
     def lasting(self) -> str:
-        """Which programs have run: they are not run again for the certificate before."""
+        """Name the programs that have run: they are not run again for the certificate before."""
         return (f"{', '.join(self._ran)} (--qiniu-hook) ran for the new certificate, which stays "
                 "in live/: that is not undone") if self._ran else ""
 
 
 @dataclass(frozen=True)
 class Hook:
-    """What became of one program for a lineage's newest certificate.
+    """The result of one program for a lineage's newest certificate.
 
     :ivar failure: how it failed when it was run last, "" where it did not.
     """
@@ -171,7 +171,7 @@ class Hook:
 
 
 def hooks_of(hook: str, memory: LineageMemory, fingerprint: str) -> tuple[Hook, ...]:
-    """The programs that *hook* names, and what became of each.
+    """Return the programs that *hook* names, and what became of each.
 
     :raises errors.UsageError: when they cannot be run.
     """
@@ -181,7 +181,7 @@ def hooks_of(hook: str, memory: LineageMemory, fingerprint: str) -> tuple[Hook, 
 
 
 def checked_programs(hook: str) -> list[str]:
-    """What *hook* names, as :func:`programs_of` does.
+    """Find what *hook* names, as :func:`programs_of` does.
 
     :raises errors.UsageError: also when another user may change any of it.
     """
@@ -192,7 +192,7 @@ def checked_programs(hook: str) -> list[str]:
 
 
 def programs_of(hook: str) -> list[str]:
-    """The programs that a file or a folder stands for, as certbot takes its own hooks.
+    """Return the programs that a file or a folder stands for, as certbot takes its own hooks.
 
     :raises errors.UsageError: when there is nothing to run at *hook*.
     """
@@ -257,7 +257,7 @@ def run_program(program: str, environment: Mapping[str, str]) -> tuple[list[str]
 
 
 def _wait(program: str, environment: Mapping[str, str], out: IO[bytes], err: IO[bytes]) -> int:
-    """The exit status of a program.
+    """Return the exit status of a program.
 
     :raises subprocess.TimeoutExpired: when it had to be stopped.
     """
@@ -338,14 +338,14 @@ class _Signals:
 
 
 def _lines(file: IO[bytes]) -> list[str]:
-    """The end of what a program has written, as it may be shown."""
+    """Return the end of what a program has written, as it may be shown."""
     file.seek(max(0, file.seek(0, os.SEEK_END) - _OUTPUT_BYTES))
     text = file.read().decode("utf-8", "replace")
     return [printable(line).rstrip() for line in text.splitlines() if line.strip()]
 
 
 def _quoted(out: IO[bytes], err: IO[bytes]) -> str:
-    """What of it an error tells; some programs tell what went wrong in their output alone."""
+    """Return the part that an error tells; some programs tell their errors on stdout only."""
     return " / ".join((_lines(err) or _lines(out))[-_QUOTED_LINES:])[-_QUOTED_CHARACTERS:]
 
 

@@ -1,4 +1,4 @@
-"""Which targets a run has, in the order in which they are reached."""
+"""List the targets of a run, in the order in which they are reached."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from certbot_qiniu.targets.target import Target
 
 
 def targets_of(run: Run) -> list[Target]:
-    """The targets of *run*: the fast local ones come first, as Qiniu takes minutes to publish.
+    """List the targets of *run*: the fast local ones first, as Qiniu takes minutes to publish.
 
     :raises errors.StateError: when a rollback cannot read which installers take part.
     """

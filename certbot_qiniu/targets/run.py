@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Run:
-    """What the targets of one installer work with.
+    """The context of the targets of one installer.
 
     :param plugin: the installer, for certbot's configuration, our options and its checkpoints.
     :param undo_unfinished: undoes a checkpoint that a crash has left in progress.
@@ -88,11 +88,11 @@ class Run:
         self._settings = None
 
     def names(self) -> set[str]:
-        """The names of the certificate, as far as certbot has told them yet."""
+        """Return the names of the certificate, as far as certbot has told them yet."""
         return {str(san).lower() for san in getattr(self.config, "domains", None) or ()}
 
     def certificate_of(self, path: str) -> Certificate:
-        """The newest certificate of the lineage whose renewal conf names *path*.
+        """Return the newest certificate of the lineage whose renewal conf names *path*.
 
         :raises errors.UsageError: when it is not one of certbot's lineages.
         """
@@ -108,7 +108,7 @@ class Run:
         return self._certificates[path]
 
     def rehearsed(self) -> list[str]:
-        """The lineages that a dry run may be about, none for a certificate that is not there yet.
+        """List the lineages that a dry run may be about, none for a certificate yet to come.
 
         certbot tells their SANs and options alone, which several may have in common.
         """
@@ -123,7 +123,7 @@ class Run:
         return same or alike  # an option of the command line goes before that of the conf
 
     def is_renewed(self, lineage: str) -> bool:
-        """Whether renewals of a lineage reach us: ``certbot install`` stores nothing."""
+        """Return whether renewals of a lineage reach us: ``certbot install`` stores nothing."""
         try:
             return read_renewal(Path(self.config.renewal_configs_dir, f"{lineage}.conf")).is_ours
         except errors.UsageError as error:
@@ -131,7 +131,7 @@ class Run:
             return False
 
     def unannounced(self) -> list[str]:
-        """The lineages with this run's names that renewals bring to us, and that are not there yet.
+        """List lineages with this run's names that renewals bring to us and that are not there yet.
 
         Which one was renewed certbot does not tell under ``--disable-renew-updates``.
         """
@@ -160,7 +160,7 @@ class Run:
             self.say(text)
 
     def command(self, verb: str, lineage: str) -> str:
-        """The command that does *verb* for a lineage as this run does, with all that it needs."""
+        """Write the command that does *verb* for a lineage as this run does, complete."""
         config = self.config
         words = ["certbot", verb, "--cert-name", lineage, "-i", "qiniu",
                  *as_words(self._plugin.conf)]
@@ -187,7 +187,7 @@ class Run:
 
     @property
     def deployer(self) -> Deployer:
-        """What works on the desired state; our files are opened when it is first asked for.
+        """The deployer of the desired state; our files are opened when it is first asked for.
 
         :raises errors.StateError: when they cannot be read or are in use.
         """
@@ -219,7 +219,7 @@ class Run:
         return self._deployer
 
     def reloaded_for(self, lineage: str) -> str:
-        """The fingerprint that the local web server was last reloaded for; "" where unknown."""
+        """Return the fingerprint that the local web server was last reloaded for; "" if unknown."""
         deployer = self._deployer_or_none()
         return deployer.store.memory.lineage(lineage).nginx if deployer else ""
 
@@ -232,7 +232,7 @@ class Run:
             deployer.store.write_memory()
 
     def memory_of(self, lineage: str) -> LineageMemory | None:
-        """What is remembered of a lineage; None where our files, or its own, cannot be used."""
+        """Return what is remembered of a lineage; None if our files, or its own, cannot be used."""
         deployer = self._deployer_or_none()
         if deployer is None or lineage in deployer.store.damaged:
             return None

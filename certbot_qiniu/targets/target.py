@@ -120,5 +120,5 @@ class Target:
         self.lineages.clear()
 
     def lasting(self) -> str:
-        """What going back does not undo of what this run did here, in words; "" for nothing."""
+        """Say what of this run going back does not undo here; "" for nothing."""
         return ""

@@ -30,7 +30,7 @@ SECONDS = 60.0
 """For all domains together."""
 
 RESOLVE_SECONDS = 20.0
-"""What of that names may take: one that hangs must not cost the others their answers."""
+"""The part of it for resolving names: one that hangs must not cost the others their answers."""
 
 ANSWER_SECONDS = 5.0
 WORKERS = 32
@@ -42,7 +42,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Answer:
-    """What one address shows for a domain; no leaf where it did not answer, or was not asked."""
+    """The answer of one address for a domain; no leaf if it did not answer, or was not asked."""
 
     address: str
     leaf: tls.Leaf | None
@@ -86,7 +86,7 @@ def ask(domains: Collection[Domain], seconds: float = SECONDS) -> dict[str, tupl
 
 
 def addresses(host: str) -> list[str]:
-    """All addresses of a name, IPv4 and IPv6; none where that leads nowhere."""
+    """Return all addresses of a name, IPv4 and IPv6; none where that leads nowhere."""
     try:
         found = socket.getaddrinfo(host, PORT, type=socket.SOCK_STREAM)
     except (OSError, ValueError) as error:
@@ -96,12 +96,12 @@ def addresses(host: str) -> list[str]:
 
 
 def _server_name(name: str) -> str:
-    """The name to ask for: of a wildcard, one below it."""
+    """Return the name to ask for: of a wildcard, one below it."""
     return tls.LABEL + name if name.startswith(".") else name
 
 
 def _in_turns(targets: dict[str, list[str]]) -> list[tuple[str, str]]:
-    """The questions as (domain, address), different addresses first.
+    """Return the questions as (domain, address), different addresses first.
 
     So a silent one is known before many have asked it; and every domain that has addresses of its
     own is asked at one of them before any is at its second one.
@@ -116,7 +116,7 @@ def _in_turns(targets: dict[str, list[str]]) -> list[tuple[str, str]]:
 
 
 def _in_time(function: Callable[[T], R], items: Iterable[T], end: float) -> dict[T, R]:
-    """The answers of *function* that there are at *end*, asked side by side.
+    """Return the answers of *function* that there are at *end*, asked side by side.
 
     The threads are daemons and left alone: nothing can end a resolver that hangs, and a program
     that ends must not wait for it.

@@ -116,7 +116,7 @@ class _Place:
 
 def questions(servers: Iterable[Server], users: Iterable[Server], names: Sequence[str], *,
               is_here: Callable[[str], bool] = lambda _host: True) -> list[Question]:
-    """One question for each TLS address of *users* that a client on this machine can reach.
+    """Return one question for each TLS address of *users* that a client on this machine can reach.
 
     :param servers: all server blocks, in nginx's order.
     :param users: those among them to ask about.

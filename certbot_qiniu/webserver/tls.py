@@ -21,7 +21,7 @@ LABEL = "certbot-qiniu"
 """Stands for the ``*`` of a wildcard, whose every name is served alike."""
 
 KeyKind = Literal["", "ECDSA", "RSA"]
-"""What kind of key the leaf must have, "" for whichever the server prefers."""
+"""The kind of key that the leaf must have, "" for whichever the server prefers."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,12 @@ def ask(host: str, port: int, name: str, *, timeout_seconds: float, kind: KeyKin
 
 
 def fingerprint(der: bytes) -> str:
-    """The SHA-256 of a certificate, lower-case hex."""
+    """Return the SHA-256 of a certificate, lower-case hex."""
     return hashlib.sha256(der).hexdigest()
 
 
 def _sent(connection: ssl.SSLSocket) -> list[bytes] | None:
-    """The certificates as they were sent, leaf first; None where this Python cannot tell."""
+    """Return the certificates as they were sent, leaf first; None where this Python cannot tell."""
     public = getattr(connection, "get_unverified_chain", None)
     if public:
         return list(public())

@@ -216,6 +216,8 @@ def test_docstrings(path: Path) -> None:
     assert [name for name, doc in docs.items() if not doc] == []
     first = {name: (doc or "").partition("\n\n")[0] for name, doc in docs.items()}
     assert [name for name, line in first.items() if not re.search(r"[.:?]$", line)] == []
+    # ruff sees to it that functions begin with an imperative; nothing else hides behind "what".
+    assert re.findall(r'"""(?:What|Which|How|Where|Why)\b.*', path.read_text("utf-8")) == []
 
 
 @pytest.mark.parametrize("path", sorted(TESTS.rglob("test_*.py")),

@@ -56,13 +56,14 @@ SHOWN: dict[tuple[str, Any], set[str]] = {
 """What differs from the likelier readings, by what GET can see of a switch."""
 
 UNSEEN = {
-    "api_rate", "cert_method", "certificate_operation", "common_name", "delete_in_use", "ec_label",
-    "ec_refused", "enforce_rate", "fusion_rate", "httpsconf_on_http", "key_mismatch",
-    "list_page_default", "list_staleness", "minimum_days", "modify_at", "name_required",
-    "no_common_name", "noop", "omitted_bool", "pili_delete_allowed", "pili_duplicate_names",
-    "publish_seconds", "quota", "rate_limit_answer", "respheader_hsts", "retry_after", "same_pem",
-    "sslize_on_https", "stuck", "success_put", "unbind", "unsslize_valid", "upload_code",
-    "visibility"}
+    "api_rate", "cert_method", "certificate_operation", "common_name", "delete_in_use",
+    "ec_label", "ec_refused", "enforce_rate", "fusion_rate", "https_omitted",
+    "httpsconf_on_http", "key_mismatch", "list_page_default", "list_staleness", "minimum_days",
+    "modify_at", "name_required", "newer_field", "no_common_name", "noop", "omitted_bool",
+    "pili_delete_allowed", "pili_duplicate_names", "publish_seconds", "quota",
+    "rate_limit_answer", "rate_reading", "respheader_hsts", "retry_after", "same_pem",
+    "sslize_on_https", "stuck", "success_put", "tls_field", "unbind", "unknown_fields",
+    "unsslize_valid", "upload_code", "visibility"}
 """The other switches: what only a change, time or many calls would show.
 
 A default length of pages is seen where it is below the number of certificates, as

@@ -1,4 +1,4 @@
-"""What a binding carries, and whether a domain serves it."""
+"""Compare bindings: their fields, and whether a domain serves them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _settings_agree(one: Domain | Binding, other: Binding) -> bool:
 
 
 def _agree(one: Any, other: Any) -> bool:
-    """Whether two settings are the same, where both are known; the order of a list is none."""
+    """Return whether two settings are the same, if both are known; lists have no order."""
     if isinstance(one, tuple) and isinstance(other, tuple):
         return set(one) == set(other)
     return one is None or other is None or one == other
@@ -128,12 +128,12 @@ def refusal_key(account: str, field: str, asked: tuple[str, ...] | None = None) 
 
 
 def is_refusal_of_tls(subject: str) -> bool:
-    """Whether this is a :func:`refusal_key` for TLS versions."""
+    """Return whether this is a :func:`refusal_key` for TLS versions."""
     return subject.startswith(f"field {TLS_VERSIONS} of ")
 
 
 def read_refusal(note: str, now: float) -> str:
-    """What Qiniu said when it refused a field, "" where that is too long ago to be believed."""
+    """Return the words of a field's refusal, "" if that is too long ago to be believed."""
     at, _, text = note.partition(" ")
     return text if at.isdigit() and 0 <= now - int(at) < REFUSED_SECONDS else ""
 

@@ -1,4 +1,4 @@
-"""What each domain needs now, and why.
+"""Decide what each domain needs now, and why.
 
 No network, disk, clock or certbot here: what is known comes in as values, *now* included, and what
 to do goes out as :class:`Action` values, each with its reason and the facts that a human is told
@@ -30,7 +30,7 @@ from certbot_qiniu.model import DAY, DEAD_STATES, Binding, Domain, RemoteCertifi
 
 
 class Verb(Enum):
-    """What to do with a domain."""
+    """An action for a domain."""
 
     BIND = "bind"  # one change: certificate and all settings but HSTS together
     UNBIND = "unbind"  # back to http
@@ -45,7 +45,7 @@ class Verb(Enum):
 
 
 class Reason(Enum):
-    """Why: stable words, apart from the words for humans."""
+    """The reason of an action: stable words, apart from the words for humans."""
 
     NOT_BOUND = "NotBound"  # speaks http, should speak HTTPS
     OUTDATED = "Outdated"  # serves another certificate than it should
@@ -187,7 +187,7 @@ def decide(name: str, wanted: Binding, known: Knowledge, *, restoring: bool = Fa
 
 
 def _without_versions(action: Action, refusal: str) -> Action:
-    """The same decision, where Qiniu refuses TLS versions that the user has asked for."""
+    """Return the decision for TLS versions that Qiniu refuses although the user asked for them."""
     if action.verb is Verb.KEEP:
         action = replace(action, verb=Verb.FAIL, reason=Reason.TLS_VERSIONS_REFUSED)
     elif action.verb not in (Verb.BIND, Verb.WAIT, Verb.HSTS):
@@ -216,7 +216,7 @@ def _changed_since(name: str, wanted: Binding, known: Knowledge) -> Action | Non
 
 
 def _restoring(action: Action) -> Action:
-    """The same decision, for a domain that is being given up: once there, it is forgotten."""
+    """Make the same decision for a domain that is being given up: once there, it is forgotten."""
     action = replace(action, restoring=True)
     if action.verb is Verb.KEEP or action.reason is Reason.NOT_FOUND:
         return replace(action, verb=Verb.FORGET)

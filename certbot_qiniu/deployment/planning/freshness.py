@@ -1,4 +1,4 @@
-"""Whether a domain is read again, or what was read of it is still true."""
+"""Decide whether a domain is read again, or an earlier reading is still true."""
 
 from __future__ import annotations
 
@@ -64,6 +64,6 @@ def longest_unread(names: Collection[str], records: Mapping[str, Record], now: f
 
 def is_outdated(record: Record | None, wanted: Managed | None,
                 uploads: Mapping[str, Upload]) -> bool:
-    """Whether a domain was last seen to serve a certificate of ours that is not the wanted one."""
+    """Return whether a domain was last seen to serve one of ours that is not the wanted one."""
     upload = uploads.get(record.seen.cert_id) if record and record.seen else None
     return bool(wanted and upload and upload.fingerprint != wanted.binding.fingerprint)

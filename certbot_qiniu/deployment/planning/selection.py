@@ -1,4 +1,4 @@
-"""Which domains a lineage serves, and what stands in the way of others."""
+"""Select the domains of a lineage, and say what stands in the way of others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from certbot_qiniu.model import (
 
 
 class Obstacle(Enum):
-    """Why a domain is not chosen: stable words, apart from the words for humans."""
+    """The reason why a domain is not chosen: stable words, apart from the words for humans."""
 
     NOT_FOUND = "NotFound"  # listed, and the account has no such domain
     UNREADABLE = "Unreadable"  # Qiniu did not say what it serves
@@ -58,7 +58,7 @@ class NotChosen:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which domains a lineage is to serve.
+    """The domains that a lineage is to serve.
 
     :ivar chosen: their names.
     :ivar left_out: domains that the certificate covers and that are not chosen.
@@ -81,13 +81,13 @@ class Selection:
             obstacles <= {*purpose, *_UNUSABLE})
 
     def without(self, names: Collection[str]) -> Selection:
-        """The same but for what is left out of *names*, of which more is said elsewhere."""
+        """Return the same but for what is left out of *names*, of which more is said elsewhere."""
         return replace(self, left_out=tuple(
             found for found in self.left_out if found.name not in names))
 
 
 def is_excluded(name: str, excluded: Iterable[str]) -> bool:
-    """Whether Qiniu's domain *name* is excluded.
+    """Return whether Qiniu's domain *name* is excluded.
 
     :param excluded: Qiniu's names, and ``*.example.com`` for ``.example.com`` and all below it.
     """
@@ -200,7 +200,7 @@ def _claimed(domain: Domain, contest: Contest,
 
 
 def _unusable(domain: Domain) -> NotChosen | None:
-    """Why this domain can serve no certificate of ours, None if it can."""
+    """Say why this domain can serve no certificate of ours, None if it can."""
     if domain.kind == "test":
         return NotChosen(domain.name, Obstacle.TEST_DOMAIN)
     if domain.product == "dcdn":
