@@ -88,6 +88,17 @@ def test_alert_of_a_real_status(tmp_path: Path, receiver: Receiver) -> None:
         assert not file.is_file() or SECRET not in file.read_text(errors="replace"), file
 
 
+def test_metrics_that_cannot_be_written(tmp_path: Path, receiver: Receiver) -> None:
+    """That is an error, and no reason to send no alert."""
+    machine = issued(tmp_path)
+    machine.cloud.qiniu.change_domain(IMG, cert_id=machine.cloud.stranger(IMG, days=40))
+    run = machine.run("status", "--prometheus", "/nonexistent/qiniu.prom", "--notify",
+                      receiver.url)
+    assert run.status == 2
+    assert "Could not write /nonexistent/qiniu.prom" in run.output
+    assert receiver.take()[0].endswith(": 1 needs attention")
+
+
 def test_undelivered_alert_is_not_silent(tmp_path: Path) -> None:
     """The command fails, and names the receiver by no more than its kind."""
     machine = issued(tmp_path)
