@@ -13,7 +13,7 @@ from certbot_qiniu import environment
 from certbot_qiniu.command import metrics
 from certbot_qiniu.command.status import status
 from certbot_qiniu.targets.hook import Hook
-from tests.package import ROOT
+from tests.package import DOCS, ROOT
 from tests.sandbox.monitoring import PROGRAMS, Monitoring
 from tests.sandbox.process import until
 from tests.sandbox.stack import ACCOUNT, Sandbox
@@ -48,6 +48,28 @@ def test_rules_use_metrics_that_exist() -> None:
     assert {f"{metrics.PREFIX}{name}" for name in names} == families
     for file in (RULES, RULES_TEST):
         assert set(re.findall("certbot_qiniu_[a-z_]+", file.read_text("utf-8"))) <= families
+
+
+@pytest.mark.docs
+def test_metrics_are_documented() -> None:
+    """docs/cli.md has each with its labels, and the words of its help."""
+    text, expected = everything(), list[tuple[str, str, str]]()
+    for name, meaning in re.findall(r"^# HELP (\S+) (.*)$", text, re.MULTILINE):
+        found = re.search(rf"^{name}(\{{.*\}})? \d+$", text, re.MULTILINE)
+        labels = re.findall(r'[{,](\w+)="', found[1] or "") if found else []
+        expected.append((name, ", ".join(f"`{label}`" for label in labels), meaning))
+    page = (DOCS / "cli.md").read_text("utf-8")
+    assert expected == re.findall(r"^\| `(certbot_qiniu_\w+)` \| (?:(.*) )?\| (.*) \|$", page,
+                                  re.MULTILINE)
+
+
+@pytest.mark.docs
+@pytest.mark.parametrize("language", [".md", ".zh-CN.md"])
+def test_alerts_are_documented(language: str) -> None:
+    """The recipe has each, in the order of the file."""
+    page = (DOCS / "recipes" / f"monitoring{language}").read_text("utf-8")
+    assert re.findall(r"- alert: (\w+)", RULES.read_text("utf-8")) == re.findall(
+        r"^\| `(\w+)` \|", page, re.MULTILINE)
 
 
 @pytest.mark.docs
