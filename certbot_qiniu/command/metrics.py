@@ -5,6 +5,7 @@ What is not known has no series: a domain whose edge was not asked, a renewal th
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def text(report: Report) -> str:
 
 def file_at(path: Path) -> Path:
     """Return the file to write: in a folder, one that the textfile collector reads."""
-    return path / FILE if path.is_dir() else path
+    return path / FILE if os.path.isdir(path) else path  # pathlib's raises where it may not look
 
 
 def _targets(lineage: LineageFacts) -> dict[str, bool]:
@@ -108,4 +109,5 @@ def _labels(labels: Labels) -> str:
 
 
 def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace('"', r'\"').replace("\n", r"\n")
+    readable = value.encode(errors="replace").decode()  # a hook's name need not be UTF-8
+    return readable.replace("\\", r"\\").replace('"', r'\"').replace("\n", r"\n")

@@ -13,7 +13,7 @@ from typing import Any
 import apprise  # noqa: F401 (once, not in every fork; its threads would not survive one)
 import pytest
 
-from certbot_qiniu.command import status
+from certbot_qiniu.command import metrics, status
 from tests.sandbox.wire import Fault
 from tests.scenarios.command import IMG, Seat, issued
 from tests.scenarios.machine import later
@@ -164,7 +164,9 @@ def test_silent_qiniu_holds_no_alert_up(tmp_path: Path, receiver: Receiver,
     asleep = threading.Event()
     monkeypatch.setattr(status, "survey", lambda *_, **__: asleep.wait(60))
     begun = time.monotonic()
-    run = machine.run("status", "--deadline=0.2", "--renewal=1", "--notify", receiver.url)
+    run = machine.run("status", "--deadline=0.2", "--renewal=1", "--notify", receiver.url,
+                      "--prometheus", str(tmp_path))
+    assert "certbot_qiniu_renewal_success 0\n" in (tmp_path / metrics.FILE).read_text()
     assert time.monotonic() - begun < 30
     assert run.status == 1
     assert "The status could not be told within 0 seconds." in run.output

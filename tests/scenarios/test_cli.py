@@ -310,6 +310,9 @@ def test_prometheus(machine: Seat, tmp_path: Path) -> None:
     assert machine.renew().status == 0
     assert machine.run("status", "--prometheus", str(tmp_path), "--renewal=").output == ""
     assert "certbot_qiniu_renewal_success 1\n" in (tmp_path / "certbot_qiniu.prom").read_text()
+    failed = machine.run("status", "--prometheus", "--renewal=exit-code").output
+    assert "certbot_qiniu_renewal_success 0\n" in failed
+    assert "renewal_success" not in text, "nobody told"
 
 
 # plan, apply

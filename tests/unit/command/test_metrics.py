@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -117,6 +118,8 @@ def test_labels_are_escaped() -> None:
     hooks = Hook('/a "b"\\', False), Hook("/a\nb", True)
     found = metrics.text(report(seen(KEEP, facts={"hooks": hooks})))
     assert re.findall(r"target=(.*)}", found) == [r'"/a \"b\"\\"', r'"/a\nb"']
+    foreign = Hook(os.fsdecode(b"/caf\xe9"), True)
+    assert 'target="/caf?"' in metrics.text(report(seen(KEEP, facts={"hooks": (foreign,)})))
     strange = AccountFacts("a.ini", {WWW: Domain('"')})
     assert r'domain_managed{domain="\""} 0' in metrics.text(report(
         seen(None, accounts=(strange,))))
