@@ -17,7 +17,7 @@ PIP = python -m pip install --quiet --disable-pip-version-check
 help: ## list the targets, with the time that each takes on two cores
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-system: ## install pebble, nginx, HAProxy, openssl and systemd where they are missing (Debian, Ubuntu; 1 min)
+system: ## install pebble, nginx, HAProxy, Prometheus, openssl and systemd where they are missing (Debian, Ubuntu; 1 min)
 	tools/bootstrap
 
 venv: $(READY) ## make the virtual environment, or renew it after a change of its requirements (1 min)

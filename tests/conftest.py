@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,10 @@ NO_SKIPS = "CERTBOT_QINIU_NO_SKIPS"
 """Set to 1, this makes every skip a failure of the whole run."""
 
 
+SANDBOX_PROGRAMS = ("pebble", "nginx", "haproxy")
+"""What a test needs that is marked ``programs``, unless the mark names others."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test with the folder that it is in: its harness."""
     for item in items:
@@ -31,12 +34,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip tests whose programs are missing."""
-    if item.get_closest_marker("programs"):
+    if markers := list(item.iter_markers("programs")):
         from tests.sandbox.webserver import find_server
 
-        programs = {"pebble": shutil.which("pebble"), "nginx": find_server("nginx"),
-                    "haproxy": find_server("haproxy")}
-        missing = [name for name, path in programs.items() if not path]
+        names = {name: None for marker in markers for name in (marker.args or SANDBOX_PROGRAMS)}
+        missing = [name for name in names if not find_server(name)]
         if missing:
             pytest.skip(f"not installed: {', '.join(missing)} (see `make system`)")
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from certbot_qiniu import errors
-from certbot_qiniu.command import certbot_jobs, output, plugins
+from certbot_qiniu.command import certbot_jobs, metrics, output, plugins
 from certbot_qiniu.command.alerts import check_heartbeats
 from certbot_qiniu.command.arguments import (
     A_FILE,
@@ -101,8 +101,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--on-failure", default="", metavar="UNIT",
                         help="a systemd unit to start when the renewal fails (OnFailure=)")
     completed_by(A_FILE, parser.add_argument(
-        "--prometheus", type=absolute_path, metavar="FILE",
-        help="metrics for Prometheus' textfile collector, after each run"))
+        "--prometheus", type=absolute_path, metavar="DIR",
+        help="the folder of Prometheus' textfile collector: metrics into "
+             f"{metrics.FILE} in it after each run (or a file ending in .prom)"))
     add_no_probe(parser)
     add_notify(parser)
     add_heartbeat(parser)
@@ -118,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
     kept = {folder / NOTIFY_FILE: arguments.notify, folder / HEARTBEAT_FILE: arguments.heartbeat}
     notify, heartbeat = (_public(values, path) for path, values in kept.items())
     job = Job(folder / ENVIRONMENT_FILE, folder_options(arguments), notify, heartbeat,
-              arguments.on_failure, arguments.prometheus, arguments.no_probe)
+              arguments.on_failure, _metrics_file(arguments.prometheus), arguments.no_probe)
     by_cron = arguments.cron or not (arguments.directory or SYSTEMD_RUNS.exists())
     place = CRON_FILE.parent if by_cron else arguments.directory or SYSTEMD_FOLDER
     files = {CRON_FILE: cron(job)} if by_cron else {
@@ -150,6 +151,21 @@ def run(arguments: argparse.Namespace) -> int:
         enable()
         print(f"Try it now: systemctl start {OWN_NAME}")
     return 0
+
+
+def _metrics_file(path: Path | None) -> Path | None:
+    """Return the file that the metrics go into.
+
+    :raises errors.UsageError: when the textfile collector could not read it.
+    """
+    file = metrics.file_at(path) if path else None
+    if file and (file.suffix != ".prom" or not file.parent.is_dir()):
+        raise errors.UsageError(
+            f"There is no folder {path if file.suffix != '.prom' else file.parent}. Name the one "
+            "that node_exporter reads (--collector.textfile.directory; Debian's "
+            "prometheus-node-exporter: /var/lib/prometheus/node-exporter), or a file ending in "
+            ".prom in it")
+    return file
 
 
 def _name_others(arguments: argparse.Namespace, lineages: Iterable[str]) -> None:

@@ -19,7 +19,7 @@ from types import FrameType
 from typing import NamedTuple
 
 from certbot_qiniu import errors
-from certbot_qiniu.command import plugins
+from certbot_qiniu.command import metrics, plugins
 from certbot_qiniu.command.arguments import (
     A_FILE,
     FOLDERS,
@@ -53,7 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this subcommand."""
     add_cert_name(parser)
     completed_by(A_FILE, parser.add_argument(
-        "--prometheus", metavar="FILE", help="metrics for Prometheus' textfile collector"))
+        "--prometheus", metavar="PATH",
+        help="metrics for Prometheus' textfile collector, into a file, or into "
+             f"{metrics.FILE} in a folder"))
     add_notify(parser)
     add_heartbeat(parser)
     add_deadline(parser, STATUS_SECONDS)

@@ -10,13 +10,14 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from certbot_qiniu.command import alerts, certbot_jobs, output, plugins
+from certbot_qiniu import errors
+from certbot_qiniu.command import alerts, certbot_jobs, metrics, output, plugins
 from certbot_qiniu.command.arguments import (
     A_FILE,
     Command,
@@ -29,15 +30,15 @@ from certbot_qiniu.command.arguments import (
     usual_config_dir,
 )
 from certbot_qiniu.command.certbot_jobs import Job, Use, Wanted, sentence, use
-from certbot_qiniu.command.edge import EDGE_REASONS, Expected, Probe, Shown, changed_at, expect
+from certbot_qiniu.command.edge import Expected, Probe, changed_at, expect
 from certbot_qiniu.command.health import (
     Finding,
     Level,
     days_left,
     exit_status,
     utc,
-    worst,
 )
+from certbot_qiniu.command.report import Report, Row
 from certbot_qiniu.command.survey import AccountFacts, LineageFacts, Scope, Survey, survey
 from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.planning.decision import Action, Verb
@@ -69,8 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
     add_json(form)
     completed_by(A_FILE, form.add_argument(
-        "--prometheus", nargs="?", const="-", metavar="FILE",
-        help="metrics for Prometheus' textfile collector, on stdout or into FILE"))
+        "--prometheus", nargs="?", const="-", metavar="PATH",
+        help="metrics for Prometheus, on stdout; or for its textfile collector into a file, or "
+             f"into {metrics.FILE} in a folder, and nothing on stdout unless something is wrong"))
     form.add_argument("--watch", nargs="?", type=_watch_seconds, const=WATCH_SECONDS,
                       metavar="SECONDS", help="look again and again (default: every %(const)s "
                                               "seconds) until interrupted")
@@ -113,22 +115,33 @@ def run(arguments: argparse.Namespace) -> int:
     alerts.check_heartbeats(heartbeats)
     with output.progress("Asking Qiniu …"):
         report = _report_in_time(arguments)
-    if arguments.prometheus not in (None, "-"):
-        # Another user's program reads it.
-        output.write(Path(arguments.prometheus), prometheus(report), "--prometheus", mode=0o644)
-    elif arguments.prometheus:
-        print(prometheus(report), end="")
+    written = _write_metrics(arguments.prometheus, report)
+    if arguments.prometheus == "-":
+        print(metrics.text(report), end="")
     elif arguments.json:
         print(document(report))
-    elif not arguments.quiet or report.level is not Level.OK:
+    elif not (arguments.quiet or arguments.prometheus) or report.level is not Level.OK:
         output.show(table(report))
-    ended = max(exit_status(report.level), _alert(arguments, urls, report))
+    ended = max(exit_status(report.level), written, _alert(arguments, urls, report))
     # How the renewal before this has ended is in the report, too.
     for problem in alerts.heartbeat(heartbeats) if ended == 0 else []:
         print(f"certbot-qiniu: {problem}", file=sys.stderr)
     if "Late" in {item.reason for item in report.findings}:
         _leave(ended)
     return ended
+
+
+def _write_metrics(path: str | None, report: Report) -> int:
+    """Write the metrics where a path is named; 2 if that failed, which keeps no alert back."""
+    if path in (None, "-"):
+        return 0
+    try:
+        # Another user's program reads it.
+        output.write(metrics.file_at(Path(path)), metrics.text(report), "--prometheus", mode=0o644)
+    except errors.UsageError as error:
+        print(f"certbot-qiniu: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def _report_in_time(arguments: argparse.Namespace) -> Report:
@@ -144,7 +157,8 @@ def _report_in_time(arguments: argparse.Namespace) -> Report:
     level, reason, text = _verdict(Level.UNKNOWN, "status", "Late",
                                    seconds=f"{arguments.deadline:.0f}")
     late = Finding(level, "status", reason, text)
-    return Report(time.time(), arguments.warn_days, (), (), (late, *_judge_machine(arguments)))
+    return Report(time.time(), arguments.warn_days, (), (), (late, *_judge_machine(arguments)),
+                  renewed=_renewed(arguments.renewal))
 
 
 def _leave(ended: int) -> None:
@@ -165,8 +179,8 @@ def _report(arguments: argparse.Namespace) -> Report:
         facts = probe(facts, Lineages(arguments.config_dir), min(left, edge.SECONDS),
                       only_managed=arguments.managed)
     report = status(facts, arguments.warn_days, only_managed=arguments.managed)
-    return replace(report, findings=(*report.findings, *_judge_machine(
-        arguments, {lineage.name for lineage in facts.lineages})))
+    return replace(report, renewed=_renewed(arguments.renewal), findings=(
+        *report.findings, *_judge_machine(arguments, {one.name for one in facts.lineages})))
 
 
 def probe(facts: Survey, lineages: Lineages, seconds: float, *,
@@ -226,69 +240,6 @@ def _watch(arguments: argparse.Namespace) -> int:
 
 
 # Rows -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Row:
-    """One domain in the status.
-
-    :ivar lineage: None for a domain that certbot does not manage; likewise *in_sync*.
-    :ivar not_after: end of the bound certificate, seconds since the epoch.
-    :ivar edge: :attr:`Probe.word`, None without a probe.
-    :ivar edge_addresses: what each address of the edge answered.
-    """
-
-    account: str
-    domain: str
-    service: str
-    protocol: str
-    lineage: str | None
-    cert_id: str | None
-    cert_name: str | None
-    not_after: int | None
-    days_left: int | None
-    state: str
-    operation: str
-    modified: str
-    in_sync: bool | None
-    edge: str | None
-    level: Level
-    reason: str
-    text: str
-    edge_addresses: tuple[Shown, ...] = ()
-
-
-@dataclass(frozen=True)
-class Report:
-    """The status of everything.
-
-    :ivar bygone: domains that need no attention any more, although nothing about them is right.
-    """
-
-    checked_at: float
-    warn_days: int
-    rows: tuple[Row, ...]
-    lineages: tuple[LineageFacts, ...]
-    findings: tuple[Finding, ...]
-    bygone: tuple[str, ...] = ()
-
-    @property
-    def level(self) -> Level:
-        """The level of the whole."""
-        levels = [row.level for row in self.rows]
-        return worst([*levels, *(item.level for item in self.findings)])
-
-    def concerns(self) -> list[Finding]:
-        """Return all that is not ok: domains first."""
-        rows = [Finding(row.level, row.domain, row.reason, row.text,
-                        row.days_left if row.reason == "Expiring" else None) for row in self.rows]
-        return [item for item in (*rows, *self.findings) if item.level is not Level.OK]
-
-    def unseen(self) -> set[tuple[str, str]]:
-        """List the edges that did not answer, or were not asked: they may still be wrong."""
-        return {(reason, row.domain) for row in self.rows for reason in EDGE_REASONS
-                if row.protocol == "https" and row.state not in DEAD_STATES
-                and row.edge in (None, "unknown")}
 
 
 def status(facts: Survey, warn_days: int, *, only_managed: bool = False) -> Report:
@@ -494,6 +445,10 @@ def _judge_jobs(uses: Sequence[tuple[Job, Use]], *, is_run: bool) -> list[Findin
     return [Finding(Level.ATTENTION, job.where, reason, text) for job, reason, text in findings]
 
 
+def _renewed(result: str | None) -> bool | None:
+    return None if result is None else result in SUCCESS
+
+
 def _judge_renewal(result: str, logs: Path) -> list[Finding]:
     """Judge how ``certbot renew`` ended before this."""
     if result in SUCCESS:
@@ -567,61 +522,6 @@ def _lineage_entry(lineage: LineageFacts, now: float) -> dict[str, Any]:
             "not_after": utc(end) if end else None,
             "days_left": days_left(end, now) if end else None,
             "renews": lineage.renews, "held": lineage.held, "hooks": lineage.hooks}
-
-
-GAUGES: tuple[tuple[str, str, Callable[[Row], int | None]], ...] = (
-    ("domain_attention", "1 where somebody has to look at the domain.",
-     lambda row: int(row.level is Level.ATTENTION)),
-    ("domain_unknown", "1 where the state of the domain could not be told.",
-     lambda row: int(row.level is Level.UNKNOWN)),
-    ("domain_managed", "1 where certbot manages the domain.",
-     lambda row: int(row.lineage is not None)),
-    ("domain_in_sync", "1 where a managed domain is bound as wanted.",
-     lambda row: None if row.in_sync is None else int(row.in_sync)),
-    ("domain_publishing", "1 while Qiniu publishes a change of the domain.",
-     lambda row: int(row.state == "processing")),
-    ("certificate_expiry_timestamp_seconds", "End of the certificate bound to the domain.",
-     lambda row: row.not_after),
-    ("edge_same", "1 where the edge serves the leaf that is bound, if it is ours, 0 where another.",
-     lambda row: {"same": 1, "chain": 1, "other": 0}.get(row.edge or "")),
-)
-
-
-def prometheus(report: Report) -> str:
-    """Return the status in the text format of Prometheus, one gauge per domain."""
-    lines = []
-    by_name = {row.domain: row for row in report.rows}  # a series may be there once only
-    for name, help_text, value_of in GAUGES:
-        values = {domain: value_of(row) for domain, row in by_name.items()}
-        lines += [f"# HELP certbot_qiniu_{name} {help_text}", f"# TYPE certbot_qiniu_{name} gauge"]
-        lines += [f'certbot_qiniu_{name}{{domain="{domain}"}} {value}'
-                  for domain, value in values.items() if value is not None]
-    lines += _target_gauge(report.lineages)
-    for name, help_text, value in (
-            ("status", "0 fine, 1 attention, 2 could not tell.", exit_status(report.level)),
-            ("checked_timestamp_seconds", "When this was found out.", int(report.checked_at))):
-        lines += [f"# HELP certbot_qiniu_{name} {help_text}", f"# TYPE certbot_qiniu_{name} gauge",
-                  f"certbot_qiniu_{name} {value}"]
-    return "\n".join(lines) + "\n"
-
-
-def _target_gauge(lineages: Iterable[LineageFacts]) -> list[str]:
-    """List the places on this machine that have the newest certificates, hooks included."""
-    lines = ["# HELP certbot_qiniu_target_done 1 where the web server was seen to serve the "
-             "lineage's newest certificate, or the hook has succeeded for it.",
-             "# TYPE certbot_qiniu_target_done gauge"]
-    for lineage in lineages:
-        targets = {hook.path: hook.is_done for hook in lineage.hooks}
-        if lineage.server:
-            targets[lineage.server] = not lineage.reload
-        lines += [f'certbot_qiniu_target_done{{lineage="{lineage.name}",target="{_label(target)}"}}'
-                  f" {int(is_done)}" for target, is_done in targets.items()]
-    return lines
-
-
-def _label(text: str) -> str:
-    """*text* as the value of a label."""
-    return text.replace("\\", r"\\").replace('"', r'\"').replace("\n", r"\n")
 
 
 COMMAND = Command("status", "every domain: what it serves, and whether that is right",

@@ -20,6 +20,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from certbot._internal import cli as certbot_cli
@@ -37,6 +38,7 @@ from tests.sandbox.stack import (
     Sandbox,
 )
 from tests.sandbox.webserver import HAProxy, find_server, served_fingerprint
+from tests.sandbox.wire import Request, Response
 from tests.unit.command.homes import acme_home, config_json, lego_home
 
 FOLDER = DOCS / "recipes"
@@ -77,6 +79,9 @@ def mapping(box: Sandbox, alerts: str, tls_port: int) -> dict[str, str]:
         "/etc/haproxy": str(root / "haproxy"),
         "/var/www": str(root / "www"),
         "/var/lib/node_exporter": str(root / "metrics"),
+        "/var/lib/prometheus/node-exporter": str(root / "metrics"),
+        "/etc/prometheus": str(root / "prometheus-etc"),
+        "contrib/prometheus": str(DOCS.parent / "contrib" / "prometheus"),
         # nginx runs without root, and may run twice on one machine.
         "listen 80;": f"listen 127.0.0.1:{box.http_port};",
         "listen 443 ssl;": f"listen 127.0.0.1:{box.nginx.port} ssl;",
@@ -187,7 +192,7 @@ class Kitchen:
         self.tls_port = free_port()
         self._words = mapping(box, alerts.url, self.tls_port)
         self._home = box.directory / "home"
-        for name in ("home", "www", "metrics", "nginx-etc/conf.d"):
+        for name in ("home", "www", "metrics", "nginx-etc/conf.d", "prometheus-etc"):
             (box.directory / name).mkdir(parents=True, exist_ok=True)
         box.nginx.configure([])
         text = box.nginx.configuration.read_text(encoding="utf-8")
@@ -220,7 +225,7 @@ class Kitchen:
 
 @pytest.fixture
 def kitchen(request: pytest.FixtureRequest) -> Iterator[Kitchen]:
-    """A kitchen, whose authority demands EAB where the test says so."""
+    """A kitchen with a sandbox of the test's options."""
     options = getattr(request, "param", {})
     with receiver() as alerts, Sandbox(**options) as box, contextlib.ExitStack() as resources:
         yield Kitchen(box, alerts, resources)
@@ -428,14 +433,43 @@ def haproxy_another_cloud(kitchen: Kitchen) -> Callable[[], None]:
     return check
 
 
+class Heartbeats:
+    """healthchecks.io, and an Uptime Kuma."""
+
+    hosts = ("hc-ping.com", "kuma.example.com")
+
+    def handle(self, _: Request) -> Response:
+        """Note the call."""
+        return Response(200)
+
+
+def monitoring(kitchen: Kitchen) -> Callable[[], None]:
+    """There is a domain, and services that wait for calls."""
+    kitchen.box.serve("www.example.com")
+
+    def check() -> None:
+        board = kitchen.box.board
+        assert {"hc-ping.com": ["/YOUR_UUID"],
+                "kuma.example.com": ["/api/push/YOUR_PUSH_TOKEN?status=up&msg=OK"]} == {
+            host: [call.request.target for call in board.calls(f"GET {host}")]
+            for host in Heartbeats.hosts}, "each once: not when something is wrong"
+        assert "exit status 1" in kitchen.output
+        assert 'certbot_qiniu_domain_in_sync{domain="www.example.com"} 1' in kitchen.output
+        assert "SUCCESS: 10 rules found" in kitchen.output
+    return check
+
+
 RECIPES = {page.stem: globals()[page.stem.replace("-", "_")] for page in PAGES}
+SANDBOXES: dict[str, dict[str, Any]] = {"authority-alerts-fleet": {"external_account": True},
+                                        "monitoring": {"others": [Heartbeats()]}}
 
 
 @pytest.mark.programs
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(("name", "kitchen"), [
-    (name, {"external_account": name == "authority-alerts-fleet"}) for name in RECIPES],
-    indirect=["kitchen"], ids=list(RECIPES))
+    pytest.param(name, SANDBOXES.get(name, {}), id=name,
+                 marks=[pytest.mark.programs("promtool")] * (name == "monitoring"))
+    for name in RECIPES], indirect=["kitchen"])
 def test_recipe(name: str, kitchen: Kitchen) -> None:
     """From its first command to its last, a page does what it says."""
     check = RECIPES[name](kitchen)

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sysconfig
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY, Qiniu
 from tests.sandbox.qiniu_rules import Switches
 from tests.sandbox.surroundings import disturbs
 from tests.sandbox.webserver import Nginx
-from tests.sandbox.wire import Switchboard
+from tests.sandbox.wire import Emulator, Switchboard
 
 ALIYUN_KEYS = ("LTAI5tSandboxAccessKeyId", "sandbox-aliyun-access-key-secret")
 QINIU_KEYS = (ACCESS_KEY, SECRET_KEY)
@@ -52,6 +52,7 @@ class Sandbox:
     :param external_account: whether the authority demands :data:`BIND_ACCOUNT`.
     :param http_port: where the authority looks for the answers to http-01; a free one unless given.
     :param switches: of the emulator of Qiniu.
+    :param others: further services that programs may call.
     :ivar http_port: the same; the web server listens there, if one runs.
     :ivar board: the history of all API calls, and the faults.
     :ivar credentials_path: an INI file with the keys of all services.
@@ -76,13 +77,14 @@ class Sandbox:
     def __init__(self, *, domains: Iterable[str] = ("example.com", "example.org"),
                  with_nginx: bool = True, validity_days: float = 90,
                  external_account: bool = False, http_port: int = 0,
-                 switches: Switches | None = None) -> None:
+                 switches: Switches | None = None, others: Sequence[Emulator] = ()) -> None:
         self._domains = dict.fromkeys(domains, ALIYUN_KEYS[0])
         self._with_nginx = with_nginx
         self._validity_days = validity_days
         self._external_account = external_account
         self.http_port = http_port
         self._switches = switches or Switches()
+        self._others = others
         self._resources = ExitStack()
 
     def __enter__(self) -> Sandbox:
@@ -113,7 +115,7 @@ class Sandbox:
         run(self.acme)
         self.qiniu = Qiniu(accounts=dict([QINIU_KEYS]), roots=self.pebble_roots,
                            switches=self._switches)
-        self.board = Switchboard(self.qiniu, self.alidns, self.dnspod)
+        self.board = Switchboard(self.qiniu, self.alidns, self.dnspod, *self._others)
         self.proxy = Proxy(self.board, self.directory)
         run(self.proxy)
         self._write_files()

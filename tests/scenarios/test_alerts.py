@@ -13,7 +13,7 @@ from typing import Any
 import apprise  # noqa: F401 (once, not in every fork; its threads would not survive one)
 import pytest
 
-from certbot_qiniu.command import status
+from certbot_qiniu.command import metrics, status
 from tests.sandbox.wire import Fault
 from tests.scenarios.command import IMG, Seat, issued
 from tests.scenarios.machine import later
@@ -88,6 +88,17 @@ def test_alert_of_a_real_status(tmp_path: Path, receiver: Receiver) -> None:
         assert not file.is_file() or SECRET not in file.read_text(errors="replace"), file
 
 
+def test_metrics_that_cannot_be_written(tmp_path: Path, receiver: Receiver) -> None:
+    """That is an error, and no reason to send no alert."""
+    machine = issued(tmp_path)
+    machine.cloud.qiniu.change_domain(IMG, cert_id=machine.cloud.stranger(IMG, days=40))
+    run = machine.run("status", "--prometheus", "/nonexistent/qiniu.prom", "--notify",
+                      receiver.url)
+    assert run.status == 2
+    assert "Could not write /nonexistent/qiniu.prom" in run.output
+    assert receiver.take()[0].endswith(": 1 needs attention")
+
+
 def test_undelivered_alert_is_not_silent(tmp_path: Path) -> None:
     """The command fails, and names the receiver by no more than its kind."""
     machine = issued(tmp_path)
@@ -153,7 +164,9 @@ def test_silent_qiniu_holds_no_alert_up(tmp_path: Path, receiver: Receiver,
     asleep = threading.Event()
     monkeypatch.setattr(status, "survey", lambda *_, **__: asleep.wait(60))
     begun = time.monotonic()
-    run = machine.run("status", "--deadline=0.2", "--renewal=1", "--notify", receiver.url)
+    run = machine.run("status", "--deadline=0.2", "--renewal=1", "--notify", receiver.url,
+                      "--prometheus", str(tmp_path))
+    assert "certbot_qiniu_renewal_success 0\n" in (tmp_path / metrics.FILE).read_text()
     assert time.monotonic() - begun < 30
     assert run.status == 1
     assert "The status could not be told within 0 seconds." in run.output

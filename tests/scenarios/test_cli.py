@@ -304,11 +304,15 @@ def test_prometheus(machine: Seat, tmp_path: Path) -> None:
     assert {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")} >= {
         name.partition("{")[0] for name in values}
     file = tmp_path / "qiniu.prom"
-    assert machine.run("status", "--prometheus", str(file)).output == ""
+    assert f"{IMG} serves another" in machine.run("status", "--prometheus", str(file)).output
     assert file.read_text().splitlines()[:2] == text.splitlines()[:2]
     assert file.stat().st_mode & 0o777 == 0o644
-    run = machine.run("status", "--prometheus", "/nonexistent/qiniu.prom")
-    assert (run.status, "Could not write /nonexistent/qiniu.prom" in run.output) == (2, True)
+    assert machine.renew().status == 0
+    assert machine.run("status", "--prometheus", str(tmp_path), "--renewal=").output == ""
+    assert "certbot_qiniu_renewal_success 1\n" in (tmp_path / "certbot_qiniu.prom").read_text()
+    failed = machine.run("status", "--prometheus", "--renewal=exit-code").output
+    assert "certbot_qiniu_renewal_success 0\n" in failed
+    assert "renewal_success" not in text, "nobody told"
 
 
 # plan, apply

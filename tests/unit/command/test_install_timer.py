@@ -29,12 +29,12 @@ def install(*arguments: str) -> int:
 def test_service(folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It runs our command, with what that needs, and no secret is in it."""
     install(*folders, "--print", "--directory", "/x", "--notify", SECRET, "--notify", "@/$o'her",
-            "--on-failure", "tell-me.service", "--prometheus", "/m/a b.prom")
+            "--on-failure", "tell-me.service", "--prometheus", str(tmp_path / "a b.prom"))
     text = capsys.readouterr().out
     lines = dict(line.split("=", 1) for line in text.splitlines() if "=" in line and line[0] != "#")
     assert lines["ExecStart"] == (
         f"{program('certbot-qiniu')} renew --quiet {' '.join(folders)} "
-        '"--prometheus=/m/a b.prom" '
+        f'"--prometheus={tmp_path}/a b.prom" '
         f"--notify=@{tmp_path}/config/qiniu/notify \"--notify=@/$$o'her\"")
     assert lines["EnvironmentFile"] == f"-{tmp_path}/config/qiniu/environment"
     assert lines["OnFailure"] == "tell-me.service"
@@ -72,6 +72,22 @@ def test_without_the_edge(capsys: pytest.CaptureFixture[str], arguments: tuple[s
     assert "probe" not in capsys.readouterr().out
     install("--print", "--no-probe", *arguments)
     assert "certbot-qiniu renew --quiet --no-probe\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [("--directory", "/x"), ("--cron",)])
+def test_metrics(tmp_path: Path, arguments: tuple[str, ...],
+                 capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder gets a file of ours, which both jobs name; what no collector reads is refused."""
+    assert install("--print", *arguments, "--prometheus", str(tmp_path)) == 0
+    text = capsys.readouterr().out
+    assert f"renew --quiet --prometheus={tmp_path}/certbot_qiniu.prom\n" in text
+    assert install("--print", *arguments, "--prometheus", str(tmp_path / "own.prom")) == 0
+    assert f"--prometheus={tmp_path}/own.prom\n" in capsys.readouterr().out
+    for absent, named in (("none", "none"), ("none/own.prom", "none")):
+        assert install("--print", *arguments, "--prometheus", str(tmp_path / absent)) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert f"There is no folder {tmp_path / named}. Name the one that node_exporter" in said.err
 
 
 @pytest.mark.parametrize(("name", "secret"), [

@@ -13,9 +13,9 @@ import pytest
 from certbot_qiniu.command import cli, output
 from certbot_qiniu.command import status as status_module
 from certbot_qiniu.command.edge import Expected, Probe
-from certbot_qiniu.command.health import Finding, Level
-from certbot_qiniu.command.status import Report, prometheus, status, table
+from certbot_qiniu.command.health import Level
 from certbot_qiniu.command.status import probe as ask_edge
+from certbot_qiniu.command.status import status, table
 from certbot_qiniu.command.survey import AccountFacts, Survey
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.deployment.state import Record, Sent
@@ -211,14 +211,6 @@ def test_order_and_filter() -> None:
     assert [WWW] == [row.domain for row in status(found, 14, only_managed=True).rows]
 
 
-def test_report_knows_the_worst() -> None:
-    """What is known to be wrong decides over what is unknown."""
-    found = Report(NOW, 14, (), (), (Finding(Level.ATTENTION, WWW, "Outdated", "it is old"),
-                                     Finding(Level.UNKNOWN, "a.ini", "Unreachable", "no answer")))
-    assert found.level is Level.ATTENTION
-    assert replace(found, findings=found.findings[1:]).level is Level.UNKNOWN
-
-
 @pytest.mark.parametrize(("facts", "reason", "remedy"), [
     ({"held": True}, "Held",
      "certbot install --cert-name example.com -i qiniu --qiniu-credentials a.ini"),
@@ -238,17 +230,6 @@ def test_what_no_domain_shows(facts: dict[str, Any], reason: str, remedy: str) -
     assert (Level.ATTENTION, "example.com", reason) == (
         finding.level, finding.subject, finding.reason)
     assert remedy in finding.text
-
-
-def test_metrics_of_targets() -> None:
-    """Each place on this machine has a series, whatever characters are in its name."""
-    hooks = Hook("/h", True), Hook('/a "b"\\', False)
-    found = prometheus(status(seen(KEEP, facts={"hooks": hooks, "server": "nginx"}), 14))
-    assert [
-        'certbot_qiniu_target_done{lineage="example.com",target="/h"} 1',
-        'certbot_qiniu_target_done{lineage="example.com",target="/a \\"b\\"\\\\"} 0',
-        'certbot_qiniu_target_done{lineage="example.com",target="nginx"} 1',
-    ] == [line for line in found.splitlines() if line.startswith("certbot_qiniu_target_done")]
 
 
 def test_days_of_what_ends() -> None:
