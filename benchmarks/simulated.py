@@ -19,7 +19,7 @@ from typing import Any
 from certbot_qiniu import errors
 from certbot_qiniu.deployment.planning.refusals import TOO_OLD_CODE
 from certbot_qiniu.deployment.store import VERSION, Store
-from certbot_qiniu.lineages import Lineages
+from certbot_qiniu.lineages import Lineages, Place
 from certbot_qiniu.model import DAY, Certificate, Domain, RemoteCertificate
 
 START = 1_700_000_000.0
@@ -257,7 +257,7 @@ class Qiniu:
             return self.sites[name].shown if name in self.sites else None
 
     def bind_certificate(self, name: str, cert_id: str, *, force_https: bool, http2: bool,
-                         enable: bool) -> None:
+                         enable: bool, **_fields_not_shown: object) -> None:
         with self._call("bind"):
             site = self.sites.get(name)
             if site is None:
@@ -302,6 +302,9 @@ class Versions(Lineages):
 
     def exists(self, name: str) -> bool:
         return name in self.archive
+
+    def place(self, name: str) -> Place:
+        raise errors.UsageError(f"{name} has no files")
 
     def current(self, name: str) -> Certificate:
         return self.archive[name][0]
