@@ -14,7 +14,7 @@ from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.planning import decision, hold
 
 SMALL = Scenario(years=2, machines=1, lineages=4, domains=3, takeovers=6, rollbacks=8)
-RISKY = replace(SMALL, machines=2, lifetime=45, faults=0.1, rollbacks=20, seed=3)
+RISKY = replace(SMALL, machines=2, lifetime=45, faults=0.1, rollbacks=20, seed=12)
 CALM = replace(SMALL, crashes=0, outages=0, changes=0, takeovers=0, rollbacks=0)
 
 
