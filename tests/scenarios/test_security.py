@@ -58,6 +58,7 @@ CALLS: dict[str, Callable[[QiniuClient, Certificate], object]] = {
     "upload_certificate": lambda c, certificate: c.upload_certificate(certificate),
     "delete_certificate": lambda c, _: c.delete_certificate(CERT_ID),
     "list_domains": lambda c, _: c.list_domains(),
+    "look": lambda c, _: c.look("api.qiniu.com", f"/domain/{NAME}", "read a domain"),
     "get_domain": lambda c, _: c.get_domain(NAME),
     "bind_certificate": lambda c, _: (bind(c, enable=True), bind(c, enable=False)),
     "unbind_certificate": lambda c, _: c.unbind_certificate(NAME),
