@@ -58,13 +58,16 @@ def known_details(context: Context, names: Sequence[str],
     """
     memory, state, account = context.memory, context.store.state, context.account
     records, now, known = memory.domains, context.clock(), dict[str, Domain]()
-    # What is learnt without a lock is not written down: that is done by the next run that has one.
-    spread = len(domains) + 1 if context.store.read_only else SPREAD
-    if account.turn is None:
-        account.turn = longest_unread([name for name in domains if name in state], records, now,
-                                      spread)
-    turn = {*account.turn, *longest_unread([name for name in names if name not in state], records,
-                                           now, spread)}
+
+    def choose(candidates: Sequence[str], *, are_managed: bool) -> frozenset[str]:
+        # What is learnt without a lock is not written down: the next run that has one does that.
+        spread = len(candidates) + 1 if context.store.read_only else SPREAD
+        return longest_unread([name for name in candidates if (name in state) == are_managed],
+                              records, now, spread)
+
+    # The turn is of all lineages, whatever part of the account each of them looks at.
+    turn = {*account.turn(lambda listed: choose(listed, are_managed=True)),
+            *choose(names, are_managed=False)}
     for name in names:
         entry, record = domains.get(name), records.get(name)
         if entry and account.is_presumed:

@@ -37,11 +37,14 @@ class Lists:
 
     :ivar domains: service -> when its domains were listed, and these.
     :ivar are_presumed: whether the domains were not listed, see :meth:`Account.presume`.
+    :ivar turn: the managed domains that this run reads though no list shows that it must; None
+        before that was decided.
     :ivar certificates: all of them by id; None before they were listed.
     """
 
     domains: dict[str, tuple[float, list[Domain]]] = field(default_factory=dict)
     are_presumed: bool = False
+    turn: Collection[str] | None = None
     certificates: dict[str, RemoteCertificate] | None = None
     certificates_at: float = 0.0
 
@@ -55,8 +58,6 @@ class Account:
         had is an error only for what is managed there.
     :ivar guards: services that are asked who uses a certificate although they are not chosen.
     :ivar notes: what earlier runs have left.
-    :ivar turn: the managed domains that this run reads though no list shows that it must; None
-        before that was decided.
     """
 
     def __init__(self, client: QiniuClient, services: Iterable[Service] = (), *,
@@ -66,7 +67,6 @@ class Account:
         self.optional: Collection[str] = ()
         self.guards: Collection[Service] = ()
         self.notes = Notes()
-        self.turn: Collection[str] | None = None
         self._clock = clock
         self._lists = lists or Lists()
         self._failures: dict[str, errors.ApiError] = {}
@@ -127,7 +127,11 @@ class Account:
         before = self.client.calls
         listed = list(service.list())
         self._lists.domains[service.name] = found = self._clock(), listed
+        # A list that was presumed, and has grown old, is one of the whole account now.
+        self._lists.are_presumed = False
         if service.name == "cdn":
+            if known is None:
+                self._lists.turn = None  # of other services nobody knows when a domain changed
             calls = self.client.calls - before
             if calls > FEW_CALLS:
                 self.notes.told[self._long_list] = str(calls)
@@ -139,6 +143,17 @@ class Account:
     def is_presumed(self) -> bool:
         """Whether its domains are those that were read in detail, see :meth:`presume`."""
         return self._lists.are_presumed
+
+    def turn(self, choose: Callable[[list[str]], Collection[str]]) -> Collection[str]:
+        """Return the managed domains that this run reads though no list shows that it must.
+
+        :param choose: does that, once for all who look at the account, of all that is listed.
+        """
+        lists = self._lists
+        if lists.turn is None:
+            lists.turn = choose([domain.name for _, listed in lists.domains.values()
+                                 for domain in listed])
+        return lists.turn
 
     @property
     def list_calls(self) -> int:
