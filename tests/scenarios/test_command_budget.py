@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.sandbox.qiniu_rules import Switches
+from tests.sandbox.wire import Fault, Response
 from tests.scenarios.account import fleet
 from tests.scenarios.command import Seat
 from tests.scenarios.machine import HALF_A_DAY, Cloud, Run
@@ -233,6 +234,19 @@ def test_pace_of_a_timer(tmp_path: Path) -> None:
         calls = machine.run("status", "--managed", "--json", *arguments).calls
         gaps = [after.at - before.at for before, after in itertools.pairwise(calls)]
         assert least <= min(gaps) <= least + 0.05
+
+
+@pytest.mark.parametrize("match", ["", "/domain/"])
+def test_outage(tmp_path: Path, match: str) -> None:
+    """Where nothing can be read nothing is known: neither that all is well, nor that it is not."""
+    machine = seat_in(tmp_path, Cloud())
+    machine.cloud.clock.sleep(30 * 3600)
+    for arguments in ["--managed"], []:
+        machine.cloud.board.arm(Fault("reply", Response(503)), match=match, times=10**6)
+        run = machine.run("status", "--json", *arguments)
+        machine.cloud.board.disarm()
+        assert (2, {"unknown"}) == (run.status, {one["level"] for kind in ("domains", "findings")
+                                                 for one in json.loads(run.output)[kind]})
 
 
 # Many lineages
