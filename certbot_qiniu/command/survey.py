@@ -54,8 +54,10 @@ class Scope(Enum):
     """What certbot manages; no list, where reading that one by one takes fewer calls."""
     NEW = auto()
     """The list of domains, and in detail what a renewal would look at besides."""
+    DELETIONS = auto()
+    """Likewise, and who uses those of our certificates that a renewal would delete."""
     CERTIFICATES = auto()
-    """Likewise, and all certificates, with who uses those of ours that may go."""
+    """All certificates besides, with who uses those of ours that may go."""
     ALL = auto()
     """Each domain in detail, and all certificates."""
 
@@ -113,6 +115,12 @@ class LineageFacts:
     server: str = ""
     hooks: tuple[Hook, ...] = ()
     reconfigure: str = ""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether its domains are as wanted, so that a renewal cleans up behind it."""
+        return not self.held and all(
+            action.verb in (Verb.KEEP, Verb.SKIP, Verb.FORGET) for action in self.actions)
 
 
 @dataclass(frozen=True)
@@ -195,7 +203,7 @@ class Survey:
         return [*failed, *unread, *self.findings]
 
 
-def survey(config: Any, only: str = "", *, scope: Scope = Scope.NEW, gentle: bool = False,
+def survey(config: Any, only: str = "", *, scope: Scope = Scope.DELETIONS, gentle: bool = False,
            announce: Callable[[str], None] = lambda text: None) -> Survey:
     """Observe the lineages that are deployed to Qiniu, and their accounts.
 
@@ -389,16 +397,28 @@ class _Observations:
         self.observed.setdefault(context.account, {}).update(
             {name: domain for name, domain in details.items() if domain})
 
-    def users(self, context: Context, ids: Iterable[str]) -> dict[str, Collection[str]]:
-        """Who uses these certificates, as far as it is not known whether anybody does."""
+    def users(self, context: Context, ids: Collection[str],
+              certificates: dict[str, RemoteCertificate]) -> dict[str, Collection[str]]:
+        """Who uses these certificates, as far as it is not known whether anybody does.
+
+        :param certificates: those of the account. Where they were not listed, one of which Qiniu
+            tells nothing, as it may have it no more, is taken out.
+        """
         found: dict[str, Collection[str]] = {}
-        for cert_id in ids:
-            item = context.account.certificates().get(cert_id)
-            users = context.account.users(item) if item else set()
-            if users is None:  # no list can tell
+        for cert_id in sorted(certificates.keys() & ids):
+            try:
+                users = context.account.users(certificates[cert_id])
+            except errors.Refused:
+                if context.account.has_certificates:
+                    raise
+                users = None
+            if users is not None:
+                found[cert_id] = users
+            elif not context.account.has_certificates:
+                del certificates[cert_id]
+            else:  # no list can tell
                 self.read_all(context)
                 return {}
-            found[cert_id] = users
         return found
 
     def account_facts(self, context: Context) -> AccountFacts:
@@ -407,15 +427,18 @@ class _Observations:
         :raises errors.ApiError: when a list cannot be had.
         """
         account, name = context.account, self.names[context.account]
-        certificates, used_by = self.certificates(context), dict[str, Collection[str]]()
+        certificates = self.certificates(context)
+        ids: set[str] = set()
+        if self.scope in (Scope.DELETIONS, Scope.CERTIFICATES):
+            ids.update(cert_id for lineage in self.lineages if lineage.account == name and (
+                lineage.is_settled or self.scope is Scope.CERTIFICATES)
+                for cert_id in lineage.superseded)
         if self.scope is Scope.CERTIFICATES:
             now, uploads = context.clock(), self.memory.uploads
-            used_by = self.users(context, {
-                *(cert_id for lineage in self.lineages if lineage.account == name
-                  for cert_id in lineage.superseded),
-                *(cert_id for ids in left_behind(context).values() for cert_id in ids),
-                *(item.cert_id for item in certificates.values()
-                  if is_expired_stray(item, uploads, now))})
+            ids.update(*left_behind(context).values())
+            ids.update(item.cert_id for item in certificates.values()
+                       if is_expired_stray(item, uploads, now))
+        used_by = self.users(context, ids, certificates)
         listed = account.domains()
         domains = {**listed, **known_details(context, list(listed), listed)}
         for domain in self.observed.get(account, {}).values():

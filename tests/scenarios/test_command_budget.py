@@ -147,6 +147,14 @@ def test_superseded_certificate_that_somebody_uses(tmp_path: Path) -> None:
     [found] = [one for one in json.loads(machine.run("certificates", "--json").output)[
         "certificates"] if one["cert_id"] == first]
     assert ("in use", ["their.example.org"]) == (found["verdict"], found["used_by"])
+    # Nor is it planned for ever to delete it.
+    assert "Nothing to do." in machine.run("plan").output
+    cloud.qiniu.change_domain("their.example.org", cert_id=cloud.stranger("*.example.org"))
+    run = machine.run("plan")
+    assert ("1 step;", True) == (run.output.splitlines()[-1][:7], len(run.calls) <= 6)
+    name = run.output.partition("delete ")[2].split()[0]
+    cloud.clock.sleep(3600)
+    assert f"Deleted the superseded certificate {name}" in machine.run("apply").output
 
 
 # What is said with so few calls
