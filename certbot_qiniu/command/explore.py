@@ -31,7 +31,7 @@ from certbot_qiniu.command.health import Level, exit_status, worst
 from certbot_qiniu.deployment.deployer import open_deployer
 from certbot_qiniu.qiniu.account import Accounts
 from certbot_qiniu.qiniu.client import NOT_OPERABLE, WRONG_WAY
-from certbot_qiniu.qiniu.responses import ID, as_list, lowered, text
+from certbot_qiniu.qiniu.responses import ID, as_list, lowered, read_domain, text
 from certbot_qiniu.qiniu.transport import (
     API,
     ATTEMPTS,
@@ -71,7 +71,7 @@ ASKED = {
     20: "the status for an unknown domain",
     21: "`code` and `error` in successful lists",
     22: "the language of one refusal",
-    29: "whether a read shows `tlsVersions`",
+    29: "whether a read shows `tlsVersions`, or settings of HTTPS that nobody has described",
     30: "with which signature the list of bindings can be read",
 }
 """Row of docs/unknowns.md (0 for none) -> what is asked."""
@@ -417,6 +417,10 @@ def ask_https(here: Explorer) -> Iterator[Finding]:
                           "them")
         else:
             yield Finding(29, Verdict.STRANGE, "d1, on HTTPS: shows tlsVersions that are no list")
+        domain = read_domain(entry, detailed=True)
+        if count := len(domain.https_fields) if domain else 0:
+            yield Finding(29, Verdict.OTHER, f"d1, on HTTPS: shows {count} more "
+                          f"setting{'s' * (count != 1)}, which go back as they are")
     entry = here.detail("http")
     if entry is None:
         yield Finding(0, Verdict.OPEN, "the https of a domain on http: there is none")

@@ -46,6 +46,8 @@ SHOWN: dict[tuple[str, Any], set[str]] = {
     ("empty_error", True): {"21 the list of certificates: an empty error",
                             "21 the list of CDN domains: an empty error"},
     ("tls_versions", "shown"): {"29 d1, on HTTPS: shows tlsVersions, 0 of them"},
+    **{("newer_field", value): {"29 d1, on HTTPS: shows 1 more setting, which go back as they are"}
+       for value in ("shown", "read only")},
     ("cert_pairs", "PUT and Qiniu"): {f"30 {BINDINGS} QBox: refused (HTTP 401)",
                                       f"30 {BINDINGS} Qiniu: taken"},
     ("cert_pairs", "none"): {f"30 {BINDINGS} QBox: refused (HTTP 401)"},
@@ -57,11 +59,12 @@ SHOWN: dict[tuple[str, Any], set[str]] = {
 
 UNSEEN = {
     "api_rate", "cert_method", "certificate_operation", "common_name", "delete_in_use", "ec_label",
-    "ec_refused", "enforce_rate", "fusion_rate", "httpsconf_on_http", "key_mismatch",
-    "list_page_default", "list_staleness", "minimum_days", "modify_at", "name_required",
-    "no_common_name", "noop", "omitted_bool", "pili_delete_allowed", "pili_duplicate_names",
-    "publish_seconds", "quota", "rate_limit_answer", "respheader_hsts", "retry_after", "same_pem",
-    "sslize_on_https", "stuck", "success_put", "unbind", "unsslize_valid", "upload_code",
+    "ec_refused", "enforce_rate", "fusion_rate", "https_omitted", "httpsconf_on_http",
+    "key_mismatch", "list_page_default", "list_staleness", "minimum_days", "modify_at",
+    "name_required", "no_common_name", "noop", "omitted_bool", "pili_delete_allowed",
+    "pili_duplicate_names", "publish_seconds", "quota", "rate_limit_answer", "rate_reading",
+    "respheader_hsts", "retry_after", "same_pem", "sslize_on_https", "stuck", "success_put",
+    "tls_field", "unbind", "unknown_fields", "unsslize_valid", "upload_code",
     "visibility"}
 """The other switches: what only a change, time or many calls would show.
 
