@@ -465,6 +465,7 @@ class _Observations:
     def ends(self, context: Context, domains: Iterable[Domain]) -> dict[str, RemoteCertificate]:
         """What these domains serve, with its end; of ours certbot's archive has that."""
         found: dict[str, RemoteCertificate] = {}
+        lost: set[str] = set()
         for domain in domains:
             upload = self.memory.uploads.get(domain.cert_id)
             foreign = self.memory.domains.get(domain.name, Record()).foreign
@@ -474,13 +475,14 @@ class _Observations:
                     found[domain.cert_id] = RemoteCertificate(
                         domain.cert_id, ours.remote_name, ours.names,
                         int(ours.not_before.timestamp()), int(ours.not_after.timestamp()))
-                    continue
-                try:
-                    found |= context.account.certificates_among([domain.cert_id])
-                except errors.ApiError as error:  # all else is known
-                    self.problem(self.names[context.account], error)
+                else:
+                    lost.add(domain.cert_id)
             elif foreign and foreign.cert_id == domain.cert_id:
                 found[foreign.cert_id] = foreign
+        try:
+            found |= context.account.certificates_among(lost)
+        except errors.ApiError as error:  # all else is known
+            self.problem(self.names[context.account], error)
         return found
 
     def problem(self, subject: str, error: errors.QiniuError) -> None:

@@ -30,6 +30,9 @@ LISTS_MAX_AGE_SECONDS = 600.0
 FEW_CALLS = 6
 """What a list may cost whose length is not known: so many domains are as well read one by one."""
 
+FEW_LOOKS = 3
+"""So many times the list of certificates is read as far as it is needed; then to its end."""
+
 
 @dataclass
 class Lists:
@@ -40,6 +43,9 @@ class Lists:
     :ivar turn: the managed domains that this run reads though no list shows that it must; None
         before that was decided.
     :ivar certificates: all of them by id; None before they were listed.
+    :ivar met: id -> when a list was read for it, and what that had of it; so for what was met on
+        the way.
+    :ivar looks: how many times a part of it was read.
     """
 
     domains: dict[str, tuple[float, list[Domain]]] = field(default_factory=dict)
@@ -47,6 +53,8 @@ class Lists:
     turn: Collection[str] | None = None
     certificates: dict[str, RemoteCertificate] | None = None
     certificates_at: float = 0.0
+    met: dict[str, tuple[float, RemoteCertificate | None]] = field(default_factory=dict)
+    looks: int = 0
 
 
 class Account:
@@ -202,7 +210,8 @@ class Account:
         """
         lists = self._lists
         if lists.certificates is None or refresh or self._is_old(lists.certificates_at):
-            self._keep_certificates(self.client.list_certificates())
+            self._keep_certificates({
+                item.cert_id: item for item in self.client.list_certificates()})
         return lists.certificates or {}
 
     def certificates_among(self, ids: Collection[str]) -> dict[str, RemoteCertificate]:
@@ -210,18 +219,31 @@ class Account:
 
         :raises errors.ApiError: when it cannot be had.
         """
-        wanted, lists = set(ids), self._lists
-        known = lists.certificates or {}
-        if wanted and (not wanted <= known.keys() or self._is_old(lists.certificates_at)):
-            listed = self.client.list_certificates(wanted)
-            known = {item.cert_id: item for item in listed}
-            if not wanted <= known.keys():  # it was read to its end
-                self._keep_certificates(listed)
-        return {cert_id: known[cert_id] for cert_id in wanted & known.keys()}
+        lists, known = self._lists, dict[str, RemoteCertificate | None]()
+        listed = {} if self._is_old(lists.certificates_at) else lists.certificates or {}
+        for cert_id in ids:
+            at, item = lists.met.get(cert_id, (0.0, None))
+            if cert_id in listed:
+                known[cert_id] = listed[cert_id]
+            elif cert_id in lists.met and not self._is_old(at):
+                known[cert_id] = item
+        # What was looked for in vain is not looked for again; what was not may be new.
+        if unknown := set(ids) - known.keys():
+            is_part = lists.looks < FEW_LOOKS
+            lists.looks += 1
+            found = {item.cert_id: item
+                     for item in self.client.list_certificates(unknown if is_part else ())}
+            if not (is_part and unknown <= found.keys()):  # it was read to its end
+                self._keep_certificates(found)
+            now = self._clock()
+            lists.met |= {cert_id: (now, found.get(cert_id)) for cert_id in {*unknown, *found}}
+            known |= {cert_id: found.get(cert_id) for cert_id in unknown}
+        return {cert_id: item for cert_id, item in known.items() if item}
 
-    def _keep_certificates(self, listed: Iterable[RemoteCertificate]) -> None:
-        self._lists.certificates = {item.cert_id: item for item in listed}
-        self._lists.certificates_at = self._clock()
+    def _keep_certificates(self, listed: dict[str, RemoteCertificate]) -> None:
+        lists = self._lists
+        lists.certificates, lists.certificates_at = listed, self._clock()
+        lists.met = {cert_id: entry for cert_id, entry in lists.met.items() if entry[1] is None}
 
     @property
     def has_certificates(self) -> bool:
@@ -267,6 +289,7 @@ class Account:
 
     def note_upload(self, certificate: RemoteCertificate) -> None:
         """Add a fresh upload to the list."""
+        self._lists.met[certificate.cert_id] = self._clock(), certificate
         if self._lists.certificates is not None:
             self._lists.certificates[certificate.cert_id] = certificate
 
@@ -276,6 +299,8 @@ class Account:
         :raises errors.ApiError: when Qiniu refuses for another reason or does not answer.
         """
         gone = self.client.delete_certificate(cert_id)
+        if gone:
+            self._lists.met.pop(cert_id, None)
         if gone and self._lists.certificates is not None:
             self._lists.certificates.pop(cert_id, None)
         return gone

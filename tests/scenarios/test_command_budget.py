@@ -208,6 +208,26 @@ def test_foreign_certificate(crowded: Seat) -> None:
     assert (3, row["not_after"]) == (len(run.calls), rows(run)[MANAGED[0]]["not_after"])
 
 
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_many_foreign_certificates(tmp_path: Path, is_listed: bool) -> None:
+    """However many there are, and be it that no list has them, the list is read a few times."""
+    cloud = Cloud()
+    machine = fleet(tmp_path, 20, cloud)
+    strangers(cloud, 150)
+    assert later_of(machine, 0).status == 0
+    shared = cloud.stranger("*.example")
+    for number in range(20):
+        strangers(cloud, 5)
+        cloud.qiniu.change_domain(f"site{number}.example", cert_id=cloud.stranger(
+            f"site{number}.example") if is_listed else shared)
+    if not is_listed:
+        vars(cloud.qiniu)["_certificates"].pop(shared)
+    cloud.clock.sleep(3600)
+    run = Seat(cloud, tmp_path).run("status", "--managed")
+    pages = 4
+    assert pages <= len(run.labels("/sslcert")) <= 4 * pages
+
+
 def test_domain_that_is_gone(crowded: Seat) -> None:
     """What it means that a domain does not exist only the list can tell."""
     crowded.cloud.qiniu.remove_domain(MANAGED[0])
