@@ -250,6 +250,8 @@ def test_another_accounts_keys(crowded: Seat) -> None:
 def test_many_managed_domains(tmp_path: Path) -> None:
     """Where most of an account is managed its list takes fewer calls than they do."""
     machine = seat_in(tmp_path, Cloud(), [f"d{number}.example.com" for number in range(300)])
+    machine.cloud.qiniu.add_domain("new.example.com", protocol="https",
+                                   cert_id=machine.cloud.stranger("new.example.com", days=9))
     run = machine.run("status", "--managed", "--json")
     assert (0, 2) == (run.status, len(run.calls))
     assert {True} == {row["in_sync"] for row in rows(run).values()}
