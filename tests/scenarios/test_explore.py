@@ -279,6 +279,22 @@ def test_long_lists(tmp_path: Path) -> None:
     assert "4 a page of certificates has 1 at most" in verdicts(run, "otherwise")
 
 
+@pytest.mark.parametrize(("match", "status", "verdict", "finding"), [
+    ("GET fusion.qiniuapi.com/sslcert", 0, "otherwise", "4 a page of 1000 certificates: refused"),
+    ("GET api.qiniu.com/domain", 1, "not foreseen", "4 a page of 1000 CDN domains: refused"),
+], ids=["certificates", "domains"])
+def test_refused_pages(match: str, status: int, verdict: str, finding: str, tmp_path: Path,
+                       ) -> None:
+    """An account that gives no pages so long is explored all the same."""
+    machine = account(tmp_path)
+    machine.cloud.board.arm(Fault("reply", json_response(400, {"error": "invalid limit"})),
+                            match=match)
+    run = explored(machine, status)
+    assert finding in verdicts(run, verdict)
+    assert "has more than" not in run.output
+    assert not [text for text in verdicts(run, "otherwise") if "at most" in text]
+
+
 def test_whose_account(tmp_path: Path) -> None:
     """It is that of the certificates, if they have one; keys that open nothing end it."""
     machine = account(tmp_path, clock_window=10**9)
