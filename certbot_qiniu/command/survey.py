@@ -39,7 +39,7 @@ from certbot_qiniu.failures import each_cause, told_once
 from certbot_qiniu.lineages import Renewal, problems, read_renewals, reconfigure_command
 from certbot_qiniu.model import DAY, Certificate, Domain, RemoteCertificate, certificate_name
 from certbot_qiniu.qiniu.account import Account, Accounts
-from certbot_qiniu.qiniu.transport import API, CALLS_PER_SECOND
+from certbot_qiniu.qiniu.transport import API
 from certbot_qiniu.targets.hook import Hook, hooks_of
 from certbot_qiniu.webserver.nginx import Nginx
 
@@ -389,7 +389,7 @@ class _Observations:
         names = [name for name, domain in listed.items()
                  if domain.protocol == "https" or domain.state == "processing"]
         if calls := len(names) - len(known_details(context, names, listed)):
-            minutes = calls / CALLS_PER_SECOND[API] / 60
+            minutes = calls / self.deployer.accounts.rates[API] / 60
             self.announce(f"Reading {calls} domain{'s' * (calls != 1)} one by one takes about "
                           f"{calls} call{'s' * (calls != 1)} and {minutes:.1f} minutes")
         details, failures = read_details(context, names, listed)

@@ -341,11 +341,12 @@ class Accounts:
 
     :param config_dir: certbot's, for whose files are trusted.
     :param gentle: leave most of what Qiniu allows the account to its other programs.
+    :ivar rates: the most calls a second, by host.
     """
 
     def __init__(self, config_dir: Path | None = None, *, gentle: bool = False) -> None:
         self._config_dir = config_dir
-        self._rates = GENTLE_CALLS_PER_SECOND if gentle else CALLS_PER_SECOND
+        self.rates = GENTLE_CALLS_PER_SECOND if gentle else CALLS_PER_SECOND
         self._clients: dict[Credentials, tuple[QiniuClient, Lists]] = {}
         self._open: dict[tuple[Credentials, frozenset[str]], Account] = {}
 
@@ -360,7 +361,7 @@ class Accounts:
         keys = Credentials.load(credentials, self._config_dir)
         if keys not in self._clients:
             self._clients[keys] = QiniuClient(
-                keys.access_key, keys.secret_key, rates=self._rates, source=credentials), Lists()
+                keys.access_key, keys.secret_key, rates=self.rates, source=credentials), Lists()
         view = keys, frozenset(services)
         if view not in self._open:
             client, lists = self._clients[keys]

@@ -110,13 +110,15 @@ def test_plan_among_ten_thousand(crowded: Seat) -> None:
     assert 2 == len(run.labels("/domain/"))
 
 
-def test_all_details(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("arguments", "minutes"), [
+    ((), r"(0\.9|1\.0)"), (("--renewal", "0"), r"3\.0")], ids=["a user", "a timer"])
+def test_all_details(tmp_path: Path, arguments: tuple[str, ...], minutes: str) -> None:
     """Each domain is read, and what that costs is said before."""
     machine = seat_in(tmp_path, Cloud())
     crowd(machine.cloud, 540)
-    run = machine.run("status", "--all-details")
-    assert re.match(r"Reading 540 domains one by one takes about 540 calls and (0\.9|1\.0) minutes",
-                    run.output)
+    run = machine.run("status", "--all-details", *arguments)
+    assert re.match("Reading 540 domains one by one takes about 540 calls and "
+                    f"{minutes} minutes", run.output)
     assert (1, 540) == (run.status, len(run.labels("/domain/d")))
     assert "d539.example.org serves ends in 4 days" in run.output
 
