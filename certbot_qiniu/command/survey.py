@@ -46,6 +46,9 @@ from certbot_qiniu.webserver.nginx import Nginx
 GONE_SECONDS = 7 * DAY
 """For so long a domain that is gone needs attention."""
 
+MANY = 20
+"""So many calls are announced, where the user has not asked for each of them."""
+
 
 class Scope(Enum):
     """How much of the accounts is observed, from less to more."""
@@ -389,13 +392,17 @@ class _Observations:
         names = [name for name, domain in listed.items()
                  if domain.protocol == "https" or domain.state == "processing"]
         if calls := len(names) - len(known_details(context, names, listed)):
-            minutes = calls / self.deployer.accounts.rates[API] / 60
-            self.announce(f"Reading {calls} domain{'s' * (calls != 1)} one by one takes about "
-                          f"{calls} call{'s' * (calls != 1)} and {minutes:.1f} minutes")
+            self.announce_calls(f"Reading {calls} domain{'s' * (calls != 1)}", calls)
         details, failures = read_details(context, names, listed)
         self.unread.update(failures)
         self.observed.setdefault(context.account, {}).update(
             {name: domain for name, domain in details.items() if domain})
+
+    def announce_calls(self, what: str, calls: int) -> None:
+        """Say what takes long, and how long."""
+        minutes = calls / self.deployer.accounts.rates[API] / 60
+        self.announce(f"{what} one by one takes about {calls} call{'s' * (calls != 1)} and "
+                      f"{minutes:.1f} minutes")
 
     def users(self, context: Context, ids: Collection[str],
               certificates: dict[str, RemoteCertificate]) -> dict[str, Collection[str]]:
@@ -405,7 +412,10 @@ class _Observations:
             tells nothing, as it may have it no more, is taken out.
         """
         found: dict[str, Collection[str]] = {}
-        for cert_id in sorted(certificates.keys() & ids):
+        asked = sorted(certificates.keys() & ids)
+        if len(asked) >= MANY:
+            self.announce_calls(f"Asking who uses {len(asked)} certificates", len(asked))
+        for cert_id in asked:
             try:
                 users = context.account.users(certificates[cert_id])
             except errors.Refused:

@@ -138,6 +138,19 @@ def test_certificates(tmp_path: Path) -> None:
     assert sorted(verdicts) == [("in use", list(MANAGED)), ("kept", [])]
 
 
+def test_what_a_lost_machine_has_left(tmp_path: Path) -> None:
+    """Who uses each of hundreds of expired ones is asked one by one, and said before."""
+    cloud = Cloud()
+    machine = seat_in(tmp_path, cloud)
+    leaf = cloud.authority.issue("old.example.com", days=0.01)
+    for number in range(114):
+        cloud.qiniu.add_certificate(leaf.fullchain_pem, name=f"certbot_old_{number:012x}")
+    run = machine.run("certificates")
+    assert "Asking who uses 114 certificates one by one takes about 114 calls and 0.2 minutes" in (
+        " ".join(run.output.split()))
+    assert 114 == len(run.labels("api.qiniu.com/domain")) - 2
+
+
 def test_superseded_certificate_that_somebody_uses(tmp_path: Path) -> None:
     """Qiniu is asked who uses what would be deleted: a domain that nothing here knows may."""
     machine = seat_in(tmp_path, Cloud())
