@@ -13,7 +13,6 @@ from certbot_qiniu import errors
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.planning.confirmation import account_for, as_published
 from certbot_qiniu.deployment.planning.freshness import (
-    SPREAD,
     is_outdated,
     longest_unread,
     needs_reading,
@@ -59,15 +58,14 @@ def known_details(context: Context, names: Sequence[str],
     memory, state, account = context.memory, context.store.state, context.account
     records, now, known = memory.domains, context.clock(), dict[str, Domain]()
 
-    def choose(candidates: Sequence[str], *, are_managed: bool) -> frozenset[str]:
-        # What is learnt without a lock is not written down: the next run that has one does that.
-        spread = len(candidates) + 1 if context.store.read_only else SPREAD
-        return longest_unread([name for name in candidates if (name in state) == are_managed],
-                              records, now, spread)
+    def choose(listed: Sequence[str]) -> frozenset[str]:
+        return longest_unread([name for name in listed if name in state], records, now,
+                              is_noted=not context.store.read_only)
 
     # The turn is of all lineages, whatever part of the account each of them looks at.
-    turn = {*account.turn(lambda listed: choose(listed, are_managed=True)),
-            *choose(names, are_managed=False)}
+    turn = {*account.turn(choose)}
+    if not context.store.read_only:
+        turn |= longest_unread([name for name in names if name not in state], records, now)
     for name in names:
         entry, record = domains.get(name), records.get(name)
         if entry and account.is_presumed:

@@ -110,6 +110,19 @@ def test_plan_among_ten_thousand(crowded: Seat) -> None:
     assert 2 == len(run.labels("/domain/"))
 
 
+def test_plan_after_days(tmp_path: Path) -> None:
+    """What a plan reads though no list shows a change is lost with it, so that is little."""
+    cloud = Cloud()
+    machine = seat_in(tmp_path, cloud, [f"d{number}.example.com" for number in range(30)])
+    bought = cloud.stranger("*.example.com", days=300)
+    for number in range(30):
+        cloud.qiniu.add_domain(f"x{number}.example.com", protocol="https", cert_id=bought)
+    assert later(machine).status == 0
+    cloud.clock.sleep(40 * 3600)
+    for command in "plan", "status":
+        assert 2 < len(machine.run(command).calls) <= 2 + 6
+
+
 @pytest.mark.parametrize(("arguments", "minutes"), [
     ((), r"(0\.9|1\.0)"), (("--renewal", "0"), r"3\.0")], ids=["a user", "a timer"])
 def test_all_details(tmp_path: Path, arguments: tuple[str, ...], minutes: str) -> None:
