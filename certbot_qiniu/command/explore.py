@@ -31,7 +31,7 @@ from certbot_qiniu.command.health import Level, exit_status, worst
 from certbot_qiniu.deployment.deployer import open_deployer
 from certbot_qiniu.qiniu.account import Accounts
 from certbot_qiniu.qiniu.client import NOT_OPERABLE, WRONG_WAY
-from certbot_qiniu.qiniu.responses import ID, as_list, lowered, read_domain, text
+from certbot_qiniu.qiniu.responses import ID, as_list, lowered, read_domain, read_name, text
 from certbot_qiniu.qiniu.transport import (
     API,
     ATTEMPTS,
@@ -183,10 +183,10 @@ class Explorer:
     def detail(self, protocol: str) -> dict[str, Any] | None:
         """A domain on *protocol* in detail, None where there is none; read once."""
         if protocol not in self.read:
-            names = [text(entry, "name") for entry in sorted(
+            names = [name for entry in sorted(
                 self.domains.pages[0] if self.domains.pages else (),
                 key=lambda entry: entry.get("operatingstate") != "success")
-                if entry.get("protocol") == protocol]
+                if entry.get("protocol") == protocol and (name := read_name(entry.get("name")))]
             if not names:
                 return None
             self.read[protocol] = _object(self.get(API, f"/domain/{names[0]}"))

@@ -295,6 +295,17 @@ def test_refused_pages(match: str, status: int, verdict: str, finding: str, tmp_
     assert not [text for text in verdicts(run, "otherwise") if "at most" in text]
 
 
+def test_name_that_is_a_path(tmp_path: Path) -> None:
+    """What could lead to the detail of a certificate, which shows its private key, is not asked."""
+    machine = account(tmp_path)
+    entry = {"protocol": "https", "operatingState": "success"}
+    names = [f"../sslcert/{machine.cloud.qiniu.certificates()[0].cert_id}", "www.example.com"]
+    machine.cloud.board.arm(Fault("reply", json_response(200, {
+        "domains": [{"name": name, **entry} for name in names], "marker": ""})),
+        match="GET api.qiniu.com/domain")
+    assert "29 d1, on HTTPS: shows no tlsVersions" in verdicts(explored(machine), "as assumed")
+
+
 def test_whose_account(tmp_path: Path) -> None:
     """It is that of the certificates, if they have one; keys that open nothing end it."""
     machine = account(tmp_path, clock_window=10**9)
