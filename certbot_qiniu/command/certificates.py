@@ -78,7 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
               file=sys.stderr)
         delete_expired(contexts, arguments.expired)
     with output.progress("Asking Qiniu: a call for each 100 certificates of the account …"):
-        facts = survey(config, scope=Scope.CERTIFICATES)
+        facts = survey(config, scope=Scope.CERTIFICATES,
+                       announce=lambda text: print(text, file=sys.stderr))
     rows, failed = certificates(facts, everybodys=arguments.all), facts.failures()
     level = worst(item.level for item in failed)
     if arguments.json:

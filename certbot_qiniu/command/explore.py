@@ -31,7 +31,7 @@ from certbot_qiniu.command.health import Level, exit_status, worst
 from certbot_qiniu.deployment.deployer import open_deployer
 from certbot_qiniu.qiniu.account import Accounts
 from certbot_qiniu.qiniu.client import NOT_OPERABLE, WRONG_WAY
-from certbot_qiniu.qiniu.responses import ID, as_list, lowered, text
+from certbot_qiniu.qiniu.responses import ID, as_list, lowered, read_domain, read_name, text
 from certbot_qiniu.qiniu.transport import (
     API,
     ATTEMPTS,
@@ -55,6 +55,7 @@ MOST_CALLS = 40
 
 MOST_PAGES, MOST_HUBS = 5, 3
 LONGEST_PAGE = 1000
+BAD_REQUEST = 400
 DATE_SECONDS = 300
 """The age of a date that is sent: between the 30 seconds and 15 minutes of the documents."""
 
@@ -71,7 +72,7 @@ ASKED = {
     20: "the status for an unknown domain",
     21: "`code` and `error` in successful lists",
     22: "the language of one refusal",
-    29: "whether a read shows `tlsVersions`",
+    29: "whether a read shows `tlsVersions`, or settings of HTTPS that nobody has described",
     30: "with which signature the list of bindings can be read",
 }
 """Row of docs/unknowns.md (0 for none) -> what is asked."""
@@ -128,12 +129,14 @@ class Explorer:
     """Asks, and keeps what several questions need.
 
     :ivar empty: each empty list that was met, as it came.
+    :ivar too_long: the lists that refuse pages of :data:`LONGEST_PAGE`.
     """
 
     def __init__(self, client: QiniuClient) -> None:
         self.client = client
         self._begun = client.calls
         self.empty: list[Any] = []
+        self.too_long: set[str] = set()
         self.certificates = self._whole(FUSION, "/sslcert", "certs")
         self.domains = self._whole(API, "/domain", "domains")
         self.read: dict[str, dict[str, Any]] = {}
@@ -180,10 +183,10 @@ class Explorer:
     def detail(self, protocol: str) -> dict[str, Any] | None:
         """Return a domain on *protocol* in detail, None where there is none; read once."""
         if protocol not in self.read:
-            names = [text(entry, "name") for entry in sorted(
+            names = [name for entry in sorted(
                 self.domains.pages[0] if self.domains.pages else (),
                 key=lambda entry: entry.get("operatingstate") != "success")
-                if entry.get("protocol") == protocol]
+                if entry.get("protocol") == protocol and (name := read_name(entry.get("name")))]
             if not names:
                 return None
             self.read[protocol] = _object(self.get(API, f"/domain/{names[0]}"))
@@ -194,8 +197,14 @@ class Explorer:
 
         :raises errors.Refused: when even that is refused: keys that open nothing explore nothing.
         """
-        answer = self.client.look(host, path, f"list the {key} to explore",
-                                  query={"limit": str(LONGEST_PAGE)})
+        action = f"list the {key} to explore"
+        try:
+            answer = self.client.look(host, path, action, query={"limit": str(LONGEST_PAGE)})
+        except errors.Refused as refusal:
+            if refusal.status != BAD_REQUEST:
+                raise
+            self.too_long.add(key)
+            answer = self.client.look(host, path, action)
         entries = _objects(_object(answer).get(key))
         return _List([entries] if entries else [], _object(answer))
 
@@ -264,6 +273,10 @@ def ask_lists(here: Explorer) -> Iterator[Finding]:
     for what, host, path, key, whole in (
             ("certificates", FUSION, "/sslcert", "certs", here.certificates),
             ("CDN domains", API, "/domain", "domains", here.domains)):
+        if key in here.too_long:
+            # We ask for that many domains, and for fewer certificates.
+            yield Finding(4, Verdict.STRANGE if key == "domains" else Verdict.OTHER,
+                          f"a page of {LONGEST_PAGE} {what}: refused")
         first = len(whole.pages[0]) if whole.pages else 0
         if not first:
             here.empty.append(whole.last.get(key))
@@ -284,6 +297,8 @@ def _page_lengths(here: Explorer, first: int, count: int) -> Iterator[Finding]:
     usual = len(_objects(_object(here.get(FUSION, "/sslcert")).get("certs")))
     for what, length, assumed in (("at most", first, 500), ("unless more are asked for", usual,
                                                             100)):
+        if what == "at most" and "certs" in here.too_long:
+            continue
         if count > length:
             yield Finding(4, _either(length == assumed),
                           f"a page of certificates has {length} {what}")
@@ -417,6 +432,10 @@ def ask_https(here: Explorer) -> Iterator[Finding]:
                           "them")
         else:
             yield Finding(29, Verdict.STRANGE, "d1, on HTTPS: shows tlsVersions that are no list")
+        domain = read_domain(entry, detailed=True)
+        if count := len(domain.https_fields) if domain else 0:
+            yield Finding(29, Verdict.OTHER, f"d1, on HTTPS: shows {count} more "
+                          f"setting{'s' * (count != 1)}, which go back as they are")
     entry = here.detail("http")
     if entry is None:
         yield Finding(0, Verdict.OPEN, "the https of a domain on http: there is none")

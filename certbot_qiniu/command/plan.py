@@ -11,7 +11,7 @@ from certbot_qiniu.command.arguments import Command, add_cert_name, add_json, ce
 from certbot_qiniu.command.health import Finding, days_left, exit_status, worst
 from certbot_qiniu.command.survey import LineageFacts, Survey, survey
 from certbot_qiniu.deployment import wording
-from certbot_qiniu.deployment.planning.decision import Action, Verb
+from certbot_qiniu.deployment.planning.decision import Action
 
 UNCHANGED = ("keep", "leave", "skip", "forget", "wait", "queue", "fail")
 """Verbs of the planner that change nothing."""
@@ -59,7 +59,7 @@ def steps(facts: Survey) -> list[Step]:
         found += [Step(lineage.name, "upload", name, "NotUploaded",
                        "this certificate is not at Qiniu yet") for name in lineage.uploads]
         found += [_step(lineage, action) for action in lineage.actions]
-        if all(action.verb in (Verb.KEEP, Verb.SKIP, Verb.FORGET) for action in lineage.actions):
+        if lineage.is_settled:
             found += [Step(lineage.name, "delete", certificate.name, "Orphan",
                            "superseded, and nothing here needs it any more")
                       for certificate in facts.superseded(lineage)]

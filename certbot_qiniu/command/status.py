@@ -254,8 +254,10 @@ def status(facts: Survey, warn_days: int, *, only_managed: bool = False) -> Repo
     rows.sort(key=lambda row: (row.account, row.lineage is None, row.domain))
     # What a renewal says of a hold is said below, with what ends it.
     findings = [item for item in facts.findings if item.reason != "Held"]
+    unread = {facts.lineage_of(name) for name in facts.unread}
     for lineage in facts.lineages:
-        findings += _judge_lineage(lineage, facts.now, warn_days)
+        findings += _judge_lineage(lineage, facts.now, warn_days,
+                                   is_read=lineage.name not in unread)
     return Report(facts.now, warn_days, tuple(rows), facts.lineages, tuple(findings), facts.bygone)
 
 
@@ -378,7 +380,12 @@ def _judge_end(subject: str, name: str, left: int) -> Verdict:
                     days=f"{left} day{'' if left == 1 else 's'}")
 
 
-def _judge_lineage(lineage: LineageFacts, now: float, warn_days: int) -> list[Finding]:
+def _judge_lineage(lineage: LineageFacts, now: float, warn_days: int, *,
+                   is_read: bool) -> list[Finding]:
+    """Judge a lineage.
+
+    :param is_read: whether all its domains could be read: else it is not known that it has none.
+    """
     def judge(reason: str, remedy: str, **facts: object) -> Verdict:
         return _verdict(Level.ATTENTION, "lineage", reason, name=lineage.name, remedy=remedy,
                         server=lineage.reload, until=wording.held_until(lineage.kept_on), **facts)
@@ -398,7 +405,7 @@ def _judge_lineage(lineage: LineageFacts, now: float, warn_days: int) -> list[Fi
     if lineage.held:
         verdicts.append(judge("Held", f"certbot install {of_it} -i qiniu --qiniu-credentials "
                                       f"{lineage.account}"))
-    elif lineage.renews and not lineage.actions:
+    elif lineage.renews and is_read and not lineage.actions:
         verdicts.append(judge("NothingManaged", f"certbot-qiniu plan {of_it}"))
     if lineage.certificate:
         left = days_left(lineage.certificate.not_after.timestamp(), now)

@@ -39,12 +39,15 @@ from certbot_qiniu.failures import each_cause, told_once
 from certbot_qiniu.lineages import Renewal, problems, read_renewals, reconfigure_command
 from certbot_qiniu.model import DAY, Certificate, Domain, RemoteCertificate, certificate_name
 from certbot_qiniu.qiniu.account import Account, Accounts
-from certbot_qiniu.qiniu.transport import API, CALLS_PER_SECOND
+from certbot_qiniu.qiniu.transport import API
 from certbot_qiniu.targets.hook import Hook, hooks_of
 from certbot_qiniu.webserver.nginx import Nginx
 
 GONE_SECONDS = 7 * DAY
 """For so long a domain that is gone needs attention."""
+
+MANY = 20
+"""So many calls are announced, where the user has not asked for each of them."""
 
 
 class Scope(Enum):
@@ -54,8 +57,10 @@ class Scope(Enum):
     """All that certbot manages; no list, if reading that one by one takes fewer calls."""
     NEW = auto()
     """The list of domains, and in detail what a renewal would look at besides."""
+    DELETIONS = auto()
+    """Likewise, and who uses those of our certificates that a renewal would delete."""
     CERTIFICATES = auto()
-    """Likewise, and all certificates, with who uses those of ours that may go."""
+    """All certificates besides, with who uses those of ours that may go."""
     ALL = auto()
     """Each domain in detail, and all certificates."""
 
@@ -113,6 +118,12 @@ class LineageFacts:
     server: str = ""
     hooks: tuple[Hook, ...] = ()
     reconfigure: str = ""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether its domains are as wanted, so that a renewal cleans up behind it."""
+        return not self.held and all(
+            action.verb in (Verb.KEEP, Verb.SKIP, Verb.FORGET) for action in self.actions)
 
 
 @dataclass(frozen=True)
@@ -195,7 +206,7 @@ class Survey:
         return [*failed, *unread, *self.findings]
 
 
-def survey(config: Any, only: str = "", *, scope: Scope = Scope.NEW, gentle: bool = False,
+def survey(config: Any, only: str = "", *, scope: Scope = Scope.DELETIONS, gentle: bool = False,
            announce: Callable[[str], None] = lambda text: None) -> Survey:
     """Observe the lineages that are deployed to Qiniu, and their accounts.
 
@@ -381,24 +392,43 @@ class _Observations:
         names = [name for name, domain in listed.items()
                  if domain.protocol == "https" or domain.state == "processing"]
         if calls := len(names) - len(known_details(context, names, listed)):
-            minutes = calls / CALLS_PER_SECOND[API] / 60
-            self.announce(f"Reading {calls} domain{'s' * (calls != 1)} one by one takes about "
-                          f"{calls} call{'s' * (calls != 1)} and {minutes:.1f} minutes")
+            self.announce_calls(f"Reading {calls} domain{'s' * (calls != 1)}", calls)
         details, failures = read_details(context, names, listed)
         self.unread.update(failures)
         self.observed.setdefault(context.account, {}).update(
             {name: domain for name, domain in details.items() if domain})
 
-    def users(self, context: Context, ids: Iterable[str]) -> dict[str, Collection[str]]:
-        """Who uses these certificates, as far as it is not known whether anybody does."""
+    def announce_calls(self, what: str, calls: int) -> None:
+        """Say what takes long, and how long."""
+        minutes = calls / self.deployer.accounts.rates[API] / 60
+        self.announce(f"{what} one by one takes about {calls} call{'s' * (calls != 1)} and "
+                      f"{minutes:.1f} minutes")
+
+    def users(self, context: Context, ids: Collection[str],
+              certificates: dict[str, RemoteCertificate]) -> dict[str, Collection[str]]:
+        """Who uses these certificates, as far as it is not known whether anybody does.
+
+        :param certificates: those of the account. Where they were not listed, one of which Qiniu
+            tells nothing, as it may have it no more, is taken out.
+        """
         found: dict[str, Collection[str]] = {}
-        for cert_id in ids:
-            item = context.account.certificates().get(cert_id)
-            users = context.account.users(item) if item else set()
-            if users is None:  # no list can tell
+        asked = sorted(certificates.keys() & ids)
+        if len(asked) >= MANY:
+            self.announce_calls(f"Asking who uses {len(asked)} certificates", len(asked))
+        for cert_id in asked:
+            try:
+                users = context.account.users(certificates[cert_id])
+            except errors.Refused:
+                if context.account.has_certificates:
+                    raise
+                users = None
+            if users is not None:
+                found[cert_id] = users
+            elif not context.account.has_certificates:
+                del certificates[cert_id]
+            else:  # no list can tell
                 self.read_all(context)
                 return {}
-            found[cert_id] = users
         return found
 
     def account_facts(self, context: Context) -> AccountFacts:
@@ -407,15 +437,18 @@ class _Observations:
         :raises errors.ApiError: when a list cannot be had.
         """
         account, name = context.account, self.names[context.account]
-        certificates, used_by = self.certificates(context), dict[str, Collection[str]]()
+        certificates = self.certificates(context)
+        ids: set[str] = set()
+        if self.scope in (Scope.DELETIONS, Scope.CERTIFICATES):
+            ids.update(cert_id for lineage in self.lineages if lineage.account == name and (
+                lineage.is_settled or self.scope is Scope.CERTIFICATES)
+                for cert_id in lineage.superseded)
         if self.scope is Scope.CERTIFICATES:
             now, uploads = context.clock(), self.memory.uploads
-            used_by = self.users(context, {
-                *(cert_id for lineage in self.lineages if lineage.account == name
-                  for cert_id in lineage.superseded),
-                *(cert_id for ids in left_behind(context).values() for cert_id in ids),
-                *(item.cert_id for item in certificates.values()
-                  if is_expired_stray(item, uploads, now))})
+            ids.update(*left_behind(context).values())
+            ids.update(item.cert_id for item in certificates.values()
+                       if is_expired_stray(item, uploads, now))
+        used_by = self.users(context, ids, certificates)
         listed = account.domains()
         domains = {**listed, **known_details(context, list(listed), listed)}
         for domain in self.observed.get(account, {}).values():
@@ -442,6 +475,7 @@ class _Observations:
     def ends(self, context: Context, domains: Iterable[Domain]) -> dict[str, RemoteCertificate]:
         """Find what these domains serve, with its end; certbot's archive has that of ours."""
         found: dict[str, RemoteCertificate] = {}
+        lost: set[str] = set()
         for domain in domains:
             upload = self.memory.uploads.get(domain.cert_id)
             foreign = self.memory.domains.get(domain.name, Record()).foreign
@@ -451,13 +485,14 @@ class _Observations:
                     found[domain.cert_id] = RemoteCertificate(
                         domain.cert_id, ours.remote_name, ours.names,
                         int(ours.not_before.timestamp()), int(ours.not_after.timestamp()))
-                    continue
-                try:
-                    found |= context.account.certificates_among([domain.cert_id])
-                except errors.ApiError as error:  # all else is known
-                    self.problem(self.names[context.account], error)
+                else:
+                    lost.add(domain.cert_id)
             elif foreign and foreign.cert_id == domain.cert_id:
                 found[foreign.cert_id] = foreign
+        try:
+            found |= context.account.certificates_among(lost)
+        except errors.ApiError as error:  # all else is known
+            self.problem(self.names[context.account], error)
         return found
 
     def problem(self, subject: str, error: errors.QiniuError) -> None:

@@ -13,7 +13,6 @@ from certbot_qiniu import errors
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.planning.confirmation import account_for, as_published
 from certbot_qiniu.deployment.planning.freshness import (
-    SPREAD,
     is_outdated,
     longest_unread,
     needs_reading,
@@ -58,13 +57,15 @@ def known_details(context: Context, names: Sequence[str],
     """
     memory, state, account = context.memory, context.store.state, context.account
     records, now, known = memory.domains, context.clock(), dict[str, Domain]()
-    # What is learnt without a lock is not written down: that is done by the next run that has one.
-    spread = len(domains) + 1 if context.store.read_only else SPREAD
-    if account.turn is None:
-        account.turn = longest_unread([name for name in domains if name in state], records, now,
-                                      spread)
-    turn = {*account.turn, *longest_unread([name for name in names if name not in state], records,
-                                           now, spread)}
+
+    def choose(listed: Sequence[str]) -> frozenset[str]:
+        return longest_unread([name for name in listed if name in state], records, now,
+                              is_noted=not context.store.read_only)
+
+    # The turn is of all lineages, whatever part of the account each of them looks at.
+    turn = {*account.turn(choose)}
+    if not context.store.read_only:
+        turn |= longest_unread([name for name in names if name not in state], records, now)
     for name in names:
         entry, record = domains.get(name), records.get(name)
         if entry and account.is_presumed:

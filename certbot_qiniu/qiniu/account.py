@@ -30,6 +30,9 @@ LISTS_MAX_AGE_SECONDS = 600.0
 FEW_CALLS = 6
 """The cost of a list of unknown length: so many domains are as well read one by one."""
 
+FEW_LOOKS = 3
+"""So many times the list of certificates is read as far as it is needed; then to its end."""
+
 
 @dataclass
 class Lists:
@@ -37,13 +40,21 @@ class Lists:
 
     :ivar domains: service -> when its domains were listed, and these.
     :ivar are_presumed: whether the domains were not listed, see :meth:`Account.presume`.
+    :ivar turn: the managed domains that this run reads though no list shows that it must; None
+        before that was decided.
     :ivar certificates: all of them by id; None before they were listed.
+    :ivar met: id -> when a list was read for it, and what that had of it; so for what was met on
+        the way.
+    :ivar looks: how many times a part of it was read.
     """
 
     domains: dict[str, tuple[float, list[Domain]]] = field(default_factory=dict)
     are_presumed: bool = False
+    turn: Collection[str] | None = None
     certificates: dict[str, RemoteCertificate] | None = None
     certificates_at: float = 0.0
+    met: dict[str, tuple[float, RemoteCertificate | None]] = field(default_factory=dict)
+    looks: int = 0
 
 
 class Account:
@@ -55,8 +66,6 @@ class Account:
         had is an error only for what is managed there.
     :ivar guards: services that are asked who uses a certificate although they are not chosen.
     :ivar notes: what earlier runs have left.
-    :ivar turn: the managed domains that this run reads though no list shows that it must; None
-        before that was decided.
     """
 
     def __init__(self, client: QiniuClient, services: Iterable[Service] = (), *,
@@ -66,7 +75,6 @@ class Account:
         self.optional: Collection[str] = ()
         self.guards: Collection[Service] = ()
         self.notes = Notes()
-        self.turn: Collection[str] | None = None
         self._clock = clock
         self._lists = lists or Lists()
         self._failures: dict[str, errors.ApiError] = {}
@@ -127,7 +135,11 @@ class Account:
         before = self.client.calls
         listed = list(service.list())
         self._lists.domains[service.name] = found = self._clock(), listed
+        # A list that was presumed, and has grown old, is one of the whole account now.
+        self._lists.are_presumed = False
         if service.name == "cdn":
+            if known is None:
+                self._lists.turn = None  # of other services nobody knows when a domain changed
             calls = self.client.calls - before
             if calls > FEW_CALLS:
                 self.notes.told[self._long_list] = str(calls)
@@ -139,6 +151,17 @@ class Account:
     def is_presumed(self) -> bool:
         """Whether its domains are those that were read in detail, see :meth:`presume`."""
         return self._lists.are_presumed
+
+    def turn(self, choose: Callable[[list[str]], Collection[str]]) -> Collection[str]:
+        """Return the managed domains that this run reads though no list shows that it must.
+
+        :param choose: does that, once for all who look at the account, of all that is listed.
+        """
+        lists = self._lists
+        if lists.turn is None:
+            lists.turn = choose([domain.name for _, listed in lists.domains.values()
+                                 for domain in listed])
+        return lists.turn
 
     @property
     def list_calls(self) -> int:
@@ -187,7 +210,8 @@ class Account:
         """
         lists = self._lists
         if lists.certificates is None or refresh or self._is_old(lists.certificates_at):
-            self._keep_certificates(self.client.list_certificates())
+            self._keep_certificates({
+                item.cert_id: item for item in self.client.list_certificates()})
         return lists.certificates or {}
 
     def certificates_among(self, ids: Collection[str]) -> dict[str, RemoteCertificate]:
@@ -195,18 +219,31 @@ class Account:
 
         :raises errors.ApiError: when it cannot be had.
         """
-        wanted, lists = set(ids), self._lists
-        known = lists.certificates or {}
-        if wanted and (not wanted <= known.keys() or self._is_old(lists.certificates_at)):
-            listed = self.client.list_certificates(wanted)
-            known = {item.cert_id: item for item in listed}
-            if not wanted <= known.keys():  # it was read to its end
-                self._keep_certificates(listed)
-        return {cert_id: known[cert_id] for cert_id in wanted & known.keys()}
+        lists, known = self._lists, dict[str, RemoteCertificate | None]()
+        listed = {} if self._is_old(lists.certificates_at) else lists.certificates or {}
+        for cert_id in ids:
+            at, item = lists.met.get(cert_id, (0.0, None))
+            if cert_id in listed:
+                known[cert_id] = listed[cert_id]
+            elif cert_id in lists.met and not self._is_old(at):
+                known[cert_id] = item
+        # What was looked for in vain is not looked for again; what was not may be new.
+        if unknown := set(ids) - known.keys():
+            is_part = lists.looks < FEW_LOOKS
+            lists.looks += 1
+            found = {item.cert_id: item
+                     for item in self.client.list_certificates(unknown if is_part else ())}
+            if not (is_part and unknown <= found.keys()):  # it was read to its end
+                self._keep_certificates(found)
+            now = self._clock()
+            lists.met |= {cert_id: (now, found.get(cert_id)) for cert_id in {*unknown, *found}}
+            known |= {cert_id: found.get(cert_id) for cert_id in unknown}
+        return {cert_id: item for cert_id, item in known.items() if item}
 
-    def _keep_certificates(self, listed: Iterable[RemoteCertificate]) -> None:
-        self._lists.certificates = {item.cert_id: item for item in listed}
-        self._lists.certificates_at = self._clock()
+    def _keep_certificates(self, listed: dict[str, RemoteCertificate]) -> None:
+        lists = self._lists
+        lists.certificates, lists.certificates_at = listed, self._clock()
+        lists.met = {cert_id: entry for cert_id, entry in lists.met.items() if entry[1] is None}
 
     @property
     def has_certificates(self) -> bool:
@@ -252,6 +289,7 @@ class Account:
 
     def note_upload(self, certificate: RemoteCertificate) -> None:
         """Add a fresh upload to the list."""
+        self._lists.met[certificate.cert_id] = self._clock(), certificate
         if self._lists.certificates is not None:
             self._lists.certificates[certificate.cert_id] = certificate
 
@@ -261,6 +299,8 @@ class Account:
         :raises errors.ApiError: when Qiniu refuses for another reason or does not answer.
         """
         gone = self.client.delete_certificate(cert_id)
+        if gone:
+            self._lists.met.pop(cert_id, None)
         if gone and self._lists.certificates is not None:
             self._lists.certificates.pop(cert_id, None)
         return gone
@@ -301,11 +341,12 @@ class Accounts:
 
     :param config_dir: certbot's, for whose files are trusted.
     :param gentle: leave most of what Qiniu allows the account to its other programs.
+    :ivar rates: the most calls a second, by host.
     """
 
     def __init__(self, config_dir: Path | None = None, *, gentle: bool = False) -> None:
         self._config_dir = config_dir
-        self._rates = GENTLE_CALLS_PER_SECOND if gentle else CALLS_PER_SECOND
+        self.rates = GENTLE_CALLS_PER_SECOND if gentle else CALLS_PER_SECOND
         self._clients: dict[Credentials, tuple[QiniuClient, Lists]] = {}
         self._open: dict[tuple[Credentials, frozenset[str]], Account] = {}
 
@@ -320,7 +361,7 @@ class Accounts:
         keys = Credentials.load(credentials, self._config_dir)
         if keys not in self._clients:
             self._clients[keys] = QiniuClient(
-                keys.access_key, keys.secret_key, rates=self._rates, source=credentials), Lists()
+                keys.access_key, keys.secret_key, rates=self.rates, source=credentials), Lists()
         view = keys, frozenset(services)
         if view not in self._open:
             client, lists = self._clients[keys]

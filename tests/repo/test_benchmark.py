@@ -22,7 +22,7 @@ LINEAGES, CYCLES = 5, 40
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("section", ["lineages", "renewals", "disk"])
+@pytest.mark.parametrize("section", ["lineages", "renewals", "disk", "status"])
 def test_small_sizes(section: str) -> None:
     """No bound on counts is broken, and the tables are there."""
     done = subprocess.run([sys.executable, "-m", "benchmarks", "--small", section], cwd=ROOT,

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.sandbox.qiniu_rules import Switches
+from tests.sandbox.wire import Fault, Response
 from tests.scenarios.account import fleet
 from tests.scenarios.command import Seat
 from tests.scenarios.machine import HALF_A_DAY, Cloud, Run
@@ -109,13 +110,28 @@ def test_plan_among_ten_thousand(crowded: Seat) -> None:
     assert 2 == len(run.labels("/domain/"))
 
 
-def test_all_details(tmp_path: Path) -> None:
+def test_plan_after_days(tmp_path: Path) -> None:
+    """What a plan reads though no list shows a change is lost with it, so that is little."""
+    cloud = Cloud()
+    machine = seat_in(tmp_path, cloud, [f"d{number}.example.com" for number in range(30)])
+    bought = cloud.stranger("*.example.com", days=300)
+    for number in range(30):
+        cloud.qiniu.add_domain(f"x{number}.example.com", protocol="https", cert_id=bought)
+    assert later(machine).status == 0
+    cloud.clock.sleep(40 * 3600)
+    for command in "plan", "status":
+        assert 2 < len(machine.run(command).calls) <= 2 + 6
+
+
+@pytest.mark.parametrize(("arguments", "minutes"), [
+    ((), r"(0\.9|1\.0)"), (("--renewal", "0"), r"3\.0")], ids=["a user", "a timer"])
+def test_all_details(tmp_path: Path, arguments: tuple[str, ...], minutes: str) -> None:
     """Each domain is read, and what that costs is said before."""
     machine = seat_in(tmp_path, Cloud())
     crowd(machine.cloud, 540)
-    run = machine.run("status", "--all-details")
-    assert re.match(r"Reading 540 domains one by one takes about 540 calls and (0\.9|1\.0) minutes",
-                    run.output)
+    run = machine.run("status", "--all-details", *arguments)
+    assert re.match("Reading 540 domains one by one takes about 540 calls and "
+                    f"{minutes} minutes", run.output)
     assert (1, 540) == (run.status, len(run.labels("/domain/d")))
     assert "d539.example.org serves ends in 4 days" in run.output
 
@@ -135,6 +151,19 @@ def test_certificates(tmp_path: Path) -> None:
     assert sorted(verdicts) == [("in use", list(MANAGED)), ("kept", [])]
 
 
+def test_what_a_lost_machine_has_left(tmp_path: Path) -> None:
+    """Who uses each of hundreds of expired ones is asked one by one, and said before."""
+    cloud = Cloud()
+    machine = seat_in(tmp_path, cloud)
+    leaf = cloud.authority.issue("old.example.com", days=0.01)
+    for number in range(114):
+        cloud.qiniu.add_certificate(leaf.fullchain_pem, name=f"certbot_old_{number:012x}")
+    run = machine.run("certificates")
+    assert "Asking who uses 114 certificates one by one takes about 114 calls and 0.2 minutes" in (
+        " ".join(run.output.split()))
+    assert 114 == len(run.labels("api.qiniu.com/domain")) - 2
+
+
 def test_superseded_certificate_that_somebody_uses(tmp_path: Path) -> None:
     """Qiniu is asked who uses what would be deleted: a domain that nothing here knows may."""
     machine = seat_in(tmp_path, Cloud())
@@ -146,6 +175,14 @@ def test_superseded_certificate_that_somebody_uses(tmp_path: Path) -> None:
     [found] = [one for one in json.loads(machine.run("certificates", "--json").output)[
         "certificates"] if one["cert_id"] == first]
     assert ("in use", ["their.example.org"]) == (found["verdict"], found["used_by"])
+    # Nor is it planned for ever to delete it.
+    assert "Nothing to do." in machine.run("plan").output
+    cloud.qiniu.change_domain("their.example.org", cert_id=cloud.stranger("*.example.org"))
+    run = machine.run("plan")
+    assert ("1 step;", True) == (run.output.splitlines()[-1][:7], len(run.calls) <= 6)
+    name = run.output.partition("delete ")[2].split()[0]
+    cloud.clock.sleep(3600)
+    assert f"Deleted the superseded certificate {name}" in machine.run("apply").output
 
 
 # What is said with so few calls
@@ -199,6 +236,26 @@ def test_foreign_certificate(crowded: Seat) -> None:
     assert (3, row["not_after"]) == (len(run.calls), rows(run)[MANAGED[0]]["not_after"])
 
 
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_many_foreign_certificates(tmp_path: Path, is_listed: bool) -> None:
+    """However many there are, and be it that no list has them, the list is read a few times."""
+    cloud = Cloud()
+    machine = fleet(tmp_path, 20, cloud)
+    strangers(cloud, 150)
+    assert later_of(machine, 0).status == 0
+    shared = cloud.stranger("*.example")
+    for number in range(20):
+        strangers(cloud, 5)
+        cloud.qiniu.change_domain(f"site{number}.example", cert_id=cloud.stranger(
+            f"site{number}.example") if is_listed else shared)
+    if not is_listed:
+        vars(cloud.qiniu)["_certificates"].pop(shared)
+    cloud.clock.sleep(3600)
+    run = Seat(cloud, tmp_path).run("status", "--managed")
+    pages = 4
+    assert pages <= len(run.labels("/sslcert")) <= 4 * pages
+
+
 def test_domain_that_is_gone(crowded: Seat) -> None:
     """What it means that a domain does not exist only the list can tell."""
     crowded.cloud.qiniu.remove_domain(MANAGED[0])
@@ -221,6 +278,8 @@ def test_another_accounts_keys(crowded: Seat) -> None:
 def test_many_managed_domains(tmp_path: Path) -> None:
     """Where most of an account is managed its list takes fewer calls than they do."""
     machine = seat_in(tmp_path, Cloud(), [f"d{number}.example.com" for number in range(300)])
+    machine.cloud.qiniu.add_domain("new.example.com", protocol="https",
+                                   cert_id=machine.cloud.stranger("new.example.com", days=9))
     run = machine.run("status", "--managed", "--json")
     assert (0, 2) == (run.status, len(run.calls))
     assert {True} == {row["in_sync"] for row in rows(run).values()}
@@ -233,6 +292,19 @@ def test_pace_of_a_timer(tmp_path: Path) -> None:
         calls = machine.run("status", "--managed", "--json", *arguments).calls
         gaps = [after.at - before.at for before, after in itertools.pairwise(calls)]
         assert least <= min(gaps) <= least + 0.05
+
+
+@pytest.mark.parametrize("match", ["", "/domain/"])
+def test_outage(tmp_path: Path, match: str) -> None:
+    """Where nothing can be read nothing is known: neither that all is well, nor that it is not."""
+    machine = seat_in(tmp_path, Cloud())
+    machine.cloud.clock.sleep(30 * 3600)
+    for arguments in ["--managed"], []:
+        machine.cloud.board.arm(Fault("reply", Response(503)), match=match, times=10**6)
+        run = machine.run("status", "--json", *arguments)
+        machine.cloud.board.disarm()
+        assert (2, {"unknown"}) == (run.status, {one["level"] for kind in ("domains", "findings")
+                                                 for one in json.loads(run.output)[kind]})
 
 
 # Many lineages
@@ -260,8 +332,11 @@ def later_of(machine: Any, seconds: float) -> Run:
 
 
 def test_readings_are_spread(tmp_path: Path) -> None:
-    """Each run reads the sixth that is longest unread, over all lineages; a renewal reads none."""
+    """Each run reads the sixth that is longest unread, over all lineages, whatever part of the
+    account each of them looks at; a renewal reads none."""
     machine = fleet(tmp_path, 90)
+    for conf in sorted((machine.config_dir / "renewal").iterdir())[::2]:
+        conf.write_text(conf.read_text() + "qiniu_services = cdn\n")
     assert later_of(machine, 0).status == 0
     reads = [len(later_of(machine, HALF_A_DAY).labels("/domain/")) for _ in range(9)]
     assert [0, 15, 15, 15, 15, 15, 15, 15, 15] == reads

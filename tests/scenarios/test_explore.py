@@ -46,6 +46,8 @@ SHOWN: dict[tuple[str, Any], set[str]] = {
     ("empty_error", True): {"21 the list of certificates: an empty error",
                             "21 the list of CDN domains: an empty error"},
     ("tls_versions", "shown"): {"29 d1, on HTTPS: shows tlsVersions, 0 of them"},
+    **{("newer_field", value): {"29 d1, on HTTPS: shows 1 more setting, which go back as they are"}
+       for value in ("shown", "read only")},
     ("cert_pairs", "PUT and Qiniu"): {f"30 {BINDINGS} QBox: refused (HTTP 401)",
                                       f"30 {BINDINGS} Qiniu: taken"},
     ("cert_pairs", "none"): {f"30 {BINDINGS} QBox: refused (HTTP 401)"},
@@ -56,14 +58,14 @@ SHOWN: dict[tuple[str, Any], set[str]] = {
 """What differs from the likelier readings, by what GET can see of a switch."""
 
 UNSEEN = {
-    "api_rate", "cert_method", "certificate_operation", "common_name", "delete_in_use",
-    "ec_label", "ec_refused", "enforce_rate", "fusion_rate", "https_omitted",
-    "httpsconf_on_http", "key_mismatch", "list_page_default", "list_staleness", "minimum_days",
-    "modify_at", "name_required", "newer_field", "no_common_name", "noop", "omitted_bool",
-    "pili_delete_allowed", "pili_duplicate_names", "publish_seconds", "quota",
-    "rate_limit_answer", "rate_reading", "respheader_hsts", "retry_after", "same_pem",
-    "sslize_on_https", "stuck", "success_put", "tls_field", "unbind", "unknown_fields",
-    "unsslize_valid", "upload_code", "visibility"}
+    "api_rate", "cert_method", "certificate_operation", "common_name", "delete_in_use", "ec_label",
+    "ec_refused", "enforce_rate", "fusion_rate", "https_omitted", "httpsconf_on_http",
+    "key_mismatch", "list_page_default", "list_staleness", "minimum_days", "modify_at",
+    "name_required", "no_common_name", "noop", "omitted_bool", "pili_delete_allowed",
+    "pili_duplicate_names", "publish_seconds", "quota", "rate_limit_answer", "rate_reading",
+    "respheader_hsts", "retry_after", "same_pem", "sslize_on_https", "stuck", "success_put",
+    "tls_field", "unbind", "unknown_fields", "unsslize_valid", "upload_code",
+    "visibility"}
 """The other switches: what only a change, time or many calls would show.
 
 A default length of pages is seen where it is below the number of certificates, as
@@ -275,6 +277,33 @@ def test_long_lists(tmp_path: Path) -> None:
     assert "4 how a list of certificates ends: it has more than 5 pages" in verdicts(
         run, "not known")
     assert "4 a page of certificates has 1 at most" in verdicts(run, "otherwise")
+
+
+@pytest.mark.parametrize(("match", "status", "verdict", "finding"), [
+    ("GET fusion.qiniuapi.com/sslcert", 0, "otherwise", "4 a page of 1000 certificates: refused"),
+    ("GET api.qiniu.com/domain", 1, "not foreseen", "4 a page of 1000 CDN domains: refused"),
+], ids=["certificates", "domains"])
+def test_refused_pages(match: str, status: int, verdict: str, finding: str, tmp_path: Path,
+                       ) -> None:
+    """An account that gives no pages so long is explored all the same."""
+    machine = account(tmp_path)
+    machine.cloud.board.arm(Fault("reply", json_response(400, {"error": "invalid limit"})),
+                            match=match)
+    run = explored(machine, status)
+    assert finding in verdicts(run, verdict)
+    assert "has more than" not in run.output
+    assert not [text for text in verdicts(run, "otherwise") if "at most" in text]
+
+
+def test_name_that_is_a_path(tmp_path: Path) -> None:
+    """What could lead to the detail of a certificate, which shows its private key, is not asked."""
+    machine = account(tmp_path)
+    entry = {"protocol": "https", "operatingState": "success"}
+    names = [f"../sslcert/{machine.cloud.qiniu.certificates()[0].cert_id}", "www.example.com"]
+    machine.cloud.board.arm(Fault("reply", json_response(200, {
+        "domains": [{"name": name, **entry} for name in names], "marker": ""})),
+        match="GET api.qiniu.com/domain")
+    assert "29 d1, on HTTPS: shows no tlsVersions" in verdicts(explored(machine), "as assumed")
 
 
 def test_whose_account(tmp_path: Path) -> None:

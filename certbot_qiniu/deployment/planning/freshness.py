@@ -13,6 +13,9 @@ SPREAD = 6
 FEW = 10
 """So many domains a run reads in any case: where there are no more, each is read once a day."""
 
+FEWEST = 4
+"""So many who changes nothing, and so writes down nothing of what he learns."""
+
 LONGEST_SECONDS = 7 * DAY
 """For so long a reading is believed at most, however seldom this runs."""
 
@@ -46,19 +49,19 @@ def needs_reading(entry: Domain, record: Record | None, now: float, *, is_its_tu
 
 
 def longest_unread(names: Collection[str], records: Mapping[str, Record], now: float,
-                   spread: int = SPREAD) -> frozenset[str]:
+                   *, is_noted: bool = True) -> frozenset[str]:
     """Choose those of *names* that a run reads although no list shows a change.
 
     The sixth that is longest unread, of those that were not read for a day: with two runs a day
     every domain is read within four days, and with few domains every day. What was not read for
     :data:`LONGEST_SECONDS` is read by whoever comes to it, and takes no turn from the others.
 
-    :param spread: over how many runs that is spread.
+    :param is_noted: whether what is read is written down; else just the first few are.
     """
     waiting = sorted((record.seen_at, name) for name in names
                      if (record := records.get(name)) and record.seen
                      and 0 <= now - record.seen_at < LONGEST_SECONDS)
-    count = max(FEW, -(-len(waiting) // spread))
+    count = max(FEW, -(-len(waiting) // SPREAD)) if is_noted else FEWEST
     return frozenset(name for at, name in waiting[:count] if now - at >= DAY)
 
 

@@ -11,9 +11,10 @@ from certbot_qiniu import errors
 from certbot_qiniu.deployment.observe import observe, observe_alone, read_details
 from certbot_qiniu.deployment.state import Sent
 from certbot_qiniu.model import DAY, Binding, Certificate, Domain
+from certbot_qiniu.qiniu.account import LISTS_MAX_AGE_SECONDS
 from tests.sandbox.wire import Fault
 from tests.unit.deployment.account import A, B, C, manage, read
-from tests.unit.rig import DOMAIN_LIST, DOMAIN_PAGE, PUBLISH_SECONDS, Rig
+from tests.unit.rig import AUTHORITY, DOMAIN_LIST, DOMAIN_PAGE, PUBLISH_SECONDS, Rig
 
 # The official package asks the clock in a way that newer Pythons deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
@@ -73,10 +74,10 @@ def test_turn_of_those_that_are_managed(rig: Rig) -> None:
         rig.now = rig.memory.domains[names[-1]].seen_at + hour * 3600
         rig.calls()
         for name in names:
-            read_details(rig.context, [name], domains)
+            read_details(rig.context, [name], {name: domains[name]})
         assert expected == len(rig.calls())
         if hour == 23:
-            rig.account.turn = None  # another process
+            vars(rig.account)["_lists"].turn = None  # another process
 
 
 def test_read_alone(rig: Rig) -> None:
@@ -97,6 +98,15 @@ def test_read_alone(rig: Rig) -> None:
     rig.refuse("/domain", 401001)
     with pytest.raises(errors.Refused):
         observe_alone(rig.context, [A, B])
+
+
+def test_read_alone_long_ago(rig: Rig) -> None:
+    """What a list says once it was asked after all is no reading."""
+    old = rig.qiniu.add_certificate(AUTHORITY.issue("*.example.com").fullchain_pem, name="theirs")
+    rig.qiniu.add_domain(A, protocol="https", cert_id=old)
+    assert observe_alone(rig.context, [A])
+    rig.wait(LISTS_MAX_AGE_SECONDS + 1)
+    assert old == observe(rig.context, [A], refresh=False)[0][A].cert_id
 
 
 # Observing

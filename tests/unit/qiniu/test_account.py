@@ -13,6 +13,7 @@ from certbot_qiniu.model import Binding, Domain, RemoteCertificate
 from certbot_qiniu.qiniu import client
 from certbot_qiniu.qiniu.account import (
     FEW_CALLS,
+    FEW_LOOKS,
     LISTS_MAX_AGE_SECONDS,
     Account,
     Accounts,
@@ -21,6 +22,7 @@ from certbot_qiniu.qiniu.account import (
 from certbot_qiniu.qiniu.cdn import Cdn
 from certbot_qiniu.qiniu.service import Service
 from tests.unit.rig import (
+    AUTHORITY,
     CERTIFICATE_LIST,
     CERTIFICATE_PAGE,
     DOMAIN_LIST,
@@ -277,9 +279,32 @@ def test_certificates_among(rig: Rig) -> None:
     assert not rig.account.has_certificates
     assert {} == rig.account.certificates_among(["0123456789ab"])
     assert rig.calls() == CERTIFICATE_LIST
+    for _ in range(2):
+        assert {cert_id} == rig.account.certificates_among([cert_id, "0123456789ab"]).keys()
+        assert {} == rig.account.certificates_among([])
+    assert rig.calls() == [], "nothing is looked for twice"
+    rig.wait(LISTS_MAX_AGE_SECONDS + 1)
+    rig.calls()
     assert {cert_id} == rig.account.certificates_among([cert_id]).keys()
-    assert {} == rig.account.certificates_among([])
-    assert rig.calls() == []
+    assert rig.calls() == [CERTIFICATE_PAGE]
+
+
+def test_certificates_among_many(rig: Rig) -> None:
+    """A list that was read in part a few times is read to its end, once."""
+    with mock.patch.object(client, "CERTIFICATES_PER_PAGE", 1):
+        ids = [rig.qiniu.add_certificate(AUTHORITY.issue("x.example.com").fullchain_pem, name="x")
+               for _ in range(20)]
+        for cert_id in ids:
+            assert {cert_id} == rig.account.certificates_among([cert_id]).keys()
+    assert len(rig.calls()) <= (FEW_LOOKS + 1) * (len(ids) + 2)
+    assert rig.account.has_certificates
+
+
+def test_certificate_that_is_new(rig: Rig) -> None:
+    """One that nobody has looked for may have come after the list was read."""
+    rig.account.certificates()
+    cert_id = rig.qiniu.add_certificate(AUTHORITY.issue("x.example.com").fullchain_pem, name="x")
+    assert {cert_id} == rig.account.certificates_among([cert_id]).keys()
 
 
 def test_views_share_the_lists(rig: Rig) -> None:

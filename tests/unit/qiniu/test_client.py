@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,6 +18,7 @@ from certbot_qiniu.model import Certificate, Domain
 from certbot_qiniu.qiniu import client as client_module
 from certbot_qiniu.qiniu.client import QiniuClient
 from certbot_qiniu.qiniu.responses import HSTS
+from certbot_qiniu.qiniu.transport import Transport
 from tests.sandbox.pki import Authority
 from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY, Qiniu, Switches
 from tests.sandbox.wire import (
@@ -209,6 +211,19 @@ class TestLists:
         with pytest.raises(errors.Unreachable, match="no end after 3 pages"):
             rig.client.list_domains()
         assert len(rig.sent) == 3
+
+    @pytest.mark.parametrize("a_page", [100, 50_000])
+    def test_two_hundred_thousand(self, rig: Scripted, a_page: int) -> None:
+        """So many certificates an account may have, on pages of whatever length."""
+        pages = 200_000 // a_page
+
+        def page(*_: object, query: dict[str, str], **__: object) -> dict[str, Any]:
+            number = int(query.get("marker", 0))
+            return {"certs": [{"certid": f"{number:06x}{entry:06x}"} for entry in range(a_page)]
+                    if number < pages else [], "marker": str(number + 1)}
+
+        with mock.patch.object(Transport, "request", page):
+            assert len(rig.client.list_certificates()) == 200_000
 
     def test_filter(self, rig: Scripted) -> None:
         """The domains of one certificate are asked for by its id."""

@@ -69,8 +69,11 @@ def test_turns() -> None:
     """The sixth that is longest unread is read, and nothing that was read within a day."""
     records = {f"d{number}": replace(FRESH, seen_at=NOW - number * 3600) for number in range(120)}
     assert {f"d{number}" for number in range(100, 120)} == longest_unread(records, records, NOW)
+    half = [f"d{number}" for number in range(72, 120)]
     assert {f"d{number}" for number in range(110, 120)} == longest_unread(
-        records, records, NOW, 120), "never fewer than a few"
+        half, records, NOW), "never fewer than a few"
+    assert {f"d{number}" for number in range(116, 120)} == longest_unread(
+        records, records, NOW, is_noted=False)
     young = {name: records[name] for name in list(records)[:30]}
     assert {f"d{number}" for number in range(24, 30)} == longest_unread(young, young, NOW)
     assert frozenset() == longest_unread(["unknown"], {"unknown": record()}, NOW)
