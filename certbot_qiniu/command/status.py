@@ -29,7 +29,15 @@ from certbot_qiniu.command.arguments import (
     usual_config_dir,
 )
 from certbot_qiniu.command.certbot_jobs import Job, Use, Wanted, sentence, use
-from certbot_qiniu.command.edge import EDGE_REASONS, Expected, Probe, Shown, changed_at, expect
+from certbot_qiniu.command.edge import (
+    EDGE_REASONS,
+    EDGE_WORDS,
+    Expected,
+    Probe,
+    Shown,
+    changed_at,
+    expect,
+)
 from certbot_qiniu.command.health import (
     Finding,
     Level,
@@ -285,10 +293,14 @@ class Report:
         return [item for item in (*rows, *self.findings) if item.level is not Level.OK]
 
     def unseen(self) -> set[tuple[str, str]]:
-        """What of an edge that was not asked, or did not answer, is not known to be right again."""
+        """What of an edge is not known to be right again: it was not asked, or did not answer.
+
+        Or it has time once more, as its domain was changed again.
+        """
         return {(reason, row.domain) for row in self.rows for reason in EDGE_REASONS
                 if row.protocol == "https" and row.state not in DEAD_STATES
-                and row.edge in (None, "unknown")}
+                and (row.edge in (None, "unknown")
+                     or (row.edge in EDGE_WORDS and row.level is Level.OK))}
 
 
 def status(facts: Survey, warn_days: int, *, only_managed: bool = False) -> Report:
@@ -529,7 +541,7 @@ def table(report: Report) -> list[output.Part]:
     parts += output.finding_parts(concerns)
     parts += output.finding_parts(
         Finding(row.level, row.domain, row.reason, row.text) for row in report.rows
-        if row.level is Level.OK and row.edge in ("other", "chain"))
+        if row.level is Level.OK and row.edge in EDGE_WORDS)
     if not concerns:
         count = sum(row.lineage is not None for row in report.rows)
         parts.append((f"All is well: {count} managed domain{'s' * (count != 1)}.", "green"))
