@@ -9,6 +9,7 @@ behind a proxy, or that no address answers.
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
 import logging
 import queue
@@ -86,13 +87,23 @@ def ask(domains: Collection[Domain], seconds: float = SECONDS) -> dict[str, tupl
 
 
 def addresses(host: str) -> list[str]:
-    """All addresses of a name, IPv4 and IPv6; none where that leads nowhere."""
+    """All addresses of a name, IPv4 and IPv6; none where that leads nowhere.
+
+    Without those that no edge can have: resolvers that block a name answer 0.0.0.0, which is this
+    machine, and a link-local one may be where a cloud keeps what is secret.
+    """
     try:
         found = socket.getaddrinfo(host, PORT, type=socket.SOCK_STREAM)
     except (OSError, ValueError) as error:
         logger.debug("%s cannot be resolved: %s", host, error)
         return []
-    return list(dict.fromkeys(str(place[0]) for *_, place in found))
+    return [address for address in dict.fromkeys(str(place[0]) for *_, place in found)
+            if not _is_none(ipaddress.ip_address(address))]
+
+
+def _is_none(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    plain = getattr(address, "ipv4_mapped", None) or address
+    return bool(plain.is_unspecified or plain.is_link_local or plain.is_multicast)
 
 
 def _server_name(name: str) -> str:

@@ -149,11 +149,13 @@ def test_machine_without_more_threads(net: Net, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """IPv4 and IPv6, each once, in the order of the resolver; no answer is no address."""
+    """IPv4 and IPv6, each once, in the order of the resolver, without those of no edge."""
     stream = socket.SOCK_STREAM
+    strange = ("0.0.0.0", "::", "169.254.169.254", "fe80::1%lo", "::ffff:0.0.0.0", "224.0.0.1")
     found = [(socket.AF_INET6, stream, 6, "", ("2001:db8::7", 443, 0, 0)),
              (socket.AF_INET, stream, 6, "", ("203.0.113.7", 443)),
-             (socket.AF_INET, stream, 6, "", ("203.0.113.7", 443))]
+             (socket.AF_INET, stream, 6, "", ("203.0.113.7", 443)),
+             *((socket.AF_INET6, stream, 6, "", (address, 443, 0, 0)) for address in strange)]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     assert ["2001:db8::7", "203.0.113.7"] == edge.addresses("edge.qiniudns.com")
 
