@@ -112,18 +112,21 @@ def _server_name(name: str) -> str:
 
 
 def _in_turns(targets: dict[str, list[str]]) -> list[tuple[str, str]]:
-    """The questions as (domain, address), different addresses first.
+    """The questions as (domain, address): each domain's first before any domain's second.
 
-    So a silent one is known before many have asked it; and every domain that has addresses of its
-    own is asked at one of them before any is at its second one.
+    So all are asked at one place at least, where the time is not enough for more. Of those,
+    different addresses come first: a silent one is known before many have asked it.
     """
-    by_address: dict[str, list[tuple[str, str]]] = {}
-    for wave in itertools.zip_longest(*([(name, one) for one in those]
-                                        for name, those in targets.items())):
+    turned = [[(name, one) for one in those[number % len(those):] + those[:number % len(those)]]
+              for number, (name, those) in enumerate(targets.items()) if those]
+    found: list[tuple[str, str]] = []
+    for wave in itertools.zip_longest(*turned):
+        by_address: dict[str, list[tuple[str, str]]] = {}
         for question in filter(None, wave):
             by_address.setdefault(question[1], []).append(question)
-    return [question for wave in itertools.zip_longest(*by_address.values())
-            for question in wave if question]
+        found += [question for turn in itertools.zip_longest(*by_address.values())
+                  for question in turn if question]
+    return found
 
 
 def _in_time(function: Callable[[T], R], items: Iterable[T], end: float) -> dict[T, R]:
