@@ -366,6 +366,20 @@ def test_refused(reads: Any, tmp_path: Path) -> None:
     assert len(bodies(later(machine))) == 4, "so are these, once they are asked for anew"
 
 
+def test_refused_at_any_time(tmp_path: Path) -> None:
+    """It is known from then on, in the second half of that second, too."""
+    machine, name = begin(tmp_path, tls_versions="shown", tls_field="400"), "a.example.net"
+    machine.cloud.qiniu.add_domain(name)
+    assert machine.issue(name, arguments=("--qiniu-tls", "1.3")).status == 1
+    for tenths in (0, 2, 4, 6, 8):
+        machine.certbot("reconfigure", "--cert-name", name, "-i", "qiniu", "--qiniu-tls",
+                        "1.3" if tenths % 4 else "1.2")
+        machine.cloud.clock.now = int(machine.cloud.clock.now + HALF_A_DAY) + tenths / 10
+        run = machine.renew()
+        assert (run.status, REFUSED in " ".join(run.output.split())) == (1, True), run.output
+        assert len(bodies(run)[name]) == 2
+
+
 def test_refused_under_keep(tmp_path: Path) -> None:
     """What was only to be kept is a warning, once; nothing else suffers."""
     machine = begin(tmp_path, tls_versions="shown", tls_field="400")
