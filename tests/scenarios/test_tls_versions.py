@@ -253,6 +253,28 @@ def test_rollback_of_the_option(machine: Seat) -> None:
     assert bodies(later(machine)) == {}, "it is a human's to change again"
 
 
+def test_rollback_of_a_stored_option(machine: Seat) -> None:
+    """No rollback changes the renewal conf: what renewals then do is said, with the way out."""
+    machine.issue(*NAMES)
+    machine.cloud.clock.sleep(HALF_A_DAY)
+    before = versions(machine)
+    told = f"certbot reconfigure --cert-name {APEX} --qiniu-tls keep"
+    for keeps in (False, True):
+        asking(machine, "1.2")
+        assert later(machine).status == 0
+        machine.cloud.clock.sleep(HALF_A_DAY)
+        assert set(versions(machine).values()) == {OLDER}
+        run = machine.certbot("rollback", *machine.installer)
+        assert (run.status, told in " ".join(run.output.split())) == (0, True), run.output
+        assert versions(machine) == before
+        if keeps:
+            asking(machine, "keep")
+        assert len(bodies(later(machine))) == (0 if keeps else 4)
+        machine.cloud.clock.sleep(HALF_A_DAY)
+    assert versions(machine) == before
+    assert told not in machine.certbot("rollback", *machine.installer).output
+
+
 # Where no read shows them -------------------------------------------------------------------------
 
 
