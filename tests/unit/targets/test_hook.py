@@ -230,6 +230,9 @@ def test_made_open_to_others(tmp_path: Path, folder: Path, runner: Runner) -> No
     with pytest.raises(errors.UsageError, match=f"The hook {folder}/a is not run"):
         found.settle()
     assert ["b"] == runner.names()
+    memory = found.run.memory_of(LINEAGE)
+    assert memory
+    assert {f"{folder}/a": "it was not run"} == memory.failed_hooks
 
 
 def test_gone_is_forgotten(tmp_path: Path, folder: Path) -> None:
