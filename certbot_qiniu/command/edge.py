@@ -43,6 +43,9 @@ SENTENCES: Mapping[Word, tuple[str, Mapping[Level, str]]] = {
 }
 """The word for the reason, and the sentence while it is early and after that."""
 
+EDGE_WORDS = tuple(SENTENCES)
+"""Those that are reasons to look, once they have lasted."""
+
 EDGE_REASONS = tuple(reason for reason, _ in SENTENCES.values())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from certbot_qiniu.command.edge import EDGE_REASONS, Shown
+from certbot_qiniu.command.edge import EDGE_REASONS, EDGE_WORDS, Shown
 from certbot_qiniu.command.health import Finding, Level, worst
 from certbot_qiniu.command.survey import LineageFacts
 from certbot_qiniu.model import DEAD_STATES
@@ -69,7 +69,11 @@ class Report:
         return [item for item in (*rows, *self.findings) if item.level is not Level.OK]
 
     def unseen(self) -> set[tuple[str, str]]:
-        """List the edges that did not answer, or were not asked: they may still be wrong."""
+        """List the edges that did not answer, or were not asked: they may still be wrong.
+
+        So may one that has time once more, as its domain was changed again.
+        """
         return {(reason, row.domain) for row in self.rows for reason in EDGE_REASONS
                 if row.protocol == "https" and row.state not in DEAD_STATES
-                and row.edge in (None, "unknown")}
+                and (row.edge in (None, "unknown")
+                     or (row.edge in EDGE_WORDS and row.level is Level.OK))}

@@ -30,7 +30,7 @@ from certbot_qiniu.command.arguments import (
     usual_config_dir,
 )
 from certbot_qiniu.command.certbot_jobs import Job, Use, Wanted, sentence, use
-from certbot_qiniu.command.edge import Expected, Probe, changed_at, expect
+from certbot_qiniu.command.edge import EDGE_WORDS, Expected, Probe, changed_at, expect
 from certbot_qiniu.command.health import (
     Finding,
     Level,
@@ -491,7 +491,7 @@ def table(report: Report) -> list[output.Part]:
     parts += output.finding_parts(concerns)
     parts += output.finding_parts(
         Finding(row.level, row.domain, row.reason, row.text) for row in report.rows
-        if row.level is Level.OK and row.edge in ("other", "chain"))
+        if row.level is Level.OK and row.edge in EDGE_WORDS)
     if not concerns:
         count = sum(row.lineage is not None for row in report.rows)
         parts.append((f"All is well: {count} managed domain{'s' * (count != 1)}.", "green"))

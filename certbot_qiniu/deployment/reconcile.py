@@ -527,7 +527,7 @@ class _Reconciler:
             key = refusal_key(self.context.account_name, name,
                               asked if name == TLS_VERSIONS else None)
             is_new = is_new or key not in told
-            told[key] = f"{now:.0f} {refusal.cause}"
+            told[key] = f"{int(now)} {refusal.cause}"
         kept = job.extra_fields - ({TLS_VERSIONS} if asked else set())
         if kept:
             logger.log(logging.WARNING if is_new else logging.INFO, "%s",

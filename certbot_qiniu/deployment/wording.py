@@ -175,6 +175,13 @@ def without_tls_versions(name: str) -> str:
     return f"{name}: Qiniu has TLS versions for CDN domains alone; left without"
 
 
+def versions_come_again(lineage: str) -> str:
+    """Say that a rollback has not changed what the user asks for."""
+    return (f"{lineage}: its renewal configuration still says --qiniu-tls, so that a certbot renew "
+            "sets these TLS versions again. To keep what the rollback has put back: certbot "
+            f"reconfigure --cert-name {lineage} --qiniu-tls keep")
+
+
 def tls_refused(names: Sequence[str], refusal: str) -> str:
     """Say that domains have everything but the TLS versions that the user has asked for."""
     return (f"Qiniu refused the TLS versions that --qiniu-tls asks for: {refusal}. "

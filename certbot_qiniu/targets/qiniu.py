@@ -19,6 +19,7 @@ from certbot_qiniu.deployment.reconcile import Options as Reconciling
 from certbot_qiniu.deployment.state import State
 from certbot_qiniu.deployment.waiting import RENEWAL_SECONDS
 from certbot_qiniu.failures import Failures
+from certbot_qiniu.lineages import read_renewals
 from certbot_qiniu.model import Certificate, covering_name, san_of
 from certbot_qiniu.targets.run import Run
 from certbot_qiniu.targets.target import Options, Target
@@ -295,9 +296,20 @@ class QiniuTarget(Target):
             clean=False, returning=True))
         if outcome.pending:
             self.run.note(f"Qiniu is still publishing {', '.join(sorted(outcome.pending))}")
+        if self.run.verb == "rollback":
+            self._tell_what_comes_again()
         if problems := [*problems, *outcome.problems]:
             raise errors.DeployError("Not every domain at Qiniu is back to what it served before: "
                                      + "; ".join(dict.fromkeys(problems)))
+
+    def _tell_what_comes_again(self) -> None:
+        """Say where the renewal conf, which no rollback changes, asks for what was taken back."""
+        for lineage, renewal in read_renewals(self.run.lineages.config_dir)[0].items():
+            asked = set(renewal.settings.tls_versions or ())
+            if renewal.is_ours and asked and any(
+                    entry.service == "cdn" and set(entry.binding.tls_versions or ()) != asked
+                    for entry in self.run.deployer.store.managed(lineage).values()):
+                self.run.say(wording.versions_come_again(lineage))
 
     # Going back ---------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ behind a proxy, or that no address answers.
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
 import logging
 import queue
@@ -86,13 +87,23 @@ def ask(domains: Collection[Domain], seconds: float = SECONDS) -> dict[str, tupl
 
 
 def addresses(host: str) -> list[str]:
-    """Return all addresses of a name, IPv4 and IPv6; none where that leads nowhere."""
+    """Return all addresses of a name, IPv4 and IPv6; none where that leads nowhere.
+
+    Without those that no edge can have: resolvers that block a name answer 0.0.0.0, which is this
+    machine, and a link-local one may be where a cloud keeps what is secret.
+    """
     try:
         found = socket.getaddrinfo(host, PORT, type=socket.SOCK_STREAM)
     except (OSError, ValueError) as error:
         logger.debug("%s cannot be resolved: %s", host, error)
         return []
-    return list(dict.fromkeys(str(place[0]) for *_, place in found))
+    return [address for address in dict.fromkeys(str(place[0]) for *_, place in found)
+            if not _is_none(ipaddress.ip_address(address))]
+
+
+def _is_none(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    plain = getattr(address, "ipv4_mapped", None) or address
+    return bool(plain.is_unspecified or plain.is_link_local or plain.is_multicast)
 
 
 def _server_name(name: str) -> str:
@@ -101,18 +112,21 @@ def _server_name(name: str) -> str:
 
 
 def _in_turns(targets: dict[str, list[str]]) -> list[tuple[str, str]]:
-    """Return the questions as (domain, address), different addresses first.
+    """Return the questions as (domain, address): each domain's first before any domain's second.
 
-    So a silent one is known before many have asked it; and every domain that has addresses of its
-    own is asked at one of them before any is at its second one.
+    So all are asked at one place at least, where the time is not enough for more. Of those,
+    different addresses come first: a silent one is known before many have asked it.
     """
-    by_address: dict[str, list[tuple[str, str]]] = {}
-    for wave in itertools.zip_longest(*([(name, one) for one in those]
-                                        for name, those in targets.items())):
+    turned = [[(name, one) for one in those[number % len(those):] + those[:number % len(those)]]
+              for number, (name, those) in enumerate(targets.items()) if those]
+    found: list[tuple[str, str]] = []
+    for wave in itertools.zip_longest(*turned):
+        by_address: dict[str, list[tuple[str, str]]] = {}
         for question in filter(None, wave):
             by_address.setdefault(question[1], []).append(question)
-    return [question for wave in itertools.zip_longest(*by_address.values())
-            for question in wave if question]
+        found += [question for turn in itertools.zip_longest(*by_address.values())
+                  for question in turn if question]
+    return found
 
 
 def _in_time(function: Callable[[T], R], items: Iterable[T], end: float) -> dict[T, R]:

@@ -19,7 +19,10 @@ from certbot_qiniu.webserver import edge
 from tests.sandbox.edge import Edge
 from tests.scenarios.command import IMG, WILD, WWW, Seat, issued
 from tests.scenarios.machine import HALF_A_DAY, Run
+from tests.scenarios.test_alerts import Receiver, receiver
 from tests.scenarios.test_renew import in_this_process
+
+__all__ = ["receiver"]
 
 A, B, C = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 FOUR_HOURS = 4 * 3600
@@ -207,6 +210,24 @@ def test_timer_that_renews(place: Place, monkeypatch: pytest.MonkeyPatch) -> Non
     place.machine.cloud.clock.sleep(HALF_A_DAY + 600)
     run = timer(place, monkeypatch)
     assert (1, True) == (run.status, "12 hours after its last change" in run.output)
+
+
+def test_alerts(place: Place, receiver: Receiver) -> None:
+    """That the edge did not answer, or has time again, is no good news; that it has it all is."""
+    def told() -> list[str]:
+        place.machine.run("status", "--managed", "--probe", "--quiet", "--notify", receiver.url)
+        return [title.partition(": ")[2] for title in receiver.take()]
+
+    place.leads_to[WWW] = [A]
+    place.servers.serve(A, place.old)
+    assert ["1 needs attention"] == told()
+    place.leads_to.clear()
+    assert [] == told()
+    place.leads_to[WWW] = [A]
+    place.renew()
+    assert [] == told()
+    place.servers.serve(A, place.pem())
+    assert ["all is well again"] == told()
 
 
 # At size

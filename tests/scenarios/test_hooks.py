@@ -132,6 +132,21 @@ def test_once_for_each_certificate(tmp_path: Path, programs: Programs) -> None:
     assert {"hooks": {str(hook): machine.fingerprint()}, "failed_hooks": {}} == memory(machine)
 
 
+def test_no_input(tmp_path: Path, programs: Programs) -> None:
+    """What is typed, or comes through a pipe, is certbot's."""
+    @contextlib.contextmanager
+    def typed() -> Iterator[None]:
+        reading, writing = os.pipe()
+        os.write(writing, b"for certbot")
+        os.close(writing)
+        os.dup2(reading, 0)
+        yield
+
+    machine = begin(tmp_path, programs.write("reload", f"cat > {tmp_path}/read"))
+    ok(machine.force_renewal(around=typed))
+    assert "" == (tmp_path / "read").read_text()
+
+
 def test_before_qiniu(tmp_path: Path, programs: Programs) -> None:
     """They do not wait for what takes minutes."""
     machine = seat(tmp_path)

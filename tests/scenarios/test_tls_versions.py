@@ -253,6 +253,28 @@ def test_rollback_of_the_option(machine: Seat) -> None:
     assert bodies(later(machine)) == {}, "it is a human's to change again"
 
 
+def test_rollback_of_a_stored_option(machine: Seat) -> None:
+    """No rollback changes the renewal conf: what renewals then do is said, with the way out."""
+    machine.issue(*NAMES)
+    machine.cloud.clock.sleep(HALF_A_DAY)
+    before = versions(machine)
+    told = f"certbot reconfigure --cert-name {APEX} --qiniu-tls keep"
+    for keeps in (False, True):
+        asking(machine, "1.2")
+        assert later(machine).status == 0
+        machine.cloud.clock.sleep(HALF_A_DAY)
+        assert set(versions(machine).values()) == {OLDER}
+        run = machine.certbot("rollback", *machine.installer)
+        assert (run.status, told in " ".join(run.output.split())) == (0, True), run.output
+        assert versions(machine) == before
+        if keeps:
+            asking(machine, "keep")
+        assert len(bodies(later(machine))) == (0 if keeps else 4)
+        machine.cloud.clock.sleep(HALF_A_DAY)
+    assert versions(machine) == before
+    assert told not in machine.certbot("rollback", *machine.installer).output
+
+
 # Where no read shows them -------------------------------------------------------------------------
 
 
@@ -364,6 +386,20 @@ def test_refused(reads: Any, tmp_path: Path) -> None:
     assert {frozenset(found) for found in versions(machine).values()} == {frozenset(BOTH)}
     asking(machine, "1.3")
     assert len(bodies(later(machine))) == 4, "so are these, once they are asked for anew"
+
+
+def test_refused_at_any_time(tmp_path: Path) -> None:
+    """It is known from then on, in the second half of that second, too."""
+    machine, name = begin(tmp_path, tls_versions="shown", tls_field="400"), "a.example.net"
+    machine.cloud.qiniu.add_domain(name)
+    assert machine.issue(name, arguments=("--qiniu-tls", "1.3")).status == 1
+    for tenths in (0, 2, 4, 6, 8):
+        machine.certbot("reconfigure", "--cert-name", name, "-i", "qiniu", "--qiniu-tls",
+                        "1.3" if tenths % 4 else "1.2")
+        machine.cloud.clock.now = int(machine.cloud.clock.now + HALF_A_DAY) + tenths / 10
+        run = machine.renew()
+        assert (run.status, REFUSED in " ".join(run.output.split())) == (1, True), run.output
+        assert len(bodies(run)[name]) == 2
 
 
 def test_refused_under_keep(tmp_path: Path) -> None:

@@ -114,12 +114,15 @@ def probe(fingerprint: str, **changes: Any) -> Probe:
 @pytest.mark.parametrize(("domain", "edges", "unseen"), [
     (Domain(WWW, protocol="https", cert_id="id"), {WWW: probe("")}, True),
     (Domain(WWW, protocol="https", cert_id="id"), {WWW: probe("f" * 64)}, False),
+    (Domain(WWW, protocol="https", cert_id="id"), {WWW: probe("0" * 64, changed=NOW - 60)}, True),
+    (Domain(WWW, protocol="https", cert_id="id"), {WWW: probe("0" * 64)}, False),
     (Domain(WWW, protocol="https", cert_id="id", state="processing"), {}, True),
     (Domain(WWW, protocol="https", cert_id="id", state="frozen"), {}, False),
-    (Domain(WWW), {}, False)], ids=["no answer", "answer", "processing", "frozen", "http"])
+    (Domain(WWW), {}, False)],
+    ids=["no answer", "answer", "other, early", "other", "processing", "frozen", "http"])
 def test_what_is_not_known_to_be_right_again(domain: Domain, edges: dict[str, Probe], *,
                                              unseen: bool) -> None:
-    """That the edge was not seen is no good news, where it can be seen another time."""
+    """That the edge was not seen, or has time again, is no good news."""
     found = status(seen(KEEP, domain=domain, edges=edges), 14)
     assert ({("EdgeDiffers", WWW), ("EdgeChain", WWW)} if unseen else set()) == found.unseen()
 

@@ -183,6 +183,25 @@ def test_once_each(tmp_path: Path, folder: Path, runner: Runner, shown: list[str
     assert ["a", "b"] == runner.names()
 
 
+def test_environment(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is certbot's own, and nothing of the snap that this is installed with."""
+    given: list[Mapping[str, str]] = []
+
+    def note(_program: str, environment: Mapping[str, str]) -> tuple[list[str], list[str]]:
+        given.append(environment)
+        return [], []
+
+    monkeypatch.setattr(module, "run_program", note)
+    for name, value in {"SNAP": "/snap/certbot/1", "CERTBOT_SNAPPED": "True", "OURS": "kept",
+                        "PATH": "/snap/certbot/1/bin:/usr/bin"}.items():
+        monkeypatch.setenv(name, value)
+    renew(tmp_path, LINEAGE)
+    found = target(tmp_path, folder / "a")
+    found.update(renewed())
+    found.settle()
+    assert ("kept", "/usr/bin") == (given[0]["OURS"], given[0]["PATH"])
+
+
 def test_failed_is_run_again(tmp_path: Path, folder: Path, runner: Runner) -> None:
     """And nothing else is; how it failed is forgotten once it succeeds."""
     renew(tmp_path, LINEAGE)
@@ -211,6 +230,9 @@ def test_made_open_to_others(tmp_path: Path, folder: Path, runner: Runner) -> No
     with pytest.raises(errors.UsageError, match=f"The hook {folder}/a is not run"):
         found.settle()
     assert ["b"] == runner.names()
+    memory = found.run.memory_of(LINEAGE)
+    assert memory
+    assert {f"{folder}/a": "it was not run"} == memory.failed_hooks
 
 
 def test_gone_is_forgotten(tmp_path: Path, folder: Path) -> None:

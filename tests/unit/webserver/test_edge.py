@@ -128,14 +128,25 @@ def test_no_time_at_all(net: Net) -> None:
 
 
 def test_order(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Different addresses come first, and the first address of each domain before its second."""
+    """Each domain is asked at one address before any is at a second, different ones first."""
     monkeypatch.setattr(edge, "WORKERS", 1)
     net.names = {"a": ["1.1.1.1", "2.2.2.2"], "b": ["1.1.1.1", "3.3.3.3"], "c": ["4.4.4.4"]}
     edge.ask([domain("a.example.com", "a"), domain("b.example.com", "b"),
               domain("c.example.com", "c")])
-    assert [("1.1.1.1", "a.example.com"), ("4.4.4.4", "c.example.com"),
-            ("2.2.2.2", "a.example.com"), ("3.3.3.3", "b.example.com"),
+    assert [("1.1.1.1", "a.example.com"), ("3.3.3.3", "b.example.com"),
+            ("4.4.4.4", "c.example.com"), ("2.2.2.2", "a.example.com"),
             ("1.1.1.1", "b.example.com")] == net.asked
+
+
+def test_order_where_all_share_their_addresses(
+        net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then, too: what there is no time for is a second address, and not a whole domain."""
+    monkeypatch.setattr(edge, "WORKERS", 1)
+    net.names["edge.qiniudns.com"] = ["1.1.1.1", "2.2.2.2"]
+    names = [f"{number}.example.com" for number in range(4)]
+    edge.ask([domain(name) for name in names])
+    assert names == sorted(name for _, name in net.asked[:4])
+    assert ["1.1.1.1", "2.2.2.2"] * 2 == [address for address, _ in net.asked[:4]]
 
 
 def test_machine_without_more_threads(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,11 +160,13 @@ def test_machine_without_more_threads(net: Net, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """IPv4 and IPv6, each once, in the order of the resolver; no answer is no address."""
+    """IPv4 and IPv6, each once, in the order of the resolver, without those of no edge."""
     stream = socket.SOCK_STREAM
+    strange = ("0.0.0.0", "::", "169.254.169.254", "fe80::1%lo", "::ffff:0.0.0.0", "224.0.0.1")
     found = [(socket.AF_INET6, stream, 6, "", ("2001:db8::7", 443, 0, 0)),
              (socket.AF_INET, stream, 6, "", ("203.0.113.7", 443)),
-             (socket.AF_INET, stream, 6, "", ("203.0.113.7", 443))]
+             (socket.AF_INET, stream, 6, "", ("203.0.113.7", 443)),
+             *((socket.AF_INET6, stream, 6, "", (address, 443, 0, 0)) for address in strange)]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     assert ["2001:db8::7", "203.0.113.7"] == edge.addresses("edge.qiniudns.com")
 
