@@ -187,7 +187,7 @@ def write_json(path: Path, content: dict[str, Any], version: int = VERSION) -> N
     except OSError as error:
         raise errors.StateError(
             f"Could not write {path}: {error.strerror}. The file is as it was; free some room or "
-            "mend the permissions, and run certbot renew") from error
+            "fix the permissions, and run certbot renew") from error
     except UnicodeError as error:  # the one text from outside is the path of the credentials
         raise errors.StateError(
             f"Could not write {path}: a path in it is not UTF-8. Give the credentials file "

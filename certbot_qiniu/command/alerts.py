@@ -138,7 +138,7 @@ def _attention(concerns: Iterable[Finding], unknown_seconds: float) -> dict[str,
     found = [item for item in concerns if item.level is Level.ATTENTION]
     if unknown_seconds >= UNKNOWN_SECONDS:
         found.append(Finding(Level.ATTENTION, "status", "Unknown",
-                             "the status could not be told for more than a day"))
+                             "the status is not known for more than a day"))
     return {_key(item): item.text for item in with_all_concerned(found)}
 
 

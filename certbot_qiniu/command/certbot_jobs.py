@@ -61,7 +61,7 @@ class Job:
     :ivar idle: why it never runs, "" where it does.
     :ivar revive: how to change that.
     :ivar program: the certbot that it runs; "" where there is none of that name.
-    :ivar plugins: of that certbot; None where that could not be told.
+    :ivar plugins: of that certbot; None where that is not known.
     """
 
     where: str
@@ -135,7 +135,7 @@ def sentence(job: Job, found: Use) -> str:
         Use.LACKS_PLUGIN: f"runs {command}, which has no plugin {INSTALLER}: what it renews does "
                           f"not reach Qiniu, and its renewal conf loses installer = {INSTALLER}",
         Use.NOT_KNOWN: f"runs {command}{f' in {job.call.elsewhere}' * bool(job.call.elsewhere)}; "
-                       f"whether that has the plugin {INSTALLER} could not be told",
+                       f"whether that has the plugin {INSTALLER} is not known",
         Use.NOT_FOUND: f"runs {command}, which is not found in {job.call.place.path}",
         Use.IDLE: f"would run {command}, but {job.idle}",
         Use.REHEARSES: f"only rehearses: {command} --dry-run",
@@ -344,7 +344,7 @@ def _crontab(path: Path, user: str, idle: _Idle, *, fields: int = 5) -> Iterator
         stop = f"Remove it: crontab -e -u {user}" if user and fields == 5 else (
             f"Remove line {line.number} of {path}")
         place = Place({"PATH": default, "HOME": _home(line.user), **line.variables})
-        why = idle or (("it runs at boot alone", "") if line.at_boot else ())
+        why = idle or (("it runs only at boot", "") if line.at_boot else ())
         yield _Command(f"{path} (line {line.number})", stop, line.command, place, line.user, *why)
 
 

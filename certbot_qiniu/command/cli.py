@@ -1,6 +1,6 @@
 """The command ``certbot-qiniu``: see, prove, be warned.
 
-Exit status of every command: 0 fine, 1 something needs attention, 2 it could not be told, or the
+Exit status of every command: 0 fine, 1 something needs attention, 2 it is not known, or the
 command could not be carried out.
 """
 
@@ -35,7 +35,7 @@ COMMANDS: tuple[Command, ...] = (
     status.COMMAND, plan.COMMAND, renew.COMMAND, apply.COMMAND, doctor.COMMAND,
     certificates.COMMAND, forget.COMMAND, install_timer.COMMAND, loop.COMMAND, adopt.COMMAND)
 
-EXIT_STATUS = ("exit status: 0 fine, 1 something needs attention, 2 it could not be told (or the "
+EXIT_STATUS = ("exit status: 0 fine, 1 something needs attention, 2 it is not known (or the "
                "command could not be carried out)")
 
 

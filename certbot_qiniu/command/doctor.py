@@ -147,14 +147,14 @@ def check_certbot(found: str | None) -> Iterator[Check]:
     path = str(Path(found).resolve())
     if certbot_jobs.SNAPS.search(path):
         cause = "it comes from snap, which cannot load plugins installed by pip"
-        remedy = f"Remove it (snap remove certbot) and use the one beside this program: {link}"
+        remedy = f"Remove it (snap remove certbot) and use the one next to this program: {link}"
     elif path.startswith(("/usr/bin/", "/bin/")):
         cause = "it is the distribution's, with a Python of its own"
-        remedy = (f"Use the one beside this program ({link}), and stop the distribution's timer: "
+        remedy = (f"Use the one next to this program ({link}), and stop the distribution's timer: "
                   "systemctl disable --now certbot.timer")
     else:
         cause = f"it does not belong to {sys.prefix}, where this program is installed"
-        remedy = f"Use the one beside this program: {link}"
+        remedy = f"Use the one next to this program: {link}"
     yield Check(Level.ATTENTION, "certbot", f"{found} does not have the plugin: {cause}", remedy)
 
 
@@ -186,7 +186,7 @@ def check_renewals(renewals: Mapping[str, Renewal], damaged: Iterable[str],
                    reconfigure: Callable[[str], str] = reconfigure_command) -> Iterator[Check]:
     """Check that every lineage deployed to Qiniu is renewed, and its renewal conf says so."""
     for text in damaged:
-        yield Check(Level.ATTENTION, "renewal", text, "Mend the file, or put it back from a "
+        yield Check(Level.ATTENTION, "renewal", text, "Fix the file, or put it back from a "
                     "backup")
     for problem in found:
         yield Check(Level.ATTENTION, "renewal", problem.text, problem.remedy)
@@ -218,7 +218,7 @@ def check_plugins(renewals: Iterable[Renewal]) -> Iterator[Check]:
             yield Check(Level.OK, "plugin", f"{plugin}{used} is installed")
         else:
             yield Check(Level.ATTENTION if lineages else Level.OK, "plugin",
-                        f"{plugin}{used} is not installed beside this program",
+                        f"{plugin}{used} is not installed next to this program",
                         plugins.remedy(plugin, lineages[0]) if lineages else "")
 
 
@@ -244,7 +244,7 @@ def check_accounts(deployer: Deployer, renewals: Mapping[str, Renewal]) -> Itera
         except errors.ApiError as error:
             yield Check(Level.ATTENTION, "Qiniu", str(error), error.advice)
         else:
-            yield Check(Level.OK, "credentials", f"{path} is readable by its owner alone")
+            yield Check(Level.OK, "credentials", f"{path} is readable only by its owner")
             yield Check(Level.OK, "Qiniu", f"{path} opens an account with {len(domains)} domains "
                         f"and {len(certificates)} certificates")
             yield from check_ages(deployer, path, renewals)
@@ -308,7 +308,7 @@ def check_nginx(renewals: Iterable[Renewal]) -> Iterator[Check]:
             found = Nginx(test, reload).test()
         except (errors.NginxError, errors.UsageError) as error:
             yield Check(Level.ATTENTION, "nginx", str(error),
-                        "Mend the configuration; Qiniu is served all the same")
+                        "Fix the nginx configuration. Qiniu is updated regardless")
         else:
             yield Check(Level.OK, "nginx", found)
 

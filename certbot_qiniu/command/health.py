@@ -1,6 +1,6 @@
 """The three levels that every command answers with.
 
-A level is ``ok``, ``attention`` (somebody has to see to it) or ``unknown`` (it could not be told).
+A level is ``ok``, ``attention`` (somebody has to see to it) or ``unknown`` (it is not known).
 Each finding has one, with a stable word for the reason and a sentence for humans.
 """
 

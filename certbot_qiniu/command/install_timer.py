@@ -343,7 +343,7 @@ def _keep_environment(path: Path, environment: Mapping[str, str]) -> None:
     if lines != before:
         output.write(path, "".join(f"{line}\n" for line in lines), "--config-dir",
                      folder_mode=0o700)
-    print(f"Taken over from this shell: {', '.join(found)}, in {path}, which root alone can read")
+    print(f"Taken over from this shell: {', '.join(found)}, in {path}, which only root can read")
 
 
 def _quoted(value: str) -> str:

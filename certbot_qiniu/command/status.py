@@ -145,7 +145,7 @@ def _write_metrics(path: str | None, report: Report) -> int:
 
 
 def _report_in_time(arguments: argparse.Namespace) -> Report:
-    """Return the status of everything, or that it could not be told until the deadline."""
+    """Return the status of everything, or that it is not known until the deadline."""
     if arguments.deadline is None:
         return _report(arguments)
     pool = ThreadPoolExecutor(1)
@@ -314,7 +314,7 @@ SENTENCES = {
                           "see why, run: {remedy}",
     },
     "status": {
-        "Late": "the status could not be told within {seconds} seconds",
+        "Late": "the status was not known within {seconds} seconds",
     },
     "renewal": {
         "RenewalFailed": "certbot renew failed ({result}); see letsencrypt.log in {logs}",

@@ -309,7 +309,7 @@ class Deployer:
         changed = _bound_as(state, lineage, san, lambda binding: replace(binding, hsts=True))
         for name, entry in changed.items():
             if entry != state[name] and entry.service != "cdn":
-                self.say(f"{name}: Qiniu has HSTS for CDN domains alone; left without")
+                self.say(f"{name}: Qiniu has HSTS for CDN domains only; left without")
             if entry.binding.hsts and self.store.memory.domains.get(name, Record()).hsts:
                 self.store.memory.update(name, hsts="")
         return changed

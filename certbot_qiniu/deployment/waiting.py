@@ -79,7 +79,7 @@ class Waiting:
         minutes, seconds = divmod(int(self._elapsed()), 60)
         text = (f"Waiting for Qiniu, {minutes}:{seconds:02}: {len(names)} "
                 f"domain{'s' * (len(names) != 1)} left (8 to 15 minutes are usual; "
-                "Ctrl-C stops the waiting alone)")
+                "Ctrl-C only stops the waiting)")
         if self._terminal:
             self._draw(text)
         elif minutes > self._told_minutes:

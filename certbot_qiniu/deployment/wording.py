@@ -104,7 +104,7 @@ _PHRASES: Mapping[Reason, str] = {
     Reason.PUBLICATION_FAILED: "the last change failed: {detail}",
     Reason.PUBLISHING: "our change is being published",
     Reason.REFUSED: "Qiniu refuses the certificate",
-    Reason.IN_SYNC: "as wanted",
+    Reason.IN_SYNC: "in sync",
     Reason.CHANGED: "has been changed since it had a certificate of ours, and is left as it is",
 }
 """The same beside the domain's name in a step of ``plan``; for other reasons the sentence."""
@@ -172,7 +172,7 @@ def not_taken(action: Action) -> str:
 
 def without_tls_versions(name: str) -> str:
     """Say that ``--qiniu-tls`` does nothing for a domain of another service."""
-    return f"{name}: Qiniu has TLS versions for CDN domains alone; left without"
+    return f"{name}: Qiniu has TLS versions for CDN domains only; left without"
 
 
 def versions_come_again(lineage: str) -> str:
@@ -432,7 +432,7 @@ def left_out(selection: Selection, chosen: Collection[str]) -> list[str]:
              for found in selection.left_out]
     plain = [name for name in selection.http_only if name not in chosen]
     if plain:
-        lines.append(f"{', '.join(plain)}: http only and covered by a wildcard alone, so left as "
+        lines.append(f"{', '.join(plain)}: http only and covered only by a wildcard, so left as "
                      "it is. To switch it to HTTPS, list it in --qiniu-domains")
     return lines
 
@@ -449,7 +449,7 @@ def nothing_matched(names: Collection[str], selection: Selection, domains: Colle
     text = (f"No domain in this Qiniu account is to be served by {certificate} for "
             f"{', '.join(sorted(names))}")
     reasons = [f"{found.name} {why(found)}{_remedy(found)}" for found in selection.left_out]
-    reasons += [f"{name} speaks http only and is covered by a wildcard alone (list it in "
+    reasons += [f"{name} speaks http only and is covered only by a wildcard (list it in "
                 "--qiniu-domains to switch it to HTTPS)" for name in selection.http_only]
     if reasons:
         return f"{text}: {'; '.join(reasons)}"
@@ -516,7 +516,7 @@ def rehearsal(selection: Selection, domains: Mapping[str, Domain],
     lines = [f"  {left.get(name) or f'{name}: {_change(domains.get(name))}'}"
              for name in selection.chosen]
     lines += [f"  {found.name}: left out, it {why(found)}" for found in selection.left_out]
-    lines += [f"  {name}: left as it is (http only, covered by a wildcard alone; list it in "
+    lines += [f"  {name}: left as it is (http only, covered only by a wildcard; list it in "
               "--qiniu-domains to switch it to HTTPS)" for name in selection.http_only]
     return lines
 

@@ -174,7 +174,7 @@ class QiniuTarget(Target):
         for name, entry in covered.items():
             if entry.service != "cdn" and name not in self._told:
                 self._told.add(name)
-                self.run.say(f"{name}: Qiniu has redirects for CDN domains alone; left without")
+                self.run.say(f"{name}: Qiniu has redirects for CDN domains only; left without")
 
     def save(self, title: str | None) -> None:
         """Choose the domains of a certificate that is new here.

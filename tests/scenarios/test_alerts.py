@@ -169,7 +169,7 @@ def test_silent_qiniu_holds_no_alert_up(tmp_path: Path, receiver: Receiver,
     assert "certbot_qiniu_renewal_success 0\n" in (tmp_path / metrics.FILE).read_text()
     assert time.monotonic() - begun < 30
     assert run.status == 1
-    assert "The status could not be told within 0 seconds." in run.output
+    assert "The status was not known within 0 seconds." in run.output
     assert "Certbot renew failed (1)" in run.output
     [title] = receiver.take()
     assert title.endswith(": 1 needs attention")

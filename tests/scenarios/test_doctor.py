@@ -197,7 +197,7 @@ def test_authenticator_that_is_missing(tmp_path: Path) -> None:
     conf.write_text(conf.read_text().replace("authenticator = standalone",
                                              "authenticator = dns-nowhere"))
     output = machine.run("doctor").output
-    assert "dns-nowhere, used by example.com, is not installed beside this program" in output
+    assert "dns-nowhere, used by example.com, is not installed next to this program" in output
     assert "install certbot-dns-nowhere" in output
 
 

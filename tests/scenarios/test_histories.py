@@ -452,7 +452,7 @@ class Histories(RuleBasedStateMachine):
 
     def may_differ(self, lineage: Lineage, mine: Newest, name: str, config: Config) -> bool:
         """Whether what a domain serves may be left as it is."""
-        if config.protocol == "http":  # covered by a wildcard alone: nobody has asked for HTTPS
+        if config.protocol == "http":  # covered only by a wildcard: nobody has asked for HTTPS
             return not self.world.listed(lineage) and name not in lineage.names
         certificate = vars(self.world.qiniu)["_certificates"].get(config.cert_id)
         if (certificate is None or certificate.not_after <= self.world.now

@@ -160,7 +160,7 @@ def test_other_services(machine: Machine) -> None:
     machine.cloud.qiniu.add_source_domain("src.example.com", "pictures")
     run = machine.issue(NAME, "src.example.com", arguments=("--hsts",))
     assert run.status == 0
-    assert run.output.count("src.example.com: Qiniu has HSTS for CDN domains alone") == 1
+    assert run.output.count("src.example.com: Qiniu has HSTS for CDN domains only") == 1
     assert headers(machine) == (OWN, HSTS)
 
 

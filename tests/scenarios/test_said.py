@@ -130,7 +130,7 @@ def test_a_redirect_of_a_source_domain(machine: Machine, verb: str) -> None:
         run = machine.certbot("enhance", "--cert-name", "example.com", "--redirect",
                               *machine.installer)
     assert 0 == run.status, run.output
-    assert 1 == words(run).count("dl.example.com: Qiniu has redirects for CDN domains alone")
+    assert 1 == words(run).count("dl.example.com: Qiniu has redirects for CDN domains only")
 
 
 # --disable-renew-updates

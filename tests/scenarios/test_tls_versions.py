@@ -512,9 +512,9 @@ def test_other_services(tmp_path: Path) -> None:
     assert run.status == 0, run.output
     for name in ("source.example.com", "live.example.com"):
         assert run.output.count(
-            f"{name}: Qiniu has TLS versions for CDN domains alone; left without") == 1
-        assert run.output.count(f"{name}: Qiniu has redirects for CDN domains alone") == 1
-        assert f"{name}: Qiniu has TLS versions for CDN domains alone" in (
+            f"{name}: Qiniu has TLS versions for CDN domains only; left without") == 1
+        assert run.output.count(f"{name}: Qiniu has redirects for CDN domains only") == 1
+        assert f"{name}: Qiniu has TLS versions for CDN domains only" in (
             asking(machine, "1.3").output)
     later(machine)
     assert bodies(later(machine)) == {}

@@ -345,7 +345,7 @@ def test_http_only_by_wildcard_and_nobody_to_ask(tmp_path: Path) -> None:
     machine = Machine(cloud, tmp_path)
     run = machine.issue("*.example.com")
     assert 1 == run.status
-    assert f"{WWW} speaks http only and is covered by a wildcard alone" in text(run)
+    assert f"{WWW} speaks http only and is covered only by a wildcard" in text(run)
     assert not list(machine.config_dir.glob("renewal/*.conf"))
 
 

@@ -62,7 +62,7 @@ class Selection:
 
     :ivar chosen: their names.
     :ivar left_out: domains that the certificate covers and that are not chosen.
-    :ivar http_only: covered by a wildcard alone and http only: chosen only if the user says so.
+    :ivar http_only: covered only by a wildcard and http only: chosen only if the user says so.
     :ivar problems: domains that the user listed and that cannot be served, that another
         installation serves, or that could not be read.
     """

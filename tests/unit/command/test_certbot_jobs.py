@@ -125,7 +125,7 @@ def test_empty_file_system(tmp_path: Path) -> None:
     ("etc/cron.d/certbot", "@daily root certbot renew", 0o644,
      "cron ignores a file whose last line has no end"),
     ("etc/cron.d/certbot", "@daily root certbot renew\n", 0o644, ""),
-    ("etc/crontab", "@reboot root certbot renew\n", 0o644, "it runs at boot alone"),
+    ("etc/crontab", "@reboot root certbot renew\n", 0o644, "it runs only at boot"),
 ])
 def test_what_cron_ignores(machine: Host, path: str, text: str, mode: int, idle: str) -> None:
     """What never runs again by itself is told from what does."""

@@ -57,7 +57,7 @@ def test_certbot_of_the_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("path", "cause", "remedy"), [
     ("/snap/bin/certbot", "comes from snap", "snap remove certbot"),
-    ("/opt/x/bin/certbot", f"does not belong to {sys.prefix}", "Use the one beside")])
+    ("/opt/x/bin/certbot", f"does not belong to {sys.prefix}", "Use the one next to")])
 def test_where_a_certbot_comes_from(monkeypatch: pytest.MonkeyPatch, path: str, cause: str,
                                     remedy: str) -> None:
     """It decides on the remedy, which always leads to the certbot beside this program."""
@@ -123,12 +123,12 @@ def test_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
                                           **{"with": "apache"}),
                                   renewal("d.example.com", authenticator="None", ours=False)])
     assert [
-        ("ok", "dns-aliyun is not installed beside this program", ""),
+        ("ok", "dns-aliyun is not installed next to this program", ""),
         ("ok", "standalone, used by a.example.com, is installed", ""),
-        ("attention", "dns-nowhere, used by b.example.com, c.example.com, is not installed beside "
+        ("attention", "dns-nowhere, used by b.example.com, c.example.com, is not installed next to "
                       "this program", plugins.remedy("dns-nowhere", "x")),
         ("ok", "apache, used by c.example.com, is installed", ""),
-        ("attention", "nginx, used by d.example.com, is not installed beside this program",
+        ("attention", "nginx, used by d.example.com, is not installed next to this program",
          plugins.remedy("nginx", "x")),
     ] == [(check.level.value, check.text, check.remedy) for check in found]
 
@@ -146,7 +146,7 @@ def test_accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.deploy("example.org")
     desk.qiniu.add_domain("www.example.com")
     desk.qiniu.add_domain("img.example.com")
-    assert [("ok", f"{desk.credentials} is readable by its owner alone"),
+    assert [("ok", f"{desk.credentials} is readable only by its owner"),
             ("ok", f"{desk.credentials} opens an account with 2 domains and 1 certificates"),
             ] == [(check.level.value, check.text) for check in accounts(desk)]
 
@@ -511,7 +511,7 @@ def test_job_that_becomes_root(machine: Host) -> None:
     machine.plugins.clear()
     machine.put("var/spool/cron/crontabs/bob", f"0 0 * * * sudo {certbot} renew\n")
     [(level, text, _)] = timers()
-    assert ("unknown", True) == (level, "could not be told" in text)
+    assert ("unknown", True) == (level, "is not known" in text)
 
 
 def test_other_folder(machine: Host) -> None:

@@ -68,7 +68,7 @@ def test_utc(seconds: float, text: str, monkeypatch: pytest.MonkeyPatch) -> None
     ([Level.UNKNOWN, Level.ATTENTION, Level.OK], Level.ATTENTION)],
     ids=["nothing", "fine", "unknown", "attention"])
 def test_worst(levels: list[Level], expected: Level) -> None:
-    """Nothing seen is fine; what is wrong is not hidden by what could not be told."""
+    """Nothing seen is fine; what is wrong is not hidden by what is not known."""
     assert expected is health.worst(iter(levels))
 
 

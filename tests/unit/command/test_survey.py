@@ -104,7 +104,7 @@ def reasons(found: Survey) -> list[tuple[str, str, str]]:
 
 
 def test_nothing_deployed(desk: Desk) -> None:
-    """It could not be told then, nobody is asked, and it is said how to begin."""
+    """It is not known then, nobody is asked, and it is said how to begin."""
     found = survey(desk.config)
     assert [("unknown", "certbot", "NothingDeployed")] == reasons(found)
     assert "certbot reconfigure" in found.findings[0].text

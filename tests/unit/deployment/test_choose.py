@@ -317,7 +317,7 @@ def test_rehearse(rig: Rig, certificate: Certificate) -> None:
     assert [f"  {B}: bind the new certificate",
             "  example.com: switch to HTTPS with the new certificate",
             f"  {C}: left out, it is frozen at Qiniu (ICP)",
-            f"  {A}: left as it is (http only, covered by a wildcard alone; list it in "
+            f"  {A}: left as it is (http only, covered only by a wildcard; list it in "
             "--qiniu-domains to switch it to HTTPS)"] == rehearse(
                 rig.context, SANS, SETTINGS, "")
     assert {"GET"} == {call.split()[0] for call in rig.calls()}

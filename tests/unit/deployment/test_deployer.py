@@ -426,7 +426,7 @@ def test_hsts_elsewhere(rig: Rig, deployer: Deployer) -> None:
     """Who asks for HSTS where Qiniu has none is told, once."""
     once = deployer.hsts(state(entry(A, service="kodo"), entry(B)), LINEAGE, "*.example.com")
     deployer.hsts(once, LINEAGE, "*.example.com")
-    assert [f"{A}: Qiniu has HSTS for CDN domains alone; left without"] == rig.said
+    assert [f"{A}: Qiniu has HSTS for CDN domains only; left without"] == rig.said
 
 
 # Writing

@@ -61,8 +61,8 @@ WORDS: Mapping[tuple[Verb, Reason], tuple[str, str]] = {
     (Verb.QUEUE, Reason.BUSY): (
         f"{NAME} is busy at Qiniu with another change (sslize) and cannot take the new "
         "certificate yet; the next certbot renew tries again", SAME),
-    (Verb.KEEP, Reason.IN_SYNC): ("", "as wanted"),
-    (Verb.FORGET, Reason.IN_SYNC): ("", "as wanted"),
+    (Verb.KEEP, Reason.IN_SYNC): ("", "in sync"),
+    (Verb.FORGET, Reason.IN_SYNC): ("", "in sync"),
     (Verb.FORGET, Reason.CHANGED): (
         "", "has been changed since it had a certificate of ours, and is left as it is"),
     (Verb.FORGET, Reason.NOT_FOUND): (
@@ -301,7 +301,7 @@ def test_left_out() -> None:
     assert wording.left_out(SELECTION, {NAME, "b.example.com"}) == [
         "a.example.com serves a certificate that was bought through Qiniu and is valid until "
         "2027-01-15: left out (to replace it: --qiniu-domains a.example.com)",
-        "c.example.com: http only and covered by a wildcard alone, so left as it is. To switch it "
+        "c.example.com: http only and covered only by a wildcard, so left as it is. To switch it "
         "to HTTPS, list it in --qiniu-domains"]
     assert wording.left_out(Selection((NAME,)), {NAME}) == []
 
@@ -319,5 +319,5 @@ def test_rehearsal(domain: Domain | None, expected: str) -> None:
         f"  {NAME}: {expected}",
         "  a.example.com: left out, it serves a certificate that was bought through Qiniu and is "
         "valid until 2027-01-15",
-        *(f"  {name}: left as it is (http only, covered by a wildcard alone; list it in "
+        *(f"  {name}: left as it is (http only, covered only by a wildcard; list it in "
           "--qiniu-domains to switch it to HTTPS)" for name in SELECTION.http_only)]

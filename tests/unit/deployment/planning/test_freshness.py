@@ -47,7 +47,7 @@ def test_reading_is_needed(listed: Domain, remembered: Record | None) -> None:
 
 @pytest.mark.parametrize(("days", "outdated", "is_read"), [
     (1, False, True), (1, True, False), (7, True, False), (8, True, True)],
-    ids=["as wanted", "outdated", "outdated for long", "for longer"])
+    ids=["in sync", "outdated", "outdated for long", "for longer"])
 def test_reading_before_a_renewal(days: int, *, outdated: bool, is_read: bool) -> None:
     """Where a new certificate is due, a renewal does not pay for a reading whose turn it is."""
     assert is_read == needs_reading(LISTED, replace(FRESH, seen_at=NOW - days * DAY), NOW,
@@ -56,7 +56,7 @@ def test_reading_before_a_renewal(days: int, *, outdated: bool, is_read: bool) -
 
 @pytest.mark.parametrize(("seen", "expected"), [
     ("new", False), ("old", True), ("console", False), (None, False)],
-    ids=["as wanted", "outdated", "not ours", "never read"])
+    ids=["in sync", "outdated", "not ours", "never read"])
 def test_outdated(seen: str | None, *, expected: bool) -> None:
     """It is a certificate of ours that shows that a newer one is due."""
     uploads = {"new": Upload(NEW, "example.com"), "old": Upload(OLD, "example.com")}
