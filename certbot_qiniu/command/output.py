@@ -54,6 +54,9 @@ BLANK = ("", "")
 
 # Terminal and pipe ------------------------------------------------------------------------------
 
+MOST_NAMES = 3
+"""So many are named in a cell; ``--json`` has all of them."""
+
 NARROWEST, NARROWEST_FIRST = 12, 24
 """Columns that are wrapped keep so many cells of the terminal; a table's first column, which says
 what the row is about, keeps more."""
@@ -195,6 +198,11 @@ def finding_parts(findings: Iterable[Finding]) -> list[Part]:
     lines: list[Part] = [(f"{_capital(item.text).rstrip('.')}.", STYLES[item.level])
                          for item in with_all_concerned(list(findings))]
     return list(dict.fromkeys(lines))
+
+
+def counted(names: Sequence[str], kind: str) -> str:
+    """Write names as a cell, or how many of this kind there are if they are many."""
+    return ", ".join(names) if len(names) <= MOST_NAMES else f"{len(names)} {kind}s"
 
 
 def number(value: int | None) -> str:

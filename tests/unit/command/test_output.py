@@ -66,6 +66,14 @@ def test_what_matters_stays(width: int, lineage: str) -> None:
         60: (False, False), 80: (False, True), 140: (True, True)}[width]
 
 
+@pytest.mark.parametrize(("count", "cell"), [
+    (0, ""), (1, "d0.example.com"), (3, "d0.example.com, d1.example.com, d2.example.com"),
+    (9, "9 domains")])
+def test_long_lists_are_counted(count: int, cell: str) -> None:
+    """A cell of a hundred names would make a table of it."""
+    assert cell == output.counted([f"d{number}.example.com" for number in range(count)], "domain")
+
+
 def test_too_narrow_for_anything() -> None:
     """The lines are those of a pipe, and go on in the next: nothing is lost."""
     from rich.console import Console
