@@ -219,8 +219,21 @@ def canonical_domain(text: str) -> str:
     name = text.strip().lower().rstrip(".")
     name = name.removeprefix("*") if name.startswith("*.") else name
     if len(name) > _LONGEST_DOMAIN or not _DOMAIN.fullmatch(name):
-        raise errors.UsageError(f"{text.strip()!r} is not a domain name")
+        in_ascii = _in_ascii(name)
+        raise errors.UsageError(f"{text.strip()!r} is not a domain name" + (
+            f" as it is in certificates and at Qiniu: write {in_ascii}" if in_ascii else ""))
     return name
+
+
+def _in_ascii(name: str) -> str:
+    """Return the spelling that DNS has for a name with other letters than ASCII; "" for none."""
+    if name.isascii():
+        return ""
+    try:
+        found = "." * name.startswith(".") + name.removeprefix(".").encode("idna").decode()
+    except UnicodeError:
+        return ""
+    return found if _DOMAIN.fullmatch(found) else ""
 
 
 _LONGEST_DOMAIN = 254  # with the dot that a wildcard begins with

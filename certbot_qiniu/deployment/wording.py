@@ -351,7 +351,7 @@ _OBSTACLES: Mapping[Obstacle, str] = {
     Obstacle.NOT_OPERABLE: "cannot be changed by this account; ask Qiniu's support",
     Obstacle.OTHER_LINEAGE: "is managed by the lineage {lineage}",
     Obstacle.OTHER_INSTALLATION: _OTHER_INSTALLATION,
-    Obstacle.EXCLUDED: "is left out by --qiniu-exclude",
+    Obstacle.EXCLUDED: "is named by --qiniu-exclude",
     Obstacle.FOREIGN: "serves a certificate that {foreign}",
 }
 """The rest of a sentence about a domain. A domain that cannot be read has the error's, and what

@@ -62,7 +62,7 @@ def test_before_the_first_issuance(value: str, left: set[str], machine: Seat) ->
     assert run.status == 0, run.output
     assert ours(machine) == {*ALL} - left
     for name in ALL:
-        told = (f"{name} is left out by --qiniu-exclude: left out (to serve it: take it out of "
+        told = (f"{name} is named by --qiniu-exclude: left out (to serve it: take it out of "
                 f"there, or --qiniu-exclude none --qiniu-domains {name})")
         assert text(run).count(told) == (name in left)
     assert changes(later(machine)) == []
@@ -147,7 +147,7 @@ def test_all_of_them(value: str, machine: Seat) -> None:
     assert run.status == 1
     assert "No domain in this Qiniu account is to be served by a certificate for" in text(run)
     for name in ALL:
-        assert f"{name} is left out by --qiniu-exclude (to serve it: " in text(run)
+        assert f"{name} is named by --qiniu-exclude (to serve it: " in text(run)
         assert f"--qiniu-domains {name})" in text(run)
     assert not (machine.config_dir / "live").exists()
     assert changes(run) == []
@@ -171,7 +171,7 @@ def test_excluded_beside_better_ones(machine: Seat) -> None:
     run = machine.issue(*NAMES, arguments=("--qiniu-exclude", value))
     assert run.status == 1
     assert f"{APEX} serves a certificate that is valid until" in text(run)
-    assert f"{WWW} is left out by --qiniu-exclude" in text(run)
+    assert f"{WWW} is named by --qiniu-exclude" in text(run)
     assert not (machine.config_dir / "live").exists()
 
 

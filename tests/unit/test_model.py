@@ -193,6 +193,17 @@ def test_no_domain(text: str) -> None:
     assert repr(text.strip()) in str(caught.value)
 
 
+@pytest.mark.parametrize(("text", "hint"), [
+    ("例子.com", "write xn--fsqu00a.com"), ("*.例子.com", "write .xn--fsqu00a.com"),
+    ("例 子.com", ""), ("例子", ""), ("a b.com", "")])
+def test_other_letters(text: str, hint: str) -> None:
+    """The error has the spelling to use, if there is one."""
+    with pytest.raises(errors.UsageError) as caught:
+        canonical_domain(text)
+    assert hint in str(caught.value)
+    assert bool(hint) == ("write" in str(caught.value))
+
+
 @pytest.mark.parametrize(("text", "name"), [
     ("a.example.com", "a.example.com"),
     (" A.Example.COM. ", "a.example.com"),

@@ -315,7 +315,7 @@ def test_excluded(domain: Domain, changes: dict[str, Any]) -> None:
     excluded = [domain.name]
     assert choose(account(domain), excluded=excluded, **changes) == Selection(
         left_out=(NotChosen(domain.name, Obstacle.EXCLUDED),))
-    assert "is left out by --qiniu-exclude" == why(NotChosen(domain.name, Obstacle.EXCLUDED))
+    assert "is named by --qiniu-exclude" == why(NotChosen(domain.name, Obstacle.EXCLUDED))
     assert [] == candidates([domain], SANS, None, [domain.name], excluded=excluded), "not read"
 
 
