@@ -13,6 +13,8 @@ import pytest
 from certbot._internal import cli
 from certbot._internal.plugins.disco import PluginsRegistry
 
+from certbot_qiniu.command import install_timer
+from certbot_qiniu.environment import program
 from certbot_qiniu.options import OPTIONS
 from tests.package import ROOT, SOURCES
 
@@ -214,6 +216,23 @@ def test_make_targets(document: str) -> None:
     targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
     mentioned = set(re.findall(r"(?:^|`)make ([a-z-]+)", read(document), re.MULTILINE))
     assert mentioned <= targets
+
+
+def test_units_by_hand() -> None:
+    """The units that the page on setup has are those that install-timer writes."""
+    def settings(unit: str) -> list[str]:
+        return [line for line in unit.splitlines()
+                if line and not line.startswith(("#", "EnvironmentFile="))]
+
+    shown = {name: text for _, text in blocks(read("docs/setup.md"))
+             if (name := text.partition("\n")[0].removeprefix("# /etc/systemd/system/")) != text
+             and name.startswith("certbot-qiniu.")}
+    written = install_timer.units(install_timer.Job(Path("/etc/letsencrypt/qiniu/environment")))
+    assert {name: settings(text.replace(program("certbot-qiniu"), "/opt/certbot/bin/certbot-qiniu"))
+            for name, text in written.items()} == {
+                name: settings(text) for name, text in shown.items()}
+    assert "/opt/certbot/bin/certbot-qiniu renew --quiet" in read("docs/setup.md").partition(
+        "/etc/cron.d/certbot-qiniu")[2]
 
 
 def test_changelog() -> None:
