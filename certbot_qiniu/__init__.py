@@ -14,7 +14,7 @@ and renew for ever, from a timer::
 Credentials
 -----------
 
-One INI file, readable by root alone (``chmod 600``), may serve both plugins:
+One INI file, readable only by root (``chmod 600``), may serve both plugins:
 
 .. code-block:: ini
 

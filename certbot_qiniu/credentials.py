@@ -34,7 +34,7 @@ class Credentials:
         """Read a credentials file, as certbot's DNS plugins read theirs.
 
         :param config_dir: certbot's, see :func:`~certbot_qiniu.files.check_owner`.
-        :raises errors.UsageError: when it is missing, unreadable, malformed or not ours alone.
+        :raises errors.UsageError: when it is missing, unreadable, malformed or not only ours.
         """
         file = Path(os.path.expanduser(path))
         try:

@@ -24,6 +24,6 @@ def installation(package: str) -> str:
 
 
 def plugin_installation(plugin: str) -> str:
-    """Return the command that installs a plugin of certbot's here, as new as this certbot."""
+    """Return the command that installs a certbot plugin here, as new as this certbot."""
     version = f"=={importlib.metadata.version('certbot')}" if plugin in CERTBOTS_OWN else ""
     return installation(f"certbot-{plugin}{version}")

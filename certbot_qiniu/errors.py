@@ -10,7 +10,7 @@ Everything that may leave the plugin is a :class:`certbot.errors.PluginError`::
         │   ├── Unreachable     no answer, or one that cannot be read: safe to try again later
         │   │   └── Throttled   Qiniu asked for fewer calls, beyond our patience
         │   └── Refused         Qiniu answered, and said no
-        ├── DeployError         one or more domains are not as wanted (raised at the end of a run)
+        ├── DeployError         one or more domains are not in sync (raised at the end of a run)
         │   └── ListInDoubt     the account has none of our domains: it may be the wrong one
         ├── NginxError          test, reload or check of nginx failed
         ├── HookError           a program that --qiniu-hook names failed
@@ -94,7 +94,7 @@ class Refused(ApiError):
 
 
 class DeployError(QiniuError):
-    """At the end of a run something is not as wanted; the text lists every domain concerned.
+    """At the end of a run something is not in sync; the text lists every domain concerned.
 
     :ivar str reason: why, without the name of the lineage that it happened to.
     """
@@ -130,4 +130,4 @@ class HookError(QiniuError):
 
 
 class OtherInstallerError(QiniuError):
-    """The installer that takes part beside ours failed; the text holds what it said."""
+    """The installer that takes part next to ours failed; the text holds what it said."""

@@ -119,7 +119,7 @@ def check_owner(path: Path, found: os.stat_result, what: str,
 
     :param what: what it is, in words.
     :param config_dir: certbot's; within a container its owner stands for the user outside.
-    :raises errors.UsageError: with the command that mends it.
+    :raises errors.UsageError: with the command that fixes it.
     """
     if found.st_mode & 0o077:
         raise errors.UsageError(

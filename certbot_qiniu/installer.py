@@ -2,7 +2,7 @@
 
 A target is a place that certificates must reach (:mod:`certbot_qiniu.targets`). Each verb is handed
 to all of them, whichever of them fail, and what went wrong is raised at the end. What they change
-here together is in one checkpoint of certbot's, which only this module ends, and undoes.
+here together is in one certbot checkpoint, which only this module ends, and undoes.
 
 certbot loads this module for every command of every user, so it imports what it works with only
 where it works.
@@ -162,7 +162,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         from all again. So where one place has it already, what failed is kept for
         :meth:`supported_enhancements`.
 
-        :raises errors.DeployError: when anything is not as wanted; the text names all of it.
+        :raises errors.DeployError: when anything is not in sync; the text names all of it.
         """
         if self._is_unannounced:
             self._take_unannounced()
@@ -289,7 +289,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
                         **kwargs: Any) -> None:
         """Put right what failed, drifted or is new, with every ``certbot renew``.
 
-        :raises errors.DeployError: when anything is not as wanted afterwards.
+        :raises errors.DeployError: when anything is not in sync afterwards.
         """
         self._lineages.add(lineage.lineagename)
         failures = Failures()

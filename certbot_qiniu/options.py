@@ -177,7 +177,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "exclude": {
         "metavar": "LIST", "default": NONE, "type": exclude_list,
         "help": "Qiniu domains that auto never takes, comma separated: .example.com is that "
-                "wildcard domain alone, *.example.com that one and everything below it; none"},
+                "wildcard domain only, *.example.com that one and everything below it; none"},
     "services": {
         "metavar": "LIST", "default": DEFAULT_SERVICES, "type": service_list,
         "help": "Qiniu services to serve, comma separated: cdn (CDN domains), kodo (source "
@@ -213,7 +213,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "leave nginx alone"},
     "with": {
         "metavar": "NAME",
-        "help": "another of certbot's installers that takes part, such as nginx or apache: it "
+        "help": "another certbot installer that takes part, such as nginx or apache: it "
                 "configures and reloads the web server"},
     "with-options": {
         "metavar": "OPTIONS", "type": other_installer_options,

@@ -46,7 +46,7 @@ def can_ask(config: NamespaceConfig) -> bool:
 
 
 def to_switch(config: NamespaceConfig, names: tuple[str, ...]) -> list[str]:
-    """Ask which domains that speak http alone to switch to HTTPS, which costs money.
+    """Ask which domains that speak only http to switch to HTTPS, which costs money.
 
     certbot's own checklist takes no answer for all of them, so it is not asked here.
     """

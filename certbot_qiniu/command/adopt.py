@@ -133,7 +133,7 @@ def plan(setups: Iterable[Setup], config_dir: Path, credentials: Path | None = N
          folders: Sequence[str] = (), now: float | None = None) -> list[Adoption]:
     """Plan the move of each setup.
 
-    :param credentials: the file to use or write; further accounts get files beside it.
+    :param credentials: the file to use or write; further accounts get files next to it.
     :param folders: options that name certbot's folders.
     """
     files: dict[Path, dict[str, str]] = {}
@@ -228,7 +228,7 @@ def _issued_names(setup: Setup) -> Iterator[str]:
 
 
 def write_credentials(adoptions: Iterable[Adoption]) -> list[Path]:
-    """Write the credentials files that are not there yet, readable for this user alone.
+    """Write the credentials files that are not there yet, readable only for this user.
 
     :returns: what was written.
     :raises errors.UsageError: when one cannot be written, or is there with other keys.

@@ -51,7 +51,7 @@ def receivers(values: Iterable[str], config_dir: Path | None = None) -> list[str
     """Return the URLs that *values* name: each a URL, or ``@FILE`` with one URL a line.
 
     :param config_dir: certbot's, see :func:`~certbot_qiniu.files.check_owner`.
-    :raises errors.UsageError: when such a file cannot be read, or is not ours alone.
+    :raises errors.UsageError: when such a file cannot be read, or is not only ours.
     """
     urls: list[str] = []
     for value in values:

@@ -25,7 +25,7 @@ FOLDERS = ("config", "work", "logs")
 
 A_FILE = {"bash": "_shtab_compgen_files", "zsh": "_files"}
 A_FOLDER = {"bash": "_shtab_compgen_dirs", "zsh": "_files -/"}
-"""``shtab.FILE`` and ``shtab.DIRECTORY`` for our shells; shtab is loaded for completion alone."""
+"""``shtab.FILE`` and ``shtab.DIRECTORY`` for our shells; shtab is loaded only for completion."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     """Add what every subcommand has."""
     completed_by(A_FILE, parser.add_argument(
         "--config", type=absolute_path, metavar="FILE",
-        help="as certbot's: to be read beside its cli.ini"))
+        help="as certbot's: to be read next to its cli.ini"))
     for kind in FOLDERS:
         completed_by(A_FOLDER, parser.add_argument(
             f"--{kind}-dir", type=absolute_path, metavar="DIR",
@@ -215,7 +215,7 @@ def _defaults(installer: str) -> dict[str, Any]:
 
 
 def lock_certbot(arguments: argparse.Namespace) -> None:
-    """Keep certbot from running beside us, as it keeps a second certbot.
+    """Keep certbot from running next to us, as it keeps a second certbot.
 
     :raises errors.UsageError: when that is not possible.
     """

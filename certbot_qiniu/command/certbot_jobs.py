@@ -126,7 +126,7 @@ def sentence(job: Job, found: Use) -> str:
     """Word the use of *job*."""
     name = job.call.option("--cert-name")
     module = f" -m {job.call.module}" if job.call.module else ""
-    only = f" for {name} alone" if name else ""
+    only = f" only for {name}" if name else ""
     command = f"{job.program or job.call.program}{module} renew{only}"
     if job.call.program == SNAP:
         command = "the certbot of snap"

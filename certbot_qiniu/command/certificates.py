@@ -52,12 +52,12 @@ class Remote:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this subcommand."""
     add_json(parser)
-    parser.add_argument("--all", action="store_true", help="everybody's certificates, not ours "
-                                                           "alone")
+    parser.add_argument("--all", action="store_true", help="everybody's certificates, not only "
+                                                           "ours")
     parser.add_argument("--prune", action="store_true",
                         help="delete ours that are superseded: no domain uses them, and no "
-                             "rollback that is kept needs them; and offer, each by itself and on a "
-                             "terminal alone, what has expired, is unused and has a name of our "
+                             "rollback that is kept needs them; and offer, each by itself and only "
+                             "on a terminal, what has expired, is unused and has a name of our "
                              "kind but is not provably ours")
     parser.add_argument("--expired", action="append", default=[], metavar="ID",
                         help="with --prune: delete this one of those that are offered, and ask "
@@ -115,9 +115,9 @@ def delete_expired(contexts: Iterable[Context], named: Sequence[str]) -> None:
     """
     offered = {item.cert_id: (context, item)
                for context in contexts for item in expired_strays(context)}
-    if strangers := [cert_id for cert_id in named if cert_id not in offered]:
+    if others := [cert_id for cert_id in named if cert_id not in offered]:
         raise errors.UsageError(
-            f"Not deleted: {', '.join(strangers)}. --expired takes certificates that have "
+            f"Not deleted: {', '.join(others)}. --expired takes certificates that have "
             "expired, that nothing uses, and that have a name of our kind; certbot-qiniu "
             "certificates --all shows what is there")
     for cert_id, (context, item) in offered.items():

@@ -242,7 +242,7 @@ class Line:
 
     :ivar number: of its line.
     :ivar variables: that the lines before it set.
-    :ivar at_boot: whether it runs then alone.
+    :ivar at_boot: whether it runs only then.
     """
 
     number: int

@@ -524,7 +524,7 @@ def run(arguments: argparse.Namespace, logger: logging.Logger) -> int:
                                     "--cert-name, or its file with --credentials")
         [credentials] = paths
     client = Accounts(Path(config.config_dir)).get(credentials).client
-    print(f"Asking Qiniu with GET alone, at most {MOST_CALLS} times; nothing is changed.",
+    print(f"Asking Qiniu with GET only, at most {MOST_CALLS} times; nothing is changed.",
           file=sys.stderr)
     try:
         here = Explorer(client)

@@ -39,7 +39,7 @@ LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 
 _ACME_DNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "no": ("standalone", ()),
-    # DNSPod's own tokens (DP_Id, DP_Key) are of no use to any maintained plugin of certbot's.
+    # DNSPod's own tokens (DP_Id, DP_Key) are of no use to any maintained certbot plugin.
     "dns_dp": ("dns-tencent", ()),
     "dns_tencent": ("dns-tencent", ("Tencent_SecretId", "Tencent_SecretKey")),
     "dns_ali": ("dns-aliyun", ("Ali_Key", "Ali_Secret")),
@@ -448,7 +448,7 @@ def _with_run(setup: Setup, run: LegoRun) -> Setup:
     elif not authenticator:
         known = provider if provider.isalnum() else "what cannot be told"
         notes.append(f"lego proved the domains by {known} (see --dns in {run.source}): choose a "
-                     "plugin of certbot's that does the same, in place of AUTHENTICATOR")
+                     "certbot plugin that does the same, in place of AUTHENTICATOR")
     keys = {name: value for name, value in (
         *((name, run.environment.get(variable, "")) for name, variable in
           zip(DNS_KEYS.get(authenticator, ()), variables, strict=False)),

@@ -121,7 +121,7 @@ class LineageFacts:
 
     @property
     def is_settled(self) -> bool:
-        """Whether its domains are as wanted, so that a renewal cleans up behind it."""
+        """Whether its domains are in sync, so that a renewal cleans up behind it."""
         return not self.held and all(
             action.verb in (Verb.KEEP, Verb.SKIP, Verb.FORGET) for action in self.actions)
 

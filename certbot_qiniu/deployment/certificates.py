@@ -1,7 +1,7 @@
 """Our certificates at Qiniu: find, upload, keep and delete them.
 
 Ours is what bears our name and whose id we recorded at the upload, or whose fingerprint is in the
-lineage's archive here; either alone is not enough of a memory, and a name alone proves nothing.
+lineage's archive here; either by itself is not enough of a memory, and a name proves nothing.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ def foreign_certificates(context: Context, domains: Iterable[Domain], lineages: 
     The list is read once for each, until it is met; then a domain's record has it. One that is in
     no list has neither a name nor an end.
 
-    :param lineages: whose copies are looked for among them: who has lost the memory is no stranger
-        to himself.
+    :param lineages: whose copies are looked for among them: they are ours although the memory
+        was lost.
     :raises errors.ApiError: when the list cannot be had.
     """
     memory = context.memory
@@ -447,7 +447,7 @@ def _clean_lineage(context: Context, lineage: str, ids: Collection[str], *, is_h
 def expired_strays(context: Context) -> list[RemoteCertificate]:
     """Find the expired certificates with a name of our kind that are not provably ours.
 
-    They may be an older machine's, or a stranger's: only the user can tell. What any domain may
+    They may be an older machine's, or somebody else's: only the user can tell. What any domain may
     use is not among them.
 
     :raises errors.ApiError: when a list cannot be had.

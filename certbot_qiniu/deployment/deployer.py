@@ -399,7 +399,7 @@ class Deployer:
     def _note_tls_option(self, name: str, former: Binding, wanted: Binding) -> None:
         """Note that other TLS versions are asked for: what was sent, or refused, of them is over.
 
-        To keep what is there leaves it, so a rollback alone goes back to what was before.
+        To keep what is there leaves it, so only a rollback goes back to what was before.
         """
         memory = self.store.memory
         record = memory.domains.get(name, Record())
@@ -601,7 +601,7 @@ def open_deployer(config: NamespaceConfig, say: Callable[[str], None], *,
                   note: Callable[[str], None] = logger.info, accounts: Accounts | None = None,
                   waiting: Waiting | None = None, checkpoints: Checkpoints | None = None,
                   read_only: bool = False, stores: dict[Path, Store] | None = None) -> Deployer:
-    """Return a deployer on a configuration of certbot's, with its files open.
+    """Return a deployer on a certbot configuration, with its files open.
 
     :param note: shows a line that a renewal does not show each time.
     :param accounts: those of the process, where there are any.

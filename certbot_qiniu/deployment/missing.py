@@ -33,7 +33,7 @@ def check_list(context: Context, lineage: str, credentials: str, *, listed: Coll
     :raises errors.QiniuError: when the account cannot be listed.
     """
     memory = context.memory.lineage(lineage)
-    # Of those that a rollback has brought back into the state alone, it is known.
+    # Of those that a rollback has only brought back into the state, it is known.
     names = [name for name in expected(context.store, lineage)
              if not context.memory.domains.get(name, Record()).gone]
     present = context.account.domains()

@@ -1,7 +1,7 @@
 """Observe what the domains serve now, with as few calls as the lists allow.
 
 Nothing is changed at Qiniu here. What is learnt goes into the memory, so that later runs can tell
-from the lists alone that nothing has changed.
+from only the lists that nothing has changed.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _read(context: Context, names: Sequence[str]) -> list[Domain | errors.QiniuE
 
 
 def observe_alone(context: Context, names: Sequence[str]) -> bool:
-    """Let the account be these domains alone, read one by one, for who changes nothing.
+    """Let the account be only these domains, read one by one, for who changes nothing.
 
     :returns: false where one of them does not exist: what that means only the lists can tell.
     :raises errors.Refused: when Qiniu does not accept the keys.
@@ -139,7 +139,7 @@ def observe(context: Context, names: Sequence[str], *, refresh: bool,
 
 def _published(context: Context, names: Iterable[str],
                domains: dict[str, Domain]) -> dict[str, Domain]:
-    """Return those of our changes that the lists alone prove to be published."""
+    """Return those of our changes that the lists by themselves prove to be published."""
     by_certificate: dict[tuple[str, str], list[str]] = {}
     candidates: dict[str, Domain] = {}
     for name in names:

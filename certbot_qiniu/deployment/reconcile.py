@@ -73,7 +73,7 @@ class Options:
 class Outcome:
     """The result of a reconcile.
 
-    :ivar problems: one message for each thing that is not as wanted.
+    :ivar problems: one message for each thing that is not in sync.
     :ivar pending: domains that Qiniu is still publishing.
     :ivar changed: domains that were changed.
     :ivar unserved: domains that neither have what they should nor get it once it is published,
@@ -147,7 +147,7 @@ class _Job:
         return {*self.domain.https_fields, *versions}
 
     def bare(self) -> _Job:
-        """Return the same change with the three documented fields alone."""
+        """Return the same change with only the three documented fields."""
         return replace(self, domain=replace(self.domain, https_fields={}),
                        binding=replace(self.binding, tls_versions=None))
 
@@ -166,7 +166,7 @@ class _Reconciler:
         self.outcome = Outcome()
         self.sends: dict[str, int] = {}
         self.failed: dict[str, str | errors.QiniuError] = {}
-        self.tls_refused: dict[str, str] = {}  # all else about these is, or gets, as wanted
+        self.tls_refused: dict[str, str] = {}  # all else about these is, or gets, in sync
         self.refusals: dict[tuple[str, int], str] = {}
         self.upload_errors: dict[str, errors.QiniuError] = {}
         self.busy: dict[str, str | errors.QiniuError] = {}
@@ -403,7 +403,7 @@ class _Reconciler:
         name, entry = action.name, self.store.state.get(action.name)
         if action.reason is Reason.NOT_FOUND:
             known = self.memory.domains.get(name, Record()).gone
-            if entry and known:  # a rollback has brought it back into the state alone
+            if entry and known:  # a rollback has only brought it back into the state
                 self.context.say(wording.still_gone(name, known.at))
             elif entry:
                 self.failed[name] = wording.sentence(action)
@@ -486,7 +486,7 @@ class _Reconciler:
             self, send: Callable[[_Job], None], jobs: list[_Job],
             results: list[errors.QiniuError | None],
     ) -> tuple[list[_Job], list[errors.QiniuError | None]]:
-        """Repeat changes with the documented fields alone that were refused for others, maybe.
+        """Repeat changes with only the documented fields that were refused for others, maybe.
 
         No setting may cost a certificate. That the repeat is taken, or has nothing to change,
         proves what was wrong, and is remembered.
@@ -522,7 +522,7 @@ class _Reconciler:
             self.tls_refused[job.name] = self.refusals.setdefault(
                 (refusal.text, refusal.code), refusal.cause)
         is_new = False
-        # TLS versions are accused only where nothing else was there: they are tried alone then.
+        # TLS versions are accused only if nothing else was there: they are tried by themselves.
         for name in job.extra_fields - {TLS_VERSIONS} or job.extra_fields:
             key = refusal_key(self.context.account_name, name,
                               asked if name == TLS_VERSIONS else None)

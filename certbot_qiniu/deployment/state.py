@@ -296,7 +296,7 @@ class Memory:
     def bury(self, name: str, binding: Binding | None, now: float) -> None:
         """Note that a domain is gone; its lineage, baseline and settings are kept.
 
-        One that was gone before, and came back into the state alone, is so since then.
+        One that was gone before, and came back only into the state, is so since then.
         """
         record = self.domains.get(name, Record())
         created = record.seen.created if record.seen else ""

@@ -1,6 +1,6 @@
 """Word a plan for humans: one table for actions, one for domains that are not chosen.
 
-Planning gives a stable reason and the facts; the words stand here alone. The documentation of
+Planning gives a stable reason and the facts; the words stand only here. The documentation of
 messages quotes them.
 """
 
@@ -56,7 +56,7 @@ _SENTENCES: Mapping[Reason | tuple[Verb, Reason], str] = {
     Reason.PUBLICATION_FAILED:
         "Qiniu could not publish the last change of {name}{because}; the next certbot renew sends "
         "it again",
-    (Verb.FAIL, Reason.PUBLICATION_FAILED):  # only where HSTS alone is left to do
+    (Verb.FAIL, Reason.PUBLICATION_FAILED):  # if only HSTS is left to do
         "Qiniu could not publish the last change of {name}{cause}, so its header "
         "Strict-Transport-Security cannot be changed; see Qiniu's console",
     Reason.PUBLISHING:
@@ -107,11 +107,11 @@ _PHRASES: Mapping[Reason, str] = {
     Reason.IN_SYNC: "in sync",
     Reason.CHANGED: "has been changed since it had a certificate of ours, and is left as it is",
 }
-"""The same beside the domain's name in a step of ``plan``; for other reasons the sentence."""
+"""The same next to the domain's name in a step of ``plan``; for other reasons the sentence."""
 
 
 def sentence(action: Action) -> str:
-    """Say why a domain is not as wanted; "" where there is nothing to tell."""
+    """Say why a domain is not in sync; "" if there is nothing to tell."""
     if action.verb is Verb.FORGET and action.restoring:
         return ""  # that a rollback has given it up is told where it is given up
     template = _SENTENCES.get((action.verb, action.reason)) or _SENTENCES[action.reason]
@@ -459,7 +459,7 @@ def nothing_matched(names: Collection[str], selection: Selection, domains: Colle
 
 
 def _missing_names(names: Collection[str], domains: Collection[str]) -> str:
-    """Name the ``-d`` that may have been forgotten: for domains beside or below *names*."""
+    """Name the ``-d`` that may have been forgotten: for domains next to or below *names*."""
     bases = {name.removeprefix("*.") for name in names}
     hints: list[str] = []
     for domain in sorted(domains):

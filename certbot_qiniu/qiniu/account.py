@@ -1,7 +1,7 @@
 """A Qiniu account: its certificates, and the domains of each of its services.
 
 Which service is which, neither the planner nor the reconciler knows: each keeps one small contract
-(:class:`~certbot_qiniu.qiniu.service.Service`), and another one is another module beside this.
+(:class:`~certbot_qiniu.qiniu.service.Service`), and another one is another module next to this.
 """
 
 from __future__ import annotations
@@ -337,7 +337,7 @@ class Accounts:
 
     Lineages with other services see the same account differently, and share its client and lists.
     Two files with one access key are one account only if they have the same secret, too: a wrong
-    one in one of them is that one's alone.
+    one in one of them is only that one's.
 
     :param config_dir: certbot's, for whose files are trusted.
     :param gentle: leave most of what Qiniu allows the account to its other programs.

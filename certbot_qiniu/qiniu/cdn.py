@@ -39,7 +39,7 @@ class Cdn:
             domain.name, certificate.cert_id, force_https=bool(binding.force_https),
             http2=bool(binding.http2), enable=domain.protocol != "https",
             tls_versions=binding.tls_versions, others=domain.https_fields,
-            # TLS versions alone, where no read shows them, leave no trace.
+            # TLS versions only, if no read shows them, leave no trace.
             is_visible=before != wanted or domain.tls_versions is not None)
 
     def unbind(self, domain: Domain) -> None:

@@ -137,7 +137,7 @@ def _word(entry: dict[str, Any], key: str) -> str:
 
 def as_text(value: object) -> str:
     """Return a string in a form that may be shown, cut to a length; "" for other types."""
-    # Not dropped but replaced: a stranger's name must not become one of ours.
+    # Not dropped but replaced: a foreign name must not become one of ours.
     return (printable(value[:_LONGEST_TEXT], "\N{REPLACEMENT CHARACTER}")
             if isinstance(value, str) else "")
 

@@ -34,7 +34,7 @@ UC = "uc.qiniuapi.com"
 PILI = "pili.qiniuapi.com"
 
 QBOX, QINIU = "QBox", "Qiniu"
-"""Qiniu's two signatures: of the path alone, and of nearly all of the request."""
+"""Qiniu's two signatures: of only the path, and of nearly all of the request."""
 
 UNDATED = "Qiniu without a date"
 """The second one, without ``X-Qiniu-Date`` or with one that the caller brings."""
@@ -167,7 +167,7 @@ class Breaker:
     def record(self, failure: errors.Unreachable | None = None) -> None:
         """Note how a call, all its repeats included, ended.
 
-        :param failure: None where it was answered. An error may be that one call's alone; silence
+        :param failure: None where it was answered. An error may be only that call's; silence
             is not.
         """
         with self._lock:
@@ -326,7 +326,7 @@ class Transport:
                     timeout=(CONNECT_SECONDS, READ_SECONDS)) as response:
                 status = response.status_code
                 if status < 200:
-                    # http.client skips a 100 alone. The final answer is still to come on this
+                    # http.client skips only a 100. The final answer is still to come on this
                     # connection, and would be taken for that of the next call. An answer that is
                     # left unread closes it.
                     raise requests.ConnectionError(

@@ -223,7 +223,7 @@ def _refuse_others(path: str) -> None:
         raise errors.UsageError(
             f"The hook {path} is not run: another user of this machine can change it, or a folder "
             f"above it (namei -l {shlex.quote(path)} shows which). Let all of it belong to you or "
-            "root, and be writable by its owner alone")
+            "root, and be writable only by its owner")
 
 
 # Running one ------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""This machine's own nginx, where no other installer of certbot's looks after it."""
+"""This machine's own nginx, if no other certbot installer looks after it."""
 
 from __future__ import annotations
 

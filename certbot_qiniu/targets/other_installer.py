@@ -1,4 +1,4 @@
-"""Another installer of certbot's beside ours: ``--qiniu-with nginx``.
+"""Another certbot installer next to ours: ``--qiniu-with nginx``.
 
 certbot gives each certificate one installer. So ours stands in certbot's place towards the other
 one, and calls it as certbot would. Both use certbot's one reverter: what they change
@@ -34,7 +34,7 @@ _OURSELVES = "qiniu"
 
 
 class OtherInstaller(Target):
-    """An installer of certbot's that takes part in our runs.
+    """A certbot installer that takes part in our runs.
 
     It is made and prepared when it is first needed, because that may test a whole web server.
     Whatever it raises comes out as :class:`errors.OtherInstallerError`.
@@ -95,7 +95,7 @@ class OtherInstaller(Target):
     def check(self) -> None:
         """Test its configuration, and store the options that it was given under our own name.
 
-        certbot restores those of its chosen installer alone in a renewal.
+        certbot restores only those of its chosen installer in a renewal.
         """
         if self.run.verb == "rollback":
             return

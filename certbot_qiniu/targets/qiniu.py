@@ -170,7 +170,7 @@ class QiniuTarget(Target):
                 self.run.say(f"{san}: no domain at Qiniu has {lineage} under this name, so nothing "
                              "is changed for it")
         if is_hsts:
-            return  # that it is for CDN domains alone is told where it is set
+            return  # that it is only for CDN domains is told where it is set
         for name, entry in covered.items():
             if entry.service != "cdn" and name not in self._told:
                 self._told.add(name)
@@ -239,7 +239,7 @@ class QiniuTarget(Target):
     def settle(self) -> None:
         """Make Qiniu equal to the desired state of the lineages concerned.
 
-        :raises errors.DeployError: when anything is not as wanted; the text names all of it.
+        :raises errors.DeployError: when anything is not in sync; the text names all of it.
         """
         if self._is_returning is not None:
             self._settle_rolled_back()

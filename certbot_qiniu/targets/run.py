@@ -110,7 +110,7 @@ class Run:
     def rehearsed(self) -> list[str]:
         """List the lineages that a dry run may be about, none for a certificate yet to come.
 
-        certbot tells their SANs and options alone, which several may have in common.
+        certbot tells only their SANs and options, which several may have in common.
         """
         if self.config.certname:
             return [name for name in [self.config.certname] if self.lineages.exists(name)]
@@ -149,7 +149,7 @@ class Run:
         """Show a line that tells of a change; ``--quiet`` drops it."""
         try:
             prompts.tell(text)
-        except ValueError:  # certbot-qiniu has no display of certbot's, and shows our log
+        except ValueError:  # certbot-qiniu has no certbot display, and shows our log
             logger.info("%s", text)
 
     def note(self, text: str) -> None:

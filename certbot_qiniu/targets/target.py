@@ -27,7 +27,7 @@ class Target:
     :ivar lineages: the names of those that :meth:`settle` is to bring here.
     :ivar has_taken: whether anything here serves what :meth:`settle` was to bring, so that going
         back would take it away again.
-    :cvar must_go_back: whether a :meth:`settle` that failed is mended by going back alone, as
+    :cvar must_go_back: whether a :meth:`settle` that failed is repaired only by going back, as
         what is configured here may be what is broken.
     """
 

@@ -111,7 +111,7 @@ def verdicts(run: Run, verdict: str) -> set[str]:
 
 
 STRICT = """\
-Asking Qiniu with GET alone, at most 40 times; nothing is changed.
+Asking Qiniu with GET only, at most 40 times; nothing is changed.
 certbot-qiniu VERSION asked Qiniu 26 times and changed nothing.
 Rows, and what is assumed, are those of docs/unknowns.md.
 d1 and d2 stand for domains, c1 for a certificate, b1 for a bucket.

@@ -62,7 +62,7 @@ def test_unreadable(call: str, ini: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601, 0o644, 0o777])
 def test_open_to_others(mode: int, ini: Path) -> None:
-    """A file that others may read or change is refused with the command that mends it."""
+    """A file that others may read or change is refused with the command that fixes it."""
     ini.chmod(mode)
     assert f"(mode {mode:04o}). Run: chmod 600 {ini}" in refusal(ini)
 
@@ -132,7 +132,7 @@ def test_which_line_is_malformed(ini: Path) -> None:
 
 
 def test_another_user(ini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file of somebody who is neither root nor us is refused with the command that mends it."""
+    """A file of somebody who is neither root nor us is refused with the command that fixes it."""
     found = ini.stat()
     monkeypatch.setattr(Path, "stat", lambda *_, **__: os.stat_result(
         (*found[:4], 4321, *found[5:])))

@@ -51,7 +51,7 @@ def test_own_files(tmp_path: Path, uid: int) -> None:
 
 @pytest.mark.parametrize("euid", [0, 1000])
 def test_file_of_another_user(tmp_path: Path, euid: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever else owns it could change it: refused with the command that mends it."""
+    """Whoever else owns it could change it: refused with the command that fixes it."""
     monkeypatch.setattr(os, "geteuid", lambda: euid)
     path = tmp_path / "a b"
     user = "root" if not euid else files._user(euid)

@@ -33,7 +33,7 @@ def as_published(entry: Domain, record: Record) -> Domain | None:
         return None
     binding, versions = sent.binding, seen.tls_versions
     if versions and binding.tls_versions is None:
-        return None  # what became of them without having been sent, a read alone tells
+        return None  # what became of them without having been sent, only a read tells
     return replace(entry, detailed=True, cert_id=binding.cert_id, force_https=binding.force_https,
                    http2=binding.http2, hsts=seen.hsts, https_fields=seen.https_fields,
                    tls_versions=None if versions is None else binding.tls_versions or ())

@@ -22,7 +22,7 @@ LONGEST_SECONDS = 7 * DAY
 
 def needs_reading(entry: Domain, record: Record | None, now: float, *, is_its_turn: bool = False,
                   is_outdated: bool = False) -> bool:
-    """Tell whether the account's list alone does not say what a domain serves.
+    """Tell whether the account's list by itself does not say what a domain serves.
 
     Where its ``modifyAt`` and state are as at the last detailed read, nobody has changed it. Now
     and then it is read all the same, should Qiniu not move that field for every change.

@@ -323,7 +323,7 @@ def test_module_of_python(machine: Host) -> None:
                   f"{sys.executable} -m certbot_qiniu renew --cert-name example.com")
     machine.plugins[sys.executable] = "qiniu"
     [(_, text, _)] = timers()
-    assert text.endswith(f"{sys.executable} -m certbot_qiniu renew for example.com alone")
+    assert text.endswith(f"{sys.executable} -m certbot_qiniu renew only for example.com")
 
 
 def test_before_and_after(machine: Host) -> None:

@@ -146,7 +146,7 @@ def test_foreign(rig: Rig, certificate: Certificate) -> None:
     end = int(certificate.not_after.timestamp())
     assert {"gone": ("", 0, ""), theirs: ("console", end, "1")} == {
         cert_id: (item.name, item.not_after, item.order_id) for cert_id, item in found.items()}
-    assert {ours, lost} == set(rig.memory.uploads), "who has lost the memory is no stranger"
+    assert {ours, lost} == set(rig.memory.uploads), "who has lost the memory still has our copies"
 
 
 def test_foreign_cost(rig: Rig, certificate: Certificate) -> None:

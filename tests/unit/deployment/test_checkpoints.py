@@ -158,7 +158,7 @@ def test_finish_deletions(desk: Desk, which: int) -> None:
 
 @pytest.mark.parametrize("what", ["whole", "another file", "no list", "nothing"])
 def test_nothing_to_finish(desk: Desk, what: str) -> None:
-    """A whole checkpoint stays, as one does that is not ours alone."""
+    """A whole checkpoint stays, as one does that is not only ours."""
     made = desk.checkpoint(desk.state("a", "1"), *([desk.other] * (what == "another file")))
     if what == "no list":
         (made / "FILEPATHS").unlink()
