@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from certbot_qiniu.deployment.planning.freshness import SPREAD
 from tests.sandbox.qiniu_rules import Switches
 from tests.scenarios.account import fleet
 from tests.scenarios.machine import Cloud, Machine, Run
@@ -54,7 +55,9 @@ def counted(log: Path) -> Iterator[None]:
 def opened(machine: Machine) -> list[str]:
     """The files below certbot's folders that an ordinary run opens: whether to write, and which."""
     log = machine.directory / "opened"
-    later(machine, DAY)  # once a day each domain is read, and that is written down
+    later(machine, DAY)
+    for _ in range(SPREAD):  # until each domain was read, which is written down
+        later(machine, 0)
     run = later(machine, HOUR, around=lambda: counted(log))
     assert [] == run.labels("PUT ") + run.labels("POST ") + run.labels("DELETE ")
     return [line for line in log.read_text().splitlines()
