@@ -36,20 +36,20 @@ check: venv ## lint, types, floors, layout and documentation (40 s)
 	$(BIN)/lint-imports
 	$(PYTEST) -m docs
 
-test: system venv ## the tests, without the largest matrices; installs what is missing (12 min)
+test: system venv ## the tests, without the largest matrices; installs what is missing (20 min)
 	$(PYTEST) -m 'not slow and not machines and not witness'
 
 test-slow: system venv ## the largest matrices, 5,000 random histories (45 min of it), packages alone (70 min)
 	$(PYTEST) -m '$(SLOW)'
 
-test-full: system venv ## both of them (82 min)
+test-full: system venv ## both of them (90 min)
 	$(PYTEST) -m 'not machines and not witness'
 
 machines: system venv ## make the Debian machines of test-machines, once; as root (4 min)
 	tools/bootstrap machines
 	$(BIN)/python -m tests.machines.roots
 
-test-machines: machines ## check what only a machine with systemd shows; as root (8 min)
+test-machines: machines ## check what only a machine with systemd shows; as root (11 min)
 	$(PYTEST) tests/machines
 
 witnesses: venv ## let independent clients upload and bind, in an environment of their own (30 s)
