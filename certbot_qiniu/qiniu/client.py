@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import requests
 
@@ -68,6 +68,8 @@ NOT_OPERABLE = {404905, 404910}  # HTTP 404, but the domain is there
 BIND_WAYS = (("POST", QBOX), ("PUT", QINIU))
 WRONG_WAY = {401, 404, 405}
 """The refusals of a method or a signature that a path does not take."""
+
+T = TypeVar("T")
 
 
 class QiniuClient:
@@ -131,16 +133,9 @@ class QiniuClient:
 
         https://developer.qiniu.com/fusion/13368
         """
-        found: dict[str, RemoteCertificate] = {}
-        missing = set(among)
-        for entry in self._pages(FUSION, "/sslcert", "certs", "list the certificates",
-                                 {"limit": str(CERTIFICATES_PER_PAGE)}):
-            if certificate := read_certificate(entry):
-                found[certificate.cert_id] = certificate
-                missing.discard(certificate.cert_id)
-                if among and not missing:
-                    break
-        return list(found.values())
+        pages = self._pages(FUSION, "/sslcert", "certs", "list the certificates",
+                            {"limit": str(CERTIFICATES_PER_PAGE)})
+        return _each_once(pages, read_certificate, lambda item: item.cert_id, among)
 
     def upload_certificate(self, certificate: Certificate) -> str:
         """Upload *certificate* and answer its id.
@@ -205,15 +200,8 @@ class QiniuClient:
         query = {"limit": str(DOMAINS_PER_PAGE)}
         if cert_id:
             query["certId"] = _checked_id(cert_id)
-        found: dict[str, Domain] = {}
-        missing = set(among)
-        for entry in self._pages(API, "/domain", "domains", "list the CDN domains", query):
-            if domain := read_domain(entry):
-                found[domain.name] = domain
-                missing.discard(domain.name)
-                if among and not missing:
-                    break
-        return list(found.values())
+        pages = self._pages(API, "/domain", "domains", "list the CDN domains", query)
+        return _each_once(pages, read_domain, lambda item: item.name, among)
 
     def get_domain(self, name: str) -> Domain | None:
         """Read a CDN domain in detail; None when the account has none of this name.
@@ -513,3 +501,17 @@ def _checked_id(text: str) -> str:
     if not ID.fullmatch(text):
         raise errors.UsageError(f"{text!r} is no id or name that Qiniu gives")
     return text
+
+
+def _each_once(entries: Iterable[dict[str, Any]], read: Callable[[dict[str, Any]], T | None],
+               key: Callable[[T], str], among: Collection[str]) -> list[T]:
+    """Read the entries of a list, a repeated one once, until it has shown all of *among*."""
+    found: dict[str, T] = {}
+    missing = set(among)
+    for entry in entries:
+        if item := read(entry):
+            found[key(item)] = item
+            missing.discard(key(item))
+            if among and not missing:
+                break
+    return list(found.values())
