@@ -103,11 +103,7 @@ class HookTarget(Target):
 
         :raises errors.QiniuError: when any of it fails; the rest was run.
         """
-        failures = Failures()
-        for lineage in sorted(self.lineages):
-            failures.attempt(self._settle, lineage)
-        self.lineages.clear()
-        failures.raise_any()
+        self._settle_each(self._settle)
 
     def _settle(self, lineage: str) -> None:
         certificate, programs = self.run.lineages.current(lineage), programs_of(self._hook)

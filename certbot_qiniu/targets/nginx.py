@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 
-from certbot_qiniu.failures import Failures
 from certbot_qiniu.targets.target import Target
 from certbot_qiniu.webserver.nginx import Nginx
 
@@ -41,11 +40,7 @@ class NginxTarget(Target):
 
         :raises errors.NginxError: when it does not.
         """
-        failures = Failures()
-        for lineage in sorted(self.lineages):
-            failures.attempt(self._reload, lineage)
-        self.lineages.clear()
-        failures.raise_any()
+        self._settle_each(self._reload)
 
     def _reload(self, lineage: str) -> None:
         lineages = self.run.lineages

@@ -247,15 +247,12 @@ class QiniuTarget(Target):
         if self.run.verb == "certonly" and not self.lineages:
             self.run.note("certonly deploys nothing to Qiniu by itself: the next certbot renew "
                          "does, or certbot install --cert-name now")
-        failures = Failures()
-        for lineage in sorted(self.lineages):
-            if not self._is_settled(lineage):
-                failures.attempt(self._settle, lineage)
-        self.lineages.clear()
-        failures.raise_any()
+        self._settle_each(self._settle)
 
     def _settle(self, lineage: str) -> None:
         """Reconcile one lineage; only ``renew`` does not wait for what it sends."""
+        if self._is_settled(lineage):
+            return
         deployer, settings, renewing = self.run.deployer, self.run.settings, self.run.is_renewal
         outcome = deployer.settle(lineage, settings, Reconciling(
             wait=not renewing,

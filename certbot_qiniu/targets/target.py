@@ -7,10 +7,11 @@ a line in :mod:`certbot_qiniu.targets.registry`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from certbot import interfaces
 
+from certbot_qiniu.failures import Failures
 from certbot_qiniu.model import Certificate
 from certbot_qiniu.targets.run import Run
 
@@ -102,6 +103,17 @@ class Target:
 
     def settle(self) -> None:
         """Make it so: the place serves what is configured."""
+
+    def _settle_each(self, settle: Callable[[str], object]) -> None:
+        """Do *settle* for each lineage of this run, whatever becomes of the others.
+
+        :raises errors.QiniuError: when it failed for any of them.
+        """
+        failures = Failures()
+        for lineage in sorted(self.lineages):
+            failures.attempt(settle, lineage)
+        self.lineages.clear()
+        failures.raise_any()
 
     # Going back ---------------------------------------------------------------------------------
 
