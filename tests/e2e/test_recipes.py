@@ -286,24 +286,6 @@ def test_languages_agree(page: Path) -> None:
     assert f"[English]({page.name})" in chinese_text
 
 
-@pytest.mark.docs
-@pytest.mark.parametrize("path", [*sorted(FOLDER.parent.glob("*.md")), *sorted(
-    FOLDER.glob("*.md")), *sorted((FOLDER.parent.parent / "contrib").rglob("*.md"))],
-    ids=lambda path: path.name)
-def test_links(path: Path) -> None:
-    """Every link leads to a file, and to a heading in it."""
-    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
-        if target.startswith(("https://", "http://")):
-            continue
-        name, _, anchor = target.partition("#")
-        found = (path.parent / name).resolve() if name else path
-        assert found.exists(), target
-        if anchor:
-            headings = re.findall(r"^#+ (.*)$", found.read_text(encoding="utf-8"), re.MULTILINE)
-            assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
-                              for heading in headings}, target
-
-
 # Run --------------------------------------------------------------------------------------------
 
 

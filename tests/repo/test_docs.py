@@ -37,7 +37,8 @@ IN_CHINESE = sorted(str(path.relative_to(ROOT)) for folder in (".", "docs", "con
                     for path in (ROOT / folder).glob("*.md" if folder == "." else "**/*.md")
                     if path.name.endswith(CHINESE))
 DOCUMENTS = sorted({"CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", *IN_CHINESE, *(
-    str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("**/*.md")),
+    str(path.relative_to(ROOT)) for folder in ("docs", "contrib")
+    for path in (ROOT / folder).glob("**/*.md")),
     *(page + ENGLISH for page in PAGES)})
 
 both = pytest.mark.parametrize("language", LANGUAGES)
