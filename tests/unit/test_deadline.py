@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import threading
 import time
@@ -20,6 +21,7 @@ from tests.unit.hostile import Hostile, hostile
 pytestmark = [
     pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning"),
     # Python's ssl leaves a socket to the garbage collection that was cut off just before TLS.
+    # `against` collects it at once: no test after it is blamed for it.
     pytest.mark.filterwarnings("ignore:.*ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")]
 
 SLOW = ["drip_connect", "drip_header", "drip_headers", "flood", "drip_body", "drip_last_body",
@@ -38,6 +40,7 @@ def against(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hostile
         monkeypatch.setenv("HTTPS_PROXY", network.proxy)
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", network.ca)
         yield network
+    gc.collect()
 
 
 @pytest.fixture
