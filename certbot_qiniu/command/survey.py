@@ -27,13 +27,13 @@ from certbot_qiniu.deployment.certificates import (
     too_old,
     unneeded,
 )
-from certbot_qiniu.deployment.context import Context
+from certbot_qiniu.deployment.context import Context, Options
 from certbot_qiniu.deployment.deployer import Deployer, open_deployer
+from certbot_qiniu.deployment.gathering import Planner
 from certbot_qiniu.deployment.missing import expected
 from certbot_qiniu.deployment.observe import known_details, observe_alone, read_details
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.deployment.planning.hold import Served
-from certbot_qiniu.deployment.reconcile import Options, observe_and_plan
 from certbot_qiniu.deployment.state import Memory, Record
 from certbot_qiniu.failures import each_cause, told_once
 from certbot_qiniu.lineages import Renewal, problems, read_renewals, reconfigure_command
@@ -321,7 +321,7 @@ class _Observations:
                     "Domains", [error for error in found if error not in on_hold]):
                 self.findings += [Finding(Level.ATTENTION, name, reason, problem)
                                   for problem in told_once(problems)]
-        planned = observe_and_plan(context, [name], Options(listed=settings.domains or ()))
+        planned = Planner(context, [name], Options(listed=settings.domains or ())).plan()
         for error in planned.certificate_failures.values():
             self.problem(name, error)
         self.unread.update(planned.domain_failures)

@@ -1,9 +1,9 @@
-"""The context of a run: the files, the lineages, one account, and the passing of time."""
+"""The context of a reconcile: the files, the lineages, one account, time; and its options."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -99,3 +99,32 @@ class Context:
     def account_name(self) -> str:
         """Our name for the account, which is that of the first of its keys that we knew."""
         return self.memory.account_of(self.account.client.account)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The behaviour of one reconcile.
+
+    :ivar wait: stay until what was sent is published (``run``, ``install``, ``rollback``).
+    :ivar wait_seconds: how long the whole process may wait, for that and for busy domains.
+    :ivar keep_certificates: superseded certificates to keep.
+    :ivar listed: domains that the user named in ``--qiniu-domains``.
+    :ivar take_over: replace other installations' certificates.
+    :ivar take_back: domains whose certificate is replaced, whoever put it there.
+    :ivar insist: a user asks for it, not a timer: what Qiniu has refused for good is tried again,
+        and what was told before is told again.
+    :ivar clean: delete superseded certificates afterwards.
+    :ivar bury: stop managing what is gone; else that is only told.
+    :ivar returning: this goes back to what was served before.
+    """
+
+    wait: bool = False
+    wait_seconds: float = 1800.0
+    keep_certificates: int = 1
+    listed: Collection[str] = ()
+    take_over: bool = False
+    take_back: Collection[str] = ()
+    insist: bool = False
+    clean: bool = True
+    bury: bool = True
+    returning: bool = False

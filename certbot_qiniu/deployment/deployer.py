@@ -31,13 +31,14 @@ from certbot_qiniu.deployment.choose import (
     unread_services,
     why_let_go,
 )
-from certbot_qiniu.deployment.context import Context
+from certbot_qiniu.deployment.context import Context, Options
+from certbot_qiniu.deployment.gathering import Planner
 from certbot_qiniu.deployment.missing import check_list, forget
 from certbot_qiniu.deployment.planning.bindings import is_refusal_of_tls
 from certbot_qiniu.deployment.planning.decision import Action
 from certbot_qiniu.deployment.planning.selection import Obstacle, Selection
 from certbot_qiniu.deployment.planning.supersession import KEPT_CHECKPOINTS, prunable
-from certbot_qiniu.deployment.reconcile import Options, Outcome, observe_and_plan, reconcile
+from certbot_qiniu.deployment.reconcile import Outcome, reconcile
 from certbot_qiniu.deployment.rehearsal import what_fails
 from certbot_qiniu.deployment.state import Managed, Record, State
 from certbot_qiniu.deployment.store import Store
@@ -224,9 +225,10 @@ class Deployer:
             return False
         context = self._own_context(lineage, settings)
 
+        planner = Planner(context, [lineage], Options(listed=settings.domains or ()))
+
         def planned(refresh: bool) -> tuple[list[Action], dict[str, errors.QiniuError]]:
-            found = observe_and_plan(context, [lineage], Options(listed=settings.domains or ()),
-                                     refresh=refresh)
+            found = planner.plan(refresh=refresh)
             return found.actions, {**found.domain_failures, **found.certificate_failures}
 
         if failing := what_fails(context, planned, is_told=is_told)[1]:

@@ -8,65 +8,22 @@ began.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection
+from dataclasses import dataclass, field
 
-from certbot_qiniu import errors
 from certbot_qiniu.deployment import wording
-from certbot_qiniu.deployment.certificates import (
-    certificate_for,
-    clean,
-    find_wanted,
-    foreign_certificates,
-    is_gone,
-    refused,
-    unusable_certificates,
-)
-from certbot_qiniu.deployment.context import Context
+from certbot_qiniu.deployment.certificates import clean
+from certbot_qiniu.deployment.context import Context, Options
+from certbot_qiniu.deployment.gathering import Planned, Planner
 from certbot_qiniu.deployment.missing import note_return
-from certbot_qiniu.deployment.observe import observe
-from certbot_qiniu.deployment.planning.bindings import ABOUT_THE_REST, refusal_key, sendable
-from certbot_qiniu.deployment.planning.decision import Action, Knowledge, Reason, Verb, plan
-from certbot_qiniu.deployment.state import Managed, Record, Sent
+from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
+from certbot_qiniu.deployment.sending import Progress, Sender
+from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.failures import told_once
-from certbot_qiniu.model import TLS_VERSIONS, Binding, Domain, RemoteCertificate
 
 logger = logging.getLogger(__name__)
 
-BUSY_CODES = frozenset({400030, 400999})
-UNCHANGED_CODES = frozenset({400910, 400013})
-BAD_REQUEST = 400
-
 FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.5, 12.0
-
-
-@dataclass(frozen=True)
-class Options:
-    """The behaviour of one reconcile.
-
-    :ivar wait: stay until what was sent is published (``run``, ``install``, ``rollback``).
-    :ivar wait_seconds: how long the whole process may wait, for that and for busy domains.
-    :ivar keep_certificates: superseded certificates to keep.
-    :ivar listed: domains that the user named in ``--qiniu-domains``.
-    :ivar take_over: replace other installations' certificates.
-    :ivar take_back: domains whose certificate is replaced, whoever put it there.
-    :ivar insist: a user asks for it, not a timer: what Qiniu has refused for good is tried again,
-        and what was told before is told again.
-    :ivar clean: delete superseded certificates afterwards.
-    :ivar bury: stop managing what is gone; else that is only told.
-    :ivar returning: this goes back to what was served before.
-    """
-
-    wait: bool = False
-    wait_seconds: float = 1800.0
-    keep_certificates: int = 1
-    listed: Collection[str] = ()
-    take_over: bool = False
-    take_back: Collection[str] = ()
-    insist: bool = False
-    clean: bool = True
-    bury: bool = True
-    returning: bool = False
 
 
 @dataclass
@@ -97,132 +54,64 @@ def reconcile(context: Context, scope: Collection[str], options: Options) -> Out
     return _Reconciler(context, scope, options).go()
 
 
-@dataclass(frozen=True)
-class Planned:
-    """The observations of a reconcile, and the actions that follow.
-
-    :ivar actions: one for each domain, in the order of names.
-    :ivar observed: what the domains serve now.
-    :ivar domain_failures: why others could not be observed.
-    :ivar certificate_failures: fingerprint -> why a certificate could not be looked for at Qiniu.
-    """
-
-    actions: list[Action]
-    observed: dict[str, Domain]
-    domain_failures: dict[str, errors.QiniuError]
-    certificate_failures: dict[str, errors.QiniuError]
-
-
-def observe_and_plan(context: Context, scope: Collection[str], options: Options, *,
-                     refresh: bool = False) -> Planned:
-    """Observe and plan as :func:`reconcile` begins with; nothing is changed at Qiniu.
-
-    :param refresh: ask Qiniu again for what it has told this process already.
-    :raises errors.QiniuError: when it cannot be told whose an unknown certificate is.
-    """
-    reconciler = _Reconciler(context, scope, options)
-    names = [*reconciler.wanted, *reconciler.restore]
-    return reconciler.observe_and_plan(names, refresh=refresh)
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One change that is about to be sent; with a certificate where it binds one."""
-
-    action: Action
-    domain: Domain
-    binding: Binding
-    certificate: RemoteCertificate | None
-
-    @property
-    def name(self) -> str:
-        return self.action.name
-
-    @property
-    def extra_fields(self) -> set[str]:
-        """The fields that it carries besides the three documented ones of HTTPS."""
-        if self.certificate is None:
-            return set()
-        versions = {TLS_VERSIONS} if self.binding.tls_versions is not None else set()
-        return {*self.domain.https_fields, *versions}
-
-    def bare(self) -> _Job:
-        """Return the same change with only the three documented fields."""
-        return replace(self, domain=replace(self.domain, https_fields={}),
-                       binding=replace(self.binding, tls_versions=None))
-
-
 class _Reconciler:
     """One reconcile, in rounds: each observes, plans and applies what is not settled yet."""
 
     def __init__(self, context: Context, scope: Collection[str], options: Options) -> None:
         self.context, self.scope, self.options = context, scope, options
-        self.store, self.memory, self.account = context.store, context.memory, context.account
-        self.wanted = {name: self.as_before(entry) for lineage in self.scope
-                       for name, entry in self.store.managed(lineage).items()}
-        self.restore = {name: record.baseline for lineage in self.scope
-                        for name, record in self.memory.domains_of(lineage).items()
-                        if record.baseline and record.is_ours and name not in self.store.state}
-        self.outcome = Outcome()
-        self.sends: dict[str, int] = {}
-        self.failed: dict[str, str | errors.QiniuError] = {}
-        self.tls_refused: dict[str, str] = {}  # all else about these is, or gets, in sync
-        self.refusals: dict[tuple[str, int], str] = {}
-        self.upload_errors: dict[str, errors.QiniuError] = {}
-        self.busy: dict[str, str | errors.QiniuError] = {}
+        self.store, self.memory = context.store, context.memory
+        self.planner = Planner(context, scope, options)
+        self.wanted, self.progress = self.planner.wanted, Progress()
+        self.sender = Sender(context, self.wanted, options.keep_certificates, self.progress)
+        self.pending: list[str] = []
         self.forgotten: list[str] = []
-        self.taken: set[str] = set()
         self.unread: set[str] = set()  # of these Qiniu goes on with what it has accepted
         self.instant: list[str] = []
 
-    def as_before(self, entry: Managed) -> Managed:
-        """*entry*, with the settings undone that a rollback has taken back, should there be any."""
-        record, binding = self.memory.domains.get(entry.name, Record()), entry.binding
-        if binding.force_https is None:
-            binding = replace(binding, force_https=record.former_force)
-        if binding.tls_versions is None:
-            binding = replace(binding, tls_versions=record.former_tls)
-        return replace(entry, binding=binding)
-
     def go(self) -> Outcome:
         """Go round until all is settled or the time is over."""
-        unsettled = [*self.wanted, *self.restore]
+        unsettled = [*self.wanted, *self.planner.restore]
         if not unsettled:
-            return self.outcome
+            return Outcome()
         try:
             unsettled = self.rounds(unsettled)
         finally:
             self.store.write_memory()
+        progress = self.progress
         for name in unsettled:
-            if name in self.busy:
-                self.failed[name] = self.busy[name]
+            if name in progress.busy:
+                progress.failed[name] = progress.busy[name]
             elif self.options.wait and self.lacks_hsts(name):
-                self.failed[name] = wording.hsts_unsent(name)
+                progress.failed[name] = wording.hsts_unsent(name)
             else:
-                self.outcome.pending.append(name)
+                self.pending.append(name)
         if self.forgotten:
             # Not in a checkpoint: nobody has asked for it, and a rollback that brings it back
             # finds it gone again.
             self.store.apply(dict.fromkeys(self.forgotten))
-        refusals = {refusal: [name for name in sorted(self.tls_refused)
-                              if self.tls_refused[name] == refusal and name not in self.failed]
-                    for refusal in self.tls_refused.values()}
-        is_done = not (self.upload_errors or self.failed or self.outcome.pending)
-        problems = [*self.upload_errors.values(), *self.failed.values(), *(
-            wording.tls_refused(names, refusal) for refusal, names in refusals.items() if names)]
-        self.outcome.problems += told_once(problems)
-        # Sentences do, and so do some errors.
-        self.outcome.has_outlook = any(
-            isinstance(problem, str) or problem.has_outlook for problem in problems)
-        self.outcome.unserved = sorted((self.wanted.keys() - self.taken)
-                                       | (self.failed.keys() - self.unread))
-        if self.options.clean and is_done:
+        outcome = self.outcome()
+        if self.options.clean and not (
+                progress.upload_errors or progress.failed or self.pending):
             for lineage in self.scope:
                 entry, account = self.memory.lineage(lineage), self.context.account_name
                 if entry.account != account:  # what it left in a former one may go now
                     entry.account = account
             clean(self.context, self.scope, self.options.keep_certificates)
-        return self.outcome
+        return outcome
+
+    def outcome(self) -> Outcome:
+        """Return what has come of it."""
+        failed, tls_refused = self.progress.failed, self.progress.tls_refused
+        refusals = {refusal: [name for name in sorted(tls_refused)
+                              if tls_refused[name] == refusal and name not in failed]
+                    for refusal in tls_refused.values()}
+        problems = [*self.progress.upload_errors.values(), *failed.values(), *(
+            wording.tls_refused(names, refusal) for refusal, names in refusals.items() if names)]
+        return Outcome(
+            told_once(problems), self.pending, self.progress.changed,
+            sorted((self.wanted.keys() - self.progress.taken) | (failed.keys() - self.unread)),
+            # Sentences do, and so do some errors.
+            any(isinstance(problem, str) or problem.has_outlook for problem in problems))
 
     def rounds(self, unsettled: list[str]) -> list[str]:
         """Go round, and wait in between as long as the process may.
@@ -237,7 +126,7 @@ class _Reconciler:
         with waiting.watched(context.monotonic):
             while unsettled:
                 left = waiting.left(self.options.wait_seconds)
-                if not left and (self.busy or not (soon or self.instant)):
+                if not left and (self.progress.busy or not (soon or self.instant)):
                     break
                 if not soon:
                     self.store.write_memory()
@@ -254,50 +143,55 @@ class _Reconciler:
 
         :returns: the names that are not settled yet, and whether to observe them again at once.
         """
-        planned = self.observe_and_plan(names, refresh=refresh)
+        progress = self.progress
+        planned = self.planner.plan(names, refresh=refresh, tried=progress.upload_errors)
         actions, observed = planned.actions, planned.observed
         note_return(self.context, observed.values())
-        self.failed.update(planned.domain_failures)
-        self.unread |= planned.domain_failures.keys() & self.taken
+        progress.failed.update(planned.domain_failures)
+        self.unread |= planned.domain_failures.keys() & progress.taken
         waiting = [action.name for action in actions if action.verb is Verb.WAIT]
-        self.taken.update(waiting)
+        progress.taken.update(waiting)
         busy = wording.not_back if self.options.returning else wording.sentence
-        self.busy = {action.name: busy(action)
-                     for action in actions if action.verb is Verb.QUEUE}
-        queued = [*self.busy]
-        changes = []
-        for action in actions:
-            if action.tls_refusal:
-                self.tls_refused[action.name] = action.tls_refusal
-            if action.reason is Reason.TLS_VERSIONS_REFUSED:
-                self.kept(action.name)
-            elif action.verb is Verb.FAIL:
-                self.failed[action.name] = wording.sentence(action)
-            elif action.verb is Verb.SKIP:
-                logger.warning("%s; it is left out", wording.sentence(action))
-            elif action.verb is Verb.FORGET:
-                self.forget(action)
-            elif action.verb is Verb.KEEP:
-                self.kept(action.name)
-                self.tls_refused.pop(action.name, None)
-            elif action.verb is Verb.LEAVE:
-                self.leave(action)
-            elif action.verb in (Verb.BIND, Verb.UNBIND, Verb.HSTS):
-                fingerprint = action.binding.fingerprint if action.binding else ""
-                if fingerprint in planned.certificate_failures:
-                    self.upload_errors[fingerprint] = planned.certificate_failures[fingerprint]
-                elif self.may_send(action):
-                    changes.append(action)
-        sent, again = self.apply(changes, observed)
+        progress.busy = {action.name: busy(action)
+                         for action in actions if action.verb is Verb.QUEUE}
+        queued = [*progress.busy]
+        sent, again = self.sender.send(
+            [action for action in actions if self.is_to_be_sent(action, planned)], observed)
         # What takes no time to publish is read back in any case.
-        self.instant = [name for name in sent if not self.publishes(observed[name])]
+        services = self.context.account.services
+        self.instant = [name for name in sent if not services[observed[name].service].publishes]
         if self.options.wait:
             waiting += sent
         else:
-            self.outcome.pending += waiting
+            self.pending += waiting
             waiting = self.instant
-            self.outcome.pending += [name for name in sent if name not in waiting]
+            self.pending += [name for name in sent if name not in waiting]
         return waiting + queued + again, bool(again) and not waiting and not queued
+
+    def is_to_be_sent(self, action: Action, planned: Planned) -> bool:
+        """Return whether an action is a change to send now; of any other, note what it says."""
+        name, progress = action.name, self.progress
+        if action.tls_refusal:
+            progress.tls_refused[name] = action.tls_refusal
+        if action.reason is Reason.TLS_VERSIONS_REFUSED:
+            self.kept(name)
+        elif action.verb is Verb.FAIL:
+            progress.failed[name] = wording.sentence(action)
+        elif action.verb is Verb.SKIP:
+            logger.warning("%s; it is left out", wording.sentence(action))
+        elif action.verb is Verb.FORGET:
+            self.forget(action)
+        elif action.verb is Verb.KEEP:
+            self.kept(name)
+            progress.tls_refused.pop(name, None)
+        elif action.verb is Verb.LEAVE:
+            self.leave(action)
+        elif action.verb in (Verb.BIND, Verb.UNBIND, Verb.HSTS):
+            fingerprint = action.binding.fingerprint if action.binding else ""
+            if fingerprint not in planned.certificate_failures:
+                return self.may_send(action)
+            progress.upload_errors[fingerprint] = planned.certificate_failures[fingerprint]
+        return False
 
     def lacks_hsts(self, name: str) -> bool:
         """Return whether HSTS is yet to be sent, as Qiniu takes it once all else is published."""
@@ -306,8 +200,8 @@ class _Reconciler:
 
     def kept(self, name: str) -> None:
         """Note that a domain serves what it should."""
-        self.taken.add(name)
-        if self.sends.get(name):
+        self.progress.taken.add(name)
+        if self.progress.sends.get(name):
             self.context.say(f"{name}: published")
         entry = self.store.state.get(name)
         # From now on these are the user's to change.
@@ -325,78 +219,21 @@ class _Reconciler:
         if self.options.take_over or (record.left == action.other_id and not self.options.insist):
             self.context.say(text)
             return
-        self.failed[action.name] = text
+        self.progress.failed[action.name] = text
         if not self.options.insist:
             self.memory.update(action.name, left=action.other_id)
 
-    def observe_and_plan(self, names: list[str], *, refresh: bool) -> Planned:
-        """Observe and plan, over *names*."""
-        wanted = [self.wanted[name] for name in names if name in self.wanted]
-        certificate_failures = find_wanted(self.context, wanted)
-        observed, failures = observe(self.context, names, refresh=refresh)
-        actions = plan(
-            [entry for entry in wanted if entry.name not in failures],
-            {name: self.restore[name] for name in names
-             if name in self.restore and name not in failures},
-            self.knowledge(observed, wanted))
-        return Planned(actions, observed, failures, certificate_failures)
-
     def may_send(self, action: Action) -> bool:
         """Return whether to send this change now; says why not, and what failed before."""
-        tries = self.sends.get(action.name, 0)
+        tries = self.progress.sends.get(action.name, 0)
         if action.reason is Reason.PUBLICATION_FAILED:
-            self.failed[action.name] = wording.not_published(action, is_sent_again=not tries)
+            self.progress.failed[action.name] = wording.not_published(
+                action, is_sent_again=not tries)
             return not tries
         if tries >= 3:
-            self.failed[action.name] = wording.not_taken(action)
+            self.progress.failed[action.name] = wording.not_taken(action)
             return False
         return True
-
-    def knowledge(self, observed: dict[str, Domain], wanted: list[Managed]) -> Knowledge:
-        """Return all that the plan depends on."""
-        fingerprints = {entry.binding.fingerprint for entry in wanted}
-        fingerprints |= {binding.fingerprint for binding in self.restore.values()}
-        serving = [domain for name, domain in observed.items()
-                   if name in self.wanted and domain.state != "processing"]
-        certificates = {(entry.lineage, entry.binding.fingerprint) for entry in wanted
-                        if entry.binding.fingerprint}
-        certificates |= {
-            (upload.lineage, upload.fingerprint) for binding in self.restore.values()
-            for cert_id in self.context.uploads_of(binding.fingerprint)
-            if (upload := self.memory.uploads.get(cert_id))}
-        found = [self.context.lineages.find(*certificate) for certificate in certificates]
-        return Knowledge(
-            observed=observed, records=self.memory.domains,
-            ids={fingerprint: self.context.uploads_of(fingerprint)
-                 for fingerprint in fingerprints - {""}},
-            now=self.context.clock(),
-            foreign=foreign_certificates(self.context, serving, self.scope),
-            ours=self.memory.uploads,
-            expiry={own.fingerprint: own.not_after.timestamp() for own in found if own},
-            unusable=unusable_certificates(
-                self.context, {binding.cert_id for binding in self.restore.values()} - {""}),
-            refused=self.refused_for_good(observed, wanted),
-            tls_refusals=self.context.tls_refusals(
-                entry.binding.tls_versions for entry in wanted),
-            listed=self.options.listed, take_over=self.options.take_over,
-            take_back=self.options.take_back, returning=self.options.returning)
-
-    def refused_for_good(self, observed: dict[str, Domain],
-                         wanted: list[Managed]) -> dict[str, str]:
-        """Word the refusals of certificates that Qiniu would only refuse again, by fingerprint."""
-        found: dict[str, str] = {}
-        for lineage in self.scope if not self.options.insist else ():
-            refusal = self.memory.lineage(lineage).refusal
-            fingerprint = refusal.fingerprint if refusal else ""
-            waiting = [observed[entry.name] for entry in wanted if entry.lineage == lineage
-                       and entry.binding.fingerprint == fingerprint and entry.name in observed]
-            if (fingerprint in self.upload_errors or self.context.uploads_of(fingerprint)
-                    or not fingerprint or not waiting):
-                continue
-            certificate = self.context.lineages.find(lineage, fingerprint)
-            if certificate and (text := refused(self.context, certificate, waiting)):
-                found[fingerprint] = text
-        return found
 
     def forget(self, action: Action) -> None:
         """Stop managing a domain that is gone, or back to what it served before."""
@@ -406,192 +243,13 @@ class _Reconciler:
             if entry and known:  # a rollback has only brought it back into the state
                 self.context.say(wording.still_gone(name, known.at))
             elif entry:
-                self.failed[name] = wording.sentence(action)
+                self.progress.failed[name] = wording.sentence(action)
             if self.options.bury:
                 self.forgotten += [name] * bool(entry)
                 self.memory.bury(name, entry.binding if entry else None, self.context.clock())
             return
         if action.reason is Reason.CHANGED:
             self.context.say(wording.changed_since(name))
-        elif self.sends.get(name):
+        elif self.progress.sends.get(name):
             self.context.say(f"{name}: back to what it was before certbot managed it")
         self.memory.update(name, lineage="", baseline=None, sent=None, confirmed=None, hsts="")
-
-    # Applying --------------------------------------------------------------------------------
-
-    def apply(self, actions: list[Action], observed: dict[str, Domain],
-              ) -> tuple[list[str], list[str]]:
-        """Send the changes.
-
-        :returns: names that were sent, and names to observe again at once.
-        """
-        jobs = []
-        for action in actions:
-            binding, certificate = action.binding, None
-            if binding is not None and action.verb is Verb.BIND:
-                if binding.fingerprint in self.upload_errors:
-                    continue  # another domain has tried in vain
-                try:
-                    certificate = certificate_for(
-                        self.context, binding, self.lineage_of(action.name),
-                        keep_certificates=self.options.keep_certificates)
-                except errors.QiniuError as error:
-                    self.upload_errors[binding.fingerprint] = error
-                    continue
-                binding = replace(binding, cert_id=certificate.cert_id)
-            jobs.append(_Job(action, self.sendable(observed[action.name]),
-                             binding or Binding(protocol="http"), certificate))
-        if not jobs:
-            return [], []
-        before = {job.name: self.memory.domains.get(job.name, Record()) for job in jobs}
-        for job in jobs:
-            self.memory.update(job.name, sent=Sent(job.binding, self.context.clock()),
-                               taken_from=job.domain.cert_id)
-            if job.action.verb is Verb.HSTS and job.binding.hsts:
-                self.memory.update(job.name, hsts="ours")
-        self.store.write_memory()  # before anything is sent: a crash must not hide what was
-
-        def send(job: _Job) -> None:
-            service = self.account.services[job.domain.service]
-            if job.action.verb is Verb.HSTS:
-                service.set_hsts(job.domain, on=bool(job.binding.hsts))
-            elif job.certificate is None:
-                service.unbind(job.domain)
-            else:
-                service.bind(job.domain, job.certificate, job.binding)
-
-        results = self.context.parallel(send, jobs)
-        jobs, results = self.without_extra_fields(send, jobs, results)
-        sent, again = [], []
-        for job, result in zip(jobs, results, strict=True):
-            self.sends[job.name] = self.sends.get(job.name, 0) + 1
-            if result is None:
-                self.note_sent(job)
-                sent.append(job.name)
-            elif isinstance(result, errors.Refused):
-                self.memory.domains[job.name] = before[job.name]
-                if self.refused(job, result):
-                    again.append(job.name)
-            else:
-                # It may have taken effect: what was sent stays on record for a later run.
-                self.failed[job.name] = result
-        return sent, again
-
-    def sendable(self, domain: Domain) -> Domain:
-        """*domain* with those of its other HTTPS settings that a change of it sends back."""
-        return sendable(domain, {name for name in domain.https_fields
-                                 if self.context.field_refusal(name)})
-
-    def without_extra_fields(
-            self, send: Callable[[_Job], None], jobs: list[_Job],
-            results: list[errors.QiniuError | None],
-    ) -> tuple[list[_Job], list[errors.QiniuError | None]]:
-        """Repeat changes with only the documented fields that were refused for others, maybe.
-
-        No setting may cost a certificate. That the repeat is taken, or has nothing to change,
-        proves what was wrong, and is remembered.
-
-        :returns: what was sent in the end, and what came of it.
-        """
-        refused = {job.name: result for job, result in zip(jobs, results, strict=True)
-                   if isinstance(result, errors.Refused) and result.status == BAD_REQUEST
-                   and result.code not in ABOUT_THE_REST and job.extra_fields}
-        repeats = {job.name: job.bare() for job in jobs if job.name in refused}
-        if not repeats:
-            return jobs, results
-        for name, job in repeats.items():
-            self.memory.update(name, sent=Sent(job.binding, self.context.clock()))
-        self.store.write_memory()
-        outcome = dict(zip(repeats, self.context.parallel(send, list(repeats.values())),
-                           strict=True))
-        for job in jobs:
-            result = outcome.get(job.name)
-            if job.name in repeats and (result is None or (
-                    isinstance(result, errors.Refused) and result.code in UNCHANGED_CODES)):
-                self.note_refused_fields(job, refused[job.name])
-        return ([repeats.get(job.name, job) for job in jobs],
-                [outcome.get(job.name, result) for job, result in zip(jobs, results, strict=True)])
-
-    def note_refused_fields(self, job: _Job, refusal: errors.Refused) -> None:
-        """Remember that Qiniu does not take what a change carried; once a warning tells of it."""
-        told, now = self.memory.told, self.context.clock()
-        wanted, versions = self.wanted.get(job.name), job.binding.tls_versions
-        # Those that the domain has may be sent back where others, asked for, were refused.
-        asked = versions if wanted and versions == wanted.binding.tls_versions else None
-        if asked:  # with one X-Reqid for all that were refused alike
-            self.tls_refused[job.name] = self.refusals.setdefault(
-                (refusal.text, refusal.code), refusal.cause)
-        is_new = False
-        # TLS versions are accused only if nothing else was there: they are tried by themselves.
-        for name in job.extra_fields - {TLS_VERSIONS} or job.extra_fields:
-            key = refusal_key(self.context.account_name, name,
-                              asked if name == TLS_VERSIONS else None)
-            is_new = is_new or key not in told
-            told[key] = f"{int(now)} {refusal.cause}"
-        kept = job.extra_fields - ({TLS_VERSIONS} if asked else set())
-        if kept:
-            logger.log(logging.WARNING if is_new else logging.INFO, "%s",
-                       wording.fields_refused(job.name, kept, refusal.cause))
-
-    def note_sent(self, job: _Job) -> None:
-        """Tell what Qiniu has accepted, and remember that it is busy with it."""
-        if job.action.verb is Verb.HSTS:
-            operation = "update_resp_header"
-            self.memory.update(job.name, hsts="ours" if job.binding.hsts else "")
-        elif job.certificate is None:
-            operation = "unsslize"
-        else:
-            operation = "sslize" if job.action.enable else "modify_https_conf"
-        if self.publishes(job.domain):
-            self.memory.update(job.name, processing_since=self.context.clock())
-            self.account.note(replace(job.domain, state="processing", operation=operation))
-        self.outcome.changed.append(job.name)
-        self.taken.add(job.name)
-        self.context.say(wording.sent(job.action, job.certificate.name if job.certificate else ""))
-
-    def publishes(self, domain: Domain) -> bool:
-        """Return whether a change of this domain takes time to be published."""
-        return self.account.services[domain.service].publishes
-
-    def refused(self, job: _Job, error: errors.Refused) -> bool:
-        """Deal with a refusal; true when the domain is to be observed again at once."""
-        name, first = job.name, self.sends[job.name] < 2
-        if error.code in BUSY_CODES:
-            # The list had not yet shown it: believe the refusal.
-            self.busy[name] = error
-            self.memory.update(name, seen=None)
-            return True
-        if first and error.code in UNCHANGED_CODES:
-            self.memory.update(name, seen=None)
-            if job.binding.tls_versions and not job.action.enable:
-                # That it has them already is all that can be known where no read shows it.
-                self.memory.update(name, confirmed=Sent(job.binding, self.context.clock()))
-            return True
-        if job.action.verb is Verb.HSTS and error.status == BAD_REQUEST:
-            self.memory.update(name, hsts="refused")
-            logger.warning("%s. %s keeps the headers that it has; everything else about it is as "
-                           "wanted. Ask again with certbot enhance --hsts", error, name)
-            return False
-        if (first and job.certificate and job.binding.fingerprint
-                and is_gone(self.context, job.binding.cert_id, error)):
-            self.memory.uploads.pop(job.binding.cert_id, None)
-            return True
-        # What the keys lack they may get. Elsewhere that is how a call is refused for good that
-        # nobody has documented, or that does not exist.
-        if job.action.verb is Verb.UNBIND and (
-                error.status == BAD_REQUEST or job.domain.service != "cdn"):
-            self.forget_refused(name, error)
-        else:
-            self.failed[name] = error
-        return False
-
-    def forget_refused(self, name: str, error: errors.Refused) -> None:
-        """Qiniu will not switch HTTPS off while a certificate is valid: say so, once."""
-        self.failed[name] = wording.https_kept(name, str(error))
-        self.memory.update(name, lineage="", baseline=None, sent=None, confirmed=None)
-
-    def lineage_of(self, name: str) -> str:
-        """Return the lineage that manages a domain, or did before a rollback gave it up."""
-        if name in self.wanted:
-            return self.wanted[name].lineage
-        return self.memory.domains[name].lineage

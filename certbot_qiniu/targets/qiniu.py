@@ -15,7 +15,7 @@ from certbot import interfaces
 from certbot_qiniu import errors, prompts
 from certbot_qiniu.deployment import holds, rollback, wording
 from certbot_qiniu.deployment.choose import check_listed, check_selection, rehearse
-from certbot_qiniu.deployment.reconcile import Options as Reconciling
+from certbot_qiniu.deployment.context import Options as Reconciling
 from certbot_qiniu.deployment.state import State
 from certbot_qiniu.deployment.waiting import RENEWAL_SECONDS
 from certbot_qiniu.failures import Failures

@@ -26,9 +26,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from certbot_qiniu import errors
 from certbot_qiniu.deployment import holds
-from certbot_qiniu.deployment.context import Context
+from certbot_qiniu.deployment.context import Context, Options
 from certbot_qiniu.deployment.deployer import Deployer
-from certbot_qiniu.deployment.reconcile import Options, Outcome
+from certbot_qiniu.deployment.reconcile import Outcome
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.lineages import Lineages
 from certbot_qiniu.options import Settings

@@ -14,8 +14,9 @@ import pytest
 from certbot_qiniu import errors
 from certbot_qiniu.deployment import deployer as deployer_module
 from certbot_qiniu.deployment import rollback
+from certbot_qiniu.deployment.context import Options
 from certbot_qiniu.deployment.deployer import Deployer, open_deployer
-from certbot_qiniu.deployment.reconcile import Options, Outcome
+from certbot_qiniu.deployment.reconcile import Outcome
 from certbot_qiniu.deployment.state import Managed, Record, Sent, State
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.model import Binding, Certificate, Domain

@@ -3,71 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from certbot_qiniu import errors
-from certbot_qiniu.deployment.planning.decision import Reason, Verb
-from certbot_qiniu.deployment.reconcile import (
-    FIRST_PAUSE_SECONDS,
-    Options,
-    Outcome,
-    observe_and_plan,
-    reconcile,
-)
-from certbot_qiniu.deployment.state import Managed, Upload
-from certbot_qiniu.deployment.store import Store
+from certbot_qiniu.deployment.context import Options
+from certbot_qiniu.deployment.reconcile import FIRST_PAUSE_SECONDS, Outcome, reconcile
+from certbot_qiniu.deployment.state import Upload
 from certbot_qiniu.model import DAY, Binding, Certificate, Domain, RemoteCertificate
 from certbot_qiniu.options import OPTIONS
 from tests.sandbox.wire import Fault
 from tests.unit.deployment.account import LINEAGE, SANS, A, B, C
+from tests.unit.deployment.reconciling import (
+    LEAVE,
+    WAIT,
+    changes,
+    go,
+    manage,
+    remembered,
+    served,
+)
 from tests.unit.rig import DOMAIN_PAGE, PUBLISH_SECONDS, Rig
 
 # The official package asks the clock in a way that newer Pythons deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
-
-WAIT, LEAVE = Options(wait=True), Options()
-UPLOAD = "POST /sslcert"
-
-
-def manage(rig: Rig, certificate: Certificate, *names: str, baseline: Binding | None = None,
-           **settings: Any) -> None:
-    """Let the lineage manage domains, as a deployment writes it down."""
-    binding = Binding("https", certificate.fingerprint, **settings)
-    rig.store.write_state({**rig.store.state, **{
-        name: Managed(name, "cdn", certificate.lineage, binding) for name in names}})
-    for name in names:
-        rig.memory.update(name, lineage=certificate.lineage,
-                          baseline=baseline or Binding("http"))
-    rig.store.write_memory()
-
-
-def go(rig: Rig, options: Options = WAIT, scope: Collection[str] = (LINEAGE,)) -> Outcome:
-    """Reconcile, as a process does that has no lists yet."""
-    rig.account.domains(refresh=True)
-    rig.account.certificates(refresh=True)
-    rig.calls()
-    return reconcile(rig.context, scope, options)
-
-
-def served(rig: Rig, certificate: Certificate, *names: str) -> list[bool]:
-    """Whether each domain serves a certificate."""
-    return [rig.qiniu.serving(name).fingerprint == certificate.fingerprint for name in names]
-
-
-def changes(rig: Rig) -> list[str]:
-    """What was sent to domains since the last time."""
-    return [call for call in rig.calls() if call.startswith("PUT")]
-
-
-def remembered(rig: Rig) -> Store:
-    """The files, as a process finds them that comes after a crash."""
-    later = Store(rig.store.folder)
-    later.load()
-    return later
 
 
 # Nothing to do, and all of it
@@ -103,7 +63,7 @@ def test_waits_until_published(rig: Rig, certificate: Certificate) -> None:
     assert Outcome(changed=[A, B]) == outcome
     assert [True, True] == served(rig, certificate, A, B)
     assert PUBLISH_SECONDS <= rig.now - begun <= PUBLISH_SECONDS + 15
-    assert 1 == rig.calls().count(UPLOAD)
+    assert 1 == rig.calls().count("POST /sslcert")
     assert [f"{A}: certificate {certificate.remote_name} sent to Qiniu, HTTPS switched on",
             f"{B}: certificate {certificate.remote_name} sent to Qiniu",
             f"{A}: published", f"{B}: published"] == rig.said
@@ -221,17 +181,6 @@ def test_busy_and_free(rig: Rig, certificate: Certificate) -> None:
     assert [True] == served(rig, certificate, B)
 
 
-@pytest.mark.parametrize("code", [400030, 400999])
-def test_refused_as_busy(rig: Rig, certificate: Certificate, code: int) -> None:
-    """A refusal tells that a domain is busy before the list does: it is sent later."""
-    rig.qiniu.add_domain(A, protocol="https")
-    manage(rig, certificate, A)
-    rig.refuse("/httpsconf", code, times=2)
-    outcome = go(rig)
-    assert Outcome(changed=[A]) == outcome
-    assert [True] == served(rig, certificate, A)
-
-
 def test_refused_as_busy_without_patience(rig: Rig, certificate: Certificate) -> None:
     """Where there is no time to try again, Qiniu's refusal is what is told."""
     rig.qiniu.add_domain(A, protocol="https")
@@ -240,19 +189,6 @@ def test_refused_as_busy_without_patience(rig: Rig, certificate: Certificate) ->
     outcome = go(rig, Options(wait=True, wait_seconds=0))
     assert ([], 1) == (outcome.pending, len(outcome.problems))
     assert "the reason (code 400030" in outcome.problems[0]
-
-
-def test_read_again_after_a_refusal(rig: Rig, certificate: Certificate) -> None:
-    """A refusal shows that what is remembered of a domain is old: it is read before a retry."""
-    rig.qiniu.add_domain(A, protocol="https")
-    manage(rig, certificate, A)
-    go(rig)
-    manage(rig, rig.renew(LINEAGE, *SANS), A)
-    rig.refuse("/httpsconf", 400030)
-    go(rig)
-    labels = [exchange.request.label for exchange in rig.board.calls(f"/domain/{A}")]
-    put, get = f"PUT api.qiniu.com/domain/{A}/httpsconf", f"GET api.qiniu.com/domain/{A}"
-    assert [put, get, put, get] == labels
 
 
 def test_refused_as_busy_for_ever(rig: Rig, certificate: Certificate) -> None:
@@ -266,68 +202,6 @@ def test_refused_as_busy_for_ever(rig: Rig, certificate: Certificate) -> None:
 
 
 # Refusals
-
-
-def test_refused(rig: Rig, certificate: Certificate) -> None:
-    """A refusal is that domain's problem alone, and is not on record as sent."""
-    for name in (A, B):
-        rig.qiniu.add_domain(name)
-    manage(rig, certificate, A, B)
-    rig.refuse(f"/domain/{A}/sslize", 400322)
-    outcome = go(rig)
-    [problem] = outcome.problems
-    assert (f"to {A}: the reason" in problem, [B]) == (True, outcome.changed)
-    assert remembered(rig).memory.domains[A].sent is None
-    assert Outcome(changed=[A]) == go(rig)
-
-
-@pytest.mark.parametrize("code", [400910, 400013])
-@pytest.mark.parametrize("times", [1, 2])
-def test_refused_as_unchanged(rig: Rig, certificate: Certificate, code: int, times: int) -> None:
-    """"No change" is looked into once: where the domain shows another one, it is sent again."""
-    rig.qiniu.add_domain(A, protocol="https")
-    manage(rig, certificate, A)
-    rig.refuse("/httpsconf", code, times=times)
-    outcome = go(rig)
-    assert (times == 2) == bool(outcome.problems)
-    assert [times == 1] == served(rig, certificate, A)
-
-
-def test_unchanged_is_as_wanted(rig: Rig, certificate: Certificate) -> None:
-    """Somebody was faster than us with just that: nothing is wrong."""
-    rig.qiniu.add_domain(A, protocol="https", http2=True)
-    manage(rig, certificate, A)
-    go(rig)
-    cert_id = rig.qiniu.serving(A).cert_id
-    rig.qiniu.change_domain(A, cert_id="")
-
-    def be_faster(_: object) -> None:
-        rig.wait(1)
-        rig.qiniu.change_domain(A, cert_id=cert_id)
-
-    rig.board.arm(Fault("hook", hook=be_faster), match="/httpsconf")
-    assert Outcome() == go(rig)
-
-
-def test_certificate_that_is_gone(rig: Rig, certificate: Certificate) -> None:
-    """One that somebody deleted at Qiniu is uploaded again, and bound by its new id."""
-    rig.qiniu.add_domain(A, protocol="https")
-    manage(rig, certificate, A)
-    rig.memory.uploads["5a950896f2c5932aaf00142c"] = Upload(certificate.fingerprint, LINEAGE)
-    assert Outcome(changed=[A]) == go(rig)
-    assert [True] == served(rig, certificate, A)
-    assert [rig.qiniu.serving(A).cert_id] == list(rig.memory.uploads)
-
-
-def test_upload_refused(rig: Rig, certificate: Certificate) -> None:
-    """A certificate that Qiniu does not take is tried once, and is one problem for all domains."""
-    for name in (A, B):
-        rig.qiniu.add_domain(name)
-    manage(rig, certificate, A, B)
-    rig.refuse(UPLOAD.replace(" ", " fusion.qiniuapi.com"), 400323, times=9)
-    outcome = go(rig)
-    assert (1, [], []) == (len(outcome.problems), outcome.changed, outcome.pending)
-    assert 1 == rig.calls().count(UPLOAD)
 
 
 def test_certificates_cannot_be_listed(rig: Rig, certificate: Certificate) -> None:
@@ -366,38 +240,7 @@ def test_unreadable_list(rig: Rig, certificate: Certificate) -> None:
     assert [DOMAIN_PAGE] == [call for call in rig.calls() if "domain" in call]
 
 
-def test_strangers_cannot_be_told(rig: Rig, certificate: Certificate) -> None:
-    """Who cannot see whose certificate a domain serves does not replace it."""
-    rig.memory.uploads[rig.upload(certificate)] = Upload(certificate.fingerprint, LINEAGE)
-    rig.qiniu.add_domain(A, protocol="https", cert_id=rig.upload(rig.renew("theirs", A)))
-    manage(rig, certificate, A)
-    rig.refuse("GET fusion", 403001, times=9)
-    with pytest.raises(errors.Refused):
-        reconcile(rig.context, [LINEAGE], WAIT)
-    assert [] == changes(rig)
-
-
 # Changes without an answer, or without an effect
-
-
-def test_lost_answer(rig: Rig, certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What may have arrived stays on record: the next run confirms it, and sends nothing."""
-    rig.qiniu.add_domain(A, protocol="https")
-    manage(rig, certificate, A)
-    bind = rig.client.bind_certificate
-
-    def lose(*args: Any, **kwargs: Any) -> None:
-        bind(*args, **kwargs)
-        raise errors.Unreachable("bind it", "no answer")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(rig.client, "bind_certificate", lose)
-        outcome = go(rig)
-    assert (["Could not bind it: no answer"], []) == (outcome.problems, outcome.changed)
-    assert remembered(rig).memory.domains[A].sent is not None
-    assert Outcome() == go(rig)
-    assert [] == changes(rig)
-    assert [True] == served(rig, certificate, A)
 
 
 def test_no_effect(rig: Rig, certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -445,42 +288,6 @@ def test_publication_fails_while_waiting(rig: Rig, certificate: Certificate) -> 
 # A run that dies
 
 
-class Died(BaseException):
-    """The end of the process."""
-
-
-def dying(rig: Rig, when: str) -> Callable[..., Any]:
-    """What runs calls side by side, and dies before or after it has."""
-    def run(function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
-        if function.__name__ != "send":
-            return [function(item) for item in items]
-        for item in items if when == "after" else ():
-            function(item)
-        raise Died
-
-    return run
-
-
-@pytest.mark.parametrize(("when", "sent_again"), [("before", 1), ("after", 0)])
-def test_dies_while_sending(rig: Rig, certificate: Certificate, when: str,
-                            sent_again: int) -> None:
-    """What was about to be sent is on the disk before; the next run sees whether it arrived."""
-    rig.qiniu.add_domain(A, protocol="https")
-    manage(rig, certificate, A)
-    usual = rig.context
-    rig.context = replace(usual, parallel=dying(rig, when))
-    with pytest.raises(Died):
-        go(rig)
-    later = remembered(rig).memory.domains[A].sent
-    assert later is not None
-    assert certificate.fingerprint == later.binding.fingerprint
-    rig.store.load()
-    rig.context = usual
-    assert [A] * sent_again == go(rig).changed
-    assert sent_again == len(changes(rig))
-    assert [True] == served(rig, certificate, A)
-
-
 def test_dies_while_waiting(rig: Rig, certificate: Certificate) -> None:
     """Ctrl-C while Qiniu publishes loses nothing of what was learnt."""
     def stop(_: float) -> None:
@@ -495,60 +302,6 @@ def test_dies_while_waiting(rig: Rig, certificate: Certificate) -> None:
     record = remembered(rig).memory.domains[A]
     assert record.sent is not None
     assert rig.now == record.processing_since
-
-
-def test_memory_cannot_be_written(rig: Rig, certificate: Certificate,
-                                  monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is sent of which nobody would know afterwards."""
-    def refuse() -> None:
-        raise errors.StateError("no room")
-
-    rig.qiniu.add_domain(A, protocol="https")
-    manage(rig, certificate, A)
-    rig.memory.uploads[rig.upload(certificate)] = Upload(certificate.fingerprint, LINEAGE)
-    monkeypatch.setattr(rig.store, "write_memory", refuse)
-    with pytest.raises(errors.StateError):
-        go(rig)
-    assert [] == changes(rig)
-
-
-# HSTS
-
-
-def test_hsts(rig: Rig, certificate: Certificate) -> None:
-    """HSTS comes after the certificate is published, is ours, and is not sent again."""
-    rig.qiniu.add_domain(A)
-    manage(rig, certificate, A, hsts=True)
-    assert Outcome(changed=[A, A]) == go(rig)
-    assert "ours" == rig.memory.domains[A].hsts
-    assert f"{A}: HSTS switched on" in rig.said
-    assert Outcome() == go(rig)
-
-
-def test_hsts_given_up(rig: Rig, certificate: Certificate) -> None:
-    """What we switched on is switched off where nobody wants it any more, and then forgotten."""
-    rig.qiniu.add_domain(A)
-    manage(rig, certificate, A, hsts=True)
-    go(rig)
-    manage(rig, certificate, A)
-    assert Outcome(changed=[A]) == go(rig)
-    seen = rig.client.get_domain(A)
-    assert seen is not None
-    assert (False, "") == (seen.hsts, rig.memory.domains[A].hsts)
-
-
-def test_hsts_refused(rig: Rig, certificate: Certificate,
-                      caplog: pytest.LogCaptureFixture) -> None:
-    """A refused header is a warning, once: the certificate is bound, and nothing is wrong."""
-    rig.qiniu.switches.respheader_hsts = "400"
-    rig.qiniu.add_domain(A)
-    manage(rig, certificate, A, hsts=True)
-    with caplog.at_level(logging.WARNING):
-        assert Outcome(changed=[A]) == go(rig)
-    assert f"{A} keeps the headers that it has" in caplog.text
-    assert "refused" == remembered(rig).memory.domains[A].hsts
-    assert Outcome() == go(rig)
-    assert [] == changes(rig)
 
 
 # Going back
@@ -571,19 +324,6 @@ def test_restored(rig: Rig, certificate: Certificate) -> None:
         assert f"{name}: back to what it was before certbot managed it" in rig.said
         record = remembered(rig).memory.domains[name]
         assert ("", None, None) == (record.lineage, record.baseline, record.confirmed)
-
-
-def test_unbind_refused(rig: Rig, certificate: Certificate) -> None:
-    """Where Qiniu keeps HTTPS that is told once; the domain is not managed any more."""
-    rig.qiniu.switches.unsslize_valid = "refuse"
-    rig.qiniu.add_domain(A)
-    manage(rig, certificate, A)
-    go(rig)
-    rig.store.write_state({})
-    [problem] = go(rig).problems
-    assert f"{A} served http before certbot managed it" in problem
-    assert [True] == served(rig, certificate, A)
-    assert Outcome() == go(rig)
 
 
 def test_redirect_taken_back(rig: Rig, certificate: Certificate) -> None:
@@ -722,6 +462,8 @@ def test_published_at_once(rig: Rig, certificate: Certificate, options: Options)
 @pytest.mark.parametrize(("options", "left"), [
     (WAIT, 2), (replace(WAIT, keep_certificates=0), 1), (LEAVE, 3), (replace(WAIT, clean=False), 3),
 ], ids=["one is kept", "none is kept", "not published yet", "not asked for"])
+
+
 def test_clean(rig: Rig, options: Options, left: int) -> None:
     """Superseded certificates go once the new one is seen, but what a rollback may need."""
     versions = [rig.renew(LINEAGE, *SANS) for _ in range(3)]
@@ -748,23 +490,3 @@ def test_no_clean_with_a_problem(rig: Rig, certificate: Certificate) -> None:
     rig.refuse(f"/domain/{B}/sslize", 400322)
     assert go(rig, replace(WAIT, keep_certificates=0)).problems
     assert 2 == len(rig.qiniu.certificates())
-
-
-# Looking only
-
-
-def test_observe_and_plan(rig: Rig, certificate: Certificate) -> None:
-    """A plan has an action for each domain, and why others have none; nothing is changed."""
-    for name in (A, C):
-        rig.qiniu.add_domain(name)
-    manage(rig, certificate, A, B, C)
-    rig.refuse(f"/domain/{C}", 403001)
-    planned = observe_and_plan(rig.context, [LINEAGE], WAIT)
-    assert [(A, Verb.BIND, Reason.NOT_BOUND), (B, Verb.FORGET, Reason.NOT_FOUND)] == [
-        (action.name, action.verb, action.reason) for action in planned.actions]
-    assert ([A], [C], {}) == (list(planned.observed), list(planned.domain_failures),
-                              planned.certificate_failures)
-    calls = rig.calls()
-    assert DOMAIN_PAGE in calls
-    assert {"GET"} == {call.split()[0] for call in calls}
-    assert [A, B, C] == sorted(remembered(rig).state)

@@ -12,8 +12,9 @@ import pytest
 
 from certbot_qiniu import errors, prompts
 from certbot_qiniu.deployment import holds, rollback
+from certbot_qiniu.deployment.context import Options
 from certbot_qiniu.deployment.deployer import Deployer
-from certbot_qiniu.deployment.reconcile import Options, Outcome
+from certbot_qiniu.deployment.reconcile import Outcome
 from certbot_qiniu.deployment.state import Managed, State
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.failures import Failures
