@@ -58,6 +58,7 @@ from benchmarks.simulated import START, Crash, Files, Qiniu, Result, Versions, z
 from certbot_qiniu import errors
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.deployer import Deployer
+from certbot_qiniu.deployment.writing import Writer
 from certbot_qiniu.failures import Failures
 from certbot_qiniu.model import DAY, covering_name
 from certbot_qiniu.options import Settings
@@ -176,7 +177,8 @@ class _Deployer(Deployer):
 
     def __init__(self, qiniu: Qiniu, lineages: Versions, files: Files, backups: Path,
                  say: Callable[[str], None]) -> None:
-        super().__init__(files, lineages, Accounts(), files, backups, say, lambda text: None)
+        super().__init__(Writer(files, files, backups), lineages, Accounts(), say,
+                         lambda text: None)
         client: Any = qiniu
         self._world = Context(
             files, lineages, Account(client, clock=qiniu.clock), self.say, qiniu.clock,

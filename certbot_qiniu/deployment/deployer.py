@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,12 +18,7 @@ from certbot.configuration import NamespaceConfig
 
 from certbot_qiniu import errors
 from certbot_qiniu.deployment import holds, wording
-from certbot_qiniu.deployment.checkpoints import (
-    Checkpoints,
-    NoCheckpoints,
-    former_fingerprints,
-    prune,
-)
+from certbot_qiniu.deployment.checkpoints import Checkpoints, NoCheckpoints
 from certbot_qiniu.deployment.choose import (
     choose_domains,
     remember_baselines,
@@ -34,15 +28,14 @@ from certbot_qiniu.deployment.choose import (
 from certbot_qiniu.deployment.context import Context, Options
 from certbot_qiniu.deployment.gathering import Planner
 from certbot_qiniu.deployment.missing import check_list, forget
-from certbot_qiniu.deployment.planning.bindings import is_refusal_of_tls
 from certbot_qiniu.deployment.planning.decision import Action
 from certbot_qiniu.deployment.planning.selection import Obstacle, Selection
-from certbot_qiniu.deployment.planning.supersession import KEPT_CHECKPOINTS, prunable
 from certbot_qiniu.deployment.reconcile import Outcome, reconcile
 from certbot_qiniu.deployment.rehearsal import what_fails
 from certbot_qiniu.deployment.state import Managed, Record, State
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.deployment.waiting import Waiting
+from certbot_qiniu.deployment.writing import Changes, Writer, changed
 from certbot_qiniu.failures import Failures
 from certbot_qiniu.lineages import Lineages, reconfigure_command
 from certbot_qiniu.model import DEAD_STATES, Binding, Certificate, covering_name
@@ -51,29 +44,26 @@ from certbot_qiniu.qiniu.account import Accounts
 
 logger = logging.getLogger(__name__)
 
-Changes = dict[str, Managed | None]
-
-
 @dataclass
 class Deployer:
     """Works on the desired state of one certbot configuration.
 
-    :ivar backups: certbot's folder of finalized checkpoints.
     :ivar say: shows a line to the user: what was changed.
     :ivar note: likewise what stays as it is, which a renewal does not show each time.
     :ivar waiting: that of the whole process.
-    :ivar _must_stay: the lineages that the checkpoint in progress is for, and whether it must.
     """
 
-    store: Store
+    writer: Writer
     lineages: Lineages
     accounts: Accounts
-    checkpoints: Checkpoints
-    backups: Path
     say: Callable[[str], None]
     note: Callable[[str], None] = logger.info
     waiting: Waiting = field(default_factory=Waiting)
-    _must_stay: dict[str, bool] = field(default_factory=dict)
+
+    @property
+    def store(self) -> Store:
+        """Our files."""
+        return self.writer.store
 
     def context(self, credentials: str | None, services: Collection[str] = ()) -> Context:
         """Make the context of a reconcile of the account behind *credentials*.
@@ -205,7 +195,7 @@ class Deployer:
                 failures.errors += problems
         except (errors.ApiError, errors.UsageError) as error:
             failures.errors.append(error)
-        self._commit(self._changes(chosen, certificate, settings, None),
+        self.writer.commit(self._changes(chosen, certificate, settings, None),
                      f"Deployed renewed certificate {lineage}")
         return failures
 
@@ -319,13 +309,13 @@ class Deployer:
     def _with(self, chosen: Iterable[str], certificate: Certificate, settings: Settings,
               redirect: bool | None) -> State:
         """Return the desired state with *chosen*, and only them, on this certificate."""
-        return _changed(self.store.state, self._changes(chosen, certificate, settings, redirect))
+        return changed(self.store.state, self._changes(chosen, certificate, settings, redirect))
 
     def _changes(self, chosen: Iterable[str], certificate: Certificate, settings: Settings,
                  redirect: bool | None) -> Changes:
         """Return the changes for that; None stands for a domain that is let go."""
         lineage = certificate.lineage
-        changes: Changes = dict.fromkeys(self.store.managed(lineage))
+        changes: dict[str, Managed | None] = dict.fromkeys(self.store.managed(lineage))
         for name in sorted(set(chosen)):
             known = self.store.state.get(name)
             seen = self.store.memory.domains.get(name, Record()).seen
@@ -341,115 +331,6 @@ class Deployer:
                 settings.tls_versions if service == "cdn" else None,
                 former.unknown if former else {}))
         return changes
-
-    def commit(self, desired: State, title: str) -> None:
-        """Write the desired state, in a checkpoint of its own if it differs from what is written.
-
-        :raises errors.StateError: when it cannot be written.
-        :raises certbot.errors.Error: when the checkpoint cannot be made.
-        """
-        self._commit(_changes_between(self.store.state, desired), title)
-
-    def _commit(self, changes: Changes, title: str) -> None:
-        if self._write(changes):
-            self.checkpoints.finalize_checkpoint(title)
-
-    def write(self, desired: State) -> bool:
-        """Write the desired state, with the old one in the checkpoint in progress.
-
-        :returns: whether it differs from what was written.
-        :raises errors.StateError: when it cannot be written.
-        :raises certbot.errors.Error: when the old one cannot be kept.
-        """
-        return self._write(_changes_between(self.store.state, desired))
-
-    def _write(self, changes: Changes) -> bool:
-        store = self.store
-        for name, entry in changes.items():
-            record, former = store.memory.domains.get(name, Record()), store.state.get(name)
-            if entry is None:
-                # On purpose: it keeps what it serves, and its baseline is kept for it.
-                store.memory.update(name, let_go=time.time(), sent=None)
-                continue
-            if (record.lineage, record.let_go, record.gone) != (entry.lineage, 0, None):
-                store.memory.update(name, lineage=entry.lineage, let_go=0.0, gone=None)
-            if (former and former.binding.force_https is None and record.seen
-                    and entry.binding.force_https is not None):
-                store.memory.update(name, former_force=record.seen.force_https)
-            if former and former.binding.tls_versions != entry.binding.tls_versions:
-                self._note_tls_option(name, former.binding, entry.binding)
-        changes = {name: entry for name, entry in changes.items() if entry != store.state.get(name)}
-        lineages = store.concerned(changes)
-        for lineage in lineages:
-            store.check(lineage)
-            entries = _changed(store.managed(lineage), changes)
-            store.memory.lineage(lineage).supersede(store.fingerprints(lineage), {
-                entry.binding.fingerprint for entry in entries.values()
-                if entry.lineage == lineage})
-        store.write_memory()  # before the state: what a crash leaves must lead back to it
-        if not changes:
-            return False
-        # Both files of a domain that moves are in it before either is written.
-        self.checkpoints.add_to_checkpoint(store.to_keep(lineages),
-                                           f"Qiniu: {', '.join(sorted(changes))}\n")
-        is_kept = any(_is_kept(store.state.get(name), entry) for name, entry in changes.items())
-        for lineage in lineages:
-            self._must_stay[lineage] = is_kept or self._must_stay.get(lineage, False)
-        store.apply(changes)
-        return True
-
-    def _note_tls_option(self, name: str, former: Binding, wanted: Binding) -> None:
-        """Note that other TLS versions are asked for: what was sent, or refused, of them is over.
-
-        To keep what is there leaves it, so only a rollback goes back to what was before.
-        """
-        memory = self.store.memory
-        record = memory.domains.get(name, Record())
-        if wanted.tls_versions is None:
-            former_tls = None
-        elif former.tls_versions is None and record.seen:
-            former_tls = record.seen.tls_versions
-        else:
-            former_tls = record.former_tls
-        confirmed = record.confirmed and replace(
-            record.confirmed, binding=replace(record.confirmed.binding, tls_versions=None))
-        memory.update(name, former_tls=former_tls, confirmed=confirmed)
-        for subject in [one for one in memory.told if is_refusal_of_tls(one)]:
-            del memory.told[subject]
-
-    def remember_checkpoint(self, name: str, *, may_prune: bool) -> None:
-        """Note that certbot has ended the checkpoint in progress, and how it is called.
-
-        :param may_prune: whether older ones of the same lineages may go: certbot is at work then,
-            and nothing else reads or writes its checkpoints.
-        """
-        for lineage, is_kept in self._must_stay.items():
-            memory = self.store.memory.lineage(lineage)
-            names = {**memory.checkpoints, name: is_kept}
-            gone = prunable(names, time.time()) if may_prune else []
-            last = sorted(names, key=float)[-KEPT_CHECKPOINTS:]
-            memory.checkpoints = {one: kept for one, kept in names.items()
-                                  if one not in gone and (one in last or not kept)}
-            prune(self.backups, gone, self.store.folder)
-        self.forget_checkpoint()
-
-    def forget_checkpoint(self) -> None:
-        """Note that certbot has undone the checkpoint in progress."""
-        self._must_stay = {}
-
-    def recall(self) -> None:
-        """Look through certbot's checkpoints for what a lost memory does not tell of older states.
-
-        That takes long, and happens once: after the memory was moved away, and where it is still
-        that of version 1.
-        """
-        memory, store = self.store.memory, self.store
-        lost = {lineage: store.fingerprints(lineage)
-                for lineage in {entry.lineage for entry in store.state.values()}
-                if memory.lineage(lineage).former is None}
-        if lost:
-            for lineage, former in former_fingerprints(self.backups, store.folder, lost).items():
-                memory.lineage(lineage).former = former
 
     def _forget_deleted_lineages(self) -> None:
         """Stop managing a lineage that certbot deleted; its domains keep what they have.
@@ -469,7 +350,7 @@ class Deployer:
                     {*store.fingerprints(lineage), store.memory.lineage(lineage).hold}):
                 self.say(wording.renamed(lineage, new))
                 store.memory.rename(lineage, new)
-                self._commit({name: replace(entry, lineage=new)
+                self.writer.commit({name: replace(entry, lineage=new)
                               for name, entry in store.managed(lineage).items()},
                              f"Renamed {lineage} to {new}")
             store.memory.lineage(lineage).hold = ""
@@ -479,7 +360,7 @@ class Deployer:
             logger.warning("The certificate %s was deleted from certbot: %s no longer gets "
                            "renewed certificates and keeps what it serves now", lineage, names)
         if gone:
-            self._commit({name: None for lineage in gone for name in store.managed(lineage)},
+            self.writer.commit({name: None for lineage in gone for name in store.managed(lineage)},
                          f"Stopped managing {', '.join(gone)}")
         store.is_swept = True
 
@@ -574,23 +455,6 @@ class Deployer:
                                         if memory.credentials)}
 
 
-def _changed(state: State, changes: Changes) -> State:
-    """*state* with *changes*."""
-    return {name: entry for name, entry in {**state, **changes}.items() if entry}
-
-
-def _changes_between(state: State, desired: State) -> Changes:
-    """Return the changes that make *desired* of *state*."""
-    return {name: desired.get(name) for name in {*state, *desired}
-            if state.get(name) != desired.get(name)}
-
-
-def _is_kept(before: Managed | None, after: Managed | None) -> bool:
-    """Return whether a rollback beyond this change would change more than the certificate."""
-    return before is None or after is None or before.lineage != after.lineage or (
-        replace(before.binding, fingerprint="") != replace(after.binding, fingerprint=""))
-
-
 def _bound_as(state: State, lineage: str, san: str,
               change: Callable[[Binding], Binding]) -> State:
     """*state* with the bindings changed of what *san* covers and *lineage* serves."""
@@ -616,12 +480,12 @@ def open_deployer(config: NamespaceConfig, say: Callable[[str], None], *,
     folder = Path(config.config_dir)
     stores = {} if stores is None else stores
     store = stores.get(folder) or Store(folder / "qiniu", read_only=read_only)
-    deployer = Deployer(store, Lineages(folder), accounts or Accounts(folder),
-                        checkpoints or NoCheckpoints(), Path(config.backup_dir), say, note,
+    writer = Writer(store, checkpoints or NoCheckpoints(), Path(config.backup_dir))
+    deployer = Deployer(writer, Lineages(folder), accounts or Accounts(folder), say, note,
                         waiting or Waiting())
     if folder not in stores:
         store.open()
-        deployer.recall()
+        writer.recall()
         holds.finish(store, deployer.lineages)  # of a rollback that was killed
         stores[folder] = store
     return deployer

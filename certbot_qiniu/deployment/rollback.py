@@ -31,7 +31,7 @@ def check(deployer: Deployer, settings: Settings, count: int) -> dict[str, str]:
         file is damaged that would be replaced: what it says now, the hold would not know of.
     """
     store = deployer.store
-    older = older_states(deployer.backups, store.folder, count)
+    older = older_states(deployer.writer.backups, store.folder, count)
     for path, _ in older:
         store.check(path.stem)
     target = {name: entry for _, state in reversed(dict(older).items())
@@ -80,7 +80,7 @@ def begin(deployer: Deployer, count: int) -> None:
     :raises errors.StateError: when that cannot be written.
     """
     store = deployer.store
-    older = older_states(deployer.backups, store.folder, count)
+    older = older_states(deployer.writer.backups, store.folder, count)
     lineages = {owner for path, state in older
                 for owner in (path.stem, *(owner for owner, _ in state.values()))}
     if store.former_state_path.stem in lineages:  # which is that of all

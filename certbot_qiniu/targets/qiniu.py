@@ -18,6 +18,7 @@ from certbot_qiniu.deployment.choose import check_listed, check_selection, rehea
 from certbot_qiniu.deployment.context import Options as Reconciling
 from certbot_qiniu.deployment.state import State
 from certbot_qiniu.deployment.waiting import RENEWAL_SECONDS
+from certbot_qiniu.deployment.writing import changes_between
 from certbot_qiniu.failures import Failures
 from certbot_qiniu.lineages import read_renewals
 from certbot_qiniu.model import Certificate, covering_name, san_of
@@ -202,13 +203,13 @@ class QiniuTarget(Target):
             if self._desired != deployer.store.state:
                 for lineage in self.lineages:
                     self._settled.difference_update(deployer.fingerprints(lineage))
-            deployer.write(self._desired)
+            deployer.writer.write(changes_between(deployer.store.state, self._desired))
             self._desired = None
 
     def checkpointed(self, name: str, *, may_prune: bool) -> None:
         """Remember it, for as long as it may be wanted."""
         if self.run.is_open:
-            self.run.deployer.remember_checkpoint(name, may_prune=may_prune)
+            self.run.deployer.writer.remember_checkpoint(name, may_prune=may_prune)
 
     def renew(self, lineage: interfaces.RenewableCert) -> None:
         """Bring the desired state to a lineage's newest certificate and today's domains.
@@ -328,7 +329,7 @@ class QiniuTarget(Target):
         super().roll_back(count)
         self._desired = None
         deployer = self.run.deployer
-        deployer.forget_checkpoint()
+        deployer.writer.forget_checkpoint()
         before = dict(deployer.store.state)
         self._is_returning = True
         deployer.store.load()
@@ -346,7 +347,7 @@ class QiniuTarget(Target):
         super().recover()
         self._desired = None
         if self.run.is_open:
-            self.run.deployer.forget_checkpoint()
+            self.run.deployer.writer.forget_checkpoint()
             self.run.deployer.store.load()
             self._return_holds()
 

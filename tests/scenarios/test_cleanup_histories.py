@@ -30,6 +30,7 @@ from certbot_qiniu.deployment.context import Context, Options
 from certbot_qiniu.deployment.deployer import Deployer
 from certbot_qiniu.deployment.reconcile import Outcome
 from certbot_qiniu.deployment.store import Store
+from certbot_qiniu.deployment.writing import Writer, changes_between
 from certbot_qiniu.lineages import Lineages
 from certbot_qiniu.options import Settings
 from certbot_qiniu.qiniu.account import Account, Accounts
@@ -197,11 +198,11 @@ class Histories(RuleBasedStateMachine):
         self.reverter.recovery_routine()
         self.store = Store(self.home / "qiniu")
         self.store.open()
-        deployer = InVirtualTime(self.store, Lineages(self.home),
-                                 OneAccount(self.cloud, self.board), self.reverter,
-                                 self.home / "backups", lambda text: None)
+        deployer = InVirtualTime(Writer(self.store, self.reverter, self.home / "backups"),
+                                 Lineages(self.home), OneAccount(self.cloud, self.board),
+                                 lambda text: None)
         deployer.cloud = self.cloud
-        deployer.recall()
+        deployer.writer.recall()
         return deployer
 
     def options(self, lineage: str) -> Settings:
@@ -301,7 +302,7 @@ class Histories(RuleBasedStateMachine):
         try:
             desired = deployer.deploy(deployer.lineages.current(lineage), chosen, None,
                                       lambda names: names)
-            deployer.commit(desired, "install")
+            deployer.writer.commit(changes_between(self.store.state, desired), "install")
             problems = self.settle(deployer, lineage, wait=True, take_over=True).problems
         except errors.QiniuError as error:
             problems = [str(error)]

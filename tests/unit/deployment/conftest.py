@@ -10,6 +10,7 @@ import pytest
 from certbot_qiniu.deployment import deployer as deployer_module
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.deployer import Deployer
+from certbot_qiniu.deployment.writing import Writer
 from certbot_qiniu.model import Certificate
 from tests.unit.deployment.account import LINEAGE, SANS
 from tests.unit.deployment.desired import Accounts, Checkpoints
@@ -49,5 +50,6 @@ def deployer(rig: Rig, accounts: Accounts, checkpoints: Checkpoints,
 
     monkeypatch.setattr(deployer_module, "Context", context)
     rig.store.write_state({})
-    return Deployer(rig.store, rig.context.lineages, accounts,  # type: ignore[arg-type]
-                    checkpoints, rig.backups, rig.said.append, rig.said.append)
+    return Deployer(Writer(rig.store, checkpoints, rig.backups), rig.context.lineages,
+                    accounts,  # type: ignore[arg-type]
+                    rig.said.append, rig.said.append)

@@ -81,3 +81,9 @@ def checkpoint(rig: Rig, lineage: str, *entries: Managed) -> None:
     (path / f"{lineage}.json_0").write_text(json.dumps({"version": 2, "domains": {
         one.name: {"service": one.service, "binding": {"fingerprint": one.binding.fingerprint}}
         for one in entries}}))
+
+
+def files_of(rig: Rig) -> dict[str, str]:
+    """The files with the desired state, and what is in them."""
+    return {path.stem: path.read_text("utf-8")
+            for path in sorted(rig.store.folder.glob("state/*.json"))}

@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 
 from certbot_qiniu import errors
-from certbot_qiniu.deployment import deployer as deployer_module
 from certbot_qiniu.deployment import rollback
 from certbot_qiniu.deployment.context import Options
 from certbot_qiniu.deployment.deployer import Deployer, open_deployer
 from certbot_qiniu.deployment.reconcile import Outcome
-from certbot_qiniu.deployment.state import Managed, Record, Sent, State
+from certbot_qiniu.deployment.state import Managed, State
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.model import Binding, Certificate, Domain
 from certbot_qiniu.options import Settings
@@ -28,6 +27,7 @@ from tests.unit.deployment.desired import (
     Accounts,
     Checkpoints,
     entry,
+    files_of,
     manage,
     state,
 )
@@ -35,18 +35,6 @@ from tests.unit.rig import DOMAIN_LIST, Rig
 
 # The official package asks the clock in a way that newer Pythons deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
-
-def files_of(rig: Rig) -> dict[str, str]:
-    """The files with the desired state, and what is in them."""
-    return {path.stem: path.read_text("utf-8")
-            for path in sorted(rig.store.folder.glob("state/*.json"))}
-
-
-def written(rig: Rig) -> State:
-    """The desired state on the disk."""
-    later = Store(rig.store.folder, read_only=True)
-    later.load()
-    return later.state
 
 
 def none_of(names: tuple[str, ...]) -> Iterable[str]:
@@ -430,93 +418,7 @@ def test_hsts_elsewhere(rig: Rig, deployer: Deployer) -> None:
     assert [f"{A}: Qiniu has HSTS for CDN domains only; left without"] == rig.said
 
 
-# Writing
-
-
-def test_commit(rig: Rig, deployer: Deployer, checkpoints: Checkpoints) -> None:
-    """A checkpoint has the old file, and notes which domains change; no change needs none."""
-    first, second = state(entry(A), entry(C)), state(entry(A), entry(B))
-    deployer.commit(first, "first")
-    [text] = files_of(rig).values()
-    deployer.commit(first, "the same")
-    deployer.commit(second, "second")
-    assert ["first", "second"] == checkpoints.ended
-    assert ([text], f"Qiniu: {B}, {C}\n") == checkpoints.kept[1]
-    assert second == written(rig)
-
-
-@pytest.mark.parametrize(("desired", "changed"), [(state(entry(A)), False), (state(), True)])
-def test_write(rig: Rig, deployer: Deployer, checkpoints: Checkpoints, desired: State, *,
-               changed: bool) -> None:
-    """Writing alone leaves the checkpoint in progress, for others to put their files in."""
-    rig.store.write_state(state(entry(A)))
-    assert changed == deployer.write(desired)
-    assert (changed, []) == (bool(checkpoints.kept), checkpoints.ended)
-
-
-def test_checkpoint_that_fails(rig: Rig, deployer: Deployer,
-                               monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the old file in a checkpoint the new one is not written."""
-    def refuse(*_: object) -> None:
-        raise errors.StateError("no room")
-
-    monkeypatch.setattr(deployer.checkpoints, "add_to_checkpoint", refuse)
-    with pytest.raises(errors.StateError):
-        deployer.write(state(entry(A)))
-    assert {} == written(rig)
-
-
-def test_given_up_on_purpose(rig: Rig, deployer: Deployer) -> None:
-    """What leaves the desired state keeps what it serves, and its baseline is not forgotten."""
-    manage(rig, entry(A), entry(B))
-    rig.memory.update(B, sent=Sent(Binding(), 1.0))
-    deployer.write(state(entry(A)))
-    let_go = rig.memory.domains[B].let_go
-    assert Record(lineage=LINEAGE, baseline=Binding("http"), let_go=let_go) == (
-        rig.memory.domains[B])
-    assert let_go > 0
-    assert (LINEAGE, Binding("http")) == (
-        rig.memory.domains[A].lineage, rig.memory.domains[A].baseline)
-    assert [LINEAGE] == deployer.all_lineages()
-    deployer.write(state())
-    assert [] == deployer.all_lineages(), "nothing is to be restored"
-    deployer.write(state(entry(B)))
-    assert Record(lineage=LINEAGE, baseline=Binding("http")) == rig.memory.domains[B]
-
-
-def test_changes_hands(rig: Rig, deployer: Deployer) -> None:
-    """A domain that another lineage takes is that one's to restore, to its first baseline."""
-    manage(rig, entry(A, lineage="other"))
-    deployer.write(state(entry(A)))
-    assert (LINEAGE, Binding("http")) == (
-        rig.memory.domains[A].lineage, rig.memory.domains[A].baseline)
-
-
-def test_moves_in_one_checkpoint(rig: Rig, deployer: Deployer, checkpoints: Checkpoints) -> None:
-    """Both states of a domain that changes hands are kept before either is written."""
-    manage(rig, entry(A, lineage="other"), entry(B))
-    before = files_of(rig)
-    deployer.commit(state(entry(A), entry(B)), "title")
-    assert [([before[LINEAGE], before["other"]], f"Qiniu: {A}\n")] == checkpoints.kept
-    deployer.commit(state(entry(A), entry(B, fingerprint="cd")), "title")
-    assert 1 == len(checkpoints.kept[1][0]), "a renewal keeps its own"
-
-
-def test_memory_is_written_first(rig: Rig, deployer: Deployer,
-                                 monkeypatch: pytest.MonkeyPatch) -> None:
-    """A crash before the checkpoint leaves what older states had, and no state ahead of it."""
-    def refuse(*_: object) -> None:
-        raise errors.StateError("no room")
-
-    manage(rig, entry(A))
-    monkeypatch.setattr(deployer.checkpoints, "add_to_checkpoint", refuse)
-    with pytest.raises(errors.StateError):
-        deployer.write(state(entry(A, fingerprint="cd"), entry(B, lineage="new")))
-    later = Store(rig.store.folder)
-    later.load()
-    assert [A] == list(later.state)
-    assert Binding("http") == later.memory.domains[A].baseline
-    assert () == later.memory.lineage(LINEAGE).former, "it is the present one still"
+# Damage
 
 
 def test_damaged_lineage(rig: Rig, deployer: Deployer, certificate: Certificate) -> None:
@@ -526,7 +428,7 @@ def test_damaged_lineage(rig: Rig, deployer: Deployer, certificate: Certificate)
     rig.qiniu.add_domain(C)
     manage(rig, entry(A, certificate), entry(C, other, lineage="z"))
     rig.store.damaged[LINEAGE] = errors.StateError("damaged")
-    for work in (lambda: deploy(deployer, certificate), lambda: deployer.write(state(entry(B))),
+    for work in (lambda: deploy(deployer, certificate), lambda: deployer.writer.write({A: None}),
                  lambda: deployer.converge(LINEAGE, SETTINGS),
                  lambda: deployer.settle(LINEAGE, SETTINGS, Options())):
         with pytest.raises(errors.StateError, match="damaged"):
@@ -535,78 +437,6 @@ def test_damaged_lineage(rig: Rig, deployer: Deployer, certificate: Certificate)
     rollback.check(deployer, SETTINGS, 1)
 
 
-# Checkpoints
-
-
-@pytest.mark.parametrize(("desired", "is_kept"), [
-    ([entry(A, fingerprint="cd"), entry(B)], False), ([entry(A)], True),
-    ([entry(A), entry(B), entry(C)], True), ([entry(A), entry(B, force_https=True)], True),
-    ([entry(A), entry(B, hsts=True)], True), ([entry(A), entry(B, lineage="other")], True),
-], ids=["renewed", "let go", "new", "redirect", "HSTS", "moved"])
-def test_remember_checkpoint(rig: Rig, deployer: Deployer, desired: list[Managed], *,
-                             is_kept: bool) -> None:
-    """A checkpoint stays for ever in which more than a certificate has changed."""
-    manage(rig, entry(A), entry(B))
-    deployer.write(state(*desired))
-    deployer.remember_checkpoint("5.5", may_prune=False)
-    deployer.remember_checkpoint("6.5", may_prune=False)
-    assert {"5.5": is_kept} == rig.memory.lineage(LINEAGE).checkpoints
-
-
-def test_checkpoint_that_was_undone(rig: Rig, deployer: Deployer) -> None:
-    """What certbot has undone is not taken for the next one."""
-    manage(rig, entry(A))
-    deployer.write(state())
-    deployer.forget_checkpoint()
-    deployer.remember_checkpoint("5.5", may_prune=False)
-    assert {} == rig.memory.lineage(LINEAGE).checkpoints
-
-
-@pytest.mark.parametrize("may_prune", [True, False])
-def test_prune(rig: Rig, deployer: Deployer, monkeypatch: pytest.MonkeyPatch, *,
-               may_prune: bool) -> None:
-    """Those that nobody can want go; those that stay for ever need not be remembered for long."""
-    pruned: list[str] = []
-    monkeypatch.setattr(deployer_module, "prune", lambda _, names, __: pruned.extend(names))
-    manage(rig, entry(A))
-    rig.memory.lineage(LINEAGE).checkpoints = {
-        "10.5": True, "20.5": False, "30.5": False, "40.5": True, "50.5": False}
-    deployer.write(state(entry(A, fingerprint="cd")))
-    deployer.remember_checkpoint("60.5", may_prune=may_prune)
-    assert (["20.5", "30.5"] if may_prune else []) == pruned
-    left = {"40.5": True, "50.5": False, "60.5": False}
-    assert ({} if may_prune else {"20.5": False, "30.5": False}) | left == (
-        rig.memory.lineage(LINEAGE).checkpoints)
-
-
-def test_recall(rig: Rig, deployer: Deployer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The checkpoints are looked through for what was forgotten alone, once."""
-    asked: list[dict[str, set[str]]] = []
-
-    def find(_: Path, __: Path, current: dict[str, set[str]]) -> dict[str, tuple[str, ...]]:
-        asked.append(current)
-        return dict.fromkeys(current, ("ef",))
-
-    monkeypatch.setattr(deployer_module, "former_fingerprints", find)
-    manage(rig, entry(A), entry(B, lineage="known"))
-    rig.memory.lineage("known").former = ()
-    for _ in range(2):
-        deployer.recall()
-    assert [{LINEAGE: {"ab" * 32}}] == asked
-    assert ("ef",) == rig.memory.lineage(LINEAGE).former
-
-
-@pytest.mark.parametrize(("former", "seen", "expected"), [
-    (None, False, False), (None, True, True), (False, True, None), (True, False, None),
-    (None, None, None)], ids=str)
-def test_before_a_redirect(rig: Rig, deployer: Deployer, former: bool | None,
-                           seen: bool | None, expected: bool | None) -> None:
-    """What a domain had before the first redirect is remembered, for a rollback to "as it is"."""
-    manage(rig, entry(A, force_https=former))
-    if seen is not None:
-        rig.memory.update(A, seen=Domain(A, force_https=seen))
-    deployer.write(state(entry(A, force_https=True)))
-    assert expected == rig.memory.domains[A].former_force
 
 
 # Settling
@@ -668,9 +498,9 @@ def config(folder: Path) -> Any:
 def test_open_deployer(tmp_path: Path, *, read_only: bool) -> None:
     """An open deployer has its files, and keeps nothing on the disk where it only looks."""
     deployer = open_deployer(config(tmp_path), print, read_only=read_only)
-    assert ({}, tmp_path / "backups") == (deployer.store.state, deployer.backups)
+    assert ({}, tmp_path / "backups") == (deployer.store.state, deployer.writer.backups)
     assert tmp_path / "etc" == deployer.lineages.config_dir
-    deployer.commit(state(entry(A)), "title")
+    deployer.writer.commit({A: entry(A)}, "title")
     later = Store(tmp_path / "etc" / "qiniu")
     later.load()
     assert read_only == (later.state == {})

@@ -17,6 +17,7 @@ from certbot_qiniu.deployment.deployer import Deployer
 from certbot_qiniu.deployment.reconcile import Outcome
 from certbot_qiniu.deployment.state import Managed, State
 from certbot_qiniu.deployment.store import Store
+from certbot_qiniu.deployment.writing import Writer
 from certbot_qiniu.failures import Failures
 from certbot_qiniu.lineages import Lineages
 from certbot_qiniu.model import Binding, Certificate, Domain
@@ -44,7 +45,8 @@ class Desk(Deployer):
     def __init__(self, folder: Path) -> None:
         store = Store(folder / "qiniu")
         store.open()
-        super().__init__(store, Lineages(folder), Accounts(), self, folder / "backups", print)
+        super().__init__(Writer(store, self, folder / "backups"), Lineages(folder), Accounts(),
+                         print)
         self.asked: list[tuple[str, str]] = []
         self.options: list[Options] = []
         self.outcomes: dict[str, Outcome | Exception] = {}

@@ -206,7 +206,7 @@ def test_files_are_opened_once(tmp_path: Path) -> None:
     assert run.is_open
     assert (tmp_path / "qiniu" / "state.json").exists()
     assert 1 == plugin.undone
-    assert run.deployer.checkpoints is plugin
+    assert run.deployer.writer.checkpoints is plugin
 
 
 def test_what_a_crash_left_is_undone_once(tmp_path: Path) -> None:

@@ -1,0 +1,152 @@
+"""Write changes of the desired state, and keep what was before in certbot's checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from certbot_qiniu.deployment.checkpoints import Checkpoints, former_fingerprints, prune
+from certbot_qiniu.deployment.planning.bindings import is_refusal_of_tls
+from certbot_qiniu.deployment.planning.supersession import KEPT_CHECKPOINTS, prunable
+from certbot_qiniu.deployment.state import Managed, Record, State
+from certbot_qiniu.deployment.store import Store
+from certbot_qiniu.model import Binding
+
+Changes = Mapping[str, Managed | None]
+"""The new entry of each domain; None for one that is let go."""
+
+
+def changed(state: State, changes: Changes) -> State:
+    """*state* with *changes*."""
+    return {name: entry for name, entry in {**state, **changes}.items() if entry}
+
+
+def changes_between(state: State, desired: State) -> Changes:
+    """Return the changes that make *desired* of *state*."""
+    return {name: desired.get(name) for name in {*state, *desired}
+            if state.get(name) != desired.get(name)}
+
+
+@dataclass
+class Writer:
+    """Writes the state of some lineages, and what else changes with it.
+
+    :ivar backups: certbot's folder of finalized checkpoints.
+    :ivar _must_stay: the lineages that the checkpoint in progress is for, and whether it must.
+    """
+
+    store: Store
+    checkpoints: Checkpoints
+    backups: Path
+    _must_stay: dict[str, bool] = field(default_factory=dict)
+
+    def commit(self, changes: Changes, title: str) -> None:
+        """Write changes, in a checkpoint of their own if there are any.
+
+        :raises errors.StateError: when they cannot be written.
+        :raises certbot.errors.Error: when the checkpoint cannot be made.
+        """
+        if self.write(changes):
+            self.checkpoints.finalize_checkpoint(title)
+
+    def write(self, changes: Changes) -> bool:
+        """Write changes, with what was there before in the checkpoint in progress.
+
+        :returns: whether anything differs from what was written.
+        :raises errors.StateError: when it cannot be written.
+        :raises certbot.errors.Error: when what was there before cannot be kept.
+        """
+        store = self.store
+        for name, entry in changes.items():
+            record, former = store.memory.domains.get(name, Record()), store.state.get(name)
+            if entry is None:
+                # On purpose: it keeps what it serves, and its baseline is kept for it.
+                store.memory.update(name, let_go=time.time(), sent=None)
+                continue
+            if (record.lineage, record.let_go, record.gone) != (entry.lineage, 0, None):
+                store.memory.update(name, lineage=entry.lineage, let_go=0.0, gone=None)
+            if (former and former.binding.force_https is None and record.seen
+                    and entry.binding.force_https is not None):
+                store.memory.update(name, former_force=record.seen.force_https)
+            if former and former.binding.tls_versions != entry.binding.tls_versions:
+                self._note_tls_option(name, former.binding, entry.binding)
+        changes = {name: entry for name, entry in changes.items() if entry != store.state.get(name)}
+        lineages = store.concerned(changes)
+        for lineage in lineages:
+            store.check(lineage)
+            entries = changed(store.managed(lineage), changes)
+            store.memory.lineage(lineage).supersede(store.fingerprints(lineage), {
+                entry.binding.fingerprint for entry in entries.values()
+                if entry.lineage == lineage})
+        store.write_memory()  # before the state: what a crash leaves must lead back to it
+        if not changes:
+            return False
+        # Both files of a domain that moves are in it before either is written.
+        self.checkpoints.add_to_checkpoint(store.to_keep(lineages),
+                                           f"Qiniu: {', '.join(sorted(changes))}\n")
+        is_kept = any(_is_kept(store.state.get(name), entry) for name, entry in changes.items())
+        for lineage in lineages:
+            self._must_stay[lineage] = is_kept or self._must_stay.get(lineage, False)
+        store.apply(changes)
+        return True
+
+    def _note_tls_option(self, name: str, former: Binding, wanted: Binding) -> None:
+        """Note that other TLS versions are asked for: what was sent, or refused, of them is over.
+
+        To keep what is there leaves it, so only a rollback goes back to what was before.
+        """
+        memory = self.store.memory
+        record = memory.domains.get(name, Record())
+        if wanted.tls_versions is None:
+            former_tls = None
+        elif former.tls_versions is None and record.seen:
+            former_tls = record.seen.tls_versions
+        else:
+            former_tls = record.former_tls
+        confirmed = record.confirmed and replace(
+            record.confirmed, binding=replace(record.confirmed.binding, tls_versions=None))
+        memory.update(name, former_tls=former_tls, confirmed=confirmed)
+        for subject in [one for one in memory.told if is_refusal_of_tls(one)]:
+            del memory.told[subject]
+
+    def remember_checkpoint(self, name: str, *, may_prune: bool) -> None:
+        """Note that certbot has ended the checkpoint in progress, and how it is called.
+
+        :param may_prune: whether older ones of the same lineages may go: certbot is at work then,
+            and nothing else reads or writes its checkpoints.
+        """
+        for lineage, is_kept in self._must_stay.items():
+            memory = self.store.memory.lineage(lineage)
+            names = {**memory.checkpoints, name: is_kept}
+            gone = prunable(names, time.time()) if may_prune else []
+            last = sorted(names, key=float)[-KEPT_CHECKPOINTS:]
+            memory.checkpoints = {one: kept for one, kept in names.items()
+                                  if one not in gone and (one in last or not kept)}
+            prune(self.backups, gone, self.store.folder)
+        self.forget_checkpoint()
+
+    def forget_checkpoint(self) -> None:
+        """Note that certbot has undone the checkpoint in progress."""
+        self._must_stay = {}
+
+    def recall(self) -> None:
+        """Look through certbot's checkpoints for what a lost memory does not tell of older states.
+
+        That takes long, and happens once: after the memory was moved away, and where it is still
+        that of version 1.
+        """
+        memory, store = self.store.memory, self.store
+        lost = {lineage: store.fingerprints(lineage)
+                for lineage in {entry.lineage for entry in store.state.values()}
+                if memory.lineage(lineage).former is None}
+        if lost:
+            for lineage, former in former_fingerprints(self.backups, store.folder, lost).items():
+                memory.lineage(lineage).former = former
+
+
+def _is_kept(before: Managed | None, after: Managed | None) -> bool:
+    """Return whether a rollback beyond this change would change more than the certificate."""
+    return before is None or after is None or before.lineage != after.lineage or (
+        replace(before.binding, fingerprint="") != replace(after.binding, fingerprint=""))
