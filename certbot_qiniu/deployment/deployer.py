@@ -26,6 +26,7 @@ from certbot_qiniu.deployment.choose import (
     why_let_go,
 )
 from certbot_qiniu.deployment.context import Context, Options
+from certbot_qiniu.deployment.deleted import forget_deleted
 from certbot_qiniu.deployment.gathering import Planner
 from certbot_qiniu.deployment.missing import check_list, forget
 from certbot_qiniu.deployment.planning.decision import Action
@@ -168,15 +169,15 @@ class Deployer:
         """
         self.store.check(lineage)
         certificate, failures = self.lineages.current(lineage), Failures()
-        self._forget_deleted_lineages()
+        forget_deleted(self.writer, self.lineages, self.say)
         memory = self.store.memory.lineage(lineage)
         is_held = memory.hold == certificate.fingerprint
         if not is_held:
             self.check_list(lineage, settings)
         self._remember(lineage, settings)
         if is_held:
-            ends, failures.errors = self._under_hold(certificate, settings,
-                                                     look_for_new=look_for_new)
+            ends, problems = self._under_hold(certificate, settings, look_for_new=look_for_new)
+            failures.errors += problems
             if not ends:
                 return failures
             self.check_list(lineage, settings)
@@ -196,7 +197,7 @@ class Deployer:
         except (errors.ApiError, errors.UsageError) as error:
             failures.errors.append(error)
         self.writer.commit(self._changes(chosen, certificate, settings, None),
-                     f"Deployed renewed certificate {lineage}")
+                           f"Deployed renewed certificate {lineage}")
         return failures
 
     def stays_held(self, lineage: str, settings: Settings, *, is_told: bool) -> bool:
@@ -214,7 +215,6 @@ class Deployer:
         if ends:
             return False
         context = self._own_context(lineage, settings)
-
         planner = Planner(context, [lineage], Options(listed=settings.domains or ()))
 
         def planned(refresh: bool) -> tuple[list[Action], dict[str, errors.QiniuError]]:
@@ -226,41 +226,17 @@ class Deployer:
         return True
 
     def _under_hold(self, newest: Certificate, settings: Settings, *, look_for_new: bool = True,
-                    ) -> tuple[bool, list[Exception]]:
+                    ) -> tuple[bool, list[errors.QiniuError]]:
         """Look at what a rollback keeps a lineage's domains on.
 
         :returns: whether the hold ends now, and what is wrong with it, or with the options.
         """
-        lineage, others, problems = newest.lineage, set[str](), list[Exception]()
         try:
-            context = self.context(self.credentials_of(lineage, settings), settings.services)
-            with contextlib.suppress(errors.ApiError):  # the judgement tells of that
-                if look_for_new:
-                    others, wrong = self._others_under_hold(context, newest, settings)
-                    problems += map(errors.UsageError, wrong)
-            ends, found = holds.judge(context, newest, others)
+            context = self.context(self.credentials_of(newest.lineage, settings),
+                                   settings.services)
+            return holds.look(context, newest, settings, look_for_new=look_for_new)
         except errors.QiniuError as error:
             return False, [error]
-        return ends, [*(errors.DeployError(text, has_outlook=True) for text in found), *problems]
-
-    def _others_under_hold(self, context: Context, newest: Certificate, settings: Settings,
-                           ) -> tuple[set[str], list[str]]:
-        """List the domains that *newest* would be deployed to for the first time, were it not held.
-
-        :returns: these, and why others could not be.
-        :raises errors.ApiError: when the account's lists cannot be had.
-        """
-        selection = choose_domains(context, newest.names, settings.domains, newest.lineage,
-                                   ends=newest.not_after.timestamp(), excluded=settings.excluded)
-        given_back = self.store.memory.lineage(newest.lineage).given_back
-        theirs = {found.name for found in selection.problems
-                  if found.obstacle is Obstacle.OTHER_INSTALLATION}
-        # Who has what the rollback gave up is no problem; what can never be served is.
-        wrong = replace(selection, problems=tuple(
-            found for found in selection.problems if found.name not in given_back
-            and found.obstacle in (Obstacle.NOT_FOUND, Obstacle.NOT_COVERED, Obstacle.UNREADABLE)))
-        return {*selection.chosen, *theirs}, [
-            *wording.problems(wrong), *unread_services(context, settings)]
 
     def _choose_new(self, certificate: Certificate, settings: Settings, chosen: set[str],
                     ) -> tuple[set[str], list[errors.QiniuError]]:
@@ -331,38 +307,6 @@ class Deployer:
                 settings.tls_versions if service == "cdn" else None,
                 former.unknown if former else {}))
         return changes
-
-    def _forget_deleted_lineages(self) -> None:
-        """Stop managing a lineage that certbot deleted; its domains keep what they have.
-
-        Where just its conf was renamed, they go on under the new name.
-        """
-        store = self.store
-        if store.is_swept:
-            return
-        memories = store.memory.lineages
-        gone = sorted(lineage for lineage in {
-            *(entry.lineage for entry in store.state.values()),
-            *(name for name, memory in memories.items() if memory.hold)}
-            if not self.lineages.exists(lineage))
-        for lineage in gone:
-            if new := self.lineages.having(
-                    {*store.fingerprints(lineage), store.memory.lineage(lineage).hold}):
-                self.say(wording.renamed(lineage, new))
-                store.memory.rename(lineage, new)
-                self.writer.commit({name: replace(entry, lineage=new)
-                              for name, entry in store.managed(lineage).items()},
-                             f"Renamed {lineage} to {new}")
-            store.memory.lineage(lineage).hold = ""
-        gone = [lineage for lineage in gone if store.managed(lineage)]
-        for lineage in gone:
-            names = ", ".join(sorted(store.managed(lineage)))
-            logger.warning("The certificate %s was deleted from certbot: %s no longer gets "
-                           "renewed certificates and keeps what it serves now", lineage, names)
-        if gone:
-            self.writer.commit({name: None for lineage in gone for name in store.managed(lineage)},
-                         f"Stopped managing {', '.join(gone)}")
-        store.is_swept = True
 
     def _tell_left_out(self, selection: Selection, chosen: set[str], lineage: str) -> None:
         # Of those that are let go, more is said.

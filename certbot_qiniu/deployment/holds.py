@@ -6,19 +6,24 @@ which lineages are on hold, and what their domains serve instead.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Collection
+from dataclasses import replace
 
 from certbot_qiniu import errors
 from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.certificates import foreign_certificates, validity_of
+from certbot_qiniu.deployment.choose import choose_domains, unread_services
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.observe import read_details
 from certbot_qiniu.deployment.planning.hold import Outlook, Served, outlook
+from certbot_qiniu.deployment.planning.selection import Obstacle
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.failures import told_once
 from certbot_qiniu.lineages import Lineages
 from certbot_qiniu.model import Certificate
+from certbot_qiniu.options import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -85,8 +90,46 @@ def finish(store: Store, lineages: Lineages) -> None:
         store.write_memory()
 
 
-def judge(context: Context, newest: Certificate,
-          others: Collection[str] = ()) -> tuple[bool, list[str]]:
+def look(context: Context, newest: Certificate, settings: Settings, *, look_for_new: bool = True,
+         ) -> tuple[bool, list[errors.QiniuError]]:
+    """Look at what a rollback keeps a lineage's domains on.
+
+    :param newest: the certificate that is held back.
+    :param look_for_new: whether domains that were never managed are looked for.
+    :returns: whether the hold ends now, and what is wrong with it, or with the options.
+    :raises errors.QiniuError: when that cannot be known.
+    """
+    others, problems = set[str](), list[errors.QiniuError]()
+    with contextlib.suppress(errors.ApiError):  # the judgement tells of that
+        if look_for_new:
+            others, wrong = _others(context, newest, settings)
+            problems += map(errors.UsageError, wrong)
+    ends, found = _judge(context, newest, others)
+    return ends, [*(errors.DeployError(text, has_outlook=True) for text in found), *problems]
+
+
+def _others(context: Context, newest: Certificate, settings: Settings,
+            ) -> tuple[set[str], list[str]]:
+    """List the domains that *newest* would be deployed to for the first time, were it not held.
+
+    :returns: these, and why others could not be.
+    :raises errors.ApiError: when the account's lists cannot be had.
+    """
+    selection = choose_domains(context, newest.names, settings.domains, newest.lineage,
+                               ends=newest.not_after.timestamp(), excluded=settings.excluded)
+    given_back = context.memory.lineage(newest.lineage).given_back
+    theirs = {found.name for found in selection.problems
+              if found.obstacle is Obstacle.OTHER_INSTALLATION}
+    # Who has what the rollback gave up is no problem; what can never be served is.
+    wrong = replace(selection, problems=tuple(
+        found for found in selection.problems if found.name not in given_back
+        and found.obstacle in (Obstacle.NOT_FOUND, Obstacle.NOT_COVERED, Obstacle.UNREADABLE)))
+    return {*selection.chosen, *theirs}, [
+        *wording.problems(wrong), *unread_services(context, settings)]
+
+
+def _judge(context: Context, newest: Certificate,
+           others: Collection[str]) -> tuple[bool, list[str]]:
     """Look at what a rollback keeps a lineage's domains on, and tell of what ends soon.
 
     :param newest: the certificate that is held back.
@@ -123,7 +166,7 @@ def served_instead(context: Context, newest: Certificate, others: Collection[str
     Of one that cannot be read what it should serve is believed, and of one that speaks http, or
     has the newest one still: a hold must end before that does, whatever is in the way of it.
 
-    :param others: see :func:`judge`.
+    :param others: domains that would get *newest* as well, and were never managed.
     :returns: that, and why some could not be read.
     """
     lineage, memory, found = newest.lineage, context.memory, list[Served]()

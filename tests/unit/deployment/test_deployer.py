@@ -342,39 +342,6 @@ def test_converge_without_a_certificate(rig: Rig, deployer: Deployer) -> None:
     assert state(entry(A)) == rig.store.state
 
 
-def test_deleted_lineages(rig: Rig, deployer: Deployer, certificate: Certificate,
-                          checkpoints: Checkpoints, caplog: pytest.LogCaptureFixture) -> None:
-    """Domains of a lineage that certbot deleted are let go, in a checkpoint, and named."""
-    rig.qiniu.add_domain(A, protocol="https")
-    manage(rig, entry(A, certificate), entry(B, lineage="gone"), entry(C, lineage="gone"))
-    with caplog.at_level(logging.WARNING):
-        deployer.converge(LINEAGE, SETTINGS)
-    assert state(entry(A, certificate)) == rig.store.state
-    assert ["Stopped managing gone"] == checkpoints.ended
-    assert f"The certificate gone was deleted from certbot: {B}, {C} no longer" in caplog.text
-
-
-@pytest.mark.parametrize("is_managed", [True, False])
-def test_renamed_lineage(rig: Rig, deployer: Deployer, certificate: Certificate,
-                         checkpoints: Checkpoints, *, is_managed: bool) -> None:
-    """Its domains, what they served before and its hold move to the new name, in a checkpoint."""
-    rig.qiniu.add_domain(A)
-    manage(rig, *([entry(A, certificate, force_https=True)] if is_managed else []))
-    rig.memory.update(A, lineage=LINEAGE, baseline=Binding("http"))
-    rig.memory.lineage(LINEAGE).hold = certificate.fingerprint
-    conf = rig.config_dir / "renewal" / f"{LINEAGE}.conf"
-    conf.rename(conf.with_name("new.conf"))
-    assert not deployer.converge("new", SETTINGS)
-    moved = replace(certificate, lineage="new")
-    assert (state(entry(A, moved, force_https=True, lineage="new")) if is_managed else {}) == (
-        rig.store.state)
-    assert (["Renamed example.com to new"] if is_managed else []) == checkpoints.ended
-    assert ("new", Binding("http")) == (
-        rig.memory.domains[A].lineage, rig.memory.domains[A].baseline)
-    assert "" == rig.memory.lineage(LINEAGE).hold
-    assert [f"{LINEAGE} is called new now: its domains at Qiniu go on under that name"] == rig.said
-
-
 # Enhancements
 
 

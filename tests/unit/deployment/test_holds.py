@@ -12,7 +12,7 @@ from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.model import DAY, Certificate
 from tests.sandbox.wire import Fault
 from tests.unit.deployment.account import LINEAGE, A, B, uploaded
-from tests.unit.deployment.desired import entry, state
+from tests.unit.deployment.desired import SETTINGS, entry, state
 from tests.unit.rig import AUTHORITY, CERTIFICATE_PAGE, DOMAIN_PAGE, Rig
 
 # The official package asks the clock in a way that newer Pythons deprecate.
@@ -117,9 +117,10 @@ def test_served_instead(rig: Rig, certificate: Certificate, serving: str,
     assert ([expected] if expected else []) == found
 
 
+@pytest.mark.parametrize("look_for_new", [True, False])
 @pytest.mark.parametrize("unread", [f"/domain/{B}", DOMAIN_PAGE, CERTIFICATE_PAGE])
-def test_a_hold_ends_whatever_cannot_be_read(rig: Rig, certificate: Certificate,
-                                             unread: str) -> None:
+def test_a_hold_ends_whatever_cannot_be_read(rig: Rig, certificate: Certificate, unread: str, *,
+                                             look_for_new: bool) -> None:
     """What the domains should serve is known without Qiniu; that it cannot be asked is told."""
     older = uploaded(rig, certificate)
     rig.now += 60 * DAY
@@ -130,6 +131,6 @@ def test_a_hold_ends_whatever_cannot_be_read(rig: Rig, certificate: Certificate,
     rig.now = certificate.not_after.timestamp() - 5 * DAY
     rig.board.arm(Fault("reset"), match=lambda call: f"{call.method} {call.path}".split("?")[0]
                   .endswith(unread), times=10**6)
-    ends, problems = holds.judge(rig.context, newest)
+    ends, problems = holds.look(rig.context, newest, SETTINGS, look_for_new=look_for_new)
     assert ends
     assert (unread != CERTIFICATE_PAGE) == bool(problems), "what is served is known to be ours"
