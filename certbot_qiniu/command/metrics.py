@@ -9,9 +9,9 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from certbot_qiniu.command.facts import LineageFacts
 from certbot_qiniu.command.health import Level, exit_status
 from certbot_qiniu.command.report import Report, Row
-from certbot_qiniu.command.survey import LineageFacts
 
 PREFIX = "certbot_qiniu_"
 FILE = "certbot_qiniu.prom"

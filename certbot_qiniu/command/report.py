@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from certbot_qiniu.command.edge import EDGE_REASONS, EDGE_WORDS, Shown
+from certbot_qiniu.command.facts import LineageFacts
 from certbot_qiniu.command.health import Finding, Level, worst
-from certbot_qiniu.command.survey import LineageFacts
 from certbot_qiniu.model import DEAD_STATES
 
 

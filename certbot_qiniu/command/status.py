@@ -31,6 +31,7 @@ from certbot_qiniu.command.arguments import (
 )
 from certbot_qiniu.command.certbot_jobs import Job, Use, Wanted, sentence, use
 from certbot_qiniu.command.edge import EDGE_WORDS, Expected, Probe, changed_at, expect
+from certbot_qiniu.command.facts import AccountFacts, LineageFacts, Survey
 from certbot_qiniu.command.health import (
     Finding,
     Level,
@@ -39,7 +40,7 @@ from certbot_qiniu.command.health import (
     utc,
 )
 from certbot_qiniu.command.report import Report, Row
-from certbot_qiniu.command.survey import AccountFacts, LineageFacts, Scope, Survey, survey
+from certbot_qiniu.command.survey import Scope, survey
 from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.planning.decision import Action, Verb
 from certbot_qiniu.deployment.state import Record

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from certbot_qiniu.command import metrics
+from certbot_qiniu.command.facts import AccountFacts, Survey
 from certbot_qiniu.command.health import Finding, Level
 from certbot_qiniu.command.report import Report
 from certbot_qiniu.command.status import status
-from certbot_qiniu.command.survey import AccountFacts, Survey
 from certbot_qiniu.model import Domain
 from certbot_qiniu.targets.hook import Hook
 from tests.unit.command.facts import BIND, DAY, KEEP, LATER, NOW, WAIT, WWW, seen

@@ -13,10 +13,10 @@ import pytest
 from certbot_qiniu.command import cli, output
 from certbot_qiniu.command import status as status_module
 from certbot_qiniu.command.edge import Expected, Probe
+from certbot_qiniu.command.facts import AccountFacts, Survey
 from certbot_qiniu.command.health import Level
 from certbot_qiniu.command.status import probe as ask_edge
 from certbot_qiniu.command.status import status, table
-from certbot_qiniu.command.survey import AccountFacts, Survey
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.deployment.state import Record, Sent
 from certbot_qiniu.lineages import Lineages
