@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from certbot_qiniu import errors
-from certbot_qiniu.command import output, plugins, scheduled_jobs
+from certbot_qiniu.command import output, plugins
 from certbot_qiniu.command.arguments import (
     A_FILE,
     Command,
@@ -27,6 +27,13 @@ from certbot_qiniu.command.arguments import (
     folder_options,
 )
 from certbot_qiniu.command.old_setups import DNS_KEYS, QINIU_KEYS, Setup, read_setups
+from certbot_qiniu.command.scheduled_jobs import (
+    Scheduled,
+    files_in,
+    lines_of,
+    read_script,
+    scheduled_jobs,
+)
 from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.certificates import MINIMUM_DAYS
 from certbot_qiniu.environment import plugin_installation
@@ -284,42 +291,44 @@ def _ini(adoption: Adoption) -> str:
 # What is to be switched off ---------------------------------------------------------------------
 
 
+CERTBOT_RENEW = r"certbot(?!-qiniu|\S*/certbot-qiniu)\b.*\brenew\b"
+"""A line that renews certbot's certificates, whichever certbot that is (snap has certbot.renew),
+but not by our own command."""
+
+
 def jobs(setup: Setup, config_dir: Path) -> Iterator[str]:
     """Say where the old setup is run from, and how to stop it."""
     traces = [rf"(?<![\w-]){re.escape(trace)}(?![\w-])" for trace in setup.traces]
     if not traces:
         return
-    for hook in scheduled_jobs.command_files(config_dir / "renewal-hooks" / "deploy"):
-        if hook.matching("|".join(traces)):
-            yield shlex.join(["chmod", "a-x", printable(str(hook.path))])
+    hook_lines = re.compile("|".join(traces))
+    for hook in files_in([config_dir / "renewal-hooks" / "deploy"]):
+        if any(hook_lines.search(text)
+               for _, text in lines_of(read_script([str(hook)], "replace"))):
+            yield shlex.join(["chmod", "a-x", printable(str(hook))])
     if setup.kind == "config.json":
-        traces.append(scheduled_jobs.CERTBOT_RENEW)
-    for job in scheduled_jobs.scheduled_jobs(scheduled_jobs.UNIT_FOLDERS, scheduled_jobs.CRONTABS):
-        if job.is_ours:
-            continue
-        numbers = job.matching("|".join(traces))
-        if job.timer and numbers:
-            yield shlex.join(["systemctl", "disable", "--now", job.timer])
-        elif not job.timer:
-            texts = dict(job.lines)
-            yield from (_cron_line(job.path, number, texts[number], traces) for number in numbers)
+        traces.append(CERTBOT_RENEW)
+    pattern = re.compile("|".join(traces))
+    yield from dict.fromkeys(
+        _stop(job, number, found[0]) for job in scheduled_jobs() if not job.is_ours
+        for number, text in job.lines() if (found := pattern.search(text)))
 
 
-_SCHEDULE = re.compile(r"\s*(@\w{4,8}|(?:(?:[\d*/,-]|[A-Za-z]{3}\b)+\s+){5})", re.ASCII)
+_SCHEDULE = re.compile(r"(@\w{4,8}|(?:(?:[\d*/,-]|[A-Za-z]{3}\b)+ ){5})", re.ASCII)
 
 
-def _cron_line(path: Path, number: int, text: str, traces: Iterable[str]) -> str:
-    """Say how to find a line of a crontab; the line itself may hold keys, and be anybody's.
+def _stop(job: Scheduled, number: int, trace: str) -> str:
+    """Say how to stop what runs the old setup; a line itself may hold keys, and be anybody's.
 
-    ``crontab -e`` shows a user's without its head, so that numbers do not fit there.
+    :param number: of the line in a script.
     """
-    if not {"spool", "crontabs"} & set(path.parts):
-        return f"# remove line {number} of {printable(str(path))}"
-    schedule, trace = _SCHEDULE.match(text), re.search("|".join(traces), text)
-    when = " ".join(schedule[1].split()) if schedule else ""
-    what = printable(trace[0])[:80] if trace else ""
-    user = shlex.quote(printable(path.name))
-    return f"# in crontab -e -u {user}, remove the line: {when} ... {what} ..."
+    if job.timer:
+        return job.stop
+    if not job.crontab_of:
+        return f"# remove line {job.line or number} of {printable(str(job.path))}"
+    schedule = _SCHEDULE.match(f"{job.schedule} ")
+    return (f"# in crontab -e -u {shlex.quote(printable(job.crontab_of))}, remove the line: "
+            f"{schedule[1].strip() if schedule else ''} ... {printable(trace)[:80]} ...")
 
 
 # In words ---------------------------------------------------------------------------------------

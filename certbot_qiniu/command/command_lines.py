@@ -242,14 +242,19 @@ class Line:
 
     :ivar number: of its line.
     :ivar variables: that the lines before it set.
-    :ivar at_boot: whether it runs only then.
+    :ivar schedule: what stands before the user, or the command.
     """
 
     number: int
     user: str
     command: str
     variables: Mapping[str, str]
-    at_boot: bool = False
+    schedule: str
+
+    @property
+    def at_boot(self) -> bool:
+        """Whether it runs only then."""
+        return self.schedule == "@reboot"
 
 
 def crontab(text: str, user: str = "", *, fields: int = 5) -> Iterator[Line]:
@@ -269,4 +274,5 @@ def crontab(text: str, user: str = "", *, fields: int = 5) -> Iterator[Line]:
             continue
         # An unescaped percent sign ends the command: what follows is its input.
         command = re.split(r"(?<!\\)%", words[-1])[0].replace(r"\%", "%")
-        yield Line(number, user or words[before], command, dict(variables), words[0] == "@reboot")
+        yield Line(number, user or words[before], command, dict(variables),
+                   " ".join(words[:before]))

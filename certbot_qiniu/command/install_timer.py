@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from certbot_qiniu import errors
-from certbot_qiniu.command import certbot_jobs, metrics, output, plugins
+from certbot_qiniu.command import certbot_jobs, metrics, output, plugins, scheduled_jobs
 from certbot_qiniu.command.alerts import check_heartbeats
 from certbot_qiniu.command.arguments import (
     A_FILE,
@@ -137,7 +137,7 @@ def run(arguments: argparse.Namespace) -> int:
             output.write(path, "".join(f"{url}\n" for url in secrets), "--config-dir",
                          folder_mode=0o700)
     _keep_environment(job.environment, os.environ)
-    if by_cron and certbot_jobs.is_busybox():
+    if by_cron and scheduled_jobs.is_busybox():
         raise errors.UsageError(
             f"Nothing runs yet: busybox's cron does not read {CRON_FILE}. Add this line to root's "
             f"own crontab (crontab -e): {cron_line(job)}")

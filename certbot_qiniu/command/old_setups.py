@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from certbot_qiniu import errors
-from certbot_qiniu.command import scheduled_jobs
 from certbot_qiniu.command.lego_scripts import LegoRun, is_known, read_lego_runs
+from certbot_qiniu.command.scheduled_jobs import scheduled_jobs
 from certbot_qiniu.files import others_may_change
 from certbot_qiniu.model import Certificate
 from certbot_qiniu.options import OptionError, domain_list
@@ -402,8 +402,9 @@ def _lego_runs(home: Path) -> Iterator[LegoRun]:
     """Find lego's command lines in scripts in its folder, in crontabs and in units."""
     scripts = dict.fromkeys(sorted(home.glob("*.sh")))
     lines = []
-    for job in scheduled_jobs.scheduled_jobs(scheduled_jobs.UNIT_FOLDERS, scheduled_jobs.CRONTABS):
-        found = [text for _, text in job.lines if re.search(r"\blego\b", text) or str(home) in text]
+    for job in scheduled_jobs():
+        found = [text for _, text in job.lines()
+                 if re.search(r"\blego\b", text) or str(home) in text]
         lines += [(text, job.path) for text in found]
         scripts |= {Path(path): None for text in found for path in re.findall(r"/[\w./+-]+", text)}
     for script in scripts:

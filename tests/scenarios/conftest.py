@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from certbot_qiniu.command import certbot_jobs
+from certbot_qiniu.command import scheduled_jobs
 from certbot_qiniu.webserver import edge
 
 
 @pytest.fixture(autouse=True)
 def no_jobs_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let there be an empty file system in place of this machine's."""
-    monkeypatch.setattr(certbot_jobs, "ROOT", tmp_path / "root")
+    monkeypatch.setattr(scheduled_jobs, "ROOT", tmp_path / "root")
 
 
 @pytest.fixture(autouse=True)

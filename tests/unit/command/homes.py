@@ -17,8 +17,7 @@ QINIU_SECRET, ALIYUN_SECRET = "QiniuSecretKeyOfTheOldSetup", "AliyunSecretOfTheO
 
 def clear(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """Let there be no crontabs, timers or homes but those below *folder*."""
-    monkeypatch.setattr(scheduled_jobs, "CRONTABS", (folder / "cron.d",))
-    monkeypatch.setattr(scheduled_jobs, "UNIT_FOLDERS", (folder / "systemd",))
+    monkeypatch.setattr(scheduled_jobs, "ROOT", folder)
     monkeypatch.setattr(adopt, "CONFIG_JSON", folder / "ssl-automation" / "config.json")
     monkeypatch.setenv("HOME", str(folder / "home"))
     monkeypatch.delenv("LEGO_PATH", raising=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import stat
 import time
@@ -14,7 +15,7 @@ import pytest
 from certbot._internal import cli as certbot_cli
 from certbot._internal.plugins.disco import PluginsRegistry
 
-from certbot_qiniu.command import adopt, cli, plugins, scheduled_jobs
+from certbot_qiniu.command import adopt, cli, plugins
 from certbot_qiniu.command.old_setups import Setup, read_setups
 from certbot_qiniu.credentials import Credentials
 from certbot_qiniu.model import Certificate
@@ -29,6 +30,7 @@ from tests.unit.command.homes import (
     lego_home,
     packed,
 )
+from tests.unit.command.timers import host
 from tests.unit.rig import paths, renew
 
 SECRETS = (QINIU_SECRET, ALIYUN_SECRET)
@@ -333,38 +335,51 @@ def test_jobs_of_acme(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     """Its lines in crontabs are named by number, as they may hold keys."""
     acme_home(tmp_path)
     lay_out(tmp_path, {
-        "cron.d/own": "# acme.sh --cron\nAli_Secret=x\n0 0 * * * \"/opt\"/acme.sh --cron\n",
-        "cron.d/other": "0 0 * * * backup\n", "cron.d/certbot-qiniu": "0 0 * * * acme.sh\n"})
+        "etc/cron.d/own": "# acme.sh --cron\nAli_Secret=x\n"
+                          "0 0 * * * root \"/opt\"/acme.sh --cron\n",
+        "etc/cron.d/other": "0 0 * * * root backup\n",
+        "etc/cron.d/certbot-qiniu": "0 0 * * * root acme.sh\n"})
     assert FINE == command(tmp_path)
     said = capsys.readouterr().out
-    assert f"# remove line 3 of {tmp_path}/cron.d/own\n" in said
+    assert f"# remove line 3 of {tmp_path}/etc/cron.d/own\n" in said
     assert 1 == said.count("# remove line")
     assert "--remove -d example.com --ecc" in said
 
 
-def test_jobs_of_a_script(tmp_path: Path) -> None:
+def test_jobs_of_a_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its hook, its timer and any other certbot's timer are to be stopped; ours is not."""
     path = config_json(tmp_path)
     hooks = "etc/renewal-hooks/deploy"
     lay_out(tmp_path, {
         f"{hooks}/sync it.sh": f"python3 /usr/local/bin/sync.py deploy {path}\n",
         f"{hooks}/mail.sh": "mail root\n",
-        "systemd/certbot-venv-renew.timer": "", "systemd/backup.timer": "",
-        "systemd/certbot-venv-renew.service": "ExecStart=/opt/v/bin/certbot renew --quiet\n",
-        "systemd/backup.service": "ExecStart=/usr/bin/backup\n",
-        "systemd/certbot-qiniu.timer": "",
-        "systemd/certbot-qiniu.service": "ExecStart=/opt/certbot/bin/certbot renew\n"})
+        "etc/cron.daily/all": f"#!/bin/sh\nbackup\n# {path}\nsync.py deploy {path}\n"})
+    machine = host(tmp_path, monkeypatch)
+    machine.timer("certbot-venv-renew", "/bin/true", "/opt/v/bin/certbot renew --quiet",
+                  "/opt/v/bin/certbot renew")
+    machine.timer("backup", "/usr/bin/backup")
+    machine.timer("certbot-qiniu", "/opt/certbot/bin/certbot renew")
     [setup], _ = read_setups(path)
     assert [f"chmod a-x '/{hooks}/sync it.sh'",
-            "systemctl disable --now certbot-venv-renew.timer"] == stop(tmp_path, setup)
+            "systemctl disable --now certbot-venv-renew.timer",
+            "# remove line 4 of /etc/cron.daily/all"] == stop(tmp_path, setup)
 
 
 def test_jobs_of_lego(tmp_path: Path) -> None:
     """Whatever runs the program or something in its folder."""
     home = lego_home(tmp_path, "example.com")
-    lay_out(tmp_path, {"cron.d/a": f"36 5 * * * {home}/renew.sh\n@daily legolas\n"})
+    lay_out(tmp_path, {"etc/cron.d/a": f"36 5 * * * root {home}/renew.sh\n@daily root legolas\n"})
     [setup], _ = read_setups(home)
-    assert ["# remove line 1 of /cron.d/a"] == stop(tmp_path, setup)
+    assert ["# remove line 1 of /etc/cron.d/a"] == stop(tmp_path, setup)
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("/opt/certbot/bin/certbot -q renew", True), ("snap run certbot.renew", True),
+    ("certbot renew --deploy-hook certbot-qiniu", True), ("certbot-qiniu renew", False),
+    ("/opt/certbot/bin/certbot-qiniu renew --quiet", False)])
+def test_renewal(text: str, *, expected: bool) -> None:
+    """What takes the place of an old setup is none of what is to be switched off with it."""
+    assert expected is (re.search(adopt.CERTBOT_RENEW, text) is not None)
 
 
 # With certificates that are there already -------------------------------------------------------
@@ -518,11 +533,9 @@ def test_an_authenticator_that_is_not_installed(tmp_path: Path, monkeypatch: pyt
     ("rm -rf / tmp x acme.sh", " ... acme.sh ..."),
     ("@daily\x1b[2J acme.sh", "@daily ... acme.sh ..."),
 ])
-@pytest.mark.parametrize("folder", ["spool/cron/crontabs", "spool/cron", "etc/crontabs"])
-def test_lines_of_a_users_crontab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str,
-                                  shown: str, folder: str) -> None:
+@pytest.mark.parametrize("folder", ["var/spool/cron/crontabs", "var/spool/cron", "etc/crontabs"])
+def test_lines_of_a_users_crontab(tmp_path: Path, line: str, shown: str, folder: str) -> None:
     """``crontab -e`` hides the head of the file: a line is told by what is in it, but no keys."""
-    monkeypatch.setattr(scheduled_jobs, "CRONTABS", (tmp_path / folder,))
     lay_out(tmp_path, {f"{folder}/root": f"# DO NOT EDIT\n# x\n# y\n{line}\n"})
     [setup], _ = read_setups(acme_home(tmp_path))
     assert [f"# in crontab -e -u root, remove the line: {shown}"] == stop(tmp_path, setup)

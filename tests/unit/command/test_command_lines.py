@@ -146,8 +146,10 @@ def test_crontab() -> None:
             "@daily\troot a 100\\% b%input\n  0 0 * * 0 bob c d\nPATH = \"/z\"\n1 2 3\n"
             "0 0 * * * root e\n")
     before = {"PATH": "/x:/y"}
-    assert [Line(4, "root", "certbot renew", before), Line(5, "root", "a 100% b", before),
-            Line(6, "bob", "c d", before), Line(9, "root", "e", {"PATH": "/z"})
+    assert [Line(4, "root", "certbot renew", before, "17 3,15 * * *"),
+            Line(5, "root", "a 100% b", before, "@daily"),
+            Line(6, "bob", "c d", before, "0 0 * * 0"),
+            Line(9, "root", "e", {"PATH": "/z"}, "0 0 * * *")
             ] == list(crontab(text))
 
 
@@ -158,7 +160,7 @@ def test_at_boot() -> None:
 
 def test_other_kinds_of_crontabs() -> None:
     """A user's own has no user in it, anacron's has other fields."""
-    assert [Line(1, "bob", "certbot renew", {})] == list(
+    assert [Line(1, "bob", "certbot renew", {}, "0 0 * * *")] == list(
         crontab("0 0 * * * certbot renew\n", "bob"))
-    assert [Line(1, "root", "run it", {})] == list(
+    assert [Line(1, "root", "run it", {}, "1 5 daily")] == list(
         crontab("1\t5\tdaily\trun it\n", "root", fields=3))

@@ -131,7 +131,7 @@ def test_cron_of_busybox(tmp_path: Path, folders: list[str], monkeypatch: pytest
                          capsys: pytest.CaptureFixture[str]) -> None:
     """A file that it would never read is not written; the line for root's crontab is said."""
     monkeypatch.setattr(install_timer, "CRON_FILE", tmp_path / "cron")
-    monkeypatch.setattr(install_timer.certbot_jobs, "is_busybox", lambda: True)
+    monkeypatch.setattr(install_timer.scheduled_jobs, "is_busybox", lambda: True)
     assert 2 == install(*folders, "--cron", "--notify", SECRET)
     [command] = re.findall(r"own crontab \(crontab -e\): \d+ \d+,\d+ \* \* \* if .*; fi; (.*)",
                            capsys.readouterr().err)

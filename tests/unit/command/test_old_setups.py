@@ -483,8 +483,9 @@ def test_renew_sh_of_lego(tmp_path: Path, place: str) -> None:
     script = tmp_path / place
     script.parent.mkdir(exist_ok=True)
     script.write_text(RENEW)
-    (tmp_path / "cron.d").mkdir()
-    (tmp_path / "cron.d" / "lego").write_text(f"36 5 * * * root {script} >/dev/null # lego\n")
+    (tmp_path / "etc" / "cron.d").mkdir(parents=True)
+    (tmp_path / "etc" / "cron.d" / "lego").write_text(
+        f"36 5 * * * root {script} >/dev/null # lego\n")
     [setup], problems = read_setups(home)
     assert ("dns-aliyun", (), []) == (setup.authenticator, setup.notes, problems)
     assert ("--qiniu-nginx-reload-cmd", "docker exec web nginx -s reload") == setup.deploying

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from certbot_qiniu.command import certbot_jobs
+from certbot_qiniu.command import certbot_jobs, scheduled_jobs
 
 FOREIGN = "certbot manual nginx null standalone webroot"
 """The plugins of a distribution's certbot with certbot-nginx."""
@@ -42,12 +42,12 @@ class Host:
 
     def boot(self) -> None:
         """Let systemd run."""
-        (self.root / certbot_jobs.BOOTED).mkdir(parents=True)
+        (self.root / scheduled_jobs.BOOTED).mkdir(parents=True)
 
     def timer(self, name: str, *commands: str, enabled: str = "enabled", active: str = "active",
               service: dict[str, str] | None = None, **facts: str) -> None:
         """A timer and its service, as ``systemctl show`` tells of them."""
-        if not (self.root / certbot_jobs.BOOTED).exists():
+        if not (self.root / scheduled_jobs.BOOTED).exists():
             self.boot()
         self.units[f"{name}.timer"] = {
             "Unit": f"{name}.service", "LoadState": "loaded", "ActiveState": active,
@@ -81,6 +81,6 @@ def host(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     found.put("proc/1/comm", "init\n")
     found.put("proc/7/comm", "cron\n")
     certbot_jobs.plugins_of.cache_clear()
-    monkeypatch.setattr(certbot_jobs, "_output", found.answer)
-    monkeypatch.setattr(certbot_jobs, "ROOT", folder)
+    monkeypatch.setattr(scheduled_jobs, "output_of", found.answer)
+    monkeypatch.setattr(scheduled_jobs, "ROOT", folder)
     return found
