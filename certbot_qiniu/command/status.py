@@ -1,6 +1,7 @@
 """``certbot-qiniu status``: what every domain serves, and whether that is right.
 
-The judging is pure, from a :class:`Survey` to rows and findings.
+What a survey finds is judged in :mod:`certbot_qiniu.command.judge`; what this machine runs by
+itself is judged here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +32,7 @@ from certbot_qiniu.command.arguments import (
 )
 from certbot_qiniu.command.certbot_jobs import Job, Use, Wanted, sentence, use
 from certbot_qiniu.command.edge import EDGE_WORDS, Expected, Probe, changed_at, expect
-from certbot_qiniu.command.facts import AccountFacts, LineageFacts, Survey
+from certbot_qiniu.command.facts import LineageFacts, Survey
 from certbot_qiniu.command.health import (
     Finding,
     Level,
@@ -39,22 +40,18 @@ from certbot_qiniu.command.health import (
     exit_status,
     utc,
 )
+from certbot_qiniu.command.judge import judge
 from certbot_qiniu.command.report import Report, Row
 from certbot_qiniu.command.survey import Scope, survey
-from certbot_qiniu.deployment import wording
-from certbot_qiniu.deployment.planning.decision import Action, Verb
 from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.lineages import INSTALLER, Lineages, read_renewals
-from certbot_qiniu.model import DEAD_STATES, Domain, parse_certificate_name
+from certbot_qiniu.model import parse_certificate_name
 from certbot_qiniu.webserver import edge
 
 WARN_DAYS = 14
 WATCH_SECONDS = 30
 LEAST_WATCH_SECONDS = 5
 """Qiniu counts calls."""
-
-PENDING_SECONDS = 3600
-"""Qiniu usually publishes within 8 to 15 minutes, overseas within an hour; then it is too long."""
 
 SPARE_SECONDS = 5
 """The rest of a deadline when the edge is no longer waited for: the report needs it."""
@@ -155,9 +152,8 @@ def _report_in_time(arguments: argparse.Namespace) -> Report:
     pool.shutdown(wait=False)
     if found.done():
         return found.result()
-    level, reason, text = _verdict(Level.UNKNOWN, "status", "Late",
-                                   seconds=f"{arguments.deadline:.0f}")
-    late = Finding(level, "status", reason, text)
+    late = Finding(Level.UNKNOWN, "status", "Late",
+                   f"the status was not known within {arguments.deadline:.0f} seconds")
     return Report(time.time(), arguments.warn_days, (), (), (late, *_judge_machine(arguments)),
                   renewed=_renewed(arguments.renewal))
 
@@ -179,7 +175,7 @@ def _report(arguments: argparse.Namespace) -> Report:
         left = (arguments.deadline or float("inf")) - (time.monotonic() - begun) - SPARE_SECONDS
         facts = probe(facts, Lineages(arguments.config_dir), min(left, edge.SECONDS),
                       only_managed=arguments.managed)
-    report = status(facts, arguments.warn_days, only_managed=arguments.managed)
+    report = judge(facts, arguments.warn_days, only_managed=arguments.managed)
     return replace(report, renewed=_renewed(arguments.renewal), findings=(
         *report.findings, *_judge_machine(arguments, {one.name for one in facts.lineages})))
 
@@ -240,180 +236,7 @@ def _watch(arguments: argparse.Namespace) -> int:
     return exit_status(level)
 
 
-# Rows -------------------------------------------------------------------------------------------
-
-
-def status(facts: Survey, warn_days: int, *, only_managed: bool = False) -> Report:
-    """Judge every domain of every account, and every lineage."""
-    managed = facts.managed()
-    rows = [_row(facts, account, domain, managed.get(domain.name), warn_days)
-            for account in facts.accounts for domain in account.domains.values()
-            if facts.lineage_of(domain.name) or not only_managed]
-    present = {row.domain for row in rows}
-    rows += [_missing(lineage, action) for name, (lineage, action) in managed.items()
-             if name not in present]
-    rows.sort(key=lambda row: (row.account, row.lineage is None, row.domain))
-    # What a renewal says of a hold is said below, with what ends it.
-    findings = [item for item in facts.findings if item.reason != "Held"]
-    unread = {facts.lineage_of(name) for name in facts.unread}
-    for lineage in facts.lineages:
-        findings += _judge_lineage(lineage, facts.now, warn_days,
-                                   is_read=lineage.name not in unread)
-    return Report(facts.now, warn_days, tuple(rows), facts.lineages, tuple(findings), facts.bygone)
-
-
-def _row(facts: Survey, account: AccountFacts, domain: Domain,
-         managed: tuple[LineageFacts, Action] | None, warn_days: int) -> Row:
-    certificate = account.certificates.get(domain.cert_id)
-    not_after = certificate.not_after or None if certificate else None
-    left = days_left(not_after, facts.now) if not_after else None
-    probed = facts.edges.get(domain.name)
-    level, reason, text = _judge(facts, domain, managed, left, probed, warn_days)
-    return Row(
-        account.name, domain.name, domain.service, domain.protocol,
-        facts.lineage_of(domain.name), domain.cert_id or None,
-        certificate.name if certificate else None, not_after, left, domain.state,
-        domain.operation, domain.modified,
-        managed[1].verb is Verb.KEEP if managed else None, probed.word if probed else None,
-        level, reason, text, probed.shown() if probed else ())
-
-
-def _missing(lineage: LineageFacts, action: Action) -> Row:
-    """Return a managed domain that the account does not have."""
-    return Row(lineage.account, action.name, "", "", lineage.name, None, None, None, None,
-               "missing", "", "", False, None, Level.ATTENTION, action.reason.value,
-               wording.sentence(action))
-
-
-# Findings ---------------------------------------------------------------------------------------
-
-
-SENTENCES = {
-    "domain": {
-        "Dead": "{name} {state}",
-        "Expired": "the certificate that {name} serves has expired",
-        "Expiring": "the certificate that {name} serves ends in {days}",
-        "NotRenewed": "{name} serves {lineage}, but renewals of that no longer reach Qiniu",
-        "PendingTooLong": "Qiniu has been publishing {name} for {minutes} minutes; 8 to 15 are "
-                          "usual, overseas more",
-        "Unmanaged": "{remark}",
-    },
-    "lineage": {
-        "Expired": "certbot's newest certificate {name} has expired",
-        "Expiring": "certbot's newest certificate {name} ends in {days}",
-        "HookFailed": "what --qiniu-hook runs for certbot's newest certificate {name} has failed: "
-                      "{hooks}. To run it again, run: {remedy}",
-        "HookNotRun": "what --qiniu-hook names was not yet run for certbot's newest certificate "
-                      "{name}: {hooks}. To run it now, run: {remedy}",
-        "Held": "a rollback keeps certbot's newest certificate {name} from being deployed, until "
-                "certbot has a newer one{until}. To deploy it now, run: {remedy}",
-        "NotRenewed": "the renewal conf of {name} does not say installer = qiniu: renewals will "
-                      "not reach Qiniu. Run: {remedy}",
-        "NotSeen": "{server} was not yet seen to serve certbot's newest certificate {name}. To "
-                   "reload it and see why, run: {remedy}",
-        "NothingManaged": "renewals of {name} deploy to Qiniu, but it serves no domain there. To "
-                          "see why, run: {remedy}",
-    },
-    "status": {
-        "Late": "the status was not known within {seconds} seconds",
-    },
-    "renewal": {
-        "RenewalFailed": "certbot renew failed ({result}); see letsencrypt.log in {logs}",
-    },
-}
-"""The sentences about each subject, by the word for the reason."""
-
-Verdict = tuple[Level, str, str]
-"""A level, the word for its reason, and a sentence."""
-
-_OUT_OF_SYNC = {Verb.BIND, Verb.UNBIND, Verb.HSTS, Verb.FAIL, Verb.LEAVE}
-
-
-def _verdict(level: Level, subject: str, reason: str, **facts: object) -> Verdict:
-    return level, reason, SENTENCES[subject][reason].format(**facts)
-
-
-def _judge(facts: Survey, domain: Domain, managed: tuple[LineageFacts, Action] | None,
-           left: int | None, probed: Probe | None, warn_days: int) -> Verdict:
-    """Judge a domain."""
-    name = domain.name
-    at_edge = probed.judge(facts.now) if probed else None
-    verb = managed[1].verb if managed else None
-    if name in facts.unread:
-        return Level.UNKNOWN, "Unreadable", facts.unread[name]
-    if managed and verb in _OUT_OF_SYNC:
-        return Level.ATTENTION, managed[1].reason.value, wording.sentence(managed[1])
-    if domain.state in DEAD_STATES:
-        return _verdict(Level.OK, "domain", "Dead", name=name, state=wording.STATES[domain.state])
-    if managed and verb in (Verb.WAIT, Verb.QUEUE):
-        return _judge_pending(managed[1], _pending_seconds(facts, name))
-    if left is not None and domain.protocol == "https" and left < warn_days:
-        return _judge_end("domain", name, left)
-    if managed and not managed[0].renews:
-        return _verdict(Level.ATTENTION, "domain", "NotRenewed", name=name,
-                        lineage=managed[0].name)
-    if at_edge and at_edge.level is Level.ATTENTION:
-        return at_edge.level, at_edge.reason, at_edge.text
-    remark = at_edge.text if at_edge else ""
-    if managed is None:
-        return _verdict(Level.OK, "domain", "Unmanaged", remark=remark)
-    held = f"{name} is not changed while the rollback holds" if managed[0].held else ""
-    return Level.OK, managed[1].reason.value, remark or wording.sentence(managed[1]) or held
-
-
-def _judge_pending(action: Action, seconds: float) -> Verdict:
-    if seconds > PENDING_SECONDS:
-        return _verdict(Level.ATTENTION, "domain", "PendingTooLong", name=action.name,
-                        minutes=f"{seconds / 60:.0f}")
-    return Level.OK, action.reason.value, wording.sentence(action)
-
-
-def _pending_seconds(facts: Survey, name: str) -> float:
-    """For how long we know that a domain has been publishing."""
-    record = facts.records.get(name, Record())
-    since = record.processing_since or (record.sent.at if record.sent else 0)
-    return facts.now - since if since else 0
-
-
-def _judge_end(subject: str, name: str, left: int) -> Verdict:
-    """Judge a certificate that ends too soon."""
-    return _verdict(Level.ATTENTION, subject, "Expired" if left < 0 else "Expiring", name=name,
-                    days=f"{left} day{'' if left == 1 else 's'}")
-
-
-def _judge_lineage(lineage: LineageFacts, now: float, warn_days: int, *,
-                   is_read: bool) -> list[Finding]:
-    """Judge a lineage.
-
-    :param is_read: whether all its domains could be read: else it is not known that it has none.
-    """
-    def judge(reason: str, remedy: str, **facts: object) -> Verdict:
-        return _verdict(Level.ATTENTION, "lineage", reason, name=lineage.name, remedy=remedy,
-                        server=lineage.reload, until=wording.held_until(lineage.kept_on), **facts)
-
-    verdicts, left = [], None
-    of_it = f"--cert-name {lineage.name}"
-    if not lineage.renews:
-        verdicts.append(judge("NotRenewed", lineage.reconfigure))
-    elif lineage.reload:
-        verdicts.append(judge("NotSeen", f"certbot-qiniu apply {of_it}"))
-    pending = [hook for hook in lineage.hooks if lineage.renews and not hook.is_done]
-    for reason, hooks in (
-            ("HookFailed", [f"{hook.path} ({hook.failure})" for hook in pending if hook.failure]),
-            ("HookNotRun", [hook.path for hook in pending if not hook.failure])):
-        if hooks:
-            verdicts.append(judge(reason, f"certbot-qiniu apply {of_it}", hooks=", ".join(hooks)))
-    if lineage.held:
-        verdicts.append(judge("Held", f"certbot install {of_it} -i qiniu --qiniu-credentials "
-                                      f"{lineage.account}"))
-    elif lineage.renews and is_read and not lineage.actions:
-        verdicts.append(judge("NothingManaged", f"certbot-qiniu plan {of_it}"))
-    if lineage.certificate:
-        left = days_left(lineage.certificate.not_after.timestamp(), now)
-        if left < warn_days:
-            verdicts.append(_judge_end("lineage", lineage.name, left))
-    return [Finding(level, lineage.name, reason, text, left if reason == "Expiring" else None)
-            for level, reason, text in verdicts]
+# The machine ----------------------------------------------------------------------------------
 
 
 def _judge_machine(arguments: argparse.Namespace, deployed: Iterable[str] = ()) -> list[Finding]:
@@ -457,13 +280,11 @@ def _renewed(result: str | None) -> bool | None:
     return None if result is None else result in SUCCESS
 
 
-def _judge_renewal(result: str, logs: Path) -> list[Finding]:
+def _judge_renewal(result: str, logs: Path) -> Iterator[Finding]:
     """Judge how ``certbot renew`` ended before this."""
-    if result in SUCCESS:
-        return []
-    level, reason, text = _verdict(Level.ATTENTION, "renewal", "RenewalFailed", result=result,
-                                   logs=logs)
-    return [Finding(level, "renewal", reason, text)]
+    if result not in SUCCESS:
+        yield Finding(Level.ATTENTION, "renewal", "RenewalFailed",
+                      f"certbot renew failed ({result}); see letsencrypt.log in {logs}")
 
 
 # For humans -------------------------------------------------------------------------------------

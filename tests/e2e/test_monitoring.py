@@ -11,7 +11,7 @@ import pytest
 
 from certbot_qiniu import environment
 from certbot_qiniu.command import metrics
-from certbot_qiniu.command.status import status
+from certbot_qiniu.command.judge import judge
 from certbot_qiniu.targets.hook import Hook
 from tests.package import DOCS, ROOT
 from tests.sandbox.monitoring import PROGRAMS, Monitoring
@@ -27,7 +27,7 @@ RULES, RULES_TEST = FOLDER / "rules.yaml", FOLDER / "rules_test.yaml"
 def everything() -> str:
     """The metrics of a machine that has every series, and names that need care."""
     hooks = Hook('/a "b"\\ 中文', True), Hook("/c\nd", False)
-    found = status(seen(KEEP, facts={"hooks": hooks, "server": "nginx"}), 14)
+    found = judge(seen(KEEP, facts={"hooks": hooks, "server": "nginx"}), 14)
     return metrics.text(replace(found, renewed=True, rows=tuple(
         replace(row, edge="same") for row in found.rows)))
 

@@ -14,7 +14,7 @@ import requests
 from certbot_qiniu import errors
 from certbot_qiniu.command import alerts
 from certbot_qiniu.command.health import Finding, Level
-from certbot_qiniu.command.status import Report
+from certbot_qiniu.command.report import Report
 
 WWW, IMG = "www.example.com", "img.example.com"
 SECRET = "s3cret-t0ken"

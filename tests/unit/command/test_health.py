@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from certbot_qiniu.command import certificates, health, plan, status, survey
+from certbot_qiniu.command import certificates, facts, health, judge, plan, status, survey
 from certbot_qiniu.command.health import Level
 from certbot_qiniu.deployment.planning.decision import Reason
 from tests.package import DOCS
@@ -37,7 +37,7 @@ def test_documented_reasons() -> None:
     """Every reason that the planner or the report gives is in the documentation."""
     text = (DOCS / "status-json.md").read_text(encoding="utf-8")
     given = {reason.value for reason in Reason}
-    for module in (survey, status, plan, certificates, health):
+    for module in (survey, facts, judge, status, plan, certificates, health):
         given |= reasons(inspect.getsource(module))
     assert {"InSync", "NotRenewed", "Damaged", "RenewalFailed", "Unmanaged", "Orphan"} <= given
     assert {name for name in given if f"`{name}`" not in text} == set()

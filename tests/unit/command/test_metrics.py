@@ -14,8 +14,8 @@ import pytest
 from certbot_qiniu.command import metrics
 from certbot_qiniu.command.facts import AccountFacts, Survey
 from certbot_qiniu.command.health import Finding, Level
+from certbot_qiniu.command.judge import judge
 from certbot_qiniu.command.report import Report
-from certbot_qiniu.command.status import status
 from certbot_qiniu.model import Domain
 from certbot_qiniu.targets.hook import Hook
 from tests.unit.command.facts import BIND, DAY, KEEP, LATER, NOW, WAIT, WWW, seen
@@ -24,7 +24,7 @@ OF_DOMAIN, OF_LINEAGE = f'{{domain="{WWW}"}}', '{lineage="example.com"}'
 
 
 def report(facts: Survey, **changes: Any) -> Report:
-    return replace(status(facts, 14), **changes)
+    return replace(judge(facts, 14), **changes)
 
 
 def series(found: Report) -> dict[str, str]:
