@@ -301,14 +301,6 @@ class Store:
                 del self.state[name]
             self.state.update(entries)
 
-    def write_state(self, state: State) -> None:
-        """Make *state* the whole of it, as :meth:`apply` does.
-
-        :raises errors.StateError: likewise.
-        """
-        self.apply({name: state.get(name) for name in {*self.state, *state}
-                    if self.state.get(name) != state.get(name)})
-
     def write_memory(self) -> None:
         """Write what has changed in :attr:`memory`.
 

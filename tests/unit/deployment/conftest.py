@@ -13,7 +13,7 @@ from certbot_qiniu.deployment.deployer import Deployer
 from certbot_qiniu.deployment.writing import Writer
 from certbot_qiniu.model import Certificate
 from tests.unit.deployment.account import LINEAGE, SANS
-from tests.unit.deployment.desired import Accounts, Checkpoints
+from tests.unit.deployment.desired import Accounts, Checkpoints, set_state
 from tests.unit.rig import Rig
 
 
@@ -49,7 +49,7 @@ def deployer(rig: Rig, accounts: Accounts, checkpoints: Checkpoints,
         return Context(*arguments, **keywords, clock=rig.clock, sleep=rig.wait, monotonic=rig.clock)
 
     monkeypatch.setattr(deployer_module, "Context", context)
-    rig.store.write_state({})
+    set_state(rig.store, {})
     return Deployer(Writer(rig.store, checkpoints, rig.backups), rig.context.lineages,
                     accounts,  # type: ignore[arg-type]
                     rig.said.append, rig.said.append)

@@ -9,6 +9,8 @@ from typing import Any
 
 from certbot_qiniu import errors
 from certbot_qiniu.deployment.state import Managed, State
+from certbot_qiniu.deployment.store import Store
+from certbot_qiniu.deployment.writing import changes_between
 from certbot_qiniu.model import Binding, Certificate
 from certbot_qiniu.options import Settings
 from certbot_qiniu.qiniu.account import Account
@@ -65,9 +67,14 @@ def state(*entries: Managed) -> State:
     return {item.name: item for item in entries}
 
 
+def set_state(store: Store, desired: State) -> None:
+    """Let *desired* be all of the state."""
+    store.apply(changes_between(store.state, desired))
+
+
 def manage(rig: Rig, *entries: Managed) -> None:
     """Let domains be managed already, with a baseline."""
-    rig.store.write_state(state(*entries))
+    set_state(rig.store, state(*entries))
     for item in entries:
         rig.memory.update(item.name, service=item.service, lineage=item.lineage,
                           baseline=Binding("http"))

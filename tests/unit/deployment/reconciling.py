@@ -11,6 +11,7 @@ from certbot_qiniu.deployment.state import Managed
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.model import Binding, Certificate
 from tests.unit.deployment.account import LINEAGE
+from tests.unit.deployment.desired import set_state
 from tests.unit.rig import Rig
 
 WAIT, LEAVE = Options(wait=True), Options()
@@ -20,7 +21,7 @@ def manage(rig: Rig, certificate: Certificate, *names: str, baseline: Binding | 
            **settings: Any) -> None:
     """Let the lineage manage domains, as a deployment writes it down."""
     binding = Binding("https", certificate.fingerprint, **settings)
-    rig.store.write_state({**rig.store.state, **{
+    set_state(rig.store, {**rig.store.state, **{
         name: Managed(name, "cdn", certificate.lineage, binding) for name in names}})
     for name in names:
         rig.memory.update(name, lineage=certificate.lineage,

@@ -18,6 +18,7 @@ from certbot_qiniu.deployment.certificates import bound_ids, clean, remember_cop
 from certbot_qiniu.deployment.state import Managed, Sent, Upload
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.model import Binding, Certificate, Domain
+from tests.unit.deployment.desired import set_state
 from tests.unit.rig import CERTIFICATE_LIST, DOMAIN_PAGE, Rig
 
 # The official package asks the clock in a way that newer Pythons deprecate.
@@ -47,7 +48,7 @@ class Lineage:
 
     def want(self, certificate: Certificate) -> None:
         """Let the desired state have a certificate."""
-        self.rig.store.write_state({
+        set_state(self.rig.store, {
             **self.rig.store.state, self.domain: Managed(
                 self.domain, "cdn", self.name, Binding("https", certificate.fingerprint))})
 
@@ -228,7 +229,7 @@ def test_deleted_lineage(rig: Rig) -> None:
     """Certificates of a lineage that is no longer wanted anywhere go all but the kept ones."""
     lineage = Lineage(rig, 3)
     rig.memory.lineage(LINEAGE).supersede([lineage.versions[-1].fingerprint], [])
-    rig.store.write_state({})
+    set_state(rig.store, {})
     rig.qiniu.change_domain(A, protocol="http", cert_id="")
     assert clean(rig.context, [LINEAGE], 1) == 2
     assert at_qiniu(rig) == lineage.ids[2:]

@@ -9,6 +9,7 @@ import pytest
 
 from certbot_qiniu import errors
 from certbot_qiniu.deployment.context import WORKERS, in_parallel
+from tests.unit.deployment.desired import set_state
 from tests.unit.rig import Rig
 
 
@@ -71,7 +72,7 @@ def test_one_is_called_here() -> None:
 
 def test_memory_is_that_of_the_store(rig: Rig) -> None:
     """A store that is loaded again, as after a rollback, is what the context knows, too."""
-    rig.store.write_state({})
+    set_state(rig.store, {})
     before = rig.context.memory
     rig.store.load()
     assert rig.context.memory is rig.store.memory

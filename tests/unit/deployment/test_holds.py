@@ -12,7 +12,7 @@ from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.model import DAY, Certificate
 from tests.sandbox.wire import Fault
 from tests.unit.deployment.account import LINEAGE, A, B, uploaded
-from tests.unit.deployment.desired import SETTINGS, entry, state
+from tests.unit.deployment.desired import SETTINGS, entry, set_state, state
 from tests.unit.rig import AUTHORITY, CERTIFICATE_PAGE, DOMAIN_PAGE, Rig
 
 # The official package asks the clock in a way that newer Pythons deprecate.
@@ -31,9 +31,9 @@ def test_put_and_lift(rig: Rig) -> None:
 
 def rolled_back(rig: Rig, before: State, after: State) -> None:
     """Let a rollback lead from one state to another."""
-    rig.store.write_state(before)
+    set_state(rig.store, before)
     holds.begin(rig.store, {item.lineage for item in [*before.values(), *after.values()]})
-    rig.store.write_state(after)
+    set_state(rig.store, after)
     rig.store.load()
     rig.memory = rig.store.memory
     holds.finish(rig.store, rig.context.lineages)
@@ -68,11 +68,11 @@ def test_what_was_gone_comes_back(rig: Rig, certificate: Certificate, *, is_olde
 
 def test_killed(rig: Rig, certificate: Certificate) -> None:
     """Who opens the files after a rollback that was killed finds out how far it came."""
-    rig.store.write_state(state(entry(A, certificate)))
+    set_state(rig.store, state(entry(A, certificate)))
     other = rig.renew("other", B)
-    rig.store.write_state(state(entry(A, certificate), entry(B, other, lineage="other")))
+    set_state(rig.store, state(entry(A, certificate), entry(B, other, lineage="other")))
     holds.begin(rig.store, [LINEAGE, "other"])
-    rig.store.write_state(state(entry(A), entry(B, other, lineage="other")))
+    set_state(rig.store, state(entry(A), entry(B, other, lineage="other")))
     later = Store(rig.store.folder)
     later.load()
     holds.finish(later, rig.context.lineages)
@@ -111,7 +111,7 @@ def test_served_instead(rig: Rig, certificate: Certificate, serving: str,
             "older": older, "newest": uploaded(rig, newest), "http": ""}.get(serving, theirs))
     if serving == "publishing":
         rig.qiniu.change_domain(A, processing=60, operation="modify_https_conf")
-    rig.store.write_state(state(entry(A, certificate)))
+    set_state(rig.store, state(entry(A, certificate)))
     found = [(("ours" if one.is_ours else ""), round((one.end - rig.now) / DAY))
              for one in holds.served_instead(rig.context, newest)[0]]
     assert ([expected] if expected else []) == found
@@ -127,7 +127,7 @@ def test_a_hold_ends_whatever_cannot_be_read(rig: Rig, certificate: Certificate,
     newest = rig.renew(LINEAGE, *certificate.names)
     for name in (A, B):
         rig.qiniu.add_domain(name, protocol="https", cert_id=older)
-    rig.store.write_state(state(entry(A, certificate), entry(B, certificate)))
+    set_state(rig.store, state(entry(A, certificate), entry(B, certificate)))
     rig.now = certificate.not_after.timestamp() - 5 * DAY
     rig.board.arm(Fault("reset"), match=lambda call: f"{call.method} {call.path}".split("?")[0]
                   .endswith(unread), times=10**6)

@@ -11,6 +11,7 @@ from certbot_qiniu.deployment.missing import check_list, expected, forget, note_
 from certbot_qiniu.deployment.state import Managed, Tombstone
 from certbot_qiniu.model import DAY, Binding, Domain
 from tests.unit.deployment.account import LINEAGE, A, B, C
+from tests.unit.deployment.desired import set_state
 from tests.unit.rig import Rig
 
 # The official package asks the clock in a way that newer Pythons deprecate.
@@ -22,7 +23,7 @@ OURS = Binding(fingerprint="ab" * 32, force_https=True)
 @pytest.fixture(autouse=True)
 def managed(rig: Rig) -> None:
     """The lineage manages two domains, and another one has a third."""
-    rig.store.write_state({name: Managed(name, "cdn", lineage, OURS) for name, lineage in (
+    set_state(rig.store, {name: Managed(name, "cdn", lineage, OURS) for name, lineage in (
         (A, LINEAGE), (B, LINEAGE), (C, "other"))})
     for name in (A, B):
         rig.memory.update(name, lineage=LINEAGE, baseline=Binding("http"))
@@ -36,7 +37,7 @@ def check(rig: Rig, listed: Collection[str] = (), *, others: bool = False) -> No
 def test_expected(rig: Rig) -> None:
     """What a lineage manages, and what it is to put back."""
     assert [A, B] == expected(rig.store, LINEAGE)
-    rig.store.write_state({})
+    set_state(rig.store, {})
     assert [A, B] == expected(rig.store, LINEAGE)
     rig.memory.bury(A, OURS, rig.now)
     assert [B] == expected(rig.store, LINEAGE)

@@ -15,6 +15,7 @@ from certbot_qiniu.model import DAY, Binding, Certificate, Domain, RemoteCertifi
 from certbot_qiniu.options import OPTIONS
 from tests.sandbox.wire import Fault
 from tests.unit.deployment.account import LINEAGE, SANS, A, B, C
+from tests.unit.deployment.desired import set_state
 from tests.unit.deployment.reconciling import (
     LEAVE,
     WAIT,
@@ -316,7 +317,7 @@ def test_restored(rig: Rig, certificate: Certificate) -> None:
     manage(rig, certificate, B, baseline=Binding("https", "", bought, True, False))
     go(rig)
     rig.said.clear()
-    rig.store.write_state({})
+    set_state(rig.store, {})
     assert [A, B] == sorted(go(rig).changed)
     assert ("http", bought, True) == (rig.qiniu.serving(A).protocol, rig.qiniu.serving(B).cert_id,
                                       rig.qiniu.serving(B).force_https)
@@ -382,7 +383,7 @@ def test_gone_and_only_told(rig: Rig, certificate: Certificate) -> None:
 def test_gone_on_its_way_back(rig: Rig, certificate: Certificate) -> None:
     """A domain that was to have its baseline back keeps it in memory, without our settings."""
     manage(rig, certificate, A)
-    rig.store.write_state({})
+    set_state(rig.store, {})
     go(rig)
     record = remembered(rig).memory.domains[A]
     assert (True, None) == (record.baseline is not None, record.gone and record.gone.binding)

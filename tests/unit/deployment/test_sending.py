@@ -17,6 +17,7 @@ from certbot_qiniu.deployment.state import Upload
 from certbot_qiniu.model import Certificate
 from tests.sandbox.wire import Fault
 from tests.unit.deployment.account import LINEAGE, SANS, A, B, C
+from tests.unit.deployment.desired import set_state
 from tests.unit.deployment.reconciling import changes, go, manage, remembered, served
 from tests.unit.rig import Rig
 
@@ -229,7 +230,7 @@ def test_unbind_refused(rig: Rig, certificate: Certificate) -> None:
     rig.qiniu.add_domain(A)
     manage(rig, certificate, A)
     go(rig)
-    rig.store.write_state({})
+    set_state(rig.store, {})
     [problem] = go(rig).problems
     assert f"{A} served http before certbot managed it" in problem
     assert [True] == served(rig, certificate, A)

@@ -33,6 +33,7 @@ from certbot_qiniu.deployment.store import VERSION, Store
 from certbot_qiniu.files import read_json, write_file
 from certbot_qiniu.model import Binding, Domain
 from certbot_qiniu.qiniu.service import Listing
+from tests.unit.deployment.desired import set_state
 
 NAME = "www.example.com"
 STATE = {NAME: Managed(NAME, "cdn", "example.com", Binding("https", "ab" * 32, "", True, None))}
@@ -63,7 +64,7 @@ def store(folder: Path) -> Store:
     """A store that holds something."""
     store = Store(folder)
     store.open()
-    store.write_state(STATE)
+    set_state(store, STATE)
     store.memory = copy.deepcopy(MEMORY)
     store.memory.told["a"] = "b"
     store.write_memory()
@@ -270,7 +271,7 @@ def test_full_disk(call: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> 
     with monkeypatch.context() as patch:
         patch.setattr(os, call, fail)
         with pytest.raises(errors.StateError, match=r"write .*/state/.*\.json: No space left"):
-            store.write_state({})
+            set_state(store, {})
         with pytest.raises(errors.StateError, match=r"write .*/memory/.*\.json: No space left"):
             store.write_memory()
     assert contents(store) == before
@@ -304,7 +305,7 @@ def test_interrupted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            store.write_state({})
+            set_state(store, {})
     assert contents(store) == before
 
 
@@ -343,7 +344,7 @@ def test_modes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(os, "fsync", look)
     for number in range(2):
-        store.write_state(state_of(number))
+        set_state(store, state_of(number))
         store.memory.told["a"] = store.memory.lineage("example.com").hold = str(number)
         store.write_memory()
     assert seen == [0o600] * 6
@@ -385,7 +386,7 @@ def test_write_is_synced(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(os, "fsync", note_fsync)
     monkeypatch.setattr(os, "replace", note_replace)
-    store.write_state(state_of(1))
+    set_state(store, state_of(1))
     assert order == ["fsync", "replace"]
 
 
@@ -425,7 +426,7 @@ def test_read_only(store: Store, tmp_path: Path) -> None:
     looking = Store(store.folder, read_only=True)
     looking.open()
     assert (looking.state, looking.memory) == (STATE, store.memory)
-    looking.write_state({})
+    set_state(looking, {})
     looking.memory.lineage("x").hold = "y"
     looking.write_memory()
     assert looking.state == {}
@@ -513,7 +514,7 @@ ROUND_TRIP = settings(deadline=None, max_examples=60,
 @example(state={NAME: Managed(NAME, "", "b", Binding())})
 def test_state_round_trip(state: State, store: Store) -> None:
     """A state that is written is read back as it was."""
-    store.write_state(state)
+    set_state(store, state)
     assert store.state == state
     assert reopened(store).state == state
 
@@ -551,7 +552,7 @@ def test_files_are_plain(store: Store) -> None:
 def test_written_state_is_a_copy(store: Store) -> None:
     """Changing a dictionary after it was written changes nothing in the store."""
     desired = dict(STATE)
-    store.write_state(desired)
+    set_state(store, desired)
     desired.clear()
     assert store.state == STATE
 
@@ -681,7 +682,7 @@ def test_let_go_and_taken_again(store: Store) -> None:
     store.memory.update(NAME, let_go=5.0)
     store.write_memory()
     assert 0 == reopened(store).memory.domains[NAME].let_go
-    store.write_state({})
+    set_state(store, {})
     assert 5 == reopened(store).memory.domains[NAME].let_go
 
 
@@ -691,7 +692,7 @@ def test_rolled_back(store: Store) -> None:
         store.memory.lineage("example.com").supersede([str(number - 1)], [str(number)])
     store.write_memory()
     assert ("2", "1") == reopened(store).memory.lineage("example.com").former
-    store.write_state({NAME: replace(STATE[NAME], binding=Binding("https", "2"))})
+    set_state(store, {NAME: replace(STATE[NAME], binding=Binding("https", "2"))})
     assert ("1",) == reopened(store).memory.lineage("example.com").former
 
 

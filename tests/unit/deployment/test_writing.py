@@ -14,14 +14,14 @@ from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.deployment.writing import Writer, changes_between
 from certbot_qiniu.model import Binding, Domain
 from tests.unit.deployment.account import LINEAGE, A, B, C
-from tests.unit.deployment.desired import Checkpoints, entry, files_of, manage, state
+from tests.unit.deployment.desired import Checkpoints, entry, files_of, manage, set_state, state
 from tests.unit.rig import Rig
 
 
 @pytest.fixture
 def writer(rig: Rig, checkpoints: Checkpoints) -> Writer:
     """Who writes the state, and has written one without domains."""
-    rig.store.write_state({})
+    set_state(rig.store, {})
     return Writer(rig.store, checkpoints, rig.backups)
 
 
@@ -59,7 +59,7 @@ def test_commit(rig: Rig, writer: Writer, checkpoints: Checkpoints) -> None:
 def test_write(rig: Rig, writer: Writer, checkpoints: Checkpoints, desired: State, *,
                changed: bool) -> None:
     """Writing alone leaves the checkpoint in progress, for others to put their files in."""
-    rig.store.write_state(state(entry(A)))
+    set_state(rig.store, state(entry(A)))
     assert changed == write(writer, desired)
     assert (changed, []) == (bool(checkpoints.kept), checkpoints.ended)
 

@@ -26,6 +26,7 @@ from certbot_qiniu.qiniu.account import Accounts
 from certbot_qiniu.targets import qiniu as module
 from certbot_qiniu.targets.qiniu import QiniuTarget
 from certbot_qiniu.targets.run import Run
+from tests.unit.deployment.desired import set_state
 from tests.unit.rig import renew
 from tests.unit.targets.plugin import LINEAGE, new_run, renewed
 
@@ -128,7 +129,7 @@ def manage(desk: Desk, name: str = A, lineage: str = LINEAGE, fingerprint: str =
            **settings: Any) -> Managed:
     """Let a lineage manage a domain."""
     entry = Managed(name, "cdn", lineage, Binding("https", fingerprint, **settings))
-    desk.store.write_state({**desk.store.state, name: entry})
+    set_state(desk.store, {**desk.store.state, name: entry})
     return entry
 
 
