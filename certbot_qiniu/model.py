@@ -106,10 +106,6 @@ class Certificate:
         return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
                                  serialization.NoEncryption()).decode("ascii")
 
-    def covers(self, domain: str) -> bool:
-        """Return whether Qiniu's *domain* is covered by one of the SANs."""
-        return covering_name(self.names, domain) is not None
-
 
 def validity(leaf: x509.Certificate) -> tuple[dt.datetime, dt.datetime]:
     """Return the beginning and end of *leaf*'s validity."""

@@ -98,12 +98,12 @@ def http2_mode(value: str) -> str:
 
 def count(value: str | int) -> int:
     """*value* as a whole number from 0 to 100."""
-    return _number(value, 0, 100)
+    return _number(value, 100)
 
 
 def seconds(value: str | int) -> int:
     """*value* as seconds, from 0 to a day."""
-    return _number(value, 0, 86_400)
+    return _number(value, 86_400)
 
 
 def command(value: str | list[str]) -> str:
@@ -127,13 +127,13 @@ def other_installer_options(value: str | list[str]) -> str:
     return text
 
 
-def _number(value: str | int, low: int, high: int) -> int:
+def _number(value: str | int, most: int) -> int:
     try:
         number = int(value)
     except (ValueError, TypeError):  # configobj makes a list of a value with a comma
         raise OptionError(f"{value!r} is not a whole number") from None
-    if not low <= number <= high:
-        raise OptionError(f"{number} is not between {low} and {high}")
+    if not 0 <= number <= most:
+        raise OptionError(f"{number} is not between 0 and {most}")
     return number
 
 

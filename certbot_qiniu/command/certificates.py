@@ -179,7 +179,7 @@ def table(rows: Sequence[Remote]) -> list[output.Part]:
     styles = {"in use": "green", "superseded": "yellow"}
     return [output.Table(["Certificate", "Id", "Days", "Used by", "Verdict"], [
         (styles.get(row.verdict, ""), [row.name, row.cert_id, output.number(row.days_left),
-                                       output.counted(row.used_by, "domain") or "-",
+                                       output.counted(row.used_by) or "-",
                                        WORDS.get(row.verdict, row.verdict)])
         for row in rows], wraps=["Certificate", "Id", "Used by", "Verdict"], optional=["Id"])]
 

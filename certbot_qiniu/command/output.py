@@ -200,9 +200,9 @@ def finding_parts(findings: Iterable[Finding]) -> list[Part]:
     return list(dict.fromkeys(lines))
 
 
-def counted(names: Sequence[str], kind: str) -> str:
-    """Write names as a cell, or how many of this kind there are if they are many."""
-    return ", ".join(names) if len(names) <= MOST_NAMES else f"{len(names)} {kind}s"
+def counted(domains: Sequence[str]) -> str:
+    """Write domains as a cell, or how many there are if they are many."""
+    return ", ".join(domains) if len(domains) <= MOST_NAMES else f"{len(domains)} domains"
 
 
 def number(value: int | None) -> str:

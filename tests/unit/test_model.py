@@ -89,8 +89,6 @@ def test_load(tmp_path: Path) -> None:
         leaf.not_before, leaf.not_after, leaf.fullchain_pem, key)
     assert certificate.fullchain.count("BEGIN CERTIFICATE") == 2
     assert certificate.remote_name == f"certbot_example.com_{leaf.fingerprint[:12]}"
-    assert certificate.covers(".example.com")
-    assert not certificate.covers("example.com")
 
 
 def test_load_without_sans(tmp_path: Path) -> None:
@@ -105,7 +103,6 @@ def test_load_without_sans(tmp_path: Path) -> None:
         .sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
     certificate = Certificate.load("a", path, path)
     assert certificate.names == ()
-    assert not certificate.covers("example.com")
 
 
 @pytest.mark.parametrize("content", [None, "", "rubbish WITH-A-SECRET in it"])

@@ -71,7 +71,7 @@ def test_what_matters_stays(width: int, lineage: str) -> None:
     (9, "9 domains")])
 def test_long_lists_are_counted(count: int, cell: str) -> None:
     """A cell of a hundred names would make a table of it."""
-    assert cell == output.counted([f"d{number}.example.com" for number in range(count)], "domain")
+    assert cell == output.counted([f"d{number}.example.com" for number in range(count)])
 
 
 def test_too_narrow_for_anything() -> None:
