@@ -311,22 +311,12 @@ def _acme_setup(home: Path, conf: Path, account: Mapping[str, str]) -> Setup:
                     *([] if alternatives in ("", "no") else alternatives.split(","))])
     is_ecc = conf.parent.name.endswith("_ecc")
     program = str(home / "acme.sh")
-    notes = []
 
     proofs = own.get("Le_Webroot", "").split(",")
     authenticator, sources = _acme_proof(proofs)
-    webroots: tuple[str, ...] = ()
-    if authenticator == "webroot":
-        webroots = tuple(proofs[min(number, len(proofs) - 1)] for number in range(len(names)))
-    elif not authenticator:
-        notes.append(f"acme.sh proved the domains by Le_Webroot in {conf}: choose a plugin of "
-                     "certbot's that does the same, in place of AUTHENTICATOR")
-    if own.get("Le_ChallengeAlias"):
-        notes.append("acme.sh used a challenge alias; certbot's plugins need the right to change "
-                     "the zone itself")
-    if proofs[0] == "dns_dp":
-        notes.append("DNSPod's own token (DP_Id, DP_Key) does not serve here: make a key of "
-                     "Tencent Cloud's (SecretId, SecretKey) with the right to change DNSPod")
+    webroots = tuple(proofs[min(number, len(proofs) - 1)] for number in range(len(names))
+                     ) if authenticator == "webroot" else ()
+    notes = list(_unlike_acme(own, conf, authenticator))
 
     keys = dict(zip(QINIU_KEYS, (setting("QINIU_AK"), setting("QINIU_SK")), strict=True))
     if sources:
@@ -361,6 +351,19 @@ def _acme_setup(home: Path, conf: Path, account: Mapping[str, str]) -> Setup:
         tuple(path for path, settings in ((home / "account.conf", account), (conf, own))
               if any(map(_is_secret, settings)))
         + tuple(filter(Path.is_file, [conf.with_suffix(".key")])))
+
+
+def _unlike_acme(own: Mapping[str, str], conf: Path, authenticator: str) -> Iterator[str]:
+    """Say what certbot does not prove as acme.sh did."""
+    if not authenticator:
+        yield (f"acme.sh proved the domains by Le_Webroot in {conf}: choose a plugin of "
+               "certbot's that does the same, in place of AUTHENTICATOR")
+    if own.get("Le_ChallengeAlias"):
+        yield ("acme.sh used a challenge alias; certbot's plugins need the right to change "
+               "the zone itself")
+    if own.get("Le_Webroot", "").split(",")[0] == "dns_dp":
+        yield ("DNSPod's own token (DP_Id, DP_Key) does not serve here: make a key of "
+               "Tencent Cloud's (SecretId, SecretKey) with the right to change DNSPod")
 
 
 def _is_secret(name: str) -> bool:
