@@ -19,6 +19,7 @@ from typing import Any
 
 from certbot_qiniu import errors
 from certbot_qiniu.command import alerts, certbot_jobs, metrics, output, plugins
+from certbot_qiniu.command.account_survey import Scope
 from certbot_qiniu.command.arguments import (
     A_FILE,
     Command,
@@ -42,7 +43,7 @@ from certbot_qiniu.command.health import (
 )
 from certbot_qiniu.command.judge import judge
 from certbot_qiniu.command.report import Report, Row
-from certbot_qiniu.command.survey import Scope, survey
+from certbot_qiniu.command.survey import survey
 from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.lineages import INSTALLER, Lineages, read_renewals
 from certbot_qiniu.model import parse_certificate_name

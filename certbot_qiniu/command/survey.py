@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
-from enum import Enum, auto
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from certbot_qiniu import errors
+from certbot_qiniu.command.account_survey import AccountSurvey, Scope
 from certbot_qiniu.command.facts import AccountFacts, LineageFacts, Survey
 from certbot_qiniu.command.health import Finding, Level
 from certbot_qiniu.deployment import holds, wording
 from certbot_qiniu.deployment.certificates import (
-    is_expired_stray,
     left_behind,
     remember_copies,
     too_old,
@@ -31,12 +29,11 @@ from certbot_qiniu.deployment.context import Context, Options
 from certbot_qiniu.deployment.deployer import Deployer, open_deployer
 from certbot_qiniu.deployment.gathering import Planner
 from certbot_qiniu.deployment.missing import expected
-from certbot_qiniu.deployment.observe import known_details, observe_alone, read_details
 from certbot_qiniu.deployment.planning.decision import Verb
-from certbot_qiniu.deployment.state import Memory, Record
+from certbot_qiniu.deployment.state import Memory
 from certbot_qiniu.failures import each_cause, told_once
 from certbot_qiniu.lineages import Renewal, problems, read_renewals, reconfigure_command
-from certbot_qiniu.model import DAY, Certificate, Domain, RemoteCertificate, certificate_name
+from certbot_qiniu.model import DAY, Certificate
 from certbot_qiniu.qiniu.account import Account, Accounts
 from certbot_qiniu.qiniu.transport import API
 from certbot_qiniu.targets.hook import Hook, hooks_of
@@ -44,25 +41,6 @@ from certbot_qiniu.webserver.nginx import Nginx
 
 GONE_SECONDS = 7 * DAY
 """For so long a domain that is gone needs attention."""
-
-MANY = 20
-"""So many calls are announced, where the user has not asked for each of them."""
-
-
-class Scope(Enum):
-    """The part of the accounts that is observed, from less to more."""
-
-    MANAGED = auto()
-    """All that certbot manages; no list, if reading that one by one takes fewer calls."""
-    NEW = auto()
-    """The list of domains, and in detail what a renewal would look at besides."""
-    DELETIONS = auto()
-    """Likewise, and who uses those of our certificates that a renewal would delete."""
-    CERTIFICATES = auto()
-    """All certificates besides, with who uses those of ours that may go."""
-    ALL = auto()
-    """Each domain in detail, and all certificates."""
-
 
 def survey(config: Any, only: str = "", *, scope: Scope = Scope.DELETIONS, gentle: bool = False,
            announce: Callable[[str], None] = lambda text: None) -> Survey:
@@ -99,52 +77,61 @@ def survey(config: Any, only: str = "", *, scope: Scope = Scope.DELETIONS, gentl
     observed = {name: renewals[name] for name in sorted(known)
                 if (only in ("", name) and name in renewals and deployer.lineages.exists(name)
                     and name not in deployer.store.damaged)}
-    accounts = collected.open_accounts(observed)
+    contexts = collected.open_accounts(observed)
     for name, renewal in observed.items():
-        if name in accounts:
-            collected.observe_lineage(name, renewal, *accounts[name])
+        if name in contexts:
+            collected.observe_lineage(name, renewal, contexts[name])
     return collected.survey(notes)
 
 
 class _Observations:
     """The observations so far."""
 
-    def __init__(self, deployer: Deployer, scope: Scope = Scope.NEW,
-                 announce: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(self, deployer: Deployer, scope: Scope, announce: Callable[[str], None]) -> None:
         self.deployer, self.scope, self.announce = deployer, scope, announce
         self.memory = deployer.store.memory
         self.findings: list[Finding] = []
         self.bygone: list[str] = []
-        self.unread: dict[str, errors.QiniuError] = {}
         self.lineages: list[LineageFacts] = []
-        self.names: dict[Account, str] = {}
-        self.managed: dict[Account, list[str]] = {}
-        self.contexts: dict[Account, Context | None] = {}  # None where it is out of reach
-        self.observed: dict[Account, dict[str, Domain]] = {}
+        self.accounts: dict[Account, AccountSurvey] = {}
+        self.reached: dict[Account, bool] = {}
         self.clock: Callable[[], float] | None = None
 
-    def open_accounts(self, renewals: Mapping[str, Renewal]) -> dict[str, tuple[Context, str]]:
-        """Find each lineage's account, and the path of its credentials; those without are told."""
-        deployer, found = self.deployer, dict[str, tuple[Context, str]]()
+    def open_accounts(self, renewals: Mapping[str, Renewal]) -> dict[str, Context]:
+        """Find each lineage's account; those without are told."""
+        deployer, found = self.deployer, dict[str, Context]()
         for name, renewal in renewals.items():
             try:
                 credentials = deployer.credentials_of(name, renewal.settings) or ""
-                context = deployer.context(credentials)
+                context = found[name] = deployer.context(credentials)
             except errors.UsageError as error:
                 self.findings.append(Finding(Level.ATTENTION, name, "Credentials", str(error)))
                 continue
-            found[name] = context, credentials
             self.clock = context.clock
-            self.managed.setdefault(context.account, []).extend(expected(deployer.store, name))
+            if context.account not in self.accounts:
+                self.accounts[context.account] = AccountSurvey(
+                    context, credentials, self.scope, self.announce_calls)
+            self.accounts[context.account].managed += expected(deployer.store, name)
         return found
 
-    def observe_lineage(self, name: str, renewal: Renewal, context: Context,
-                        credentials: str) -> None:
+    def reach(self, account: AccountSurvey) -> bool:
+        """Observe an account, once; false where that is not possible."""
+        if account.account not in self.reached:
+            try:
+                account.read()
+                self.reached[account.account] = True
+            except errors.ApiError as error:
+                self.reached[account.account] = False
+                self.problem(account.name, error)
+        return self.reached[account.account]
+
+    def observe_lineage(self, name: str, renewal: Renewal, context: Context) -> None:
         """Observe a lineage and its account."""
-        if not self.observe_account(context, credentials):
+        account = self.accounts[context.account]
+        if not self.reach(account):
             return
         try:
-            facts = self.plan_renewal(context, self.names[context.account], name, renewal)
+            facts = self.plan_renewal(context, account, name, renewal)
         except errors.QiniuError as error:
             # That links are broken says more than that there is no certificate to be read.
             if (name, "BrokenLinks") not in {(one.subject, one.reason) for one in self.findings}:
@@ -159,7 +146,7 @@ class _Observations:
             elif record.gone:
                 self.bygone.append(domain)
 
-    def plan_renewal(self, context: Context, account: str, name: str,
+    def plan_renewal(self, context: Context, account: AccountSurvey, name: str,
                      renewal: Renewal) -> LineageFacts:
         """Go through a renewal of *name*, up to the point where something would be sent.
 
@@ -182,8 +169,8 @@ class _Observations:
         planned = Planner(context, [name], Options(listed=settings.domains or ())).plan()
         for error in planned.certificate_failures.values():
             self.problem(name, error)
-        self.unread.update(planned.domain_failures)
-        self.observed.setdefault(context.account, {}).update(planned.observed)
+        account.unread.update(planned.domain_failures)
+        account.observed.update(planned.observed)
         wanted = {action.binding.fingerprint for action in planned.actions
                   if action.verb is Verb.BIND and action.binding} - {""}
         if certificate.fingerprint in wanted and (doubt := too_old(context, certificate)):
@@ -194,7 +181,7 @@ class _Observations:
         held = memory.lineage(name).hold == certificate.fingerprint
         kept_on = holds.served_instead(context, certificate)[0] if held else ()
         return LineageFacts(
-            name, account, certificate, renewal.is_ours,
+            name, account.name, certificate, renewal.is_ours,
             held=held, kept_on=tuple(kept_on), actions=tuple(planned.actions),
             uploads=tuple(versions.get(one, one) for one in sorted(wanted)
                           if not context.uploads_of(one)),
@@ -213,145 +200,11 @@ class _Observations:
             self.findings.append(Finding(Level.ATTENTION, name, "HookUnusable", str(error)))
             return ()
 
-    def observe_account(self, context: Context, credentials: str) -> bool:
-        """Observe an account, once; false where that is not possible."""
-        account = context.account
-        if account not in self.contexts:
-            self.names[account] = credentials
-            try:
-                self.read_account(context)
-                self.contexts[account] = context
-            except errors.ApiError as error:
-                self.contexts[account] = None
-                self.problem(credentials, error)
-        return self.contexts[account] is not None
-
-    def read_account(self, context: Context) -> None:
-        """Read of an account what the planning of its lineages does not read by itself.
-
-        :raises errors.ApiError: when a list cannot be had, or Qiniu does not accept the keys.
-        """
-        account, managed = context.account, self.managed.get(context.account, [])
-        if (self.scope is Scope.MANAGED and len(managed) <= account.list_calls
-                and observe_alone(context, managed)):
-            return
-        account.domains()
-        if self.scope in (Scope.CERTIFICATES, Scope.ALL):
-            account.certificates()
-        if self.scope is Scope.ALL:
-            self.read_all(context)
-
-    def read_all(self, context: Context) -> None:
-        """Read every domain in detail that may have a certificate.
-
-        :raises errors.ApiError: when their list cannot be had.
-        """
-        listed = dict(context.account.domains())
-        names = [name for name, domain in listed.items()
-                 if domain.protocol == "https" or domain.state == "processing"]
-        if calls := len(names) - len(known_details(context, names, listed)):
-            self.announce_calls(f"Reading {calls} domain{'s' * (calls != 1)}", calls)
-        details, failures = read_details(context, names, listed)
-        self.unread.update(failures)
-        self.observed.setdefault(context.account, {}).update(
-            {name: domain for name, domain in details.items() if domain})
-
     def announce_calls(self, what: str, calls: int) -> None:
         """Say what takes long, and how long."""
         minutes = calls / self.deployer.accounts.rates[API] / 60
         self.announce(f"{what} one by one takes about {calls} call{'s' * (calls != 1)} and "
                       f"{minutes:.1f} minutes")
-
-    def users(self, context: Context, ids: Collection[str],
-              certificates: dict[str, RemoteCertificate]) -> dict[str, Collection[str]]:
-        """Who uses these certificates, as far as it is not known whether anybody does.
-
-        :param certificates: those of the account. Where they were not listed, one of which Qiniu
-            tells nothing, as it may have it no more, is taken out.
-        """
-        found: dict[str, Collection[str]] = {}
-        asked = sorted(certificates.keys() & ids)
-        if len(asked) >= MANY:
-            self.announce_calls(f"Asking who uses {len(asked)} certificates", len(asked))
-        for cert_id in asked:
-            try:
-                users = context.account.users(certificates[cert_id])
-            except errors.Refused:
-                if context.account.has_certificates:
-                    raise
-                users = None
-            if users is not None:
-                found[cert_id] = users
-            elif not context.account.has_certificates:
-                del certificates[cert_id]
-            else:  # no list can tell
-                self.read_all(context)
-                return {}
-        return found
-
-    def account_facts(self, context: Context) -> AccountFacts:
-        """Return the facts of an account, once its lineages were observed.
-
-        :raises errors.ApiError: when a list cannot be had.
-        """
-        account, name = context.account, self.names[context.account]
-        certificates = self.certificates(context)
-        ids: set[str] = set()
-        if self.scope in (Scope.DELETIONS, Scope.CERTIFICATES):
-            ids.update(cert_id for lineage in self.lineages if lineage.account == name and (
-                lineage.is_settled or self.scope is Scope.CERTIFICATES)
-                for cert_id in lineage.superseded)
-        if self.scope is Scope.CERTIFICATES:
-            now, uploads = context.clock(), self.memory.uploads
-            ids.update(*left_behind(context).values())
-            ids.update(item.cert_id for item in certificates.values()
-                       if is_expired_stray(item, uploads, now))
-        used_by = self.users(context, ids, certificates)
-        listed = account.domains()
-        domains = {**listed, **known_details(context, list(listed), listed)}
-        for domain in self.observed.get(account, {}).values():
-            record = self.memory.domains.get(domain.name, Record())
-            if domain.state == "processing" and not domain.detailed and record.sent and record.seen:
-                # Until that is published it serves what it did when we sent it.
-                domain = replace(domain, cert_id=record.seen.cert_id)
-            domains[domain.name] = domain
-        for one in set(self.managed.get(account, ())) & self.unread.keys() - domains.keys():
-            domains[one] = Domain(one, protocol="", state="")
-        if not account.has_certificates:
-            certificates |= self.ends(context, domains.values())
-        return AccountFacts(name, domains, certificates, used_by)
-
-    def certificates(self, context: Context) -> dict[str, RemoteCertificate]:
-        """List the certificates of an account: as listed, or as far as they are known."""
-        if context.account.has_certificates:
-            return dict(context.account.certificates())
-        return {cert_id: RemoteCertificate(cert_id, certificate_name(
-                    upload.lineage, upload.fingerprint))
-                for cert_id, upload in self.memory.uploads.items()
-                if upload.may_be_in(context.account_name)}
-
-    def ends(self, context: Context, domains: Iterable[Domain]) -> dict[str, RemoteCertificate]:
-        """Find what these domains serve, with its end; certbot's archive has that of ours."""
-        found: dict[str, RemoteCertificate] = {}
-        lost: set[str] = set()
-        for domain in domains:
-            upload = self.memory.uploads.get(domain.cert_id)
-            foreign = self.memory.domains.get(domain.name, Record()).foreign
-            if upload and domain.cert_id not in found:
-                ours = context.lineages.find(upload.lineage, upload.fingerprint)
-                if ours:
-                    found[domain.cert_id] = RemoteCertificate(
-                        domain.cert_id, ours.remote_name, ours.names,
-                        int(ours.not_before.timestamp()), int(ours.not_after.timestamp()))
-                else:
-                    lost.add(domain.cert_id)
-            elif foreign and foreign.cert_id == domain.cert_id:
-                found[foreign.cert_id] = foreign
-        try:
-            found |= context.account.certificates_among(lost)
-        except errors.ApiError as error:  # all else is known
-            self.problem(self.names[context.account], error)
-        return found
 
     def problem(self, subject: str, error: errors.QiniuError) -> None:
         """Note that *subject* could not be observed."""
@@ -372,20 +225,24 @@ class _Observations:
         # Credentials that cannot be read today are still somebody's.
         known = {entry.account for name, entry in self.memory.lineages.items()
                  if self.deployer.lineages.exists(name)}
-        known.update(self.memory.account_of(account.client.account) for account in self.contexts)
-        contexts, accounts = list(filter(None, self.contexts.values())), list[AccountFacts]()
-        for context in contexts:
+        known.update(self.memory.account_of(account.client.account) for account in self.accounts)
+        reached = [one for one in self.accounts.values() if self.reached[one.account]]
+        accounts, unread = list[AccountFacts](), dict[str, errors.QiniuError]()
+        for account in reached:
             try:
-                accounts.append(self.account_facts(context))
+                accounts.append(account.facts(self.lineages))
+                if account.problem:
+                    self.problem(account.name, account.problem)
             except errors.ApiError as error:
-                self.problem(self.names[context.account], error)
+                self.problem(account.name, error)
+            unread.update(account.unread)
         return Survey(
             (self.clock or time.time)(), tuple(accounts),
-            tuple(self.lineages), dict(self.memory.domains), uploads, each_cause(self.unread),
+            tuple(self.lineages), dict(self.memory.domains), uploads, each_cause(unread),
             tuple(self.findings), tuple(self.bygone), tuple(dict.fromkeys(notes)),
             left_behind=tuple(
-                cert_id for context in contexts
-                for ids in left_behind(context).values() for cert_id in ids),
+                cert_id for account in reached
+                for ids in left_behind(account.context).values() for cert_id in ids),
             elsewhere=tuple(sorted(
                 cert_id for cert_id, upload in self.memory.uploads.items()
                 if upload.account and upload.account not in known)))

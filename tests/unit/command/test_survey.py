@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from certbot_qiniu import errors
+from certbot_qiniu.command.account_survey import Scope
 from certbot_qiniu.command.facts import Survey
-from certbot_qiniu.command.survey import Scope, _Observations, remembered_command, survey
-from certbot_qiniu.deployment.deployer import open_deployer
+from certbot_qiniu.command.survey import remembered_command, survey
 from certbot_qiniu.deployment.planning.decision import Reason, Verb
 from certbot_qiniu.deployment.state import Managed, Memory
 from certbot_qiniu.model import Binding, Certificate
@@ -274,11 +274,17 @@ def test_machine_without_a_web_server(
 
 def test_one_cause_of_many_domains(desk: Desk) -> None:
     """What Qiniu does not answer for several domains is one sentence with all of them."""
-    found = _Observations(open_deployer(desk.config, print, read_only=True))
-    found.unread = {name: errors.Unreachable(f"read the CDN domain {name}", "no answer")
-                    for name in ("a", "b")}
-    [text] = set(found.survey([]).unread.values())
-    assert "Could not read the CDN domain a, b: no answer" == text
+    names = [WWW, "img.example.com"]
+    newest = desk.deploy("example.com", *names)
+    for name in names:
+        desk.qiniu.add_domain(name, protocol="https", cert_id=desk.upload(newest))
+    manage(desk, *(wants(newest, name) for name in names))
+    desk.store.write_memory()
+    desk.board.arm(Fault("reply", json_response(200, [])), match="/domain/", times=10**6)
+    found = survey(desk.config)
+    assert set(names) == found.unread.keys()
+    [text] = set(found.unread.values())
+    assert all(name in text for name in names)
 
 
 def test_stripped_lineage() -> None:
