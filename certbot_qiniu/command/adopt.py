@@ -26,7 +26,7 @@ from certbot_qiniu.command.arguments import (
     completed_by,
     folder_options,
 )
-from certbot_qiniu.command.old_setups import DNS_KEYS, QINIU_KEYS, Setup, read_setups
+from certbot_qiniu.command.old_setups import read_setups
 from certbot_qiniu.command.scheduled_jobs import (
     Scheduled,
     files_in,
@@ -34,6 +34,7 @@ from certbot_qiniu.command.scheduled_jobs import (
     read_script,
     scheduled_jobs,
 )
+from certbot_qiniu.command.setups import DNS_KEYS, QINIU_KEYS, Setup
 from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.certificates import MINIMUM_DAYS
 from certbot_qiniu.environment import plugin_installation

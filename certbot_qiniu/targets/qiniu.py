@@ -30,7 +30,6 @@ logger = logging.getLogger(__name__)
 _ENHANCEMENTS = ("redirect", "ensure-http-header")
 
 
-
 class QiniuTarget(Target):
     """The domains of a Qiniu account.
 

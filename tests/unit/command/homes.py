@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from certbot_qiniu.command import adopt, old_setups, scheduled_jobs
+from certbot_qiniu.command import adopt, scheduled_jobs, setups
 from tests.unit.rig import AUTHORITY
 
 QINIU_SECRET, ALIYUN_SECRET = "QiniuSecretKeyOfTheOldSetup", "AliyunSecretOfTheOldSetup"
@@ -36,7 +36,7 @@ def conf(settings: dict[str, str]) -> str:
 ACCOUNT = {"ACCOUNT_EMAIL": "admin@example.com", "SAVED_Ali_Key": "LTAIold",
            "SAVED_Ali_Secret": ALIYUN_SECRET, "USER_PATH": "/usr/bin:/bin"}
 DOMAIN = {"Le_Domain": "example.com", "Le_Alt": "*.example.com", "Le_Webroot": "dns_ali",
-          "Le_API": old_setups.LETS_ENCRYPT, "Le_Keylength": "ec-256", "Le_DeployHook": "qiniu,",
+          "Le_API": setups.LETS_ENCRYPT, "Le_Keylength": "ec-256", "Le_DeployHook": "qiniu,",
           "QINIU_AK": "AKold", "QINIU_SK": QINIU_SECRET,
           "QINIU_CDN_DOMAIN": "img.example.com cdn.example.com"}
 

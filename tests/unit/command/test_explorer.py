@@ -37,7 +37,6 @@ def test_end_of_a_list(list_end: str, end: str, tmp_path: Path) -> None:
     assert ([2, 1], end) == (list(map(len, found.pages)), found.end)
 
 
-
 def test_one_detail_of_each_kind(rig: Rig) -> None:
     """A domain is read once; where there is none of a kind, none is."""
     here = Explorer(rig.client)
@@ -47,13 +46,11 @@ def test_one_detail_of_each_kind(rig: Rig) -> None:
     assert len(rig.board.history) == 1
 
 
-
 def test_domain_at_rest_goes_first(rig: Rig) -> None:
     """One that is being published may not show what it has."""
     for name in NAMES[:2]:
         rig.qiniu.change_domain(name, state="processing")
     assert (Explorer(rig.client).detail("http") or {})["name"] == NAMES[2]
-
 
 
 def test_keys_that_open_nothing(rig: Rig) -> None:

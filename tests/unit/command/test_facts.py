@@ -21,7 +21,6 @@ def test_what_is_cleaned_up(changes: dict[str, Any], doomed: list[str]) -> None:
     assert doomed == [item.cert_id for item in found.superseded(found.lineages[0])]
 
 
-
 def test_failures() -> None:
     """A plan fails with what the renewal would report, and with what could not be looked at."""
     finding = Finding(Level.ATTENTION, "example.com", "Domains", "none")
@@ -34,13 +33,11 @@ def test_failures() -> None:
         (Level.ATTENTION, "none")]
 
 
-
 def test_users() -> None:
     """Who is bound to a certificate, in order; nobody to one that is not there."""
     account = AccountFacts("a.ini", {name: Domain(name, protocol="https", cert_id=cert_id)
                                      for name, cert_id in (("b", "1"), ("a", "1"), ("c", "2"))})
     assert [("a", "b"), ("c",), ()] == [account.users(cert_id) for cert_id in ("1", "2", "3")]
-
 
 
 def test_managed() -> None:
@@ -51,7 +48,6 @@ def test_managed() -> None:
         NOW, lineages=(one, two)).managed()
 
 
-
 @pytest.mark.parametrize(("records", "expected"), [
     ({WWW: Record(lineage="example.com")}, "example.com"), ({WWW: Record()}, None), ({}, None)],
     ids=["managed", "remembered only", "unknown"])
@@ -60,12 +56,10 @@ def test_lineage_of(records: dict[str, Record], expected: str | None) -> None:
     assert expected == Survey(NOW, records=records).lineage_of(WWW)
 
 
-
 @pytest.mark.parametrize("action", [KEEP, BIND])
 def test_no_failures(action: Action) -> None:
     """What is merely to be done is no failure."""
     assert [] == seen(action).failures()
-
 
 
 def test_account_that_is_out_of_reach() -> None:

@@ -28,7 +28,6 @@ def judged(facts: Survey) -> tuple[Level, str]:
     return row.level, row.reason
 
 
-
 @pytest.mark.parametrize(("action", "level"), [
     (KEEP, Level.OK), (WAIT, Level.OK), (BIND, Level.ATTENTION),
     (Action(Verb.QUEUE, WWW, Reason.BUSY), Level.OK),
@@ -44,7 +43,6 @@ def test_level_of_a_decision(action: Action, level: Level) -> None:
     assert judged(seen(action)) == (level, action.reason.value)
 
 
-
 @pytest.mark.parametrize(("left", "expected"), [
     (14 * DAY, (Level.OK, "InSync")), (14 * DAY - 1, (Level.ATTENTION, "Expiring")),
     (0, (Level.ATTENTION, "Expiring")), (-1, (Level.ATTENTION, "Expired"))])
@@ -57,14 +55,12 @@ def test_expiry(left: float, expected: tuple[Level, str], *, managed: bool) -> N
     assert judged(found) == (level, reason if managed or level is not Level.OK else "Unmanaged")
 
 
-
 @pytest.mark.parametrize("domain", [
     Domain(WWW, cert_id="id"), Domain(WWW, protocol="https", cert_id="id", state="frozen"),
     Domain(WWW, protocol="https")], ids=["http", "frozen", "without certificate"])
 def test_expiry_that_matters_to_nobody(domain: Domain) -> None:
     """A domain that serves no HTTPS cannot serve an expired certificate."""
     assert judged(seen(None, domain=domain, ends_in=-DAY, record=Record()))[0] is Level.OK
-
 
 
 @pytest.mark.parametrize(("record", "reason"), [
@@ -78,13 +74,11 @@ def test_pending(record: Record, reason: str) -> None:
     assert judged(seen(WAIT, record=record))[1] == reason
 
 
-
 def test_pending_too_long() -> None:
     """What is usual is said with it."""
     [row] = judge(seen(WAIT, record=Record(processing_since=NOW - 7200)), 14).rows
     assert row.text == (
         f"Qiniu has been publishing {WWW} for 120 minutes; 8 to 15 are usual, overseas more")
-
 
 
 @pytest.mark.parametrize(("fingerprint", "changed", "level", "reason", "words"), [
@@ -104,13 +98,11 @@ def test_edge(fingerprint: str, changed: float, level: Level, reason: str, words
     assert any(words in part[0] for part in table(report) if isinstance(part, tuple))
 
 
-
 def probe(fingerprint: str, **changes: Any) -> Probe:
     """What one address answered, "" for nothing, where our newest certificate is bound."""
     answer = Answer("203.0.113.7", Leaf(fingerprint, 1) if fingerprint else None)
     return Probe(**{"domain": Domain(WWW), "answers": [answer],
                     "expected": Expected("id", "f" * 64), **changes})
-
 
 
 @pytest.mark.parametrize(("domain", "edges", "unseen"), [
@@ -129,7 +121,6 @@ def test_what_is_not_known_to_be_right_again(domain: Domain, edges: dict[str, Pr
     assert ({("EdgeDiffers", WWW), ("EdgeChain", WWW)} if unseen else set()) == found.unseen()
 
 
-
 def test_edge_of_an_unmanaged_domain() -> None:
     """What is not ours is seen; what is ours is compared, whoever manages the domain now."""
     found = seen(None, record=Record(), edges={WWW: probe("0" * 64, expected=None)})
@@ -138,7 +129,6 @@ def test_edge_of_an_unmanaged_domain() -> None:
     assert judged(found) == (Level.ATTENTION, "EdgeDiffers")
     found = seen(None, record=Record(), edges={WWW: probe("0" * 64, changed=NOW - 60)})
     assert judged(found) == (Level.OK, "Unmanaged")
-
 
 
 @pytest.mark.parametrize("verb", [Verb.FAIL, Verb.FORGET])
@@ -151,14 +141,12 @@ def test_domain_that_is_gone(verb: Verb) -> None:
         "missing", Level.ATTENTION, "example.com")
 
 
-
 def test_lineage_that_ends() -> None:
     """certbot's own certificate counts, too: a renewal that fails leaves every domain in sync."""
     soon = replace(NEWEST, not_after=LATER - dt.timedelta(50))
     found = judge(seen(KEEP, facts={"certificate": soon}), 14)
     assert [(item.subject, item.reason) for item in found.findings] == [("example.com", "Expiring")]
     assert found.findings[0].text == "certbot's newest certificate example.com ends in 10 days"
-
 
 
 def test_order_and_filter() -> None:
@@ -169,7 +157,6 @@ def test_order_and_filter() -> None:
     names = [row.domain for row in judge(found, 14).rows]
     assert names == ["z.example.com", WWW, "a.example.com"]
     assert [WWW] == [row.domain for row in judge(found, 14, only_managed=True).rows]
-
 
 
 @pytest.mark.parametrize(("facts", "reason", "remedy"), [
@@ -191,7 +178,6 @@ def test_what_no_domain_shows(facts: dict[str, Any], reason: str, remedy: str) -
     assert (Level.ATTENTION, "example.com", reason) == (
         finding.level, finding.subject, finding.reason)
     assert remedy in finding.text
-
 
 
 def test_days_of_what_ends() -> None:

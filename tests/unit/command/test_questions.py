@@ -24,7 +24,6 @@ def test_every_row_is_asked_for() -> None:
     assert {row for rows, _ in questions.QUESTIONS for row in rows} == questions.ASKED.keys()
 
 
-
 @pytest.mark.parametrize(("answer", "verdicts"), [
     (json_response(200, {}), [Verdict.OTHER] * 3),
     (json_response(401, {"code": 401001, "error": "bad token"}), [Verdict.ASSUMED] * 3)])

@@ -92,7 +92,6 @@ FragmentPath=/lib/systemd/system/certbot.service
 """  # noqa: E501
 
 
-
 def test_what_systemd_says(machine: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each command of the service that a timer starts, with its PATH, folder and user."""
     asked: list[list[str]] = []
@@ -119,7 +118,6 @@ def test_what_systemd_says(machine: Host, monkeypatch: pytest.MonkeyPatch) -> No
         asked[2][asked[2].index("--") + 1:])
 
 
-
 def test_machine_without_systemd(machine: Host) -> None:
     """Its units say nothing, and nobody is asked."""
     machine.timer("certbot-qiniu", f"{OURS} renew")
@@ -127,12 +125,10 @@ def test_machine_without_systemd(machine: Host) -> None:
     assert [] == list(scheduled_jobs())
 
 
-
 def test_empty_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not there holds nothing up."""
     monkeypatch.setattr(module, "ROOT", tmp_path / "nothing")
     assert [] == list(scheduled_jobs())
-
 
 
 @pytest.mark.parametrize(("path", "text", "mode", "idle"), [
@@ -154,7 +150,6 @@ def test_what_cron_ignores(machine: Host, path: str, text: str, mode: int, idle:
     assert [idle] == [job.idle for job in scheduled_jobs()]
 
 
-
 def test_cron_of_busybox(machine: Host) -> None:
     """It reads the crontabs of users, and runs the periodic scripts by one of them."""
     (machine.root / "usr/sbin").mkdir(parents=True)
@@ -169,7 +164,6 @@ def test_cron_of_busybox(machine: Host) -> None:
         job.where.removeprefix(f"{machine.root}/"): job.idle for job in scheduled_jobs()}
 
 
-
 def test_folder_that_cannot_be_seen(machine: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """A user who is not root is told of what he may see."""
     def refuse(folder: Path) -> list[Path]:
@@ -180,7 +174,6 @@ def test_folder_that_cannot_be_seen(machine: Host, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Path, "iterdir", refuse)
     assert [str(machine.root / "etc/crontab (line 1)")] == [
         job.where for job in scheduled_jobs()]
-
 
 
 @pytest.mark.parametrize("error", [OSError("not there"), subprocess.TimeoutExpired("certbot", 60)],
@@ -194,13 +187,11 @@ def test_program_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, error: Ex
     assert "" == output_of(["/opt/certbot"])
 
 
-
 def test_cron_that_cannot_be_seen(machine: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """To others than root processes may be hidden."""
     machine.put("proc/7/comm", "sshd\n")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert _cron_runs(machine.root)
-
 
 
 @pytest.mark.parametrize(("path", "text", "where", "stop"), [

@@ -404,8 +404,6 @@ def test_damaged_lineage(rig: Rig, deployer: Deployer, certificate: Certificate)
     rollback.check(deployer, SETTINGS, 1)
 
 
-
-
 # Settling
 
 

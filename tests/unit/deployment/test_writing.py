@@ -54,7 +54,6 @@ def test_commit(rig: Rig, writer: Writer, checkpoints: Checkpoints) -> None:
     assert second == written(rig)
 
 
-
 @pytest.mark.parametrize(("desired", "changed"), [(state(entry(A)), False), (state(), True)])
 def test_write(rig: Rig, writer: Writer, checkpoints: Checkpoints, desired: State, *,
                changed: bool) -> None:
@@ -62,7 +61,6 @@ def test_write(rig: Rig, writer: Writer, checkpoints: Checkpoints, desired: Stat
     set_state(rig.store, state(entry(A)))
     assert changed == write(writer, desired)
     assert (changed, []) == (bool(checkpoints.kept), checkpoints.ended)
-
 
 
 def test_checkpoint_that_fails(rig: Rig, writer: Writer,
@@ -75,7 +73,6 @@ def test_checkpoint_that_fails(rig: Rig, writer: Writer,
     with pytest.raises(errors.StateError):
         write(writer, state(entry(A)))
     assert {} == written(rig)
-
 
 
 def test_given_up_on_purpose(rig: Rig, deployer: Deployer) -> None:
@@ -97,14 +94,12 @@ def test_given_up_on_purpose(rig: Rig, deployer: Deployer) -> None:
     assert Record(lineage=LINEAGE, baseline=Binding("http")) == rig.memory.domains[B]
 
 
-
 def test_changes_hands(rig: Rig, writer: Writer) -> None:
     """A domain that another lineage takes is that one's to restore, to its first baseline."""
     manage(rig, entry(A, lineage="other"))
     write(writer, state(entry(A)))
     assert (LINEAGE, Binding("http")) == (
         rig.memory.domains[A].lineage, rig.memory.domains[A].baseline)
-
 
 
 def test_moves_in_one_checkpoint(rig: Rig, writer: Writer, checkpoints: Checkpoints) -> None:
@@ -115,7 +110,6 @@ def test_moves_in_one_checkpoint(rig: Rig, writer: Writer, checkpoints: Checkpoi
     assert [([before[LINEAGE], before["other"]], f"Qiniu: {A}\n")] == checkpoints.kept
     commit(writer, state(entry(A), entry(B, fingerprint="cd")), "title")
     assert 1 == len(checkpoints.kept[1][0]), "a renewal keeps its own"
-
 
 
 def test_memory_is_written_first(rig: Rig, writer: Writer,
@@ -135,7 +129,6 @@ def test_memory_is_written_first(rig: Rig, writer: Writer,
     assert () == later.memory.lineage(LINEAGE).former, "it is the present one still"
 
 
-
 @pytest.mark.parametrize(("desired", "is_kept"), [
     ([entry(A, fingerprint="cd"), entry(B)], False), ([entry(A)], True),
     ([entry(A), entry(B), entry(C)], True), ([entry(A), entry(B, force_https=True)], True),
@@ -151,7 +144,6 @@ def test_remember_checkpoint(rig: Rig, writer: Writer, desired: list[Managed], *
     assert {"5.5": is_kept} == rig.memory.lineage(LINEAGE).checkpoints
 
 
-
 def test_checkpoint_that_was_undone(rig: Rig, writer: Writer) -> None:
     """What certbot has undone is not taken for the next one."""
     manage(rig, entry(A))
@@ -159,7 +151,6 @@ def test_checkpoint_that_was_undone(rig: Rig, writer: Writer) -> None:
     writer.forget_checkpoint()
     writer.remember_checkpoint("5.5", may_prune=False)
     assert {} == rig.memory.lineage(LINEAGE).checkpoints
-
 
 
 @pytest.mark.parametrize("may_prune", [True, False])
@@ -179,7 +170,6 @@ def test_prune(rig: Rig, writer: Writer, monkeypatch: pytest.MonkeyPatch, *,
         rig.memory.lineage(LINEAGE).checkpoints)
 
 
-
 def test_recall(rig: Rig, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The checkpoints are looked through for what was forgotten alone, once."""
     asked: list[dict[str, set[str]]] = []
@@ -195,7 +185,6 @@ def test_recall(rig: Rig, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> No
         writer.recall()
     assert [{LINEAGE: {"ab" * 32}}] == asked
     assert ("ef",) == rig.memory.lineage(LINEAGE).former
-
 
 
 @pytest.mark.parametrize(("former", "seen", "expected"), [
