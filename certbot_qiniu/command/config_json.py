@@ -27,7 +27,7 @@ from certbot_qiniu.command.setups import (
 def read_config(path: Path) -> Setup:
     """Read the setup of a script.
 
-    :raises errors.UsageError: when the file is none of that kind.
+    :raises errors.UsageError: if the file is none of that kind.
     """
     found = read_json_object(path)
     try:

@@ -129,7 +129,7 @@ class Explorer:
 def as_object(answer: Any) -> dict[str, Any]:
     """Return an answer as an object.
 
-    :raises StrangeError: when it is none.
+    :raises StrangeError: if it is none.
     """
     if isinstance(answer, errors.Refused):
         raise StrangeError(refusal_of(answer))
@@ -141,7 +141,7 @@ def as_object(answer: Any) -> dict[str, Any]:
 def objects(value: Any) -> list[dict[str, Any]]:
     """Return the objects in a list.
 
-    :raises StrangeError: when it is none.
+    :raises StrangeError: if it is none.
     """
     return [lowered(entry) for entry in items(value) if isinstance(entry, dict)]
 
@@ -149,7 +149,7 @@ def objects(value: Any) -> list[dict[str, Any]]:
 def items(value: Any) -> list[Any]:
     """Return a list, which may be written as null.
 
-    :raises StrangeError: when it is none.
+    :raises StrangeError: if it is none.
     """
     try:
         return as_list(value, "explore")

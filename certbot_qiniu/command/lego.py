@@ -37,7 +37,7 @@ _LEGO_DNS: dict[str, tuple[str, tuple[str, ...]]] = {
 def read_lego_folder(home: Path) -> tuple[list[Setup], list[str]]:
     """Read the setups in a folder of lego's, and say what could not be understood.
 
-    :raises errors.UsageError: when it holds no certificates.
+    :raises errors.UsageError: if it holds no certificates.
     """
     emails = []
     for path in sorted((home / "accounts").glob("**/account.json")):

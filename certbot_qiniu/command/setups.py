@@ -121,7 +121,7 @@ def checked(setup: Setup) -> Setup:
 def read_text(path: Path) -> str:
     """Read a file of another program's.
 
-    :raises errors.UsageError: when it is none, is too large, or cannot be read.
+    :raises errors.UsageError: if it is none, is too large, or cannot be read.
     """
     try:
         found = path.stat()
@@ -139,7 +139,7 @@ def read_text(path: Path) -> str:
 def checked_names(values: Iterable[str]) -> tuple[str, ...]:
     """Return names of domains as certbot spells them.
 
-    :raises errors.UsageError: when one is none, or there is none.
+    :raises errors.UsageError: if one is none, or there is none.
     """
     names = tuple(dict.fromkeys(value.strip().lower() for value in values))
     if not names:
@@ -225,7 +225,7 @@ def account_options(email: str) -> tuple[str, ...]:
 def read_json_object(path: Path) -> dict[str, Any]:
     """Read a file with an object of JSON.
 
-    :raises errors.UsageError: when it holds anything else.
+    :raises errors.UsageError: if it holds anything else.
     """
     try:
         found = json.loads(read_text(path))

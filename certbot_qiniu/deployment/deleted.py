@@ -18,7 +18,7 @@ def forget_deleted(writer: Writer, lineages: Lineages, say: Callable[[str], None
 
     If just its conf was renamed, they go on under the new name. A process looks once.
 
-    :raises errors.StateError: when that cannot be written.
+    :raises errors.StateError: if that cannot be written.
     """
     store = writer.store
     if store.is_swept:

@@ -66,7 +66,7 @@ class Planner:
 
         :param refresh: ask Qiniu again for what it has told this process already.
         :param tried: fingerprints of certificates whose upload has failed in this process.
-        :raises errors.QiniuError: when it cannot be told whose an unknown certificate is.
+        :raises errors.QiniuError: if the owner of a certificate is unknown.
         """
         names = [*self.wanted, *self.restore] if names is None else names
         wanted = [self.wanted[name] for name in names if name in self.wanted]

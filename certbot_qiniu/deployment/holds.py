@@ -97,7 +97,7 @@ def look(context: Context, newest: Certificate, settings: Settings, *, look_for_
     :param newest: the certificate that is held back.
     :param look_for_new: whether domains that were never managed are looked for.
     :returns: whether the hold ends now, and what is wrong with it, or with the options.
-    :raises errors.QiniuError: when that cannot be known.
+    :raises errors.QiniuError: if that cannot be known.
     """
     others, problems = set[str](), list[errors.QiniuError]()
     with contextlib.suppress(errors.ApiError):  # the judgement tells of that

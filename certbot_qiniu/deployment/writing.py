@@ -45,8 +45,8 @@ class Writer:
     def commit(self, changes: Changes, title: str) -> None:
         """Write changes, in a checkpoint of their own if there are any.
 
-        :raises errors.StateError: when they cannot be written.
-        :raises certbot.errors.Error: when the checkpoint cannot be made.
+        :raises errors.StateError: if they cannot be written.
+        :raises certbot.errors.Error: if the checkpoint cannot be made.
         """
         if self.write(changes):
             self.checkpoints.finalize_checkpoint(title)
@@ -55,8 +55,8 @@ class Writer:
         """Write changes, with what was there before in the checkpoint in progress.
 
         :returns: whether anything differs from what was written.
-        :raises errors.StateError: when it cannot be written.
-        :raises certbot.errors.Error: when what was there before cannot be kept.
+        :raises errors.StateError: if it cannot be written.
+        :raises certbot.errors.Error: if what was there before cannot be kept.
         """
         store = self.store
         for name, entry in changes.items():
