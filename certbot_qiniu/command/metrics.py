@@ -109,5 +109,5 @@ def _labels(labels: Labels) -> str:
 
 
 def _escaped(value: str) -> str:
-    readable = value.encode(errors="replace").decode()  # a hook's name need not be UTF-8
+    readable = value.encode(errors="backslashreplace").decode()  # a hook's name need not be UTF-8
     return readable.replace("\\", r"\\").replace('"', r'\"').replace("\n", r"\n")
