@@ -63,7 +63,8 @@ def receivers(values: Iterable[str], config_dir: Path | None = None) -> list[str
             check_owner(path, path.stat(), "The file of receivers", config_dir)
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise errors.UsageError(f"Could not read {path}: {type(error).__name__}") from error
+            cause = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise errors.UsageError(f"Could not read {path}: {cause}") from error
         urls += [text for line in lines if (text := line.strip()) and not text.startswith("#")]
     return list(dict.fromkeys(urls))
 

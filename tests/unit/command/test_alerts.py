@@ -139,8 +139,12 @@ def test_receivers_from_a_file(tmp_path: Path) -> None:
     path.chmod(0o640)
     with pytest.raises(errors.UsageError, match="chmod 600"):
         alerts.receivers([f"@{path}"])
-    with pytest.raises(errors.UsageError, match="Could not read"):
+    with pytest.raises(errors.UsageError, match="Could not read /nonexistent: No such file"):
         alerts.receivers(["@/nonexistent"])
+    path.chmod(0o600)
+    path.write_bytes(b"\xff")
+    with pytest.raises(errors.UsageError, match="notify: it is not UTF-8"):
+        alerts.receivers([f"@{path}"])
 
 
 def test_without_apprise(monkeypatch: pytest.MonkeyPatch) -> None:
