@@ -11,6 +11,7 @@ import functools
 import glob
 import itertools
 import os
+import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -333,7 +334,8 @@ def _parsed(conf: Path, _version: tuple[int, ...]) -> Any:
 
 def reconfigure_command(lineage: str = "NAME", credentials: str = "PATH") -> str:
     """Return the command that makes certbot deploy a lineage to Qiniu."""
-    return f"certbot reconfigure --cert-name {lineage} -i qiniu --qiniu-credentials {credentials}"
+    return shlex.join(["certbot", "reconfigure", "--cert-name", lineage, "-i", "qiniu",
+                       "--qiniu-credentials", credentials])
 
 
 # What certbot does not renew --------------------------------------------------------------------

@@ -328,11 +328,12 @@ def _cron(root: Path) -> Iterator[_Command]:
     yield from _crontab(etc / "anacrontab", "root", unread, fields=3)
     folders = [*sorted(etc.glob("cron.*ly")), *sorted((etc / "periodic").glob("*"))]
     for path in _files(folders):
+        quoted = shlex.quote(str(path))
         why = idle if path.parent.parent.name == "periodic" else unread
         why = why or _ignored(path, debian=debian)
         if not os.access(path, os.X_OK):
-            why = why or ("it is not executable", f"chmod a+x {path}")
-        yield _Command(str(path), f"chmod a-x {path}", _read_script([str(path)]),
+            why = why or ("it is not executable", f"chmod a+x {quoted}")
+        yield _Command(str(path), f"chmod a-x {quoted}", _read_script([str(path)]),
                        Place({"PATH": SYSTEMD_PATH}), "root", *why or ())
 
 
@@ -374,10 +375,11 @@ def _ignored(path: Path, *, debian: bool) -> _Idle:
             is_strict and not re.fullmatch(r"[\w-]+", path.name, re.ASCII)):
         return "cron ignores files of such a name", "Give it a name of letters, digits, - and _"
     if path.parent.name == "cron.d":
+        quoted = shlex.quote(str(path))
         if path.stat().st_mode & 0o022:
-            return "cron ignores a file that others can change", f"chmod go-w {path}"
+            return "cron ignores a file that others can change", f"chmod go-w {quoted}"
         if debian and not _read_script([str(path)]).endswith("\n"):
-            return "cron ignores a file whose last line has no end", f"echo >> {path}"
+            return "cron ignores a file whose last line has no end", f"echo >> {quoted}"
     return None
 
 

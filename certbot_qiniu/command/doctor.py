@@ -135,7 +135,7 @@ def check_all(config: Any) -> Iterator[Check]:
 
 def check_certbot(found: str | None) -> Iterator[Check]:
     """Return whether the certbot that is run by its name has this plugin."""
-    ours = program("certbot")
+    ours = shlex.quote(program("certbot"))
     link = f"ln -sf {ours} /usr/local/bin/certbot"
     if found is None:
         yield Check(Level.ATTENTION, "certbot", "no certbot is on the PATH",
@@ -351,7 +351,8 @@ def check_timers(jobs: Iterable[Job], wanted: Wanted, *, looped: bool = False) -
             level, remedy = Level.ATTENTION, job.revive
         elif found is Use.NOT_FOUND and not renewing:
             level = Level.ATTENTION
-            remedy = f"Name it with its path: {program('certbot-qiniu')} renew --quiet"
+            remedy = (f"Name it with its path: {shlex.quote(program('certbot-qiniu'))} renew "
+                      "--quiet")
         elif found is Use.NOT_KNOWN and not renewing:
             level = Level.UNKNOWN
         yield Check(level, "timer", sentence(job, found), remedy)

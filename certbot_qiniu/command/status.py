@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -391,7 +392,7 @@ def _judge_lineage(lineage: LineageFacts, now: float, warn_days: int, *,
                         server=lineage.reload, until=wording.held_until(lineage.kept_on), **facts)
 
     verdicts, left = [], None
-    of_it = f"--cert-name {lineage.name}"
+    of_it = f"--cert-name {shlex.quote(lineage.name)}"
     if not lineage.renews:
         verdicts.append(judge("NotRenewed", lineage.reconfigure))
     elif lineage.reload:
@@ -404,7 +405,7 @@ def _judge_lineage(lineage: LineageFacts, now: float, warn_days: int, *,
             verdicts.append(judge(reason, f"certbot-qiniu apply {of_it}", hooks=", ".join(hooks)))
     if lineage.held:
         verdicts.append(judge("Held", f"certbot install {of_it} -i qiniu --qiniu-credentials "
-                                      f"{lineage.account}"))
+                                      f"{shlex.quote(lineage.account)}"))
     elif lineage.renews and is_read and not lineage.actions:
         verdicts.append(judge("NothingManaged", f"certbot-qiniu plan {of_it}"))
     if lineage.certificate:

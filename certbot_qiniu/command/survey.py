@@ -543,7 +543,7 @@ def remembered_command(memory: Memory, lineage: str) -> str:
         del words[number:number + 2]
     else:
         credentials = entry.credentials
-    command = reconfigure_command(lineage, shlex.quote(credentials) if credentials else "PATH")
+    command = reconfigure_command(lineage, credentials or "PATH")
     return f"{command} {shlex.join(words)}".rstrip()
 
 

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from certbot_qiniu import errors
-from certbot_qiniu.lineages import KINDS, Lineages, problems, read_renewal, read_renewals
+from certbot_qiniu.lineages import (
+    KINDS,
+    Lineages,
+    problems,
+    read_renewal,
+    read_renewals,
+    reconfigure_command,
+)
 from certbot_qiniu.options import Settings
 from tests.unit.rig import renew
 
@@ -393,3 +400,9 @@ def test_conf_that_is_gone(tmp_path: Path) -> None:
     assert [] == found_problems(tmp_path)
     shutil.rmtree(tmp_path / "live" / "a.example.com")
     assert [] == found_problems(tmp_path, "a.example.com")
+
+
+def test_command_for_unusual_names() -> None:
+    """certbot takes blanks in the name of a lineage; a shell would not."""
+    assert ("certbot reconfigure --cert-name 'my shop' -i qiniu --qiniu-credentials '/my q.ini'"
+            == reconfigure_command("my shop", "/my q.ini"))

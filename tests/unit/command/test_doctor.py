@@ -47,6 +47,14 @@ def test_no_certbot() -> None:
     assert f"ln -sf {environment.program('certbot')} " in check.remedy
 
 
+def test_environment_with_a_space_in_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is to be pasted into a shell names it as one word."""
+    monkeypatch.setattr("sysconfig.get_path", lambda _: "/opt/my certbot/bin")
+    [check] = doctor.check_certbot(None)
+    assert "ln -sf '/opt/my certbot/bin/certbot' /usr/local" in check.remedy
+    assert "'/opt/my certbot/bin/pip' install apprise" == environment.installation("apprise")
+
+
 def test_certbot_of_the_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its timer has to be stopped, too."""
     monkeypatch.setattr(doctor, "plugins_of", lambda _: None)
