@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.package import DOCS
 from tests.sandbox.qiniu_rules import Switches
+from tests.scenarios.command import issued
 from tests.scenarios.invariants import changes
 from tests.scenarios.machine import Cloud, Machine
 
 HOUR = 3600
-WWW, OTHER = "www.example.com", "b.example.org"
+WWW, OTHER, SHOP = "www.example.com", "b.example.org", "shop.example.org"
 
 
 @pytest.fixture
@@ -158,3 +161,28 @@ def test_version_1(machine: Machine, back: int) -> None:
         assert served != {WWW: now[0].fingerprint, OTHER: now[1].fingerprint}
     assert 2 == json.loads((machine.config_dir / "qiniu" / "state.json").read_text())["version"]
     assert machine.renew().status == 0
+
+
+@pytest.mark.parametrize("page", ["setup.md", "setup.zh-CN.md"])
+def test_stopped_as_the_page_says(page: str, tmp_path: Path) -> None:
+    """One lineage is let be: nobody complains of it, the other one is served as before."""
+    machine = issued(tmp_path)
+    assert machine.issue(SHOP).status == 0
+    machine.cloud.clock.sleep(HOUR)
+    conf = machine.config_dir / "renewal" / "example.com.conf"
+    conf.write_text("".join(
+        line for line in conf.read_text().splitlines(keepends=True)
+        if not line.startswith("qiniu_") and line != "installer = qiniu\n"))
+    assert "will not reach Qiniu" in machine.run("status").output
+    text = (DOCS / page).read_text(encoding="utf-8")
+    [files] = re.findall(r"^rm (/etc/letsencrypt/qiniu/state/.*)$", text, re.MULTILINE)
+    for file in files.split():
+        (machine.config_dir / Path(file).relative_to("/etc/letsencrypt")).unlink()
+    run = machine.run("status", "--managed")
+    assert (run.status, run.output.endswith("All is well: 1 managed domain.\n")) == (0, True)
+    assert "renewals of example.com" not in machine.run("doctor").output
+    before = machine.cloud.qiniu.serving(WWW)
+    assert machine.force_renewal().status == 0
+    machine.cloud.clock.sleep(HOUR)
+    assert machine.cloud.qiniu.serving(WWW) == before
+    assert machine.cloud.qiniu.serving(SHOP).fingerprint == machine.fingerprint(SHOP)
