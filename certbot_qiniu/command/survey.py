@@ -218,8 +218,8 @@ def survey(config: Any, only: str = "", *, scope: Scope = Scope.DELETIONS, gentl
     """
     notes: list[str] = []
     try:
-        deployer = open_deployer(config, notes.append, read_only=True, accounts=Accounts(
-            Path(config.config_dir), gentle=gentle))
+        deployer = open_deployer(config, notes.append, note=notes.append, read_only=True,
+                                 accounts=Accounts(Path(config.config_dir), gentle=gentle))
     except errors.StateError as error:
         return Survey(time.time(), findings=(
             Finding(Level.ATTENTION, "state", "State", str(error)),))
