@@ -74,6 +74,14 @@ def test_what_is_not_well(facts: Survey, expected: Mapping[str, str]) -> None:
     assert expected.items() <= series(report(facts)).items()
 
 
+def test_frozen() -> None:
+    """A domain that serves nobody sends no alert on its certificate, which it cannot renew."""
+    found = series(report(seen(KEEP, domain=Domain(
+        WWW, protocol="https", cert_id="id", state="frozen"), ends_in=-DAY)))
+    assert "0" == found[f"domain_attention{OF_DOMAIN}"]
+    assert f"certificate_expiry_timestamp_seconds{OF_DOMAIN}" not in found
+
+
 @pytest.mark.parametrize(("word", "same", "complete"), [
     ("same", "1", "1"), ("chain", "1", "0"), ("other", "0", None), ("seen", None, None),
     ("unknown", None, None), (None, None, None)])
