@@ -41,6 +41,10 @@ SYSTEMD_RUNS = Path("/run/systemd/system")
 """There exactly where systemd is the init (``sd_booted(3)``)."""
 CRON_FILE = Path("/etc/cron.d") / OWN_NAME
 SECONDS = 60
+MARKS = {"--notify": "--notify=", "--heartbeat": "--heartbeat=", "--prometheus": "--prometheus=",
+         "--no-probe": "--no-probe", "--on-failure": "OnFailure="}
+"""The options of which a unit or cron file tells whether they were given, and by what."""
+
 NOTIFY_FILE, HEARTBEAT_FILE, ENVIRONMENT_FILE = "notify", "heartbeat", "environment"
 
 MARK = "# Written by certbot-qiniu install-timer"
@@ -299,7 +303,7 @@ def _write(path: Path, text: str) -> None:
 
     :raises errors.UsageError: when that is not possible.
     """
-    is_ours = False
+    is_ours, before = False, ""
     with contextlib.suppress(OSError):
         before = path.read_text(encoding="utf-8", errors="replace")
         is_ours = before.startswith(MARK) and not path.is_symlink()
@@ -317,6 +321,10 @@ def _write(path: Path, text: str) -> None:
     # No secrets are in it, and systemd wants it readable.
     output.write(path, text, "--directory", mode=0o644)
     print(f"Written: {path}")
+    lost = [option for option, mark in MARKS.items() if is_ours and mark in before
+            and mark not in text]
+    if lost:
+        print(f"No longer in it: {', '.join(lost)}. Name all that you want in one command")
 
 
 def _free_name(path: Path) -> Path:

@@ -312,6 +312,19 @@ def test_own_units_of_other_arguments(tmp_path: Path, folders: list[str]) -> Non
         path.name for path in tmp_path.glob("certbot-qiniu*"))
 
 
+def test_options_that_are_not_named_again(tmp_path: Path, folders: list[str],
+                                          capsys: pytest.CaptureFixture[str]) -> None:
+    """Who adds metrics is told that there are no alerts any more."""
+    at = (*folders, "--directory", str(tmp_path))
+    install(*at, "--notify", SECRET, "--on-failure", "a.service")
+    capsys.readouterr()
+    install(*at, "--prometheus", str(tmp_path))
+    said = capsys.readouterr().out
+    assert 1 == said.count("No longer in it: --notify, --on-failure. Name all that you want in one")
+    install(*at, "--prometheus", str(tmp_path), "--notify", SECRET)
+    assert "No longer" not in capsys.readouterr().out
+
+
 # What the shell has set
 
 
