@@ -28,6 +28,7 @@ from certbot_qiniu.command.arguments import (
     add_notify,
     certbot_config,
     completed_by,
+    seconds,
     usual_config_dir,
 )
 from certbot_qiniu.command.certbot_jobs import Job, Use, Wanted, sentence, use
@@ -101,7 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _watch_seconds(text: str) -> float:
-    return max(LEAST_WATCH_SECONDS, float(text))
+    return max(LEAST_WATCH_SECONDS, seconds(text))
 
 
 def run(arguments: argparse.Namespace) -> int:
