@@ -315,7 +315,7 @@ def _output(command: Sequence[str]) -> str:
 def _cron(root: Path) -> Iterator[_Command]:
     """Find the commands of crontabs and of the folders of daily scripts."""
     etc, debian = root / "etc", (root / "etc" / "debian_version").exists()
-    idle = None if _cron_runs(root) else ("no cron is running", "Start cron")
+    idle = None if cron_runs(root) else ("no cron is running", "Start cron")
     unread = idle
     if is_busybox(root):
         unread = ("busybox's cron does not read it", "Move it to root's own crontab: crontab -e")
@@ -389,10 +389,10 @@ def is_busybox(root: Path | None = None) -> bool:
     return os.path.basename(os.path.realpath(crond)) == "busybox"
 
 
-def _cron_runs(root: Path) -> bool:
+def cron_runs(root: Path | None = None) -> bool:
     """Return whether there is a cron, as far as one may see that."""
     names = set()
-    for path in root.glob("proc/[0-9]*/comm"):
+    for path in (root or ROOT).glob("proc/[0-9]*/comm"):
         try:
             names.add(path.read_text(encoding="utf-8", errors="replace").strip())
         except OSError:

@@ -149,6 +149,9 @@ def run(arguments: argparse.Namespace) -> int:
         _write(path, text)
     if by_cron or not arguments.directory:
         _name_others(arguments, renewals)
+    if by_cron and not certbot_jobs.cron_runs():
+        print("No cron is running here, so nothing runs yet: start one, or run certbot-qiniu loop, "
+              "as in a container")
     if by_cron:
         print(f"Try it now: {shlex.join(job.renew)}")
     elif not arguments.directory:

@@ -320,4 +320,4 @@ def test_cron_that_cannot_be_seen(machine: Host, monkeypatch: pytest.MonkeyPatch
     """To others than root processes may be hidden."""
     machine.put("proc/7/comm", "sshd\n")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert certbot_jobs._cron_runs(machine.root)
+    assert certbot_jobs.cron_runs(machine.root)

@@ -127,6 +127,17 @@ def test_cron_where_there_is_no_systemd(
     assert capsys.readouterr().out == f"# {tmp_path / 'cron'}\n{text}"
 
 
+@pytest.mark.parametrize("runs", [True, False])
+def test_cron_that_does_not_run(tmp_path: Path, folders: list[str], runs: bool,
+                                monkeypatch: pytest.MonkeyPatch,
+                                capsys: pytest.CaptureFixture[str]) -> None:
+    """The file is written, as cron may be started later, and it is said that nothing reads it."""
+    monkeypatch.setattr(install_timer, "CRON_FILE", tmp_path / "cron")
+    monkeypatch.setattr(install_timer.certbot_jobs, "cron_runs", lambda *_: runs)
+    assert 0 == install(*folders, "--cron")
+    assert ("No cron is running here" in capsys.readouterr().out) is not runs
+
+
 def test_cron_of_busybox(tmp_path: Path, folders: list[str], monkeypatch: pytest.MonkeyPatch,
                          capsys: pytest.CaptureFixture[str]) -> None:
     """A file that it would never read is not written; the line for root's crontab is said."""
