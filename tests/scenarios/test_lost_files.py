@@ -99,8 +99,10 @@ def test_lost_state(machine: Machine, event: str) -> None:
     (machine.config_dir / "qiniu" / "state" / f"{WWW}.json").unlink()
     before = machine.cloud.qiniu.serving(WWW)
     if event == "outage":  # of the list alone
-        machine.cloud.board.arm(Fault("refuse"), match="/domain?", times=10**6)
+        machine.cloud.board.arm(Fault("refuse"), times=10**6, match=lambda request: (
+            request.label == "GET api.qiniu.com/domain"))
         run = machine.renew("--cert-name", WWW)
+        assert run.status == 1, run.output
         machine.cloud.board.disarm()
     else:
         run = machine.certbot("rollback", *machine.installer)
