@@ -97,13 +97,15 @@ def _subjects(keys: Iterable[str]) -> set[str]:
 
 def alert(folder: Path, urls: Iterable[str], concerns: Sequence[Finding],
           checked_at: float, bygone: Collection[str] = (),
-          unseen: Collection[tuple[str, str]] = ()) -> list[str]:
+          unseen: Collection[tuple[str, str]] = (),
+          blind: Collection[str] | None = ()) -> list[str]:
     """Tell every receiver what is new to it.
 
     :param folder: where ``alerts.json`` is kept.
     :param concerns: all that is not ok.
     :param bygone: see :func:`compose`.
     :param unseen: (reason, subject) of what could not be looked at.
+    :param blind: subjects of which nothing could be; None for all.
     :returns: what went wrong, without any secret.
     :raises errors.QiniuError: when apprise is missing or ``alerts.json`` cannot be used.
     """
@@ -122,7 +124,8 @@ def alert(folder: Path, urls: Iterable[str], concerns: Sequence[Finding],
         before = told.get(digits, {})
         # What could not be observed is not known to be right again.
         kept = {key: text for key, text in before.items()
-                if doubt or tuple(key.split(" ", 1)) in unseen}
+                if doubt or blind is None or key.partition(" ")[2] in blind
+                or tuple(key.split(" ", 1)) in unseen}
         current = {**kept, **now}
         message = compose(before, current, socket.gethostname(), bygone)
         if message and not send(url, message):

@@ -201,7 +201,7 @@ def check_renewals(renewals: Mapping[str, Renewal], damaged: Iterable[str],
     for lineage in sorted((names | set(deployed)) - {problem.lineage for problem in found}):
         if lineage in names:
             yield Check(Level.OK, "renewal", f"renewals of {lineage} reach Qiniu")
-        elif exists(lineage):
+        elif lineage in renewals:  # of one that cannot be read, more is said
             yield Check(
                 Level.ATTENTION, "renewal",
                 f"{lineage} is deployed to Qiniu, but its renewal conf does not say "

@@ -213,7 +213,7 @@ def _alert(arguments: argparse.Namespace, urls: Sequence[str], report: Report) -
     if not urls:
         return 0
     problems = alerts.alert(arguments.config_dir / "qiniu", urls, report.concerns(),
-                            report.checked_at, report.bygone, report.unseen())
+                            report.checked_at, report.bygone, report.unseen(), report.blind)
     for problem in problems:
         print(f"certbot-qiniu: {problem}", file=sys.stderr)
     return int(bool(problems))
@@ -260,7 +260,9 @@ def status(facts: Survey, warn_days: int, *, only_managed: bool = False) -> Repo
     for lineage in facts.lineages:
         findings += _judge_lineage(lineage, facts.now, warn_days,
                                    is_read=lineage.name not in unread)
-    return Report(facts.now, warn_days, tuple(rows), facts.lineages, tuple(findings), facts.bygone)
+    dead = (row.domain for row in rows if row.state in DEAD_STATES)
+    return Report(facts.now, warn_days, tuple(rows), facts.lineages, tuple(findings),
+                  (*facts.bygone, *dead), facts.blind)
 
 
 def _row(facts: Survey, account: AccountFacts, domain: Domain,

@@ -137,7 +137,9 @@ class Survey:
     :ivar elsewhere: ids of certificates of ours in accounts that no lineage is in any more.
     :ivar unread: why some domains could not be read.
     :ivar findings: what is wrong apart from single domains.
-    :ivar bygone: domains that have been gone for so long that it needs no attention any more.
+    :ivar bygone: domains that have been gone for so long that it needs no attention any more, or
+        were let go.
+    :ivar blind: lineages, and domains of theirs, that could not be looked at; None for all.
     :ivar notes: remarks that ``certbot renew`` would make.
     :ivar edges: what the edge answered, for the domains that were probed.
     """
@@ -150,6 +152,7 @@ class Survey:
     unread: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     bygone: tuple[str, ...] = ()
+    blind: Collection[str] | None = ()
     notes: tuple[str, ...] = ()
     edges: Mapping[str, Probe] = field(default_factory=dict)
     left_behind: tuple[str, ...] = ()
@@ -221,7 +224,7 @@ def survey(config: Any, only: str = "", *, scope: Scope = Scope.DELETIONS, gentl
         deployer = open_deployer(config, notes.append, note=notes.append, read_only=True,
                                  accounts=Accounts(Path(config.config_dir), gentle=gentle))
     except errors.StateError as error:
-        return Survey(time.time(), findings=(
+        return Survey(time.time(), blind=None, findings=(
             Finding(Level.ATTENTION, "state", "State", str(error)),))
     renewals, damaged = read_renewals(Path(config.config_dir), config.given)
     collected = _Observations(deployer, scope, announce)
@@ -502,6 +505,12 @@ class _Observations:
                   else "Refused" if isinstance(error, errors.ApiError) else "Unusable")
         self.findings.append(Finding(_level(error), subject, reason, str(error)))
 
+    def blind(self) -> set[str]:
+        """Return the lineages that could not be looked at, and their domains."""
+        lineages = {*self.deployer.all_lineages()} - {one.name for one in self.lineages}
+        return {*lineages, *(name for lineage in lineages
+                             for name in expected(self.deployer.store, lineage))}
+
     def survey(self, notes: list[str]) -> Survey:
         """Return all of it."""
         if not self.lineages and not self.findings:
@@ -524,8 +533,9 @@ class _Observations:
         return Survey(
             (self.clock or time.time)(), tuple(accounts),
             tuple(self.lineages), dict(self.memory.domains), uploads, each_cause(self.unread),
-            tuple(self.findings), tuple(self.bygone), tuple(dict.fromkeys(notes)),
-            left_behind=tuple(
+            tuple(self.findings),
+            (*self.bygone, *(name for name, one in self.memory.domains.items() if one.let_go)),
+            self.blind(), tuple(dict.fromkeys(notes)), left_behind=tuple(
                 cert_id for context in contexts
                 for ids in left_behind(context).values() for cert_id in ids),
             elsewhere=tuple(sorted(

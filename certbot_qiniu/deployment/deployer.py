@@ -504,9 +504,15 @@ class Deployer:
                        others_are_there=lambda: self._has_others(context, lineage))
 
     def _has_others(self, context: Context, lineage: str) -> bool:
-        """Return whether the account has a domain that another lineage manages there."""
+        """Return whether the account has a domain that another lineage manages there.
+
+        What was last seen in another account than this lineage's own proves nothing of that.
+        """
         account, store = context.account.client.account, self.store
+        own = store.memory.lineage(lineage).account
         for other in sorted({entry.lineage for entry in store.state.values()} - {lineage}):
+            if len({own, store.memory.lineage(other).account} - {""}) > 1:
+                continue
             with contextlib.suppress(errors.ApiError, errors.UsageError):
                 theirs = self.context(store.memory.lineage(other).credentials).account
                 if theirs.client.account == account and (

@@ -351,6 +351,7 @@ _OBSTACLES: Mapping[Obstacle, str] = {
     Obstacle.NOT_OPERABLE: "cannot be changed by this account; ask Qiniu's support",
     Obstacle.OTHER_LINEAGE: "is managed by the lineage {lineage}",
     Obstacle.OTHER_INSTALLATION: _OTHER_INSTALLATION,
+    Obstacle.GIVEN_BACK: "is back to what it served before, by a rollback of {lineage}",
     Obstacle.EXCLUDED: "is named by --qiniu-exclude",
     Obstacle.FOREIGN: "serves a certificate that {foreign}",
 }
@@ -383,7 +384,7 @@ def _remedy(found: NotChosen) -> str:
         return (" (to serve it: take it out of there, or --qiniu-exclude none --qiniu-domains "
                 f"{found.name})")
     return (f" (to replace it: --qiniu-domains {found.name})"
-            if found.obstacle is Obstacle.FOREIGN else "")
+            if found.obstacle in (Obstacle.FOREIGN, Obstacle.GIVEN_BACK) else "")
 
 
 def problems(selection: Selection) -> list[str]:

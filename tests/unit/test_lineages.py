@@ -306,7 +306,7 @@ def test_options(tmp_path: Path, line: str, name: str, value: object) -> None:
 def test_damaged(tmp_path: Path, text: str) -> None:
     """A conf that cannot be understood is named, and hides no other."""
     path = conf(tmp_path, text)
-    conf(tmp_path, "[renewalparams]\ninstaller = nginx\n", "other")
+    conf(tmp_path, "[renewalparams]\nauthenticator = nginx\ninstaller = nginx\n", "other")
     found, [problem] = read_renewals(tmp_path)
     assert [(name, renewal.is_ours) for name, renewal in found.items()] == [("other", False)]
     assert str(path) in problem
@@ -321,7 +321,7 @@ def test_missing(tmp_path: Path) -> None:
 
 def test_given(tmp_path: Path) -> None:
     """What certbot is given for every lineage goes before what a conf says."""
-    path = conf(tmp_path, "[renewalparams]\ninstaller = nginx\nqiniu_http2 = off\n")
+    path = conf(tmp_path, f"{HEAD.replace('= qiniu', '= nginx')}qiniu_http2 = off\n")
     found = read_renewal(path, {"installer": "qiniu", "qiniu_http2": "on"})
     assert (True, True) == (found.is_ours, found.settings.http2)
     assert not read_renewal(path, {}).is_ours

@@ -276,6 +276,15 @@ def test_what_was_not_looked_at_is_not_right_again(tmp_path: Path, channel: Chan
     assert f"Right again: {WWW}" == over
 
 
+def test_what_could_not_be_looked_at(tmp_path: Path, channel: Channel) -> None:
+    """What was told of it stands, and is no news when it is seen again."""
+    first = report((WWW, "Outdated"), (IMG, "Outdated")).concerns()
+    for concerns, blind in ((first, ()), ([], [WWW]), (first[:1], ()), ([], None)):
+        assert [] == alerts.alert(tmp_path, ["json://a"], concerns, 1e9, blind=blind)
+    _, again = [message.body for _, message in channel.messages]
+    assert again.startswith(f"Right again: {IMG}\n")
+
+
 def test_folder_of_the_memory(tmp_path: Path, channel: Channel) -> None:
     """It is made for us alone."""
     alert(tmp_path / "new", ["json://a"], report())

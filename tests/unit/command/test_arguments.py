@@ -58,7 +58,7 @@ def conf(folder: Path, name: str, **params: Any) -> None:
     """Write a renewal conf."""
     path = folder / "renewal" / f"{name}.conf"
     path.parent.mkdir(exist_ok=True)
-    path.write_text("[renewalparams]\n" + "".join(
+    path.write_text("[renewalparams]\nauthenticator = webroot\n" + "".join(
         f"{key} = {value}\n" for key, value in params.items()))
 
 

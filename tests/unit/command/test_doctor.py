@@ -108,8 +108,8 @@ def test_folder_and_link_among_the_files(tmp_path: Path) -> None:
 def test_renewals(ours: bool, deployed: list[str], exists: bool,
                   levels: list[str]) -> None:
     """What is deployed must be renewed; of what was deleted nobody is reminded."""
-    checks = list(doctor.check_renewals({"example.com": renewal(ours=ours)}, [], deployed,
-                                        lambda _: exists))
+    renewals = {"example.com": renewal(ours=ours)} if exists else {}
+    checks = list(doctor.check_renewals(renewals, [], deployed, lambda _: exists))
     assert levels == [check.level.value for check in checks]
     assert bool(deployed and exists and not ours) == any(
         "certbot reconfigure --cert-name example.com" in check.remedy for check in checks)
