@@ -39,6 +39,7 @@ class Lists:
     """The lists of an account, for all who look at it, whatever services they see.
 
     :ivar domains: service -> when its domains were listed, and these.
+    :ivar refused: service -> when its domains were asked for in vain, and what Qiniu said.
     :ivar are_presumed: whether the domains were not listed, see :meth:`Account.presume`.
     :ivar turn: the managed domains that this run reads though no list shows that it must; None
         before that was decided.
@@ -49,6 +50,7 @@ class Lists:
     """
 
     domains: dict[str, tuple[float, list[Domain]]] = field(default_factory=dict)
+    refused: dict[str, tuple[float, errors.Refused]] = field(default_factory=dict)
     are_presumed: bool = False
     turn: Collection[str] | None = None
     certificates: dict[str, RemoteCertificate] | None = None
@@ -132,8 +134,15 @@ class Account:
         known = self._lists.domains.get(service.name)
         if known and not refresh and not self._is_old(known[0]):
             return known
+        at, refusal = self._lists.refused.get(service.name, (0.0, None))
+        if refusal and not refresh and not self._is_old(at):
+            raise refusal  # hundreds of lineages need not hear it each for itself
         before = self.client.calls
-        listed = list(service.list())
+        try:
+            listed = list(service.list())
+        except errors.Refused as error:
+            self._lists.refused[service.name] = self._clock(), error
+            raise
         self._lists.domains[service.name] = found = self._clock(), listed
         # A list that was presumed, and has grown old, is one of the whole account now.
         self._lists.are_presumed = False

@@ -358,7 +358,7 @@ def test_change_that_no_list_shows(tmp_path: Path) -> None:
 
 
 def test_wrong_secret_in_one_of_two_files(tmp_path: Path) -> None:
-    """Two files with one access key: the wrong secret of one of them is that one's alone."""
+    """Two files with one access key: the wrong secret is one file's alone, and tried once."""
     from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY
 
     machine = fleet(tmp_path, 3)
@@ -375,6 +375,7 @@ def test_wrong_secret_in_one_of_two_files(tmp_path: Path) -> None:
         assert is_served is (
             seat.fingerprint(name) == seat.cloud.qiniu.serving(name).fingerprint), name
     assert 2 == run.output.count(f"in the credentials file {wrong}; ")
+    assert 1 == sum(call.status == 401 for call in run.calls), "however many lineages have it"
     assert str(seat.credentials) not in run.output
     assert SECRET_KEY[:-1] not in run.output
     status = seat.run("status", "--json")

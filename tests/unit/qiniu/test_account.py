@@ -21,6 +21,8 @@ from certbot_qiniu.qiniu.account import (
 )
 from certbot_qiniu.qiniu.cdn import Cdn
 from certbot_qiniu.qiniu.service import Service
+from certbot_qiniu.qiniu.transport import ATTEMPTS
+from tests.sandbox.wire import Fault, Response
 from tests.unit.rig import (
     AUTHORITY,
     CERTIFICATE_LIST,
@@ -202,6 +204,29 @@ def test_refresh_fails(rig: Rig) -> None:
         rig.account.certificates(refresh=True)
     assert rig.account.domains() == before
     assert rig.account.certificates() == certificates
+
+
+def test_refused_list(rig: Rig) -> None:
+    """What Qiniu has refused is asked once by all who see the account, until that is old."""
+    lists = Lists()
+    views = [Account(rig.client, [Cdn(rig.client)], clock=rig.clock, lists=lists)
+             for _ in range(3)]
+    rig.refuse("/domain", 401001)
+    for view in views:
+        for _ in range(2):
+            with pytest.raises(errors.Refused, match="the reason"):
+                view.domains()
+    assert rig.calls() == [DOMAIN_PAGE]
+    rig.wait(LISTS_MAX_AGE_SECONDS + 1)
+    assert set(views[0].domains()) == {A, B}
+
+
+def test_list_out_of_reach(rig: Rig) -> None:
+    """That no answer came says nothing about the next call."""
+    rig.board.arm(Fault("reply", Response(503)), match="/domain", times=ATTEMPTS)
+    with pytest.raises(errors.Unreachable):
+        rig.account.domains()
+    assert set(rig.account.domains()) == {A, B}
 
 
 def test_note(rig: Rig) -> None:
