@@ -100,7 +100,9 @@ def observe_alone(context: Context, names: Sequence[str]) -> bool:
     if None in results:
         return False
     domains = [result for result in results if isinstance(result, Domain)]
-    context.account.presume(domains)
+    context.account.presume(domains, {
+        name: result for name, result in zip(names, results, strict=True)
+        if isinstance(result, errors.QiniuError)})
     for domain in domains:
         context.memory.update(domain.name, service=domain.service, seen=domain,
                               seen_at=context.clock())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -41,6 +41,7 @@ class Lists:
     :ivar domains: service -> when its domains were listed, and these.
     :ivar refused: service -> when its domains were asked for in vain, and what Qiniu said.
     :ivar are_presumed: whether the domains were not listed, see :meth:`Account.presume`.
+    :ivar unread: of those that were presumed, what could not be read, and why.
     :ivar turn: the managed domains that this run reads though no list shows that it must; None
         before that was decided.
     :ivar certificates: all of them by id; None before they were listed.
@@ -52,6 +53,7 @@ class Lists:
     domains: dict[str, tuple[float, list[Domain]]] = field(default_factory=dict)
     refused: dict[str, tuple[float, errors.Refused]] = field(default_factory=dict)
     are_presumed: bool = False
+    unread: dict[str, errors.QiniuError] = field(default_factory=dict)
     turn: Collection[str] | None = None
     certificates: dict[str, RemoteCertificate] | None = None
     certificates_at: float = 0.0
@@ -145,7 +147,7 @@ class Account:
             raise
         self._lists.domains[service.name] = found = self._clock(), listed
         # A list that was presumed, and has grown old, is one of the whole account now.
-        self._lists.are_presumed = False
+        self._lists.are_presumed, self._lists.unread = False, {}
         if service.name == "cdn":
             if known is None:
                 self._lists.turn = None  # of other services nobody knows when a domain changed
@@ -182,13 +184,17 @@ class Account:
     def _long_list(self) -> str:
         return f"calls for the list of domains {self.client.account}"
 
-    def presume(self, domains: Iterable[Domain]) -> None:
+    def presume(self, domains: Iterable[Domain],
+                unread: Mapping[str, errors.QiniuError] | None = None) -> None:
         """Take these domains, which were read in detail, for all that matters of the account.
 
         For who changes nothing, and wants to know of no other one.
+
+        :param unread: those that could not be read, and why: they are not asked for again.
         """
         known, now = list(domains), self._clock()
         self._domains, self._lists.are_presumed = None, True
+        self._lists.unread = dict(unread or {})
         self._lists.domains = {service: (now, [domain for domain in known
                                                if domain.service == service])
                                for service in SERVICES}
@@ -273,6 +279,8 @@ class Account:
         :param service: the one that it belonged to when it was last seen.
         :raises errors.ApiError: when it cannot be read, or may be where we cannot look.
         """
+        if failure := self._lists.unread.get(name):
+            raise failure
         if name in (self._domains or {}):
             return self.service_of(name).observe(name)
         problem = None
@@ -280,7 +288,9 @@ class Account:
             try:
                 found = asked.observe(name)
             except errors.ApiError as error:
-                if service in ("", asked.name):
+                if service == asked.name:
+                    raise  # none of the others could tell whether it is there
+                if not service:
                     problem = problem or error
             else:
                 if found:

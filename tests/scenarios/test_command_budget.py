@@ -266,6 +266,18 @@ def test_domain_that_is_gone(crowded: Seat) -> None:
     assert len(run.calls) <= PAGES + 12
 
 
+def test_domain_that_cannot_be_read(crowded: Seat) -> None:
+    """It is asked for once, and not looked for in all buckets of the account."""
+    for number in range(20):
+        crowded.cloud.qiniu.add_bucket(f"files{number}")
+    refusal = Response(400, b'{"code": 400001, "error": "no"}')
+    crowded.cloud.board.arm(Fault("reply", refusal), match=f"/domain/{MANAGED[0]}", times=10**6)
+    run = crowded.run("status", "--managed", "--json")
+    assert [f"GET api.qiniu.com/domain/{name}" for name in MANAGED] == run.labels()
+    assert (2, "Unreadable", True) == (
+        run.status, rows(run)[MANAGED[0]]["reason"], rows(run)[MANAGED[1]]["in_sync"])
+
+
 def test_another_accounts_keys(crowded: Seat) -> None:
     """An account without any domain of ours is doubted, whatever was asked."""
     for name in MANAGED:
