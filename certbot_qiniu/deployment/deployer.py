@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from certbot.configuration import NamespaceConfig
 
@@ -51,6 +52,7 @@ from certbot_qiniu.qiniu.account import Accounts
 logger = logging.getLogger(__name__)
 
 Changes = dict[str, Managed | None]
+Setting = TypeVar("Setting")
 
 
 @dataclass
@@ -374,6 +376,10 @@ class Deployer:
             if (former and former.binding.force_https is None and record.seen
                     and entry.binding.force_https is not None):
                 store.memory.update(name, former_force=record.seen.force_https)
+            if former and former.binding.http2 != entry.binding.http2:
+                store.memory.update(name, former_http2=_former(
+                    former.binding.http2, entry.binding.http2,
+                    record.seen.http2 if record.seen else None, record.former_http2))
             if former and former.binding.tls_versions != entry.binding.tls_versions:
                 self._note_tls_option(name, former.binding, entry.binding)
         changes = {name: entry for name, entry in changes.items() if entry != store.state.get(name)}
@@ -398,17 +404,11 @@ class Deployer:
 
     def _note_tls_option(self, name: str, former: Binding, wanted: Binding) -> None:
         """Note that other TLS versions are asked for: what was sent, or refused, of them is over.
-
-        To keep what is there leaves it, so only a rollback goes back to what was before.
         """
         memory = self.store.memory
         record = memory.domains.get(name, Record())
-        if wanted.tls_versions is None:
-            former_tls = None
-        elif former.tls_versions is None and record.seen:
-            former_tls = record.seen.tls_versions
-        else:
-            former_tls = record.former_tls
+        former_tls = _former(former.tls_versions, wanted.tls_versions,
+                             record.seen.tls_versions if record.seen else None, record.former_tls)
         confirmed = record.confirmed and replace(
             record.confirmed, binding=replace(record.confirmed.binding, tls_versions=None))
         memory.update(name, former_tls=former_tls, confirmed=confirmed)
@@ -570,6 +570,19 @@ class Deployer:
         """Return the lineages that have, or had, anything at Qiniu."""
         return {*self.all_lineages(), *(name for name, memory in self.store.memory.lineages.items()
                                         if memory.credentials)}
+
+
+def _former(former: Setting | None, wanted: Setting | None, seen: Setting | None,
+            known: Setting | None) -> Setting | None:
+    """Return what a rollback to "as it is" goes back to.
+
+    To ask for "as it is" again leaves what is there.
+
+    :param known: what it went back to until now.
+    """
+    if wanted is None:
+        return None
+    return known if former is not None or seen is None else seen
 
 
 def _changed(state: State, changes: Changes) -> State:

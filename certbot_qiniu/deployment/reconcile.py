@@ -180,6 +180,8 @@ class _Reconciler:
         record, binding = self.memory.domains.get(entry.name, Record()), entry.binding
         if binding.force_https is None:
             binding = replace(binding, force_https=record.former_force)
+        if binding.http2 is None:
+            binding = replace(binding, http2=record.former_http2)
         if binding.tls_versions is None:
             binding = replace(binding, tls_versions=record.former_tls)
         return replace(entry, binding=binding)
@@ -313,6 +315,8 @@ class _Reconciler:
         # From now on these are the user's to change.
         if entry and entry.binding.force_https is None:
             self.memory.update(name, former_force=None)
+        if entry and entry.binding.http2 is None:
+            self.memory.update(name, former_http2=None)
         if entry and entry.binding.tls_versions is None:
             self.memory.update(name, former_tls=None)
         if name in self.memory.domains:

@@ -275,6 +275,25 @@ def test_rollback_of_a_stored_option(machine: Seat) -> None:
     assert told not in machine.certbot("rollback", *machine.installer).output
 
 
+def test_rollback_of_http2(machine: Seat) -> None:
+    """HTTP/2 goes back as well, and the next renewal's opinion of it is said."""
+    machine.issue(*NAMES)
+    machine.cloud.clock.sleep(HALF_A_DAY)
+    before = {name: served(machine, name) for name in BEFORE}
+    assert {config.http2 for config in before.values()} == {True, False}
+    machine.certbot("reconfigure", "--cert-name", APEX, "-i", "qiniu", "--qiniu-http2", "on")
+    later(machine)
+    machine.cloud.clock.sleep(HALF_A_DAY)
+    assert all(served(machine, name).http2 for name in BEFORE)
+    run = machine.certbot("rollback", *machine.installer)
+    told = f"certbot reconfigure --cert-name {APEX} --qiniu-http2 keep"
+    assert (run.status, told in " ".join(run.output.split())) == (0, True), run.output
+    assert {name: served(machine, name) for name in BEFORE} == before
+    machine.certbot("reconfigure", "--cert-name", APEX, "-i", "qiniu", "--qiniu-http2", "keep")
+    machine.cloud.qiniu.change_domain(WWW, http2=True)
+    assert bodies(later(machine)) == {}, "it is a human's to change again"
+
+
 # Where no read shows them -------------------------------------------------------------------------
 
 

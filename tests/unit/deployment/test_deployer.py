@@ -608,6 +608,19 @@ def test_before_a_redirect(rig: Rig, deployer: Deployer, former: bool | None,
     assert expected == rig.memory.domains[A].former_force
 
 
+@pytest.mark.parametrize(("former", "wanted", "seen", "known", "expected"), [
+    (None, True, False, None, False), (None, False, True, None, True), (True, False, True, None,
+    None), (True, False, True, False, False), (True, None, True, False, None),
+    (None, True, None, True, True), (None, None, True, False, False)], ids=str)
+def test_before_http2(rig: Rig, deployer: Deployer, former: bool | None, wanted: bool | None,
+                      seen: bool | None, known: bool | None, expected: bool | None) -> None:
+    """Likewise what it had before HTTP/2 was asked for; to keep what is there undoes nothing."""
+    manage(rig, entry(A, http2=former))
+    rig.memory.update(A, former_http2=known, seen=Domain(A, http2=seen))
+    deployer.write(state(entry(A, http2=wanted)))
+    assert expected == rig.memory.domains[A].former_http2
+
+
 # Settling
 
 
