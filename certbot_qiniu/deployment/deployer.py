@@ -412,7 +412,9 @@ class Deployer:
         confirmed = record.confirmed and replace(
             record.confirmed, binding=replace(record.confirmed.binding, tls_versions=None))
         memory.update(name, former_tls=former_tls, confirmed=confirmed)
-        for subject in [one for one in memory.told if is_refusal_of_tls(one)]:
+        for subject in [one for one in memory.told  # others are another lineage's affair
+                        if is_refusal_of_tls(one, former.tls_versions)
+                        or is_refusal_of_tls(one, wanted.tls_versions)]:
             del memory.told[subject]
 
     def remember_checkpoint(self, name: str, *, may_prune: bool) -> None:

@@ -15,6 +15,7 @@ from certbot_qiniu import errors
 from certbot_qiniu.deployment import deployer as deployer_module
 from certbot_qiniu.deployment import rollback
 from certbot_qiniu.deployment.deployer import Deployer, open_deployer
+from certbot_qiniu.deployment.planning.bindings import refusal_key
 from certbot_qiniu.deployment.reconcile import Options, Outcome
 from certbot_qiniu.deployment.state import Managed, Record, Sent, State
 from certbot_qiniu.deployment.store import Store
@@ -619,6 +620,17 @@ def test_before_http2(rig: Rig, deployer: Deployer, former: bool | None, wanted:
     rig.memory.update(A, former_http2=known, seen=Domain(A, http2=seen))
     deployer.write(state(entry(A, http2=wanted)))
     assert expected == rig.memory.domains[A].former_http2
+
+
+def test_refused_versions_of_another_lineage(rig: Rig, deployer: Deployer) -> None:
+    """To ask for other TLS versions forgets the refusal of these and the former, not of others."""
+    older, newer = ("TLSv1.2",), ("TLSv1.3",)
+    keys = {asked: refusal_key("account", "tlsVersions", asked)
+            for asked in (older, newer, older + newer, None)}
+    rig.memory.told.update(dict.fromkeys([*keys.values(), "another"], "1000000 refused"))
+    manage(rig, entry(A, tls_versions=newer))
+    deployer.write(state(entry(A, tls_versions=older)))
+    assert [keys[older + newer], keys[None], "another"] == [*rig.memory.told]
 
 
 # Settling
