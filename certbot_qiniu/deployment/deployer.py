@@ -382,6 +382,10 @@ class Deployer:
                     record.seen.http2 if record.seen else None, record.former_http2))
             if former and former.binding.tls_versions != entry.binding.tls_versions:
                 self._note_tls_option(name, former.binding, entry.binding)
+            if entry.binding.tls_versions and record.baseline and (
+                    record.baseline.protocol == "https"):
+                store.memory.update(name, baseline=replace(
+                    record.baseline, tls_versions=_as_chosen(record.baseline.tls_versions)))
         changes = {name: entry for name, entry in changes.items() if entry != store.state.get(name)}
         lineages = store.concerned(changes)
         for lineage in lineages:
@@ -407,8 +411,8 @@ class Deployer:
         """
         memory = self.store.memory
         record = memory.domains.get(name, Record())
-        former_tls = _former(former.tls_versions, wanted.tls_versions,
-                             record.seen.tls_versions if record.seen else None, record.former_tls)
+        seen = _as_chosen(record.seen.tls_versions) if record.seen else None
+        former_tls = _former(former.tls_versions, wanted.tls_versions, seen, record.former_tls)
         confirmed = record.confirmed and replace(
             record.confirmed, binding=replace(record.confirmed.binding, tls_versions=None))
         memory.update(name, former_tls=former_tls, confirmed=confirmed)
@@ -585,6 +589,15 @@ def _former(former: Setting | None, wanted: Setting | None, seen: Setting | None
     if wanted is None:
         return None
     return known if former is not None or seen is None else seen
+
+
+def _as_chosen(versions: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return the TLS versions to go back to, of a domain that was read before any were asked for.
+
+    A list without elements may be shown as null, or not at all: then none were chosen, should a
+    read show any one day.
+    """
+    return versions or ()
 
 
 def _changed(state: State, changes: Changes) -> State:

@@ -275,6 +275,23 @@ def test_rollback_of_a_stored_option(machine: Seat) -> None:
     assert told not in machine.certbot("rollback", *machine.installer).output
 
 
+def test_none_chosen_shown_as_null(tmp_path: Path) -> None:
+    """A domain that showed none before they were asked for goes back to none."""
+    machine = begin(tmp_path, tls_versions="shown", https_omitted="default", empty_lists="null")
+    before = versions(machine)
+    assert () in before.values()
+    machine.issue(*NAMES)
+    later(machine)
+    asking(machine, "1.2")
+    later(machine)
+    later(machine)
+    assert set(versions(machine).values()) == {OLDER}
+    for _ in range(2):
+        assert machine.certbot("rollback", *machine.installer).status == 0
+        machine.cloud.clock.sleep(HALF_A_DAY)
+        assert versions(machine) == before
+
+
 def test_rollback_of_http2(machine: Seat) -> None:
     """HTTP/2 goes back as well, and the next renewal's opinion of it is said."""
     machine.issue(*NAMES)
