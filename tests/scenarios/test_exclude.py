@@ -125,6 +125,25 @@ def test_rollback_of_it_alone(machine: Seat) -> None:
     assert ours(machine) == {*ALL}
 
 
+def test_rollbacks_one_by_one(machine: Seat) -> None:
+    """One of them gives a domain back, the next takes it over again, and the last gives it back."""
+    before = {name: machine.cloud.qiniu.serving(name) for name in ALL}
+    machine.issue(*NAMES)
+    exclude(machine, WWW)
+    later(machine)
+    exclude(machine, "none")
+    later(machine)
+    served = []
+    for _ in range(3):
+        run = machine.certbot("rollback", *machine.installer)
+        assert run.status == 0, run.output
+        served.append(machine.cloud.qiniu.serving(WWW).fingerprint)
+    foreign = before[WWW].fingerprint
+    assert served == [foreign, machine.fingerprint(APEX), foreign]
+    assert before == {name: machine.cloud.qiniu.serving(name) for name in ALL}
+    assert changes(later(machine)) == []
+
+
 def test_changed_meanwhile(machine: Seat) -> None:
     """One that somebody has given another certificate since is left as it is, and named."""
     machine.issue(*NAMES)
