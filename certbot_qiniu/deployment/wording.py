@@ -182,6 +182,12 @@ def comes_again(lineage: str, option: str) -> str:
             f"--cert-name {lineage} {option} keep")
 
 
+def versions_may_stay(names: Sequence[str]) -> str:
+    """Say that nobody can tell whether a rollback has taken TLS versions back."""
+    return (f"{_shown(tuple(names))}: Qiniu does not show the TLS versions, so that those that "
+            "--qiniu-tls asked for may still be set. Look in Qiniu's console")
+
+
 def tls_refused(names: Sequence[str], refusal: str) -> str:
     """Say that domains have everything but the TLS versions that the user has asked for."""
     return (f"Qiniu refused the TLS versions that --qiniu-tls asks for: {refusal}. "

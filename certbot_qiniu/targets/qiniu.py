@@ -288,6 +288,8 @@ class QiniuTarget(Target):
         if not self._is_returning:
             return
         problems = rollback.take_up(deployer, self._passed, settings)
+        if self.run.verb == "rollback" and (names := rollback.unseen_versions(deployer.store)):
+            self.run.say(wording.versions_may_stay(names))
         outcome = deployer.settle_all(settings, Reconciling(
             wait=True, wait_seconds=settings.publish_timeout, take_over=True, insist=True,
             clean=False, returning=True))

@@ -334,6 +334,22 @@ def test_sent_once(blind: Seat) -> None:
     assert bodies(later(blind)) == {}
 
 
+@pytest.mark.parametrize(("count", "names"), [
+    ("1", (WILD, APEX, OLD, WWW)), ("99", (WILD, OLD, WWW))])
+def test_rollback_of_what_no_read_shows(count: str, names: tuple[str, ...], blind: Seat) -> None:
+    """That they may still be set is said, of each domain that keeps HTTPS, and of no others."""
+    told = "does not show the TLS versions, so that those that --qiniu-tls asked for may still be"
+    blind.issue(*NAMES)
+    blind.cloud.clock.sleep(HALF_A_DAY)
+    blind.force_renewal()
+    later(blind)
+    assert told not in " ".join(blind.certbot("rollback", *blind.installer).output.split())
+    blind.certbot("install", *blind.installer, "--cert-name", APEX, "--qiniu-tls", "1.2")
+    blind.cloud.clock.sleep(HALF_A_DAY)
+    run = blind.certbot("rollback", *blind.installer, "--checkpoints", count)
+    assert f"{', '.join(names)}: Qiniu {told}" in " ".join(run.output.split()), run.output
+
+
 def test_killed_before_it_was_sent(blind: Seat) -> None:
     """What was only about to be sent is sent by the next run, although no read shows that."""
     blind.issue(*NAMES)
