@@ -312,7 +312,8 @@ class Deployer:
         for name, entry in changed.items():
             if entry != state[name] and entry.service != "cdn":
                 self.say(f"{name}: Qiniu has HSTS for CDN domains only; left without")
-            if entry.binding.hsts and self.store.memory.domains.get(name, Record()).hsts:
+            record = self.store.memory.domains.get(name, Record())
+            if entry.binding.hsts and record.hsts == "refused":
                 self.store.memory.update(name, hsts="")
         return changed
 
