@@ -374,6 +374,9 @@ class Deployer:
                 continue
             if (record.lineage, record.let_go, record.gone) != (entry.lineage, 0, None):
                 store.memory.update(name, lineage=entry.lineage, let_go=0.0, gone=None)
+            if former is None:
+                # It begins with what it serves now, whatever was asked for before it was let go.
+                store.memory.update(name, former_force=None, former_http2=None, former_tls=None)
             if (former and former.binding.force_https is None and record.seen
                     and entry.binding.force_https is not None):
                 store.memory.update(name, former_force=record.seen.force_https)

@@ -144,6 +144,22 @@ def test_rollbacks_one_by_one(machine: Seat) -> None:
     assert changes(later(machine)) == []
 
 
+def test_settings_of_what_comes_back(machine: Seat) -> None:
+    """It keeps the settings with which it was let go, though they are asked for no longer."""
+    machine.cloud.switches.tls_versions = "shown"
+    machine.issue(*NAMES)
+    for options in (("--qiniu-http2", "on", "--qiniu-tls", "1.2"), ("--qiniu-exclude", WWW), (
+            "--qiniu-exclude", "none", "--qiniu-http2", "keep", "--qiniu-tls", "keep")):
+        machine.cloud.clock.sleep(600)
+        run = machine.certbot("reconfigure", "--cert-name", APEX, "-i", "qiniu", *options)
+        assert run.status == 0, run.output
+        assert later(machine).status == 0
+        assert machine.force_renewal().status == 0
+        machine.cloud.clock.sleep(600)
+        now = machine.cloud.qiniu.serving(WWW)
+        assert (now.http2, now.tls_versions) == (True, ("TLSv1.2",)), options
+
+
 def test_changed_meanwhile(machine: Seat) -> None:
     """One that somebody has given another certificate since is left as it is, and named."""
     machine.issue(*NAMES)
