@@ -34,6 +34,7 @@ from certbot_qiniu.deployment.choose import (
 )
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.missing import check_list, forget
+from certbot_qiniu.deployment.observe import observe
 from certbot_qiniu.deployment.planning.bindings import is_refusal_of_tls
 from certbot_qiniu.deployment.planning.decision import Action
 from certbot_qiniu.deployment.planning.selection import Obstacle, Selection
@@ -53,6 +54,8 @@ logger = logging.getLogger(__name__)
 
 Changes = dict[str, Managed | None]
 Setting = TypeVar("Setting")
+SETTINGS = ("force_https", "http2", "tls_versions")
+"""Those of a binding that are "as it is" until they are asked for, and return with a rollback."""
 
 
 @dataclass
@@ -364,8 +367,27 @@ class Deployer:
         """
         return self._write(_changes_between(self.store.state, desired))
 
+    def _read_what_changes(self, changes: Changes) -> None:
+        """Read domains of which a setting is asked for now: a rollback goes back to what it was.
+
+        What somebody has just changed no run has seen yet. If it cannot be read, what was last
+        seen has to do.
+        """
+        names: dict[str, list[str]] = {}
+        for name, entry in changes.items():
+            former = self.store.state.get(name)
+            if entry and former and entry.service == "cdn" and any(
+                    getattr(former.binding, setting) is None
+                    and getattr(entry.binding, setting) is not None for setting in SETTINGS):
+                names.setdefault(entry.lineage, []).append(name)
+        for lineage, asked in names.items():
+            with contextlib.suppress(errors.QiniuError):
+                credentials = self.store.memory.lineage(lineage).credentials
+                observe(self.context(credentials, {"cdn"}), asked, refresh=False)
+
     def _write(self, changes: Changes) -> bool:
         store = self.store
+        self._read_what_changes(changes)
         for name, entry in changes.items():
             record, former = store.memory.domains.get(name, Record()), store.state.get(name)
             if entry is None:

@@ -253,6 +253,27 @@ def test_rollback_of_the_option(machine: Seat) -> None:
     assert bodies(later(machine)) == {}, "it is a human's to change again"
 
 
+@pytest.mark.parametrize("verb", ["reconfigure", "install", "enhance"])
+def test_rollback_to_what_no_run_has_seen(verb: str, machine: Seat) -> None:
+    """What somebody has changed in Qiniu's console just before is what a rollback returns."""
+    machine.issue(*NAMES)
+    later(machine)
+    machine.cloud.qiniu.change_domain(WWW, tls_versions=NEWER, http2=True, force_https=False)
+    before = served(machine, WWW)
+    asked = ("--redirect",) if verb == "enhance" else ("--qiniu-tls", "1.2", "--qiniu-http2", "off")
+    run = machine.certbot(verb, "--cert-name", APEX, *machine.installer, *asked)
+    assert run.status == 0, run.output
+    if verb == "reconfigure":
+        later(machine)
+    machine.cloud.clock.sleep(HALF_A_DAY)
+    after = served(machine, WWW)
+    assert (after.force_https, after.tls_versions, after.http2) == (
+        (True, NEWER, True) if verb == "enhance" else (False, OLDER, False))
+    assert machine.certbot("rollback", *machine.installer).status == 0
+    machine.cloud.clock.sleep(HALF_A_DAY)
+    assert served(machine, WWW) == before
+
+
 def test_rollback_of_a_stored_option(machine: Seat) -> None:
     """No rollback changes the renewal conf: what renewals then do is said, with the way out."""
     machine.issue(*NAMES)

@@ -622,6 +622,28 @@ def test_before_http2(rig: Rig, deployer: Deployer, former: bool | None, wanted:
     assert expected == rig.memory.domains[A].former_http2
 
 
+@pytest.mark.parametrize("former", [None, True], ids=str)
+def test_reads_what_changes(rig: Rig, deployer: Deployer, former: bool | None) -> None:
+    """What somebody has changed since the last reading is what a rollback returns to."""
+    for name in (A, B):
+        rig.qiniu.add_domain(name, protocol="https", http2=True)
+        rig.memory.update(name, seen=Domain(name, modified="0", http2=False))
+    manage(rig, entry(A, http2=former), entry(B))
+    rig.memory.lineage(LINEAGE).credentials = "/old.ini"
+    deployer.write(state(entry(A, http2=True), entry(B)))
+    assert (None if former else True) == rig.memory.domains[A].former_http2
+    assert [f"GET /domain/{A}"] * (not former) == [
+        call for call in rig.calls() if call.startswith("GET /domain/")]
+
+
+def test_nothing_can_be_read_of_what_changes(rig: Rig, deployer: Deployer) -> None:
+    """Then what was seen last has to do."""
+    manage(rig, entry(A))
+    rig.memory.update(A, seen=Domain(A, http2=False))
+    deployer.write(state(entry(A, http2=True)))
+    assert rig.memory.domains[A].former_http2 is False
+
+
 def test_refused_versions_of_another_lineage(rig: Rig, deployer: Deployer) -> None:
     """To ask for other TLS versions forgets the refusal of these and the former, not of others."""
     older, newer = ("TLSv1.2",), ("TLSv1.3",)
