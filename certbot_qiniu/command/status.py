@@ -195,7 +195,7 @@ def probe(facts: Survey, lineages: Lineages, seconds: float, *,
     expected = _expected(facts, lineages, {domain.cert_id for domain in domains})
     return replace(facts, edges={domain.name: Probe(
         domain, answers[domain.name], expected.get(domain.cert_id),
-        changed_at(domain, facts.records.get(domain.name, Record())))
+        changed_at(domain, facts.records.get(domain.name, Record()), facts.now))
         for domain in domains})
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from certbot.configuration import NamespaceConfig
 
@@ -33,6 +34,7 @@ from certbot_qiniu.deployment.choose import (
 )
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.missing import check_list, forget
+from certbot_qiniu.deployment.observe import observe
 from certbot_qiniu.deployment.planning.bindings import is_refusal_of_tls
 from certbot_qiniu.deployment.planning.decision import Action
 from certbot_qiniu.deployment.planning.selection import Obstacle, Selection
@@ -51,6 +53,9 @@ from certbot_qiniu.qiniu.account import Accounts
 logger = logging.getLogger(__name__)
 
 Changes = dict[str, Managed | None]
+Setting = TypeVar("Setting")
+SETTINGS = ("force_https", "http2", "tls_versions")
+"""Those of a binding that are "as it is" until they are asked for, and return with a rollback."""
 
 
 @dataclass
@@ -310,7 +315,8 @@ class Deployer:
         for name, entry in changed.items():
             if entry != state[name] and entry.service != "cdn":
                 self.say(f"{name}: Qiniu has HSTS for CDN domains only; left without")
-            if entry.binding.hsts and self.store.memory.domains.get(name, Record()).hsts:
+            record = self.store.memory.domains.get(name, Record())
+            if entry.binding.hsts and record.hsts == "refused":
                 self.store.memory.update(name, hsts="")
         return changed
 
@@ -361,8 +367,27 @@ class Deployer:
         """
         return self._write(_changes_between(self.store.state, desired))
 
+    def _read_what_changes(self, changes: Changes) -> None:
+        """Read domains of which a setting is asked for now: a rollback goes back to what it was.
+
+        What somebody has just changed no run has seen yet. If it cannot be read, what was last
+        seen has to do.
+        """
+        names: dict[str, list[str]] = {}
+        for name, entry in changes.items():
+            former = self.store.state.get(name)
+            if entry and former and entry.service == "cdn" and any(
+                    getattr(former.binding, setting) is None
+                    and getattr(entry.binding, setting) is not None for setting in SETTINGS):
+                names.setdefault(entry.lineage, []).append(name)
+        for lineage, asked in names.items():
+            with contextlib.suppress(errors.QiniuError):
+                credentials = self.store.memory.lineage(lineage).credentials
+                observe(self.context(credentials, {"cdn"}), asked, refresh=False)
+
     def _write(self, changes: Changes) -> bool:
         store = self.store
+        self._read_what_changes(changes)
         for name, entry in changes.items():
             record, former = store.memory.domains.get(name, Record()), store.state.get(name)
             if entry is None:
@@ -371,11 +396,22 @@ class Deployer:
                 continue
             if (record.lineage, record.let_go, record.gone) != (entry.lineage, 0, None):
                 store.memory.update(name, lineage=entry.lineage, let_go=0.0, gone=None)
+            if former is None:
+                # It begins with what it serves now, whatever was asked for before it was let go.
+                store.memory.update(name, former_force=None, former_http2=None, former_tls=None)
             if (former and former.binding.force_https is None and record.seen
                     and entry.binding.force_https is not None):
                 store.memory.update(name, former_force=record.seen.force_https)
+            if former and former.binding.http2 != entry.binding.http2:
+                store.memory.update(name, former_http2=_former(
+                    former.binding.http2, entry.binding.http2,
+                    record.seen.http2 if record.seen else None, record.former_http2))
             if former and former.binding.tls_versions != entry.binding.tls_versions:
                 self._note_tls_option(name, former.binding, entry.binding)
+            if entry.binding.tls_versions and record.baseline and (
+                    record.baseline.protocol == "https"):
+                store.memory.update(name, baseline=replace(
+                    record.baseline, tls_versions=_as_chosen(record.baseline.tls_versions)))
         changes = {name: entry for name, entry in changes.items() if entry != store.state.get(name)}
         lineages = store.concerned(changes)
         for lineage in lineages:
@@ -398,21 +434,17 @@ class Deployer:
 
     def _note_tls_option(self, name: str, former: Binding, wanted: Binding) -> None:
         """Note that other TLS versions are asked for: what was sent, or refused, of them is over.
-
-        To keep what is there leaves it, so only a rollback goes back to what was before.
         """
         memory = self.store.memory
         record = memory.domains.get(name, Record())
-        if wanted.tls_versions is None:
-            former_tls = None
-        elif former.tls_versions is None and record.seen:
-            former_tls = record.seen.tls_versions
-        else:
-            former_tls = record.former_tls
+        seen = _as_chosen(record.seen.tls_versions) if record.seen else None
+        former_tls = _former(former.tls_versions, wanted.tls_versions, seen, record.former_tls)
         confirmed = record.confirmed and replace(
             record.confirmed, binding=replace(record.confirmed.binding, tls_versions=None))
         memory.update(name, former_tls=former_tls, confirmed=confirmed)
-        for subject in [one for one in memory.told if is_refusal_of_tls(one)]:
+        for subject in [one for one in memory.told  # others are another lineage's affair
+                        if is_refusal_of_tls(one, former.tls_versions)
+                        or is_refusal_of_tls(one, wanted.tls_versions)]:
             del memory.told[subject]
 
     def remember_checkpoint(self, name: str, *, may_prune: bool) -> None:
@@ -576,6 +608,28 @@ class Deployer:
         """Return the lineages that have, or had, anything at Qiniu."""
         return {*self.all_lineages(), *(name for name, memory in self.store.memory.lineages.items()
                                         if memory.credentials)}
+
+
+def _former(former: Setting | None, wanted: Setting | None, seen: Setting | None,
+            known: Setting | None) -> Setting | None:
+    """Return what a rollback to "as it is" goes back to.
+
+    To ask for "as it is" again leaves what is there.
+
+    :param known: what it went back to until now.
+    """
+    if wanted is None:
+        return None
+    return known if former is not None or seen is None else seen
+
+
+def _as_chosen(versions: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return the TLS versions to go back to, of a domain that was read before any were asked for.
+
+    A list without elements may be shown as null, or not at all: then none were chosen, should a
+    read show any one day.
+    """
+    return versions or ()
 
 
 def _changed(state: State, changes: Changes) -> State:

@@ -25,7 +25,12 @@ from certbot_qiniu.deployment.certificates import (
 from certbot_qiniu.deployment.context import Context
 from certbot_qiniu.deployment.missing import note_return
 from certbot_qiniu.deployment.observe import observe
-from certbot_qiniu.deployment.planning.bindings import ABOUT_THE_REST, refusal_key, sendable
+from certbot_qiniu.deployment.planning.bindings import (
+    ABOUT_THE_REST,
+    binding_of,
+    refusal_key,
+    sendable,
+)
 from certbot_qiniu.deployment.planning.decision import Action, Knowledge, Reason, Verb, plan
 from certbot_qiniu.deployment.state import Managed, Record, Sent
 from certbot_qiniu.failures import told_once
@@ -180,6 +185,8 @@ class _Reconciler:
         record, binding = self.memory.domains.get(entry.name, Record()), entry.binding
         if binding.force_https is None:
             binding = replace(binding, force_https=record.former_force)
+        if binding.http2 is None:
+            binding = replace(binding, http2=record.former_http2)
         if binding.tls_versions is None:
             binding = replace(binding, tls_versions=record.former_tls)
         return replace(entry, binding=binding)
@@ -313,6 +320,8 @@ class _Reconciler:
         # From now on these are the user's to change.
         if entry and entry.binding.force_https is None:
             self.memory.update(name, former_force=None)
+        if entry and entry.binding.http2 is None:
+            self.memory.update(name, former_http2=None)
         if entry and entry.binding.tls_versions is None:
             self.memory.update(name, former_tls=None)
         if name in self.memory.domains:
@@ -447,6 +456,10 @@ class _Reconciler:
         for job in jobs:
             self.memory.update(job.name, sent=Sent(job.binding, self.context.clock()),
                                taken_from=job.domain.cert_id)
+            if not before[job.name].baseline and job.domain.cert_id not in self.memory.uploads:
+                # One rollback has returned it to that, and the next one takes it over again.
+                self.memory.update(job.name, lineage=self.lineage_of(job.name),
+                                   baseline=binding_of(job.domain, {}))
             if job.action.verb is Verb.HSTS and job.binding.hsts:
                 self.memory.update(job.name, hsts="ours")
         self.store.write_memory()  # before anything is sent: a crash must not hide what was

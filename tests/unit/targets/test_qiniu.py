@@ -12,7 +12,7 @@ import pytest
 
 from certbot_qiniu import errors, prompts
 from certbot_qiniu.deployment import holds, rollback
-from certbot_qiniu.deployment.deployer import Deployer
+from certbot_qiniu.deployment.deployer import Changes, Deployer
 from certbot_qiniu.deployment.reconcile import Options, Outcome
 from certbot_qiniu.deployment.state import Managed, State
 from certbot_qiniu.deployment.store import Store
@@ -61,6 +61,9 @@ class Desk(Deployer):
         domains = {name: Domain(name, kind=kind) for name, kind in (
             (A, "normal"), (".example.com", "wildcard"), ("x.test.qiniu.com", "test"))}
         return SimpleNamespace(account=SimpleNamespace(domains=lambda: domains))
+
+    def _read_what_changes(self, changes: Changes) -> None:
+        """There is nothing to be read here."""
 
     def deploy(self, certificate: Certificate, settings: Settings, redirect: bool | None,
                ask: Callable[[tuple[str, ...]], Iterable[str]]) -> State:
