@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
+from urllib3.exceptions import NewConnectionError
 from urllib3.poolmanager import PoolManager
 
 AGAIN_SECONDS = 0.1
@@ -29,12 +31,18 @@ class _Watch:
 
     def __init__(self, seconds: float) -> None:
         self.is_over = False
+        self._end = time.monotonic() + seconds
         self._seconds = seconds
         self._ended = threading.Event()
         self._connection: HTTPSConnection | None = None
         self._socket: Any = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+
+    @property
+    def left_seconds(self) -> float:
+        """The rest of its time, a moment at least."""
+        return max(AGAIN_SECONDS, self._end - time.monotonic())
 
     def see(self, connection: HTTPSConnection) -> None:
         """Note what the exchange uses now."""
@@ -62,6 +70,24 @@ class _Watch:
 
 class _Connection(HTTPSConnection):
     """Shows itself to whoever watches this thread's exchange."""
+
+    def _new_conn(self) -> socket.socket:
+        """Connect; however many addresses a host has, they share what is left of the time."""
+        watch: _Watch | None = getattr(_here, "watch", None)
+        patience = self.timeout
+        if watch is None or not isinstance(patience, (int, float)):
+            return super()._new_conn()
+        try:
+            count = len(socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM))
+            self.timeout = min(patience, watch.left_seconds / count)
+        except socket.gaierror as error:  # as urllib3 would, which looks it up once more
+            raise NewConnectionError(self, f"Failed to resolve {self.host!r} ({error})") from error
+        try:
+            made = super()._new_conn()
+        finally:
+            self.timeout = patience
+        made.settimeout(patience)
+        return made
 
     def connect(self) -> None:
         """Connect, through a proxy's tunnel perhaps."""
@@ -113,7 +139,7 @@ def session() -> requests.Session:
 def deadline(seconds: float) -> Iterator[None]:
     """Bound one exchange of a :func:`session`: connection, request, header and body together.
 
-    The look-up of the host's name and the connection are left to the timeouts that they have.
+    The look-up of the host's name is left to the timeouts of this machine's resolver.
 
     :raises requests.Timeout: when it was not over by then, whatever came of it.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import shlex
 import sysconfig
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def program(name: str) -> str:
 
 def installation(package: str) -> str:
     """Return the command that installs a package here."""
-    return f"{program('pip')} install {package}"
+    return f"{shlex.quote(program('pip'))} install {package}"
 
 
 def plugin_installation(plugin: str) -> str:

@@ -11,6 +11,7 @@ import functools
 import glob
 import itertools
 import os
+import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,11 @@ from certbot_qiniu.options import OPTIONS, Settings, restored
 INSTALLER = "qiniu"
 KINDS = ("cert", "privkey", "chain", "fullchain")
 """The four files of a lineage, as a conf names them."""
+
+SWITCHES = ("autorenew", "must_staple", "allow_subset_of_names", "reuse_key")
+NUMBERS = ("rsa_key_size", "http01_port")
+HOOKS = ("pre_hook", "post_hook", "renew_hook", "deploy_hook")
+"""Settings of certbot's own whose nonsense it does not renew with."""
 
 
 @dataclass(frozen=True)
@@ -262,13 +268,33 @@ def _read(path: Path, _version: tuple[int, ...], items: tuple[tuple[str, Any], .
         options = {name: given[dest] if (dest := _dest(name)) in given else option(params, name)
                    for name in OPTIONS}
         settings = Settings.read(options.__getitem__)
-        renews = str(params.get("autorenew", True)).lower()
-        if renews not in ("true", "false"):
-            raise ValueError(f"autorenew = {renews} is neither True nor False")
+        _check(params)
     return Renewal(
         path.stem, path, str(given.get("authenticator") or params.get("authenticator", "")),
         str(given.get("installer") or params.get("installer", "")), options, settings,
-        str(params.get("key_type", "rsa")), renews == "true")
+        str(params.get("key_type", "rsa")),
+        str(params.get("autorenew", True)).lower() == "true")
+
+
+def _check(params: Mapping[str, Any]) -> None:
+    """Refuse what certbot would not renew with.
+
+    :raises ValueError: when there is any of it.
+    """
+    if "authenticator" not in params:
+        raise ValueError("it names no authenticator")
+    for name in SWITCHES:
+        value = params.get(name, "True")
+        if str(value).lower() not in ("true", "false"):
+            raise ValueError(f"{name} = {value} is neither True nor False")
+    for name in NUMBERS:
+        value = params.get(name, "0")
+        if not str(value).isdecimal() and (name, value) != ("http01_port", "None"):
+            raise ValueError(f"{name} = {value} is not a number")
+    for name in HOOKS:
+        if isinstance(value := params.get(name), list) and value:
+            raise ValueError(f"{name} has a comma, which parts a list there. Put the command into "
+                             "quotation marks")
 
 
 def _dest(name: str) -> str:
@@ -333,7 +359,8 @@ def _parsed(conf: Path, _version: tuple[int, ...]) -> Any:
 
 def reconfigure_command(lineage: str = "NAME", credentials: str = "PATH") -> str:
     """Return the command that makes certbot deploy a lineage to Qiniu."""
-    return f"certbot reconfigure --cert-name {lineage} -i qiniu --qiniu-credentials {credentials}"
+    return shlex.join(["certbot", "reconfigure", "--cert-name", lineage, "-i", "qiniu",
+                       "--qiniu-credentials", credentials])
 
 
 # What certbot does not renew --------------------------------------------------------------------

@@ -212,10 +212,12 @@ def canonical_domain(text: str) -> str:
 
     :raises errors.UsageError: when it is no domain name.
     """
-    name = text.strip().lower().rstrip(".")
-    name = name.removeprefix("*") if name.startswith("*.") else name
+    given = text.strip().lower().rstrip(".")
+    name = given.removeprefix("*") if given.startswith("*.") else given
     if len(name) > _LONGEST_DOMAIN or not _DOMAIN.fullmatch(name):
         in_ascii = _in_ascii(name)
+        if in_ascii and given != name:  # to --qiniu-exclude the asterisk says more
+            in_ascii = f"*{in_ascii}"
         raise errors.UsageError(f"{text.strip()!r} is not a domain name" + (
             f" as it is in certificates and at Qiniu: write {in_ascii}" if in_ascii else ""))
     return name

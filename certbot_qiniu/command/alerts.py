@@ -14,6 +14,7 @@ import hashlib
 import logging
 import os
 import socket
+import threading
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ LOST = "every receiver is then told once more what needs attention"
 """The result without ``alerts.json``."""
 
 HEARTBEAT_SECONDS = 10
+SEND_SECONDS = 30
+"""For each receiver: apprise, too, has a timeout for a single read, and none for the whole."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ def receivers(values: Iterable[str], config_dir: Path | None = None) -> list[str
             check_owner(path, path.stat(), "The file of receivers", config_dir)
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise errors.UsageError(f"Could not read {path}: {type(error).__name__}") from error
+            cause = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise errors.UsageError(f"Could not read {path}: {cause}") from error
         urls += [text for line in lines if (text := line.strip()) and not text.startswith("#")]
     return list(dict.fromkeys(urls))
 
@@ -96,13 +100,15 @@ def _subjects(keys: Iterable[str]) -> set[str]:
 
 def alert(folder: Path, urls: Iterable[str], concerns: Sequence[Finding],
           checked_at: float, bygone: Collection[str] = (),
-          unseen: Collection[tuple[str, str]] = ()) -> list[str]:
+          unseen: Collection[tuple[str, str]] = (),
+          blind: Collection[str] | None = ()) -> list[str]:
     """Tell every receiver what is new to it.
 
     :param folder: where ``alerts.json`` is kept.
     :param concerns: all that is not ok.
     :param bygone: see :func:`compose`.
     :param unseen: (reason, subject) of what could not be looked at.
+    :param blind: subjects of which nothing could be; None for all.
     :returns: what went wrong, without any secret.
     :raises errors.QiniuError: when apprise is missing or ``alerts.json`` cannot be used.
     """
@@ -121,7 +127,8 @@ def alert(folder: Path, urls: Iterable[str], concerns: Sequence[Finding],
         before = told.get(digits, {})
         # What could not be observed is not known to be right again.
         kept = {key: text for key, text in before.items()
-                if doubt or tuple(key.split(" ", 1)) in unseen}
+                if doubt or blind is None or key.partition(" ")[2] in blind
+                or tuple(key.split(" ", 1)) in unseen}
         current = {**kept, **now}
         message = compose(before, current, socket.gethostname(), bygone)
         if message and not send(url, message):
@@ -158,13 +165,26 @@ def send(url: str, message: Message) -> bool:
         import apprise
     except ImportError as error:
         raise errors.UsageError(f"Alerts need apprise. Run: {installation('apprise')}") from error
+    accepted: list[bool] = []
     with _silence():
         channel = apprise.Apprise(asset=apprise.AppriseAsset(app_id="certbot-qiniu"))
         kind = apprise.NotifyType.SUCCESS if message.good_news else apprise.NotifyType.WARNING
-        return bool(channel.add(url)
+
+        def deliver() -> None:
+            with contextlib.suppress(Exception):  # its text may have the URL, too
+                accepted.append(bool(
+                    channel.add(url)
                     # Qiniu's words are in it: a mail is HTML, where they must stay words.
                     and channel.notify(title=message.title, body=message.body, notify_type=kind,
-                                       body_format=apprise.NotifyFormat.TEXT))
+                                       body_format=apprise.NotifyFormat.TEXT)))
+
+        # A daemon: this process does not wait for it when it ends, either.
+        sending = threading.Thread(target=deliver, daemon=True)
+        sending.start()
+        sending.join(SEND_SECONDS)
+    if sending.is_alive():
+        logging.disable(logging.CRITICAL)  # for good: it may quote its URL at any time
+    return accepted == [True]
 
 
 def check_heartbeats(urls: Iterable[str]) -> None:

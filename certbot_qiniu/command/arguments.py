@@ -22,6 +22,8 @@ from certbot_qiniu.options import OPTIONS
 from certbot_qiniu.targets.other_installer import find_installer
 
 FOLDERS = ("config", "work", "logs")
+MOST_SECONDS = 604_800
+"""A week."""
 
 A_FILE = {"bash": "_shtab_compgen_files", "zsh": "_files"}
 A_FOLDER = {"bash": "_shtab_compgen_dirs", "zsh": "_files -/"}
@@ -89,7 +91,7 @@ def add_heartbeat(parser: argparse.ArgumentParser) -> None:
 
 def add_deadline(parser: argparse.ArgumentParser, default: float | None = None) -> None:
     """Add ``--deadline``."""
-    parser.add_argument("--deadline", type=float, default=default, metavar="SECONDS",
+    parser.add_argument("--deadline", type=seconds, default=default, metavar="SECONDS",
                         help="tell within so many seconds that the status is not known, where "
                              "Qiniu is silent" + " (default: %(default)s)" * bool(default))
 
@@ -107,6 +109,17 @@ def completed_by(kind: Mapping[str, str], argument: argparse.Action) -> None:
     :param kind: a file or a folder.
     """
     argument.complete = kind  # type: ignore[attr-defined] # where shtab expects it
+
+
+def seconds(text: str) -> float:
+    """Return the value of an option that is a time.
+
+    :raises argparse.ArgumentTypeError: when nobody can wait for so long.
+    """
+    value = float(text)
+    if not 0 < value <= MOST_SECONDS:  # nor is NaN
+        raise argparse.ArgumentTypeError(f"not between 0 and {MOST_SECONDS}: {text}")
+    return value
 
 
 def absolute_path(text: str) -> Path:

@@ -19,7 +19,13 @@ from typing import Any
 
 from certbot_qiniu import errors
 from certbot_qiniu.command import certbot_jobs, containers, explore, loop_health, output, plugins
-from certbot_qiniu.command.arguments import Command, add_json, certbot_config, usual_config_dir
+from certbot_qiniu.command.arguments import (
+    Command,
+    add_json,
+    certbot_config,
+    folder_options,
+    usual_config_dir,
+)
 from certbot_qiniu.command.certbot_jobs import Job, Use, Wanted, plugins_of, sentence, use
 from certbot_qiniu.command.health import Level, exit_status, worst
 from certbot_qiniu.command.survey import remembered_command
@@ -77,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.credentials or arguments.cert_name:
         raise errors.UsageError("--credentials and --cert-name go with --explore")
     with output.progress("Checking …"):
-        checks = list(check_all(certbot_config(arguments)))
+        checks = list(check_all(certbot_config(arguments), folder_options(arguments)))
     level = worst(check.level for check in checks)
     if arguments.json:
         print(output.document(level, time.time(), {"checks": checks}))
@@ -97,10 +103,11 @@ def table(checks: Sequence[Check]) -> list[output.Part]:
     return [output.Table(["Verdict", "Topic", "Finding"], rows, ["Finding"], styled=0)]
 
 
-def check_all(config: Any) -> Iterator[Check]:
+def check_all(config: Any, folders: Sequence[str] = ()) -> Iterator[Check]:
     """Check everything.
 
     :param config: certbot's configuration.
+    :param folders: the options that name certbot's folders.
     """
     renewals, damaged = read_renewals(Path(config.config_dir), config.given)
     ours = {name: renewal for name, renewal in renewals.items() if renewal.is_ours}
@@ -127,7 +134,7 @@ def check_all(config: Any) -> Iterator[Check]:
     yield from check_hooks(ours.values())
     yield from check_timers(certbot_jobs.jobs(), Wanted(
         Path(config.config_dir), usual_config_dir(), frozenset(ours) | deployed),
-        looped=is_looped(Path(config.config_dir), time.time()))
+        looped=is_looped(Path(config.config_dir), time.time()), folders=folders)
 
 
 # certbot ----------------------------------------------------------------------------------------
@@ -135,7 +142,7 @@ def check_all(config: Any) -> Iterator[Check]:
 
 def check_certbot(found: str | None) -> Iterator[Check]:
     """Return whether the certbot that is run by its name has this plugin."""
-    ours = program("certbot")
+    ours = shlex.quote(program("certbot"))
     link = f"ln -sf {ours} /usr/local/bin/certbot"
     if found is None:
         yield Check(Level.ATTENTION, "certbot", "no certbot is on the PATH",
@@ -194,7 +201,7 @@ def check_renewals(renewals: Mapping[str, Renewal], damaged: Iterable[str],
     for lineage in sorted((names | set(deployed)) - {problem.lineage for problem in found}):
         if lineage in names:
             yield Check(Level.OK, "renewal", f"renewals of {lineage} reach Qiniu")
-        elif exists(lineage):
+        elif lineage in renewals:  # of one that cannot be read, more is said
             yield Check(
                 Level.ATTENTION, "renewal",
                 f"{lineage} is deployed to Qiniu, but its renewal conf does not say "
@@ -335,8 +342,10 @@ def is_looped(config_dir: Path, now: float) -> bool:
     return health is not None and not health.complaint(now)
 
 
-def check_timers(jobs: Iterable[Job], wanted: Wanted, *, looped: bool = False) -> Iterator[Check]:
+def check_timers(jobs: Iterable[Job], wanted: Wanted, *, looped: bool = False,
+                 folders: Sequence[str] = ()) -> Iterator[Check]:
     """Check that something renews every lineage by itself, and nothing gets in its way."""
+    install = shlex.join(["certbot-qiniu", "install-timer", *folders])
     uses = [(job, use(job, wanted)) for job in jobs]
     renewing = {job.call.option("--cert-name") for job, found in uses if found is Use.RENEWS}
     if looped:
@@ -351,17 +360,17 @@ def check_timers(jobs: Iterable[Job], wanted: Wanted, *, looped: bool = False) -
             level, remedy = Level.ATTENTION, job.revive
         elif found is Use.NOT_FOUND and not renewing:
             level = Level.ATTENTION
-            remedy = f"Name it with its path: {program('certbot-qiniu')} renew --quiet"
+            remedy = (f"Name it with its path: {shlex.quote(program('certbot-qiniu'))} renew "
+                      "--quiet")
         elif found is Use.NOT_KNOWN and not renewing:
             level = Level.UNKNOWN
         yield Check(level, "timer", sentence(job, found), remedy)
     left = wanted.lineages - renewing
     if not renewing and Use.NOT_KNOWN not in {found for _, found in uses}:
-        yield Check(Level.ATTENTION, "timer", "nothing runs certbot renew by itself",
-                    "certbot-qiniu install-timer")
+        yield Check(Level.ATTENTION, "timer", "nothing runs certbot renew by itself", install)
     elif renewing and "" not in renewing and left:
         yield Check(Level.ATTENTION, "timer", f"nothing renews {', '.join(sorted(left))} by itself",
-                    "certbot-qiniu install-timer")
+                    install)
 
 
 COMMAND = Command("doctor", "look for what could stop a renewal, with remedies", add_arguments,

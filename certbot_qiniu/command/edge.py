@@ -183,17 +183,19 @@ def expect(cert_id: str, fingerprint: str, certificate: Certificate | None) -> E
 _END = "-----END CERTIFICATE-----"
 
 
-def changed_at(domain: Domain, record: Record) -> float:
+def changed_at(domain: Domain, record: Record, now: float) -> float:
     """Return the time of a domain's last change: ours, or as Qiniu says; 0 if unknown.
 
     The later of both: ``modifyAt`` may not move with each change, and others make changes, too.
+    One that is yet to come would silence everything until then, and is no time of a change.
     """
     try:
         modified = dt.datetime.fromisoformat(domain.modified.replace("Z", "+00:00"))
     except ValueError:
         modified = None
     said = modified.timestamp() if modified and modified.tzinfo else 0.0
-    return max(said, record.confirmed.at if record.confirmed else 0.0)
+    sent = record.confirmed.at if record.confirmed else 0.0
+    return max((at for at in (said, sent) if at <= now + OVERDUE_SECONDS), default=0.0)
 
 
 def _described(serial: str, not_after: int, fingerprint: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -33,8 +34,15 @@ class AccountFacts:
 
     def users(self, cert_id: str) -> tuple[str, ...]:
         """Return the domains that are known to serve a certificate."""
-        return tuple(sorted({domain.name for domain in self.domains.values()
-                             if domain.cert_id == cert_id}.union(self.used_by.get(cert_id, ()))))
+        return tuple(sorted({*self._serving.get(cert_id, ()), *self.used_by.get(cert_id, ())}))
+
+    @functools.cached_property
+    def _serving(self) -> Mapping[str, Collection[str]]:
+        """Find the domains that serve each certificate: there may be thousands of both."""
+        found: dict[str, list[str]] = {}
+        for domain in self.domains.values():
+            found.setdefault(domain.cert_id, []).append(domain.name)
+        return found
 
 
 @dataclass(frozen=True)
@@ -87,7 +95,9 @@ class Survey:
     :ivar elsewhere: ids of certificates of ours in accounts that no lineage is in any more.
     :ivar unread: why some domains could not be read.
     :ivar findings: what is wrong apart from single domains.
-    :ivar bygone: domains that have been gone for so long that it needs no attention any more.
+    :ivar bygone: domains that have been gone for so long that it needs no attention any more, or
+        were let go.
+    :ivar blind: lineages, and domains of theirs, that could not be looked at; None for all.
     :ivar notes: remarks that ``certbot renew`` would make.
     :ivar edges: what the edge answered, for the domains that were probed.
     """
@@ -100,6 +110,7 @@ class Survey:
     unread: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     bygone: tuple[str, ...] = ()
+    blind: Collection[str] | None = ()
     notes: tuple[str, ...] = ()
     edges: Mapping[str, Probe] = field(default_factory=dict)
     left_behind: tuple[str, ...] = ()

@@ -41,6 +41,10 @@ SYSTEMD_RUNS = Path("/run/systemd/system")
 """There exactly where systemd is the init (``sd_booted(3)``)."""
 CRON_FILE = Path("/etc/cron.d") / OWN_NAME
 SECONDS = 60
+MARKS = {"--notify": "--notify=", "--heartbeat": "--heartbeat=", "--prometheus": "--prometheus=",
+         "--no-probe": "--no-probe", "--on-failure": "OnFailure="}
+"""The options of which a unit or cron file tells whether they were given, and by what."""
+
 NOTIFY_FILE, HEARTBEAT_FILE, ENVIRONMENT_FILE = "notify", "heartbeat", "environment"
 
 MARK = "# Written by certbot-qiniu install-timer"
@@ -145,6 +149,9 @@ def run(arguments: argparse.Namespace) -> int:
         _write(path, text)
     if by_cron or not arguments.directory:
         _name_others(arguments, renewals)
+    if by_cron and not scheduled_jobs.cron_runs():
+        print("No cron is running here, so nothing runs yet: start one, or run certbot-qiniu loop, "
+              "as in a container")
     if by_cron:
         print(f"Try it now: {shlex.join(job.renew)}")
     elif not arguments.directory:
@@ -299,7 +306,7 @@ def _write(path: Path, text: str) -> None:
 
     :raises errors.UsageError: when that is not possible.
     """
-    is_ours = False
+    is_ours, before = False, ""
     with contextlib.suppress(OSError):
         before = path.read_text(encoding="utf-8", errors="replace")
         is_ours = before.startswith(MARK) and not path.is_symlink()
@@ -317,6 +324,10 @@ def _write(path: Path, text: str) -> None:
     # No secrets are in it, and systemd wants it readable.
     output.write(path, text, "--directory", mode=0o644)
     print(f"Written: {path}")
+    lost = [option for option, mark in MARKS.items() if is_ours and mark in before
+            and mark not in text]
+    if lost:
+        print(f"No longer in it: {', '.join(lost)}. Name all that you want in one command")
 
 
 def _free_name(path: Path) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from certbot_qiniu.command.edge import Probe
 from certbot_qiniu.command.facts import AccountFacts, LineageFacts, Survey
 from certbot_qiniu.command.health import Finding, Level, days_left
@@ -65,7 +67,9 @@ def judge(facts: Survey, warn_days: int, *, only_managed: bool = False) -> Repor
     for lineage in facts.lineages:
         findings += _judge_lineage(lineage, facts.now, warn_days,
                                    is_read=lineage.name not in unread)
-    return Report(facts.now, warn_days, tuple(rows), facts.lineages, tuple(findings), facts.bygone)
+    dead = (row.domain for row in rows if row.state in DEAD_STATES)
+    return Report(facts.now, warn_days, tuple(rows), facts.lineages, tuple(findings),
+                  (*facts.bygone, *dead), facts.blind)
 
 
 def _row(facts: Survey, account: AccountFacts, domain: Domain,
@@ -154,7 +158,7 @@ def _judge_lineage(lineage: LineageFacts, now: float, warn_days: int, *,
                         server=lineage.reload, until=wording.held_until(lineage.kept_on), **facts)
 
     verdicts, left = [], None
-    of_it = f"--cert-name {lineage.name}"
+    of_it = f"--cert-name {shlex.quote(lineage.name)}"
     if not lineage.renews:
         verdicts.append(needs("NotRenewed", lineage.reconfigure))
     elif lineage.reload:
@@ -167,7 +171,7 @@ def _judge_lineage(lineage: LineageFacts, now: float, warn_days: int, *,
             verdicts.append(needs(reason, f"certbot-qiniu apply {of_it}", hooks=", ".join(hooks)))
     if lineage.held:
         verdicts.append(needs("Held", f"certbot install {of_it} -i qiniu --qiniu-credentials "
-                                      f"{lineage.account}"))
+                                      f"{shlex.quote(lineage.account)}"))
     elif lineage.renews and is_read and not lineage.actions:
         verdicts.append(needs("NothingManaged", f"certbot-qiniu plan {of_it}"))
     if lineage.certificate:

@@ -32,8 +32,10 @@ class Health:
 
     def after(self, exit_status: int, now: float, *, failed: bool) -> Health:
         """Return how it is once a renewal has ended."""
+        # A clock that was set back would keep failures young for as long as it was wrong.
+        since = min(self.failing_since or now, now)
         return replace(self, ended=now, exit_status=exit_status,
-                       failing_since=(self.failing_since or now) if failed else 0.0)
+                       failing_since=since if failed else 0.0)
 
     def complaint(self, now: float) -> str:
         """Say what is wrong with it; "" if it is well."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from certbot_qiniu.command.facts import LineageFacts
 from certbot_qiniu.command.health import Level, exit_status
 from certbot_qiniu.command.report import Report, Row
+from certbot_qiniu.model import DEAD_STATES
 
 PREFIX = "certbot_qiniu_"
 FILE = "certbot_qiniu.prom"
@@ -31,8 +32,9 @@ DOMAIN: tuple[tuple[str, str, Callable[[Row], int | None]], ...] = (
      lambda row: None if row.in_sync is None else int(row.in_sync)),
     ("domain_publishing", "1 while Qiniu publishes a change of the domain.",
      lambda row: int(row.state == "processing")),
-    ("certificate_expiry_timestamp_seconds", "End of the certificate bound to the domain.",
-     lambda row: row.not_after),
+    ("certificate_expiry_timestamp_seconds", "End of the certificate bound to the domain, unless "
+                                             "it is frozen or offline.",
+     lambda row: None if row.state in DEAD_STATES else row.not_after),
     ("edge_same", "1 if the edge serves the leaf that is bound and ours, 0 if it serves another.",
      lambda row: {"same": 1, "chain": 1, "other": 0}.get(row.edge or "")),
     ("edge_chain_complete", "1 if the edge serves the intermediate certificate with that leaf.",
@@ -109,5 +111,5 @@ def _labels(labels: Labels) -> str:
 
 
 def _escaped(value: str) -> str:
-    readable = value.encode(errors="replace").decode()  # a hook's name need not be UTF-8
+    readable = value.encode(errors="backslashreplace").decode()  # a hook's name need not be UTF-8
     return readable.replace("\\", r"\\").replace('"', r'\"').replace("\n", r"\n")

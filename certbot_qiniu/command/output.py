@@ -61,6 +61,9 @@ NARROWEST, NARROWEST_FIRST = 12, 24
 """Columns that are wrapped keep so many cells of the terminal; a table's first column, which says
 what the row is about, keeps more."""
 
+GAP = 2
+"""The space between columns."""
+
 
 def accept_any_text(*, utf8: bool = False) -> None:
     """Let stdout and stderr take every text, with ``?`` for characters that they do not have.
@@ -104,7 +107,7 @@ def rendered(parts: Iterable[Part], width: int) -> RenderableType:
     for part in parts:
         if isinstance(part, Table):
             fitting = fitted(part, width)
-            found += [_rich_table(fitting)] if fitting else [
+            found += [_rich_table(fitting, width)] if fitting else [
                 Text(line, overflow="fold") for line in plain(part)]
         else:
             found.append(Text(part[0], part[1]))
@@ -114,7 +117,7 @@ def rendered(parts: Iterable[Part], width: int) -> RenderableType:
 def fitted(table: Table, width: int) -> Table | None:
     """Leave out optional columns until *table* fits into *width*; None if it never does."""
     left_out = list(table.optional)
-    while sum(narrowest(table)) + 2 * len(table.columns) - 2 > width:
+    while _total(narrowest(table)) > width:
         if not left_out:
             return None
         table = without(table, left_out.pop(0))
@@ -143,6 +146,20 @@ def narrowest(table: Table) -> list[int]:
             for name, width in zip(table.columns, _widths(table), strict=True)]
 
 
+def spread(table: Table, width: int) -> list[int]:
+    """Return the width of each column of a table that fits; the narrowest one grows first."""
+    wanted, widths = _widths(table), narrowest(table)
+    for _ in range(width - _total(widths)):
+        short = [number for number, least in enumerate(widths) if least < wanted[number]]
+        if short:
+            widths[min(short, key=widths.__getitem__)] += 1
+    return widths
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + GAP * (len(widths) - 1)
+
+
 def plain(table: Table) -> list[str]:
     """Draw a table as lines: columns of equal width, nothing cut off, no decoration."""
     from rich.cells import cell_len
@@ -154,7 +171,7 @@ def plain(table: Table) -> list[str]:
         space = " " * (width - cell_len(cell))
         return space + cell if name in NUMBERS else cell + space
 
-    return title + ["  ".join(map(filled, cells, widths, table.columns)).rstrip()
+    return title + [(" " * GAP).join(map(filled, cells, widths, table.columns)).rstrip()
                     for cells in lines]
 
 
@@ -166,19 +183,23 @@ def _widths(table: Table) -> list[int]:
     return [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
 
 
-def _rich_table(table: Table) -> RenderableType:
+def _rich_table(table: Table, width: int) -> RenderableType:
+    # Widths are ours, gaps columns: rich's own take from each column what is too much in sum, and
+    # its versions differ in what it counts as padding.
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    found = RichTable(box=None, padding=(0, 2, 0, 0), pad_edge=False, title=table.title or None,
+    found = RichTable(box=None, padding=0, pad_edge=False, title=table.title or None,
                       title_justify="left", title_style="bold", header_style="bold dim")
-    for name, width in zip(table.columns, narrowest(table), strict=True):
-        found.add_column(name, justify="right" if name in NUMBERS else "left", min_width=width,
+    for name, own in zip(table.columns, spread(table, width), strict=True):
+        if found.columns:
+            found.add_column(width=GAP)
+        found.add_column(name, justify="right" if name in NUMBERS else "left", width=own,
                          no_wrap=name not in table.wraps, overflow="fold")
     for style, cells in table.rows:
         row = [Text(cell) for cell in cells]
         row[table.styled].stylize(style)
-        found.add_row(*row)
+        found.add_row(*[part for cell in row for part in (Text(), cell)][1:])
     return found
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from certbot_qiniu.command import output
 from certbot_qiniu.command.arguments import Command, add_cert_name, add_json, certbot_config
 from certbot_qiniu.command.facts import LineageFacts, Survey
-from certbot_qiniu.command.health import Finding, days_left, exit_status, worst
+from certbot_qiniu.command.health import Finding, Level, days_left, exit_status, worst
 from certbot_qiniu.command.survey import survey
 from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.planning.decision import Action
@@ -95,7 +95,9 @@ def table(facts: Survey, planned: Sequence[Step], failed: Sequence[Finding]) -> 
     parts += [(note, "") for note in facts.notes]
     parts += output.finding_parts(failed)
     changes = sum(step.verb not in UNCHANGED for step in planned)
-    parts.append(("Nothing to do." if not changes else
+    nothing = ("Whether anything is to be done is not known."
+               if any(item.level is Level.UNKNOWN for item in failed) else "Nothing to do.")
+    parts.append((nothing if not changes else
                   f"{changes} step{'s' * (changes != 1)}; certbot-qiniu apply does them now. "
                   "Should certbot renew a certificate, its domains get the new one.", "bold"))
     return parts

@@ -7,6 +7,7 @@ drops it from the conf for good, with exit status 0.
 from __future__ import annotations
 
 import importlib.metadata
+import shlex
 from collections.abc import Collection, Iterable
 
 from certbot_qiniu.environment import plugin_installation, program
@@ -49,5 +50,5 @@ def remedy(plugin: str, lineage: str) -> str:
     """Return the command that installs the plugins that a lineage's conf names."""
     old, _, name = plugin.rpartition(":")
     if old:  # as certbot 1 named the plugins of others
-        return f"certbot reconfigure --cert-name {lineage} -a {name}"
+        return f"certbot reconfigure --cert-name {shlex.quote(lineage)} -a {name}"
     return plugin_installation(plugin)

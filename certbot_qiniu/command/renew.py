@@ -45,6 +45,14 @@ ALERT_SECONDS = 120
 STOP_SECONDS = 90
 """The most that a program that is told to end may take; as systemd has it."""
 
+PATIENCE_SECONDS = 8
+"""For so long SIGTERM is kept from what runs: that would die between a certificate and its hooks,
+which certbot runs once only. Docker and podman kill after 10 seconds, and what takes longer is
+certbot waiting for DNS: told to end, it removes its records."""
+
+TICK_SECONDS = 0.5
+"""The time after which it is told at the latest."""
+
 OURS = ("--config", "-c", "--cert-name", *(f"--{kind}-dir" for kind in FOLDERS))
 """Options that both halves must agree on."""
 
@@ -156,38 +164,51 @@ class Programs:
 
     def __init__(self) -> None:
         self.stopped = False
-        self._child: subprocess.Popen[bytes] | None = None
+        self._tell_at = float("inf")  # when SIGTERM is passed on
 
     def run(self, command: Sequence[str], seconds: float) -> str:
         """Run a program for at most *seconds*; how it ended, "" where it ended well."""
         try:
-            self._child = child = subprocess.Popen(command)  # noqa: S603 (ours, and certbot)
+            child = subprocess.Popen(command)  # noqa: S603 (ours, and certbot)
         except OSError as error:
             print(f"certbot-qiniu: Could not run {command[0]}: {error.strerror}", file=sys.stderr)
             return "it could not be run"
-        try:
-            if self.stopped:  # the signal came before there was a child
-                child.terminate()
-            status, late = _wait(child, seconds), False
-            if status is None:
-                child.terminate()
-                status, late = _wait(child, STOP_SECONDS), True
-            if status is None:
-                child.kill()
-                status = child.wait()
-        finally:
-            self._child = None
+        if self.stopped:  # the signal came before there was a child
+            child.terminate()
+        status, late = self._wait(child, seconds), False
+        if status is None:
+            child.terminate()
+            status, late = self._wait(child, STOP_SECONDS), True
+        if status is None:
+            child.kill()
+            status = child.wait()
         if late:
             return f"it took more than {seconds:.0f} seconds"
         return f"signal {-status}" if status < 0 else str(status or "")
 
+    def _wait(self, child: subprocess.Popen[bytes], seconds: float) -> int | None:
+        """Return the exit status of a program, None while it runs; tell it to end when it must."""
+        end = time.monotonic() + seconds
+        while True:
+            left = end - time.monotonic()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return child.wait(min(max(left, 0), TICK_SECONDS))
+            if left <= 0:
+                return None
+            if time.monotonic() >= self._tell_at:
+                self._tell_at = float("inf")
+                child.terminate()
+
     @contextlib.contextmanager
     def heeding_signals(self) -> Iterator[None]:
-        """Pass SIGTERM on to what runs; what a terminal sends it sends to all by itself."""
+        """Begin nothing after a signal, and pass SIGTERM on to what runs for too long after it.
+
+        What a terminal sends it sends to all by itself.
+        """
         def stop(number: int, _frame: FrameType | None) -> None:
             self.stopped = True
-            if number == signal.SIGTERM and self._child:
-                self._child.terminate()
+            if number == signal.SIGTERM:
+                self._tell_at = min(self._tell_at, time.monotonic() + PATIENCE_SECONDS)
 
         # What is ignored, such as by nohup, stays so, here and in what is run.
         numbers = [number for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -198,14 +219,6 @@ class Programs:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def _wait(child: subprocess.Popen[bytes], seconds: float) -> int | None:
-    """Return the exit status of a program, None while it runs."""
-    try:
-        return child.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return None
 
 
 COMMAND = Command("renew", "what a timer runs: certbot renew, then status, alerts, heartbeat",

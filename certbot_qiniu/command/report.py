@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from certbot_qiniu.command.edge import EDGE_REASONS, EDGE_WORDS, Shown
@@ -45,6 +46,7 @@ class Report:
     """The status of everything.
 
     :ivar bygone: domains that need no attention any more, although nothing about them is right.
+    :ivar blind: lineages and domains that could not be looked at; None for all.
     :ivar renewed: whether the ``certbot renew`` before this succeeded; None if that was not told.
     """
 
@@ -54,6 +56,7 @@ class Report:
     lineages: tuple[LineageFacts, ...]
     findings: tuple[Finding, ...]
     bygone: tuple[str, ...] = ()
+    blind: Collection[str] | None = ()
     renewed: bool | None = None
 
     @property

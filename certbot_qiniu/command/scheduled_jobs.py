@@ -84,7 +84,8 @@ class Scheduled:
             return f"systemctl disable --now {self.timer}"
         if self.crontab_of:  # crontab -e shows it without its head, so that numbers do not fit
             return f"Remove it: crontab -e -u {self.crontab_of}"
-        return f"Remove line {self.line} of {self.path}" if self.line else f"chmod a-x {self.path}"
+        return (f"Remove line {self.line} of {self.path}" if self.line else
+                f"chmod a-x {shlex.quote(str(self.path))}")
 
     def lines(self) -> list[tuple[int, str]]:
         """Return its lines that are no comments, with their numbers."""
@@ -215,7 +216,7 @@ def output_of(command: Sequence[str]) -> str:
 def _cron(root: Path) -> Iterator[Scheduled]:
     """Find the commands of crontabs and of the folders of daily scripts."""
     etc, debian = root / "etc", (root / "etc" / "debian_version").exists()
-    idle = RUNS if _cron_runs(root) else ("no cron is running", "Start cron")
+    idle = RUNS if cron_runs(root) else ("no cron is running", "Start cron")
     unread = idle
     if is_busybox():
         unread = ("busybox's cron does not read it", "Move it to root's own crontab: crontab -e")
@@ -232,7 +233,7 @@ def _cron(root: Path) -> Iterator[Scheduled]:
         if why == RUNS:
             why = _ignored(path, debian=debian)
         if why == RUNS and not os.access(path, os.X_OK):
-            why = "it is not executable", f"chmod a+x {path}"
+            why = "it is not executable", f"chmod a+x {shlex.quote(str(path))}"
         yield Scheduled(read_script([str(path)]), Place({"PATH": SYSTEMD_PATH}), "root", path, *why)
 
 
@@ -272,10 +273,11 @@ def _ignored(path: Path, *, debian: bool) -> Idle:
             is_strict and not re.fullmatch(r"[\w-]+", path.name, re.ASCII)):
         return "cron ignores files of such a name", "Give it a name of letters, digits, - and _"
     if path.parent.name == "cron.d":
+        quoted = shlex.quote(str(path))
         if path.stat().st_mode & 0o022:
-            return "cron ignores a file that others can change", f"chmod go-w {path}"
+            return "cron ignores a file that others can change", f"chmod go-w {quoted}"
         if debian and not read_script([str(path)], "replace").endswith("\n"):
-            return "cron ignores a file whose last line has no end", f"echo >> {path}"
+            return "cron ignores a file whose last line has no end", f"echo >> {quoted}"
     return RUNS
 
 
@@ -285,10 +287,10 @@ def is_busybox() -> bool:
     return os.path.basename(os.path.realpath(crond)) == "busybox"
 
 
-def _cron_runs(root: Path) -> bool:
+def cron_runs(root: Path | None = None) -> bool:
     """Return whether there is a cron, as far as one may see that."""
     names = set()
-    for path in root.glob("proc/[0-9]*/comm"):
+    for path in (root or ROOT).glob("proc/[0-9]*/comm"):
         try:
             names.add(path.read_text(encoding="utf-8", errors="replace").strip())
         except OSError:

@@ -29,6 +29,7 @@ from certbot_qiniu.command.arguments import (
     add_notify,
     certbot_config,
     completed_by,
+    seconds,
     usual_config_dir,
 )
 from certbot_qiniu.command.certbot_jobs import Job, Use, Wanted, sentence, use
@@ -99,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _watch_seconds(text: str) -> float:
-    return max(LEAST_WATCH_SECONDS, float(text))
+    return max(LEAST_WATCH_SECONDS, seconds(text))
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -191,7 +192,7 @@ def probe(facts: Survey, lineages: Lineages, seconds: float, *,
     expected = _expected(facts, lineages, {domain.cert_id for domain in domains})
     return replace(facts, edges={domain.name: Probe(
         domain, answers[domain.name], expected.get(domain.cert_id),
-        changed_at(domain, facts.records.get(domain.name, Record())))
+        changed_at(domain, facts.records.get(domain.name, Record()), facts.now))
         for domain in domains})
 
 
@@ -209,7 +210,7 @@ def _alert(arguments: argparse.Namespace, urls: Sequence[str], report: Report) -
     if not urls:
         return 0
     problems = alerts.alert(arguments.config_dir / "qiniu", urls, report.concerns(),
-                            report.checked_at, report.bygone, report.unseen())
+                            report.checked_at, report.bygone, report.unseen(), report.blind)
     for problem in problems:
         print(f"certbot-qiniu: {problem}", file=sys.stderr)
     return int(bool(problems))

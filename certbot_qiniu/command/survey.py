@@ -54,10 +54,10 @@ def survey(config: Any, only: str = "", *, scope: Scope = Scope.DELETIONS, gentl
     """
     notes: list[str] = []
     try:
-        deployer = open_deployer(config, notes.append, read_only=True, accounts=Accounts(
-            Path(config.config_dir), gentle=gentle))
+        deployer = open_deployer(config, notes.append, note=notes.append, read_only=True,
+                                 accounts=Accounts(Path(config.config_dir), gentle=gentle))
     except errors.StateError as error:
-        return Survey(time.time(), findings=(
+        return Survey(time.time(), blind=None, findings=(
             Finding(Level.ATTENTION, "state", "State", str(error)),))
     renewals, damaged = read_renewals(Path(config.config_dir), config.given)
     collected = _Observations(deployer, scope, announce)
@@ -213,6 +213,12 @@ class _Observations:
                   else "Refused" if isinstance(error, errors.ApiError) else "Unusable")
         self.findings.append(Finding(_level(error), subject, reason, str(error)))
 
+    def blind(self) -> set[str]:
+        """Return the lineages that could not be looked at, and their domains."""
+        lineages = {*self.deployer.all_lineages()} - {one.name for one in self.lineages}
+        return {*lineages, *(name for lineage in lineages
+                             for name in expected(self.deployer.store, lineage))}
+
     def survey(self, notes: list[str]) -> Survey:
         """Return all of it."""
         if not self.lineages and not self.findings:
@@ -239,8 +245,9 @@ class _Observations:
         return Survey(
             (self.clock or time.time)(), tuple(accounts),
             tuple(self.lineages), dict(self.memory.domains), uploads, each_cause(unread),
-            tuple(self.findings), tuple(self.bygone), tuple(dict.fromkeys(notes)),
-            left_behind=tuple(
+            tuple(self.findings),
+            (*self.bygone, *(name for name, one in self.memory.domains.items() if one.let_go)),
+            self.blind(), tuple(dict.fromkeys(notes)), left_behind=tuple(
                 cert_id for account in reached
                 for ids in left_behind(account.context).values() for cert_id in ids),
             elsewhere=tuple(sorted(
@@ -258,7 +265,7 @@ def remembered_command(memory: Memory, lineage: str) -> str:
         del words[number:number + 2]
     else:
         credentials = entry.credentials
-    command = reconfigure_command(lineage, shlex.quote(credentials) if credentials else "PATH")
+    command = reconfigure_command(lineage, credentials or "PATH")
     return f"{command} {shlex.join(words)}".rstrip()
 
 

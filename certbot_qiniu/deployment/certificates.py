@@ -186,7 +186,8 @@ def certificate_for(context: Context, binding: Binding, lineage: str, *,
         raise errors.DeployError(
             f"The certificate of {lineage} with the fingerprint "
             f"{binding.fingerprint[:FINGERPRINT_DIGITS]}… is neither at Qiniu nor in certbot's "
-            f"archive any more; deploy a newer one with: certbot install --cert-name {lineage}",
+            f"archive any more; deploy a newer one with: certbot install --cert-name {lineage} "
+            "-i qiniu",
             has_outlook=True)
     cert_id = min(known) if known else _upload(context, certificate, keep_certificates)
     return RemoteCertificate(cert_id, certificate.remote_name)

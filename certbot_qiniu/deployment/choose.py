@@ -63,12 +63,15 @@ def choose_domains(context: Context, names: Collection[str], listed: Sequence[st
     foreign = foreign_certificates(context, filter(None, details.values()), [lineage]) if (
         listed is None) else {}
     owners = {lineage, *(entry.lineage for entry in state.values())}
+    given_back = {name: other for other, entry in context.memory.lineages.items()
+                  if entry.hold and other != lineage and context.lineages.exists(other)
+                  for name in entry.given_back}
     selection = select(
         {name: domain for name, domain in domains.items() if name not in failures}, names,
         [name for name in listed if name not in failures] if listed is not None else None,
         lineage=lineage, state=state, foreign=foreign, ends=ends, now=context.clock(),
         alive={owner for owner in owners if context.lineages.exists(owner)}, take_over=take_over,
-        back=back, excluded=excluded)
+        back=back, excluded=excluded, given_back=given_back)
     unread = [NotChosen(name, Obstacle.UNREADABLE, detail=text)
               for name, text in each_cause(failures).items()]
     return replace(selection, problems=(*selection.problems, *unread))

@@ -29,6 +29,7 @@ from certbot_qiniu.deployment.context import Context, Options
 from certbot_qiniu.deployment.deleted import forget_deleted
 from certbot_qiniu.deployment.gathering import Planner
 from certbot_qiniu.deployment.missing import check_list, forget
+from certbot_qiniu.deployment.observe import observe
 from certbot_qiniu.deployment.planning.decision import Action
 from certbot_qiniu.deployment.planning.selection import Obstacle, Selection
 from certbot_qiniu.deployment.reconcile import Outcome, reconcile
@@ -36,7 +37,7 @@ from certbot_qiniu.deployment.rehearsal import what_fails
 from certbot_qiniu.deployment.state import Managed, Record, State
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.deployment.waiting import Waiting
-from certbot_qiniu.deployment.writing import Changes, Writer, changed
+from certbot_qiniu.deployment.writing import Changes, Writer, changed, changes_between
 from certbot_qiniu.failures import Failures
 from certbot_qiniu.lineages import Lineages, reconfigure_command
 from certbot_qiniu.model import DEAD_STATES, Binding, Certificate, covering_name
@@ -44,6 +45,10 @@ from certbot_qiniu.options import DEFAULT_SERVICES, Settings
 from certbot_qiniu.qiniu.account import Accounts
 
 logger = logging.getLogger(__name__)
+
+SETTINGS = ("force_https", "http2", "tls_versions")
+"""Those of a binding that are "as it is" until they are asked for, and return with a rollback."""
+
 
 @dataclass
 class Deployer:
@@ -196,8 +201,9 @@ class Deployer:
                 failures.errors += problems
         except (errors.ApiError, errors.UsageError) as error:
             failures.errors.append(error)
-        self.writer.commit(self._changes(chosen, certificate, settings, None),
-                           f"Deployed renewed certificate {lineage}")
+        changes = self._changes(chosen, certificate, settings, None)
+        self._read_what_changes(changes)
+        self.writer.commit(changes, f"Deployed renewed certificate {lineage}")
         return failures
 
     def stays_held(self, lineage: str, settings: Settings, *, is_told: bool) -> bool:
@@ -278,7 +284,8 @@ class Deployer:
         for name, entry in changed.items():
             if entry != state[name] and entry.service != "cdn":
                 self.say(f"{name}: Qiniu has HSTS for CDN domains only; left without")
-            if entry.binding.hsts and self.store.memory.domains.get(name, Record()).hsts:
+            record = self.store.memory.domains.get(name, Record())
+            if entry.binding.hsts and record.hsts == "refused":
                 self.store.memory.update(name, hsts="")
         return changed
 
@@ -308,6 +315,35 @@ class Deployer:
                 former.unknown if former else {}))
         return changes
 
+    def write(self, desired: State) -> bool:
+        """Write the desired state, with what was there before in the checkpoint in progress.
+
+        :returns: whether it differs from what was written.
+        :raises errors.StateError: if it cannot be written.
+        :raises certbot.errors.Error: if what was there before cannot be kept.
+        """
+        changes = changes_between(self.store.state, desired)
+        self._read_what_changes(changes)
+        return self.writer.write(changes)
+
+    def _read_what_changes(self, changes: Changes) -> None:
+        """Read domains of which a setting is asked for now: a rollback goes back to what it was.
+
+        What somebody has just changed no run has seen yet. If it cannot be read, what was last
+        seen has to do.
+        """
+        names: dict[str, list[str]] = {}
+        for name, entry in changes.items():
+            former = self.store.state.get(name)
+            if entry and former and entry.service == "cdn" and any(
+                    getattr(former.binding, setting) is None
+                    and getattr(entry.binding, setting) is not None for setting in SETTINGS):
+                names.setdefault(entry.lineage, []).append(name)
+        for lineage, asked in names.items():
+            with contextlib.suppress(errors.QiniuError):
+                credentials = self.store.memory.lineage(lineage).credentials
+                observe(self.context(credentials, {"cdn"}), asked, refresh=False)
+
     def _tell_left_out(self, selection: Selection, chosen: set[str], lineage: str) -> None:
         # Of those that are let go, more is said.
         selection = selection.without({found.name for found in selection.left_out if (
@@ -331,9 +367,15 @@ class Deployer:
                        others_are_there=lambda: self._has_others(context, lineage))
 
     def _has_others(self, context: Context, lineage: str) -> bool:
-        """Return whether the account has a domain that another lineage manages there."""
+        """Return whether the account has a domain that another lineage manages there.
+
+        What was last seen in another account than this lineage's own proves nothing of that.
+        """
         account, store = context.account.client.account, self.store
+        own = store.memory.lineage(lineage).account
         for other in sorted({entry.lineage for entry in store.state.values()} - {lineage}):
+            if len({own, store.memory.lineage(other).account} - {""}) > 1:
+                continue
             with contextlib.suppress(errors.ApiError, errors.UsageError):
                 theirs = self.context(store.memory.lineage(other).credentials).account
                 if theirs.client.account == account and (

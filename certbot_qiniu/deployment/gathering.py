@@ -56,6 +56,8 @@ class Planner:
         record, binding = self.memory.domains.get(entry.name, Record()), entry.binding
         if binding.force_https is None:
             binding = replace(binding, force_https=record.former_force)
+        if binding.http2 is None:
+            binding = replace(binding, http2=record.former_http2)
         if binding.tls_versions is None:
             binding = replace(binding, tls_versions=record.former_tls)
         return replace(entry, binding=binding)

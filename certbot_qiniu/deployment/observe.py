@@ -100,7 +100,9 @@ def observe_alone(context: Context, names: Sequence[str]) -> bool:
     if None in results:
         return False
     domains = [result for result in results if isinstance(result, Domain)]
-    context.account.presume(domains)
+    context.account.presume(domains, {
+        name: result for name, result in zip(names, results, strict=True)
+        if isinstance(result, errors.QiniuError)})
     for domain in domains:
         context.memory.update(domain.name, service=domain.service, seen=domain,
                               seen_at=context.clock())
@@ -115,7 +117,8 @@ def observe(context: Context, names: Sequence[str], *, refresh: bool,
     :returns: the domains that exist, and why others could not be observed.
     :raises errors.ApiError: when the list of a certificate's domains cannot be read.
     """
-    domains, unread_services = context.account.domains_and_failures(refresh=refresh)
+    domains, unread_services = context.account.domains_and_failures(
+        refresh=refresh, among=names)
     failures: dict[str, errors.QiniuError] = {}
     for name in names:
         service = context.memory.domains.get(name, Record()).service

@@ -207,6 +207,8 @@ class _Reconciler:
         # From now on these are the user's to change.
         if entry and entry.binding.force_https is None:
             self.memory.update(name, former_force=None)
+        if entry and entry.binding.http2 is None:
+            self.memory.update(name, former_http2=None)
         if entry and entry.binding.tls_versions is None:
             self.memory.update(name, former_tls=None)
         if name in self.memory.domains:

@@ -127,6 +127,18 @@ def take_up(deployer: Deployer, passed: Mapping[str, str], settings: Settings) -
     return told_once(failures.errors)
 
 
+def unseen_versions(store: Store) -> list[str]:
+    """Return the domains whose TLS versions a rollback takes back, where no read shows any."""
+    found = []
+    for name, record in sorted(store.memory.domains.items()):
+        wanted = store.state[name].binding if name in store.state else record.baseline
+        if (record.is_ours and wanted and wanted.protocol == "https" and not wanted.tls_versions
+                and record.confirmed and record.confirmed.binding.tls_versions
+                and record.seen and record.seen.tls_versions is None):
+            found.append(name)
+    return found
+
+
 def _let_go(store: Store, passed: Mapping[str, str], lineage: str) -> list[str]:
     """Return the domains of a lineage among *passed* that were let go, and not taken up again."""
     return [name for name, record in sorted(store.memory.domains_of(lineage).items())

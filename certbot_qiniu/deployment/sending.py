@@ -14,7 +14,12 @@ from certbot_qiniu import errors
 from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.certificates import certificate_for, is_gone
 from certbot_qiniu.deployment.context import Context
-from certbot_qiniu.deployment.planning.bindings import ABOUT_THE_REST, refusal_key, sendable
+from certbot_qiniu.deployment.planning.bindings import (
+    ABOUT_THE_REST,
+    binding_of,
+    refusal_key,
+    sendable,
+)
 from certbot_qiniu.deployment.planning.decision import Action, Verb
 from certbot_qiniu.deployment.state import Managed, Record, Sent
 from certbot_qiniu.model import TLS_VERSIONS, Binding, Domain, RemoteCertificate
@@ -103,7 +108,7 @@ class Sender:
         if not jobs:
             return [], []
         before = {job.name: self.memory.domains.get(job.name, Record()) for job in jobs}
-        self._write_down(jobs)
+        self._write_down(jobs, before)
         jobs, results = self._without_extra_fields(jobs, self.context.parallel(self._call, jobs))
         sent, again = [], []
         for job, result in zip(jobs, results, strict=True):
@@ -137,11 +142,15 @@ class Sender:
                                    if self.context.field_refusal(name)})
         return _Job(action, domain, binding or Binding(protocol="http"), certificate)
 
-    def _write_down(self, jobs: list[_Job]) -> None:
+    def _write_down(self, jobs: list[_Job], before: Mapping[str, Record]) -> None:
         """Remember what is about to be sent: a crash must not hide what was."""
         for job in jobs:
             self.memory.update(job.name, sent=Sent(job.binding, self.context.clock()),
                                taken_from=job.domain.cert_id)
+            if not before[job.name].baseline and job.domain.cert_id not in self.memory.uploads:
+                # One rollback has returned it to that, and the next one takes it over again.
+                self.memory.update(job.name, lineage=self._lineage_of(job.name),
+                                   baseline=binding_of(job.domain, {}))
             if job.action.verb is Verb.HSTS and job.binding.hsts:
                 self.memory.update(job.name, hsts="ours")
         self.context.store.write_memory()

@@ -78,7 +78,7 @@ class Record:
     :ivar processing_since: since when we have seen it in processing; 0 when it is not.
     :ivar hsts: ``ours`` when we switched HSTS on, ``refused`` when Qiniu would not let us.
     :ivar former_force: forced HTTPS before a redirect was asked for, for a rollback to a state in
-        which it is "as it is"; likewise *former_tls*, the TLS versions.
+        which it is "as it is"; likewise *former_http2* and *former_tls*, the TLS versions.
     :ivar foreign: what it was last seen to serve that is not ours, so that its end is asked once.
     :ivar taken_from: id of what it served when it was taken over, or taken back: that is replaced
         whatever its end, until ours was seen there.
@@ -95,6 +95,7 @@ class Record:
     processing_since: float = 0.0
     hsts: str = ""
     former_force: bool | None = None
+    former_http2: bool | None = None
     former_tls: tuple[str, ...] | None = None
     let_go: float = 0.0
     foreign: RemoteCertificate | None = None
@@ -371,6 +372,8 @@ class Memory:
 
         :param state: what is managed.
         """
+        if now - max((record.seen_at for record in self.domains.values()), default=now) > YEAR / 2:
+            return  # rather than time has passed, the clock is wrong
         managing = {entry.lineage for entry in state.values()}
         for name, record in list(self.domains_of("").items()):
             if record.baseline is None and 0 < record.seen_at < now - YEAR:

@@ -148,6 +148,8 @@ class Store:
                 raise error  # what is put back would replace it
             self.state = Facts[Managed](former, "lineage")
         self._read_memories()
+        if former is None:
+            self._recall_states()
         for name in self.state:
             record = self.memory.domains.get(name)
             if record and record.let_go:
@@ -183,13 +185,26 @@ class Store:
                 raw = self._read(path)
                 with decoding(path):
                     entries = {name: decode(Managed, entry, name=name, lineage=lineage)
-                               for name, entry in raw.get("domains", {}).items()}
+                               for name, entry in raw["domains"].items()}
                     found.append((self._serial_of(raw), lineage, entries))
             except errors.StateError as error:
                 self.damaged[lineage] = error
         for _, lineage, state in sorted(found, key=lambda item: item[:2]):
             self._states[lineage] = state
             self.state.update(state)  # the file written last wins
+
+    def _recall_states(self) -> None:
+        """Take what is remembered of domains for the state of a lineage that has lost its file.
+
+        Without an entry they would go back to what they served before, which nobody asked for.
+        """
+        for lineage in self._memories.keys() - self._states.keys() - self.damaged.keys() - {SHARED}:
+            for name, record in self.memory.domains_of(lineage).items():
+                last = record.sent or record.confirmed
+                if record.is_ours and last and last.binding.fingerprint and name not in self.state:
+                    self.state[name] = Managed(name, record.service, lineage, Binding(
+                        "https", last.binding.fingerprint,
+                        hsts=True if record.hsts == "ours" else None))
 
     def _read_memories(self) -> None:
         found: dict[str, tuple[int, _Content]] = {}
@@ -249,7 +264,8 @@ class Store:
                 if name.endswith(".json") and not name.startswith(".")]
 
     def _read(self, path: Path) -> dict[str, Any]:
-        return read_json(path, newest=VERSION) if path.exists() else {}
+        # A link that leads nowhere is damage, and not a file that was never written.
+        return read_json(path, newest=VERSION) if os.path.lexists(path) else {}
 
     def _serial_of(self, raw: Mapping[str, Any]) -> int:
         serial = raw.get("serial", 0)
@@ -266,7 +282,7 @@ class Store:
         return sorted({entry.lineage for entry in entries if entry})
 
     def to_keep(self, lineages: Iterable[str]) -> set[str]:
-        """Return the paths of these lineages' states; an empty one is written where there is none.
+        """Return the paths of these lineages' states, which are written where there are none.
 
         Even a lineage's first checkpoint needs a file to copy.
 
@@ -274,7 +290,7 @@ class Store:
         """
         for lineage in lineages:
             if lineage not in self._states and not self.read_only:
-                self._write_state(lineage, {})
+                self._write_state(lineage, self.managed(lineage))
         return {str(self.state_path(lineage)) for lineage in lineages}
 
     def apply(self, changes: Mapping[str, Managed | None]) -> None:
@@ -364,7 +380,8 @@ class Store:
         if former is not None or not self._is_divided:
             self.write_memory()
         if former is not None:
-            for lineage in sorted({entry.lineage for entry in former.values()} | {*self._states}):
+            for lineage in sorted({*self._memories, *self._states} - {SHARED} | {
+                    entry.lineage for entry in former.values()}):
                 if self._states.get(lineage) != self.managed(lineage):
                     self._write_state(lineage, self.managed(lineage))
             self._mark()

@@ -175,11 +175,17 @@ def without_tls_versions(name: str) -> str:
     return f"{name}: Qiniu has TLS versions for CDN domains only; left without"
 
 
-def versions_come_again(lineage: str) -> str:
+def comes_again(lineage: str, option: str) -> str:
     """Say that a rollback has not changed what the user asks for."""
-    return (f"{lineage}: its renewal configuration still says --qiniu-tls, so that a certbot renew "
-            "sets these TLS versions again. To keep what the rollback has put back: certbot "
-            f"reconfigure --cert-name {lineage} --qiniu-tls keep")
+    return (f"{lineage}: its renewal configuration still says {option}, so that a certbot renew "
+            "sets this again. To keep what the rollback has put back: certbot reconfigure "
+            f"--cert-name {lineage} {option} keep")
+
+
+def versions_may_stay(names: Sequence[str]) -> str:
+    """Say that nobody can tell whether a rollback has taken TLS versions back."""
+    return (f"{_shown(tuple(names))}: Qiniu does not show the TLS versions, so that those that "
+            "--qiniu-tls asked for may still be set. Look in Qiniu's console")
 
 
 def tls_refused(names: Sequence[str], refusal: str) -> str:
@@ -351,6 +357,7 @@ _OBSTACLES: Mapping[Obstacle, str] = {
     Obstacle.NOT_OPERABLE: "cannot be changed by this account; ask Qiniu's support",
     Obstacle.OTHER_LINEAGE: "is managed by the lineage {lineage}",
     Obstacle.OTHER_INSTALLATION: _OTHER_INSTALLATION,
+    Obstacle.GIVEN_BACK: "is back to what it served before, by a rollback of {lineage}",
     Obstacle.EXCLUDED: "is named by --qiniu-exclude",
     Obstacle.FOREIGN: "serves a certificate that {foreign}",
 }
@@ -383,7 +390,7 @@ def _remedy(found: NotChosen) -> str:
         return (" (to serve it: take it out of there, or --qiniu-exclude none --qiniu-domains "
                 f"{found.name})")
     return (f" (to replace it: --qiniu-domains {found.name})"
-            if found.obstacle is Obstacle.FOREIGN else "")
+            if found.obstacle in (Obstacle.FOREIGN, Obstacle.GIVEN_BACK) else "")
 
 
 def problems(selection: Selection) -> list[str]:

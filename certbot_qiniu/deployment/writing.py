@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from certbot_qiniu.deployment.checkpoints import Checkpoints, former_fingerprints, prune
 from certbot_qiniu.deployment.planning.bindings import is_refusal_of_tls
@@ -16,6 +17,8 @@ from certbot_qiniu.model import Binding
 
 Changes = Mapping[str, Managed | None]
 """The new entry of each domain; None for one that is let go."""
+
+Setting = TypeVar("Setting")
 
 
 def changed(state: State, changes: Changes) -> State:
@@ -67,11 +70,22 @@ class Writer:
                 continue
             if (record.lineage, record.let_go, record.gone) != (entry.lineage, 0, None):
                 store.memory.update(name, lineage=entry.lineage, let_go=0.0, gone=None)
+            if former is None:
+                # It begins with what it serves now, whatever was asked for before it was let go.
+                store.memory.update(name, former_force=None, former_http2=None, former_tls=None)
             if (former and former.binding.force_https is None and record.seen
                     and entry.binding.force_https is not None):
                 store.memory.update(name, former_force=record.seen.force_https)
+            if former and former.binding.http2 != entry.binding.http2:
+                store.memory.update(name, former_http2=_former(
+                    former.binding.http2, entry.binding.http2,
+                    record.seen.http2 if record.seen else None, record.former_http2))
             if former and former.binding.tls_versions != entry.binding.tls_versions:
                 self._note_tls_option(name, former.binding, entry.binding)
+            if entry.binding.tls_versions and record.baseline and (
+                    record.baseline.protocol == "https"):
+                store.memory.update(name, baseline=replace(
+                    record.baseline, tls_versions=_as_chosen(record.baseline.tls_versions)))
         changes = {name: entry for name, entry in changes.items() if entry != store.state.get(name)}
         lineages = store.concerned(changes)
         for lineage in lineages:
@@ -93,22 +107,17 @@ class Writer:
         return True
 
     def _note_tls_option(self, name: str, former: Binding, wanted: Binding) -> None:
-        """Note that other TLS versions are asked for: what was sent, or refused, of them is over.
-
-        To keep what is there leaves it, so only a rollback goes back to what was before.
-        """
+        """Forget what was sent, seen or refused of TLS versions: others are asked for now."""
         memory = self.store.memory
         record = memory.domains.get(name, Record())
-        if wanted.tls_versions is None:
-            former_tls = None
-        elif former.tls_versions is None and record.seen:
-            former_tls = record.seen.tls_versions
-        else:
-            former_tls = record.former_tls
+        seen = _as_chosen(record.seen.tls_versions) if record.seen else None
+        former_tls = _former(former.tls_versions, wanted.tls_versions, seen, record.former_tls)
         confirmed = record.confirmed and replace(
             record.confirmed, binding=replace(record.confirmed.binding, tls_versions=None))
         memory.update(name, former_tls=former_tls, confirmed=confirmed)
-        for subject in [one for one in memory.told if is_refusal_of_tls(one)]:
+        for subject in [one for one in memory.told  # others are another lineage's affair
+                        if is_refusal_of_tls(one, former.tls_versions)
+                        or is_refusal_of_tls(one, wanted.tls_versions)]:
             del memory.told[subject]
 
     def remember_checkpoint(self, name: str, *, may_prune: bool) -> None:
@@ -144,6 +153,28 @@ class Writer:
         if lost:
             for lineage, former in former_fingerprints(self.backups, store.folder, lost).items():
                 memory.lineage(lineage).former = former
+
+
+def _former(former: Setting | None, wanted: Setting | None, seen: Setting | None,
+            known: Setting | None) -> Setting | None:
+    """Return what a rollback to "as it is" goes back to.
+
+    To ask for "as it is" again leaves what is there.
+
+    :param known: what it went back to until now.
+    """
+    if wanted is None:
+        return None
+    return known if former is not None or seen is None else seen
+
+
+def _as_chosen(versions: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return the TLS versions to go back to, of a domain that was read before any were asked for.
+
+    A list without elements may be shown as null, or not at all: then none were chosen, should a
+    read show any one day.
+    """
+    return versions or ()
 
 
 def _is_kept(before: Managed | None, after: Managed | None) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -39,7 +39,10 @@ class Lists:
     """The lists of an account, for all who look at it, whatever services they see.
 
     :ivar domains: service -> when its domains were listed, and these.
+    :ivar calls: how many the list of CDN domains has taken.
+    :ivar refused: service -> when its domains were asked for in vain, and what Qiniu said.
     :ivar are_presumed: whether the domains were not listed, see :meth:`Account.presume`.
+    :ivar unread: of those that were presumed, what could not be read, and why.
     :ivar turn: the managed domains that this run reads though no list shows that it must; None
         before that was decided.
     :ivar certificates: all of them by id; None before they were listed.
@@ -49,7 +52,10 @@ class Lists:
     """
 
     domains: dict[str, tuple[float, list[Domain]]] = field(default_factory=dict)
+    calls: int = 0
+    refused: dict[str, tuple[float, errors.Refused]] = field(default_factory=dict)
     are_presumed: bool = False
+    unread: dict[str, errors.QiniuError] = field(default_factory=dict)
     turn: Collection[str] | None = None
     certificates: dict[str, RemoteCertificate] | None = None
     certificates_at: float = 0.0
@@ -89,6 +95,7 @@ class Account:
         return self.domains_and_failures(refresh=refresh, strict=True)[0]
 
     def domains_and_failures(self, *, refresh: bool = False, strict: bool = False,
+                             among: Collection[str] = (),
                              ) -> tuple[dict[str, Domain], dict[str, errors.ApiError]]:
         """Return all domains by name, and for each service whose list cannot be had, why.
 
@@ -96,6 +103,7 @@ class Account:
         which domains there are and no more.
 
         :param strict: only an optional service may fail.
+        :param among: those that a refresh is for, should they not be all.
         :raises errors.ApiError: when another one does.
         """
         known = None if self._is_old(self._listed_at) else self._domains
@@ -107,7 +115,8 @@ class Account:
                 try:
                     if known is not None and not service.publishes and name in self._failures:
                         raise self._failures[name]
-                    at, listed = self._list(service, refresh=refresh and service.publishes)
+                    at, listed = self._list(service, refresh=refresh and service.publishes,
+                                            among=among)
                 except errors.ApiError as error:
                     if strict and name not in self.optional:
                         raise
@@ -127,25 +136,58 @@ class Account:
             self._listed_at = min(times)
         return known, self._failures
 
-    def _list(self, service: Service, *, refresh: bool) -> tuple[float, list[Domain]]:
+    def _list(self, service: Service, *, refresh: bool,
+              among: Collection[str] = ()) -> tuple[float, list[Domain]]:
         """Return the time at which the domains of a service were listed, and these."""
         known = self._lists.domains.get(service.name)
-        if known and not refresh and not self._is_old(known[0]):
-            return known
+        if known and not self._is_old(known[0]):
+            if not refresh:
+                return known
+            # Who waits for three domains does not list ten thousand again and again.
+            if FEW_CALLS < self._lists.calls > len(among) > 0 and (
+                    renewed := self._reread(service, known[1], among)):
+                self._lists.domains[service.name] = known[0], renewed
+                return known[0], renewed
+        at, refusal = self._lists.refused.get(service.name, (0.0, None))
+        if refusal and not refresh and not self._is_old(at):
+            raise refusal  # hundreds of lineages need not hear it each for itself
         before = self.client.calls
-        listed = list(service.list())
+        try:
+            listed = list(service.list())
+        except errors.Refused as error:
+            self._lists.refused[service.name] = self._clock(), error
+            raise
         self._lists.domains[service.name] = found = self._clock(), listed
         # A list that was presumed, and has grown old, is one of the whole account now.
-        self._lists.are_presumed = False
+        self._lists.are_presumed, self._lists.unread = False, {}
         if service.name == "cdn":
             if known is None:
                 self._lists.turn = None  # of other services nobody knows when a domain changed
-            calls = self.client.calls - before
+            calls = self._lists.calls = self.client.calls - before
             if calls > FEW_CALLS:
                 self.notes.told[self._long_list] = str(calls)
             else:
                 self.notes.told.pop(self._long_list, None)
         return found
+
+    def _reread(self, service: Service, listed: Iterable[Domain],
+                names: Collection[str]) -> list[Domain] | None:
+        """Return a list with what it would say of *names* now; None if only itself can tell."""
+        found = {domain.name: domain for domain in listed}
+        for name in names:
+            if name in found:
+                try:
+                    domain = service.observe(name)
+                except errors.ApiError as error:
+                    logger.debug("%s", error)
+                    return None
+                if domain is None:
+                    return None
+                found[name] = replace(
+                    found[name], protocol=domain.protocol, state=domain.state,
+                    state_reason=domain.state_reason, operation=domain.operation,
+                    modified=domain.modified)
+        return list(found.values())
 
     @property
     def is_presumed(self) -> bool:
@@ -173,13 +215,17 @@ class Account:
     def _long_list(self) -> str:
         return f"calls for the list of domains {self.client.account}"
 
-    def presume(self, domains: Iterable[Domain]) -> None:
+    def presume(self, domains: Iterable[Domain],
+                unread: Mapping[str, errors.QiniuError] | None = None) -> None:
         """Take these domains, which were read in detail, for all that matters of the account.
 
         For who changes nothing, and wants to know of no other one.
+
+        :param unread: those that could not be read, and why: they are not asked for again.
         """
         known, now = list(domains), self._clock()
         self._domains, self._lists.are_presumed = None, True
+        self._lists.unread = dict(unread or {})
         self._lists.domains = {service: (now, [domain for domain in known
                                                if domain.service == service])
                                for service in SERVICES}
@@ -264,6 +310,8 @@ class Account:
         :param service: the one that it belonged to when it was last seen.
         :raises errors.ApiError: when it cannot be read, or may be where we cannot look.
         """
+        if failure := self._lists.unread.get(name):
+            raise failure
         if name in (self._domains or {}):
             return self.service_of(name).observe(name)
         problem = None
@@ -271,7 +319,9 @@ class Account:
             try:
                 found = asked.observe(name)
             except errors.ApiError as error:
-                if service in ("", asked.name):
+                if service == asked.name:
+                    raise  # none of the others could tell whether it is there
+                if not service:
                     problem = problem or error
             else:
                 if found:

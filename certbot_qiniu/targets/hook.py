@@ -6,6 +6,7 @@ certificate wherever it fails first (a proxy, another cloud, other machines) is 
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import shlex
@@ -43,7 +44,10 @@ SECONDS = 600.0
 GRACE_SECONDS = 10.0
 """And for so long after SIGTERM."""
 
+_LOOK_SECONDS = 0.1  # and look at what it writes
+
 _OUTPUT_BYTES = 65_536  # the end of each stream
+_MOST_BYTES = 8 * 1024 * 1024  # of it on the disk, or in memory where that holds /tmp
 _QUOTED_LINES, _QUOTED_CHARACTERS = 5, 500  # of it in an error
 
 
@@ -236,6 +240,8 @@ def run_program(program: str, environment: Mapping[str, str]) -> tuple[list[str]
     logger.info("Running the hook %s", program)
     # Files, not pipes: a daemon left behind may hold a pipe open for ever.
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        for file in (out, err):
+            fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)  # also after it was shortened
         try:
             status = _wait(program, environment, out, err)
         except OSError as error:
@@ -263,10 +269,27 @@ def _wait(program: str, environment: Mapping[str, str], out: IO[bytes], err: IO[
             start_new_session=True)
         try:
             signals.begin()
-            return process.wait(SECONDS)
+            end = time.monotonic() + SECONDS
+            while True:
+                try:
+                    return process.wait(min(_LOOK_SECONDS, max(0.0, end - time.monotonic())))
+                except subprocess.TimeoutExpired:
+                    if time.monotonic() >= end:
+                        raise
+                _shorten(out)
+                _shorten(err)
         finally:
             if process.returncode is None:
                 _end(process)
+
+
+def _shorten(file: IO[bytes]) -> None:
+    """Drop all but the end of what a program has written, should it be much."""
+    if os.fstat(file.fileno()).st_size > _MOST_BYTES:
+        rest = _tail(file)
+        file.truncate(0)
+        file.write(rest)
+        file.flush()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -333,10 +356,14 @@ class _Signals:
             raise certbot_errors.SignalExit
 
 
+def _tail(file: IO[bytes]) -> bytes:
+    file.seek(max(0, file.seek(0, os.SEEK_END) - _OUTPUT_BYTES))
+    return file.read(_OUTPUT_BYTES)
+
+
 def _lines(file: IO[bytes]) -> list[str]:
     """Return the end of what a program has written, as it may be shown."""
-    file.seek(max(0, file.seek(0, os.SEEK_END) - _OUTPUT_BYTES))
-    text = file.read().decode("utf-8", "replace")
+    text = _tail(file).decode("utf-8", "replace")
     return [printable(line).rstrip() for line in text.splitlines() if line.strip()]
 
 

@@ -18,7 +18,6 @@ from certbot_qiniu.deployment.choose import check_listed, check_selection, rehea
 from certbot_qiniu.deployment.context import Options as Reconciling
 from certbot_qiniu.deployment.state import State
 from certbot_qiniu.deployment.waiting import RENEWAL_SECONDS
-from certbot_qiniu.deployment.writing import changes_between
 from certbot_qiniu.failures import Failures
 from certbot_qiniu.lineages import read_renewals
 from certbot_qiniu.model import Certificate, covering_name, san_of
@@ -202,7 +201,7 @@ class QiniuTarget(Target):
             if self._desired != deployer.store.state:
                 for lineage in self.lineages:
                     self._settled.difference_update(deployer.fingerprints(lineage))
-            deployer.writer.write(changes_between(deployer.store.state, self._desired))
+            deployer.write(self._desired)
             self._desired = None
 
     def checkpointed(self, name: str, *, may_prune: bool) -> None:
@@ -288,6 +287,8 @@ class QiniuTarget(Target):
         if not self._is_returning:
             return
         problems = rollback.take_up(deployer, self._passed, settings)
+        if self.run.verb == "rollback" and (names := rollback.unseen_versions(deployer.store)):
+            self.run.say(wording.versions_may_stay(names))
         outcome = deployer.settle_all(settings, Reconciling(
             wait=True, wait_seconds=settings.publish_timeout, take_over=True, insist=True,
             clean=False, returning=True))
@@ -302,11 +303,18 @@ class QiniuTarget(Target):
     def _tell_what_comes_again(self) -> None:
         """Say where the renewal conf, which no rollback changes, asks for what was taken back."""
         for lineage, renewal in read_renewals(self.run.lineages.config_dir)[0].items():
-            asked = set(renewal.settings.tls_versions or ())
-            if renewal.is_ours and asked and any(
-                    entry.service == "cdn" and set(entry.binding.tls_versions or ()) != asked
-                    for entry in self.run.deployer.store.managed(lineage).values()):
-                self.run.say(wording.versions_come_again(lineage))
+            if not renewal.is_ours:
+                continue
+            settings, found = renewal.settings, [
+                entry.binding for entry in self.run.deployer.store.managed(lineage).values()
+                if entry.service == "cdn"]
+            if settings.tls_versions and any(
+                    set(binding.tls_versions or ()) != set(settings.tls_versions)
+                    for binding in found):
+                self.run.say(wording.comes_again(lineage, "--qiniu-tls"))
+            if settings.http2 is not None and any(
+                    binding.http2 != settings.http2 for binding in found):
+                self.run.say(wording.comes_again(lineage, "--qiniu-http2"))
 
     # Going back ---------------------------------------------------------------------------------
 

@@ -236,6 +236,13 @@ def test_units_by_hand() -> None:
         "/etc/cron.d/certbot-qiniu")[2]
 
 
+@pytest.mark.parametrize("page", ["docs/cli.md", "docs/cli.zh-CN.md"])
+def test_health_check(page: str) -> None:
+    """The health check that the page shows is the image's."""
+    [shown] = [text for kind, text in blocks(read(page)) if kind == "dockerfile"]
+    assert shown.strip() in read("Containerfile").splitlines()
+
+
 def test_changelog() -> None:
     """The changelog tells of the next version, or of the first one."""
     sections = re.findall(r"^## \[(.+?)\]", read("CHANGELOG.md"), re.MULTILINE)

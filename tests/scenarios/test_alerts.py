@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 
 from certbot_qiniu.command import metrics, status
 from tests.sandbox.wire import Fault
-from tests.scenarios.command import IMG, Seat, issued
+from tests.scenarios.command import APEX, IMG, Seat, issued
 from tests.scenarios.machine import later
 
 SECRET = "s3cret-t0ken"
@@ -86,6 +86,40 @@ def test_alert_of_a_real_status(tmp_path: Path, receiver: Receiver) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     for file in machine.config_dir.rglob("*"):
         assert not file.is_file() or SECRET not in file.read_text(errors="replace"), file
+
+
+def _conf(machine: Seat, old: str, new: str) -> None:
+    path = machine.config_dir / "renewal" / f"{APEX}.conf"
+    path.write_text(path.read_text().replace(old, new))
+
+
+def _break(name: str) -> Callable[[Seat], object]:
+    return lambda machine: (machine.config_dir / "qiniu" / name).write_text("{")
+
+
+@pytest.mark.parametrize("event", [
+    lambda machine: _conf(machine, "[renewalparams]", "[renewalparams]\nautorenew = no"),
+    _break(f"state/{APEX}.json"), _break(f"memory/{APEX}.json"), _break("memory.json"),
+    lambda machine: machine.credentials.chmod(0o644),
+    lambda machine: machine.write_credentials("qiniu.ini", ("other", "keys")),
+    lambda machine: (_conf(machine, "[renewalparams]", f"[renewalparams]\nqiniu_exclude = {IMG}"),
+                     machine.renew()),
+    lambda machine: machine.cloud.qiniu.change_domain(IMG, state="frozen", freeze_type="ICP"),
+], ids=["conf", "state", "memory", "all memory", "credentials", "keys", "let go", "frozen"])
+def test_what_is_not_looked_at_is_not_right_again(
+        tmp_path: Path, receiver: Receiver, event: Callable[[Seat], object]) -> None:
+    """Whatever hides a domain, or has it given up, nobody is told that it is well."""
+    machine = issued(tmp_path)
+    machine.cloud.clock.sleep(600)
+    machine.renew()
+    machine.cloud.qiniu.change_domain(IMG, cert_id=machine.cloud.stranger(IMG, days=40))
+    machine.run("status", "--managed", "--notify", receiver.url)
+    assert 1 == len(receiver.take())
+    event(machine)
+    machine.run("status", "--managed", "--notify", receiver.url)
+    for message in receiver.messages:
+        assert "Right again" not in message["message"]
+        assert "all is well again" not in message["title"]
 
 
 def test_metrics_that_cannot_be_written(tmp_path: Path, receiver: Receiver) -> None:

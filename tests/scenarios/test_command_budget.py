@@ -266,6 +266,18 @@ def test_domain_that_is_gone(crowded: Seat) -> None:
     assert len(run.calls) <= PAGES + 12
 
 
+def test_domain_that_cannot_be_read(crowded: Seat) -> None:
+    """It is asked for once, and not looked for in all buckets of the account."""
+    for number in range(20):
+        crowded.cloud.qiniu.add_bucket(f"files{number}")
+    refusal = Response(400, b'{"code": 400001, "error": "no"}')
+    crowded.cloud.board.arm(Fault("reply", refusal), match=f"/domain/{MANAGED[0]}", times=10**6)
+    run = crowded.run("status", "--managed", "--json")
+    assert [f"GET api.qiniu.com/domain/{name}" for name in MANAGED] == run.labels()
+    assert (2, "Unreadable", True) == (
+        run.status, rows(run)[MANAGED[0]]["reason"], rows(run)[MANAGED[1]]["in_sync"])
+
+
 def test_another_accounts_keys(crowded: Seat) -> None:
     """An account without any domain of ours is doubted, whatever was asked."""
     for name in MANAGED:
@@ -358,7 +370,7 @@ def test_change_that_no_list_shows(tmp_path: Path) -> None:
 
 
 def test_wrong_secret_in_one_of_two_files(tmp_path: Path) -> None:
-    """Two files with one access key: the wrong secret of one of them is that one's alone."""
+    """Two files with one access key: the wrong secret is one file's alone, and tried once."""
     from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY
 
     machine = fleet(tmp_path, 3)
@@ -375,6 +387,7 @@ def test_wrong_secret_in_one_of_two_files(tmp_path: Path) -> None:
         assert is_served is (
             seat.fingerprint(name) == seat.cloud.qiniu.serving(name).fingerprint), name
     assert 2 == run.output.count(f"in the credentials file {wrong}; ")
+    assert 1 == sum(call.status == 401 for call in run.calls), "however many lineages have it"
     assert str(seat.credentials) not in run.output
     assert SECRET_KEY[:-1] not in run.output
     status = seat.run("status", "--json")

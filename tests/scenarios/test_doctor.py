@@ -46,6 +46,14 @@ def findings(machine: Seat) -> dict[str, str]:
             if verdict in ("ok", "problem", "unknown")}
 
 
+def test_timer_for_folders_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The remedy, when pasted, renews what the doctor has looked at."""
+    host(tmp_path / "root", monkeypatch)
+    machine = issued(tmp_path)
+    [remedy] = re.findall(r"certbot-qiniu install-timer .*", machine.run("doctor").output)
+    assert f" --config-dir={machine.config_dir} --work-dir=" in remedy
+
+
 def test_healthy_machine(tmp_path: Path) -> None:
     """All that concerns the lineage is as it should be."""
     found = findings(issued(tmp_path))

@@ -125,6 +125,41 @@ def test_rollback_of_it_alone(machine: Seat) -> None:
     assert ours(machine) == {*ALL}
 
 
+def test_rollbacks_one_by_one(machine: Seat) -> None:
+    """One of them gives a domain back, the next takes it over again, and the last gives it back."""
+    before = {name: machine.cloud.qiniu.serving(name) for name in ALL}
+    machine.issue(*NAMES)
+    exclude(machine, WWW)
+    later(machine)
+    exclude(machine, "none")
+    later(machine)
+    served = []
+    for _ in range(3):
+        run = machine.certbot("rollback", *machine.installer)
+        assert run.status == 0, run.output
+        served.append(machine.cloud.qiniu.serving(WWW).fingerprint)
+    foreign = before[WWW].fingerprint
+    assert served == [foreign, machine.fingerprint(APEX), foreign]
+    assert before == {name: machine.cloud.qiniu.serving(name) for name in ALL}
+    assert changes(later(machine)) == []
+
+
+def test_settings_of_what_comes_back(machine: Seat) -> None:
+    """It keeps the settings with which it was let go, though they are asked for no longer."""
+    machine.cloud.switches.tls_versions = "shown"
+    machine.issue(*NAMES)
+    for options in (("--qiniu-http2", "on", "--qiniu-tls", "1.2"), ("--qiniu-exclude", WWW), (
+            "--qiniu-exclude", "none", "--qiniu-http2", "keep", "--qiniu-tls", "keep")):
+        machine.cloud.clock.sleep(600)
+        run = machine.certbot("reconfigure", "--cert-name", APEX, "-i", "qiniu", *options)
+        assert run.status == 0, run.output
+        assert later(machine).status == 0
+        assert machine.force_renewal().status == 0
+        machine.cloud.clock.sleep(600)
+        now = machine.cloud.qiniu.serving(WWW)
+        assert (now.http2, now.tls_versions) == (True, ("TLSv1.2",)), options
+
+
 def test_changed_meanwhile(machine: Seat) -> None:
     """One that somebody has given another certificate since is left as it is, and named."""
     machine.issue(*NAMES)

@@ -364,6 +364,20 @@ def test_that_leaves_a_daemon(tmp_path: Path, programs: Programs) -> None:
     os.kill(daemon, signal.SIGKILL)
 
 
+def test_endless_output(tmp_path: Path, programs: Programs) -> None:
+    """It fills neither a disk nor a memory that holds /tmp: only the end of it is kept."""
+    size = f"stat -L -c %s /proc/self/fd/3 >> {tmp_path}/sizes"
+    hook = programs.write("chatty", "exec 3>&1; yes | head -c 3000000; sleep 1; "
+                                    f"{size}; echo last; {size}")
+    machine = seat(tmp_path)
+    run = ok(machine.issue(
+        APEX, f"*{WILD}", arguments=("--qiniu-hook", str(hook)),
+        around=functools.partial(mock.patch.object, module, "_MOST_BYTES", 100_000)))
+    kept = 65_536
+    assert [str(kept), str(kept + len("last\n"))] == (tmp_path / "sizes").read_text().split()
+    assert " y\n last\n" in run.output
+
+
 def test_without_an_interpreter(tmp_path: Path, programs: Programs) -> None:
     """What no shell is asked to guess."""
     hook = programs.folder / "bare"

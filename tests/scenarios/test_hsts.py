@@ -127,6 +127,24 @@ def test_rollback(checkpoints: str, protocol: str, machine: Machine) -> None:
     assert later(machine, machine.renew).labels("PUT") == []
 
 
+@pytest.mark.parametrize("again", ["enhance", "install", "run"])
+def test_rollback_of_what_was_asked_for_twice(again: str, machine: Machine) -> None:
+    """To ask once more changes nothing: that the header is ours is not forgotten."""
+    machine.issue(NAME)
+    assert later(machine, lambda: enhance(machine)).status == 0
+    run = later(machine, {
+        "enhance": lambda: enhance(machine),
+        "install": lambda: machine.certbot("install", *machine.installer, "--hsts", "--cert-name",
+                                           NAME),
+        "run": lambda: machine.issue(NAME, arguments=("--hsts", "--force-renewal"))}[again])
+    assert run.status == 0
+    assert headers(machine) == (OWN, HSTS)
+    run = later(machine, lambda: machine.certbot("rollback", *machine.installer, "--checkpoints",
+                                                 "99"))
+    assert run.status == 0
+    assert headers(machine) == (OWN,)
+
+
 def test_refused(machine: Machine) -> None:
     """A refusal is a warning, said once; asked again, Qiniu is tried again."""
     machine.cloud.switches.respheader_hsts = "400"

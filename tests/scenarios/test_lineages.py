@@ -175,6 +175,33 @@ def test_what_certbot_does_not_renew(
         assert "All is well" not in said
 
 
+@pytest.mark.parametrize(("line", "words"), [
+    ("autorenew = no", "autorenew = no is neither True nor False"),
+    ("reuse_key = 1", "reuse_key = 1 is neither True nor False"),
+    ("rsa_key_size = 2k", "rsa_key_size = 2k is not a number"),
+    ("renew_hook = cp a, b", "renew_hook has a comma"),
+    ("pre_hook = cp a, b", "pre_hook has a comma"),
+    ("", "it names no authenticator"),
+    ("rsa_key_size = 4096", ""), ("http01_port = None", ""), ("must_staple = false", ""),
+    ('renew_hook = "true a, b"', ""), ("renew_hook = None", "")])
+def test_settings_that_certbot_does_not_renew_with(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, words: str) -> None:
+    """``status`` and ``doctor`` name what makes the renewal fail when it is due, and only that."""
+    monkeypatch.setattr(doctor, "qiniu_time", lambda: None)
+    machine = issued(tmp_path)
+    machine.cloud.clock.sleep(600)
+    assert machine.renew().status == 0
+    change(machine, *(("[renewalparams]", f"[renewalparams]\n{line}") if line else
+                      ("authenticator = standalone\n", "")))
+    status, check = machine.run("status"), machine.run("doctor")
+    for said in (status, check):
+        assert words in " ".join(said.output.split())
+        assert words or "is damaged" not in said.output
+    assert "does not say" not in " ".join(check.output.split()), "it cannot be read"
+    run = machine.force_renewal()
+    assert (run.status, status.status) == (bool(words), bool(words)), run.output
+
+
 def test_dangling_link_deletes_nothing(tmp_path: Path) -> None:
     """A lineage with a conf is not deleted: the turn of another one leaves its domains alone."""
     machine = issued(tmp_path)

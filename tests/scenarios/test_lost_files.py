@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.package import DOCS
 from tests.sandbox.qiniu_rules import Switches
+from tests.sandbox.wire import Fault
+from tests.scenarios.command import issued
 from tests.scenarios.invariants import changes
 from tests.scenarios.machine import Cloud, Machine
 
 HOUR = 3600
-WWW, OTHER = "www.example.com", "b.example.org"
+WWW, OTHER, SHOP = "www.example.com", "b.example.org", "shop.example.org"
 
 
 @pytest.fixture
@@ -70,6 +74,54 @@ def test_damaged_lineage(machine: Machine, kind: str, content: str) -> None:
     assert machine.renew().status == 0
     machine.cloud.clock.sleep(HOUR)
     assert machine.fingerprint(WWW) == machine.cloud.qiniu.serving(WWW).fingerprint
+
+
+def test_link_to_nothing(machine: Machine) -> None:
+    """It is damage as well, and no domain goes back to http for it."""
+    path = machine.config_dir / "qiniu" / "state" / f"{WWW}.json"
+    kept = path.rename(path.with_suffix(".elsewhere"))
+    path.symlink_to("/nowhere/state.json")
+    before = machine.cloud.qiniu.serving(WWW)
+    for run in (machine.renew(), machine.force_renewal()):
+        assert (1, True) == (run.status, str(path) in run.output), run.output
+        machine.cloud.clock.sleep(HOUR)
+        assert before == machine.cloud.qiniu.serving(WWW)
+    kept.rename(path)
+    assert machine.renew().status == 0
+
+
+@pytest.mark.parametrize("event", ["outage", "rollback"])
+def test_lost_state(machine: Machine, event: str) -> None:
+    """What is remembered of its domains stands for it: none goes back to what it served before."""
+    run = machine.certbot("enhance", "--hsts", "--cert-name", WWW, *machine.installer)
+    assert run.status == 0, run.output
+    machine.cloud.clock.sleep(HOUR)
+    assert machine.renew("--force-renewal", "--cert-name", OTHER).status == 0
+    machine.cloud.clock.sleep(HOUR)
+    assert machine.renew().status == 0
+    (machine.config_dir / "qiniu" / "state" / f"{WWW}.json").unlink()
+    before = machine.cloud.qiniu.serving(WWW)
+    if event == "outage":  # of the list alone
+        machine.cloud.board.arm(Fault("refuse"), times=10**6, match=lambda request: (
+            request.label == "GET api.qiniu.com/domain"))
+        run = machine.renew("--cert-name", WWW)
+        assert run.status == 1, run.output
+        machine.cloud.board.disarm()
+    else:
+        run = machine.certbot("rollback", *machine.installer)
+        assert run.status == 0, run.output
+    assert [] == [label for label in changes(run) if WWW in label]
+    machine.cloud.clock.sleep(HOUR)
+    assert machine.renew().status == 0
+    machine.cloud.clock.sleep(HOUR)
+    assert before == machine.cloud.qiniu.serving(WWW)
+    assert machine.force_renewal().status == 0
+    machine.cloud.clock.sleep(HOUR)
+    assert machine.renew().status == 0
+    assert machine.fingerprint(WWW) == machine.cloud.qiniu.serving(WWW).fingerprint
+    assert machine.certbot("rollback", *machine.installer, "--checkpoints", "99").status == 0
+    machine.cloud.clock.sleep(HOUR)
+    assert "http" == machine.cloud.qiniu.serving(WWW).protocol
 
 
 def test_rollback_over_a_damaged_state(machine: Machine) -> None:
@@ -158,3 +210,28 @@ def test_version_1(machine: Machine, back: int) -> None:
         assert served != {WWW: now[0].fingerprint, OTHER: now[1].fingerprint}
     assert 2 == json.loads((machine.config_dir / "qiniu" / "state.json").read_text())["version"]
     assert machine.renew().status == 0
+
+
+@pytest.mark.parametrize("page", ["setup.md", "setup.zh-CN.md"])
+def test_stopped_as_the_page_says(page: str, tmp_path: Path) -> None:
+    """One lineage is let be: nobody complains of it, the other one is served as before."""
+    machine = issued(tmp_path)
+    assert machine.issue(SHOP).status == 0
+    machine.cloud.clock.sleep(HOUR)
+    conf = machine.config_dir / "renewal" / "example.com.conf"
+    conf.write_text("".join(
+        line for line in conf.read_text().splitlines(keepends=True)
+        if not line.startswith("qiniu_") and line != "installer = qiniu\n"))
+    assert "will not reach Qiniu" in machine.run("status").output
+    text = (DOCS / page).read_text(encoding="utf-8")
+    [files] = re.findall(r"^rm (/etc/letsencrypt/qiniu/state/.*)$", text, re.MULTILINE)
+    for file in files.split():
+        (machine.config_dir / Path(file).relative_to("/etc/letsencrypt")).unlink()
+    run = machine.run("status", "--managed")
+    assert (run.status, run.output.endswith("All is well: 1 managed domain.\n")) == (0, True)
+    assert "renewals of example.com" not in machine.run("doctor").output
+    before = machine.cloud.qiniu.serving(WWW)
+    assert machine.force_renewal().status == 0
+    machine.cloud.clock.sleep(HOUR)
+    assert machine.cloud.qiniu.serving(WWW) == before
+    assert machine.cloud.qiniu.serving(SHOP).fingerprint == machine.fingerprint(SHOP)

@@ -126,14 +126,30 @@ def test_renewal_then_status(machine: Callable[[str], list[str]]) -> None:
     assert ["renew --cert-name=a", "renew --cert-name=b", "status --renewal=3"] == machine("exit 3")
 
 
-def test_sigterm_is_passed_on(machine: Callable[[str], list[str]], tmp_path: Path) -> None:
-    """certbot ends as it likes; the other lineages and the status are left out."""
+def test_sigterm_lets_a_lineage_end(machine: Callable[[str], list[str]], tmp_path: Path) -> None:
+    """What certbot is at is ended, hooks included; the other lineages and the status are not."""
     ready = tmp_path / "ready"
     when_there(ready, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert ["renew --cert-name=a", "hooks"] == machine(
+        f"touch {ready}\nsleep 1; echo hooks >> {tmp_path}/log")
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_sigterm_is_passed_on(number: int, machine: Callable[[str], list[str]], tmp_path: Path,
+                              monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes too long is told to end and ends as it likes, also after Ctrl-C did not help."""
+    monkeypatch.setattr(renew, "PATIENCE_SECONDS", 0.2)
+    ready = tmp_path / "ready"
+
+    def act() -> None:
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    when_there(ready, act)
     assert ["renew --cert-name=a", "told"] == machine(
         f"trap 'echo told >> {tmp_path}/log; exit 0' TERM; touch {ready}\n"
         "while :; do sleep 0.05; done")
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_signal_of_the_terminal_is_not_doubled(machine: Callable[[str], list[str]],

@@ -507,6 +507,33 @@ def test_a_lineage_whose_keys_are_gone(tmp_path: Path) -> None:
     assert is_back(machine)
 
 
+@pytest.mark.parametrize("ends", ["install", "renewal"])
+def test_what_a_rollback_has_given_back_another_lineage_leaves(ends: str, tmp_path: Path) -> None:
+    """A wildcard that covers it does not take it, until the hold ends or somebody asks for it."""
+    machine = account(tmp_path)
+    assert 0 == machine.issue(*NAMES).status
+    later(machine)
+    machine.cloud.qiniu.add_domain(IMG)
+    theirs = by_hand(machine, days=25, domain=IMG)
+    assert 0 == machine.issue(IMG, arguments=("--cert-name", "images")).status
+    rollback(machine)
+    assert theirs == machine.cloud.qiniu.serving(IMG).cert_id
+    for run in later(machine), machine.renew("--force-renewal", "--cert-name", APEX):
+        assert 0 == run.status, run.output
+        assert theirs == machine.cloud.qiniu.serving(IMG).cert_id
+    run = machine.renew("--dry-run", "--force-renewal", "--cert-name", APEX)
+    assert f"{IMG}: left out, it is back to what it served before, by a rollback of images" in (
+        text(run))
+    assert 0 == machine.run("plan").status
+    if ends == "install":
+        end_hold(machine, ends)
+    else:
+        assert 0 == machine.renew("--force-renewal", "--cert-name", "images").status
+    later(machine)
+    owner = {"install": APEX, "renewal": "images"}[ends]
+    assert machine.fingerprint(owner) == served(machine, IMG)
+
+
 # Renamed ------------------------------------------------------------------------------------------
 
 

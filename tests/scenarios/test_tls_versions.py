@@ -253,6 +253,27 @@ def test_rollback_of_the_option(machine: Seat) -> None:
     assert bodies(later(machine)) == {}, "it is a human's to change again"
 
 
+@pytest.mark.parametrize("verb", ["reconfigure", "install", "enhance"])
+def test_rollback_to_what_no_run_has_seen(verb: str, machine: Seat) -> None:
+    """What somebody has changed in Qiniu's console just before is what a rollback returns."""
+    machine.issue(*NAMES)
+    later(machine)
+    machine.cloud.qiniu.change_domain(WWW, tls_versions=NEWER, http2=True, force_https=False)
+    before = served(machine, WWW)
+    asked = ("--redirect",) if verb == "enhance" else ("--qiniu-tls", "1.2", "--qiniu-http2", "off")
+    run = machine.certbot(verb, "--cert-name", APEX, *machine.installer, *asked)
+    assert run.status == 0, run.output
+    if verb == "reconfigure":
+        later(machine)
+    machine.cloud.clock.sleep(HALF_A_DAY)
+    after = served(machine, WWW)
+    assert (after.force_https, after.tls_versions, after.http2) == (
+        (True, NEWER, True) if verb == "enhance" else (False, OLDER, False))
+    assert machine.certbot("rollback", *machine.installer).status == 0
+    machine.cloud.clock.sleep(HALF_A_DAY)
+    assert served(machine, WWW) == before
+
+
 def test_rollback_of_a_stored_option(machine: Seat) -> None:
     """No rollback changes the renewal conf: what renewals then do is said, with the way out."""
     machine.issue(*NAMES)
@@ -273,6 +294,42 @@ def test_rollback_of_a_stored_option(machine: Seat) -> None:
         machine.cloud.clock.sleep(HALF_A_DAY)
     assert versions(machine) == before
     assert told not in machine.certbot("rollback", *machine.installer).output
+
+
+def test_none_chosen_shown_as_null(tmp_path: Path) -> None:
+    """A domain that showed none before they were asked for goes back to none."""
+    machine = begin(tmp_path, tls_versions="shown", https_omitted="default", empty_lists="null")
+    before = versions(machine)
+    assert () in before.values()
+    machine.issue(*NAMES)
+    later(machine)
+    asking(machine, "1.2")
+    later(machine)
+    later(machine)
+    assert set(versions(machine).values()) == {OLDER}
+    for _ in range(2):
+        assert machine.certbot("rollback", *machine.installer).status == 0
+        machine.cloud.clock.sleep(HALF_A_DAY)
+        assert versions(machine) == before
+
+
+def test_rollback_of_http2(machine: Seat) -> None:
+    """HTTP/2 goes back as well, and the next renewal's opinion of it is said."""
+    machine.issue(*NAMES)
+    machine.cloud.clock.sleep(HALF_A_DAY)
+    before = {name: served(machine, name) for name in BEFORE}
+    assert {config.http2 for config in before.values()} == {True, False}
+    machine.certbot("reconfigure", "--cert-name", APEX, "-i", "qiniu", "--qiniu-http2", "on")
+    later(machine)
+    machine.cloud.clock.sleep(HALF_A_DAY)
+    assert all(served(machine, name).http2 for name in BEFORE)
+    run = machine.certbot("rollback", *machine.installer)
+    told = f"certbot reconfigure --cert-name {APEX} --qiniu-http2 keep"
+    assert (run.status, told in " ".join(run.output.split())) == (0, True), run.output
+    assert {name: served(machine, name) for name in BEFORE} == before
+    machine.certbot("reconfigure", "--cert-name", APEX, "-i", "qiniu", "--qiniu-http2", "keep")
+    machine.cloud.qiniu.change_domain(WWW, http2=True)
+    assert bodies(later(machine)) == {}, "it is a human's to change again"
 
 
 # Where no read shows them -------------------------------------------------------------------------
@@ -296,6 +353,22 @@ def test_sent_once(blind: Seat) -> None:
     assert len(bodies(blind.force_renewal())) == 4
     blind.cloud.clock.sleep(HALF_A_DAY)
     assert bodies(later(blind)) == {}
+
+
+@pytest.mark.parametrize(("count", "names"), [
+    ("1", (WILD, APEX, OLD, WWW)), ("99", (WILD, OLD, WWW))])
+def test_rollback_of_what_no_read_shows(count: str, names: tuple[str, ...], blind: Seat) -> None:
+    """That they may still be set is said, of each domain that keeps HTTPS, and of no others."""
+    told = "does not show the TLS versions, so that those that --qiniu-tls asked for may still be"
+    blind.issue(*NAMES)
+    blind.cloud.clock.sleep(HALF_A_DAY)
+    blind.force_renewal()
+    later(blind)
+    assert told not in " ".join(blind.certbot("rollback", *blind.installer).output.split())
+    blind.certbot("install", *blind.installer, "--cert-name", APEX, "--qiniu-tls", "1.2")
+    blind.cloud.clock.sleep(HALF_A_DAY)
+    run = blind.certbot("rollback", *blind.installer, "--checkpoints", count)
+    assert f"{', '.join(names)}: Qiniu {told}" in " ".join(run.output.split()), run.output
 
 
 def test_killed_before_it_was_sent(blind: Seat) -> None:

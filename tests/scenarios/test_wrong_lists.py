@@ -193,6 +193,29 @@ def test_domains_of_another_lineage_are_there(machine: Seat) -> None:
     assert {WWW, IMG} == managed(machine)
 
 
+def test_keys_of_another_lineages_account(machine: Seat) -> None:
+    """That another lineage's domains are there does not make it the account of this one."""
+    cloud, other, new = machine.cloud, "b.example.org", "new.example.com"
+    theirs = cloud.qiniu.add_certificate(
+        cloud.authority.issue(*SANS, days=20).fullchain_pem, name="theirs", account=OTHER_KEY)
+    cloud.qiniu.add_domain(other, account=OTHER_KEY)
+    cloud.qiniu.add_domain(new, account=OTHER_KEY, protocol="https", cert_id=theirs)
+    own = machine.credentials
+    machine.credentials = machine.write_credentials("b.ini", (OTHER_KEY, SECRET_KEY))
+    assert 0 == machine.issue(other).status
+    machine.credentials = own
+    later(machine)
+    machine.write_credentials("qiniu.ini", (OTHER_KEY, SECRET_KEY))
+    for _ in range(3):
+        run = later(machine, DAY, status=1)
+        assert "forget --cert-name" in text(run)
+        assert {WWW, IMG} == managed(machine)
+    assert theirs == cloud.qiniu.serving(new).cert_id
+    machine.write_credentials("qiniu.ini", (ACCESS_KEY, SECRET_KEY))
+    assert [] == changes(later(machine))
+    assert serves_ours(machine)
+
+
 def test_rollback_with_keys_of_another_account(machine: Seat) -> None:
     """It fails, and forgets nothing that a rollback with the right ones needs."""
     machine.write_credentials("qiniu.ini", (OTHER_KEY, SECRET_KEY))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import re
+import socket
 import threading
 import time
 import tracemalloc
@@ -64,6 +66,54 @@ def test_call(way: str, against: Hostile, client: QiniuClient) -> None:
     assert time.monotonic() - begun < PLENTY
     assert client.calls == against.connections == 5
     assert not _threads()
+
+
+@pytest.fixture
+def nowhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Let every name lead to thirty addresses that never answer."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.socket())
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        place = server.getsockname()
+        for _ in range(3):  # a queue that is full lets nobody in
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(place)
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place)] * 30
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        monkeypatch.delenv("HTTPS_PROXY", raising=False)
+        yield len(found)
+
+
+def test_addresses(nowhere: int, client: QiniuClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All addresses of a host together take no longer than an answer may."""
+    monkeypatch.setattr(transport, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(transport, "ATTEMPTS", 1)
+    monkeypatch.setattr(transport, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(alerts, "HEARTBEAT_SECONDS", 1.0)
+    begun = time.monotonic()
+    with pytest.raises(errors.Unreachable, match="after 1 attempts"):
+        client.list_buckets()
+    [told] = alerts.heartbeat(["https://beat.example.com/token"])
+    assert re.search("failed: (Connect)?Timeout", told)
+    assert time.monotonic() - begun < 4 < nowhere * 0.5
+
+
+def test_unknown_name(client: QiniuClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resolver that fails, after half a minute perhaps, is asked once an attempt."""
+    looked = []
+
+    def look(host: str, *_: object, **__: object) -> None:
+        looked.append(host)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look)
+    monkeypatch.delenv("HTTPS_PROXY", raising=False)
+    monkeypatch.setattr(transport, "ANSWER_SECONDS", PLENTY)
+    with pytest.raises(errors.Unreachable, match="Temporary failure in name"):
+        client.list_buckets()
+    assert ["uc.qiniuapi.com"] * 5 == looked
 
 
 def test_next_call(against: Hostile, client: QiniuClient) -> None:

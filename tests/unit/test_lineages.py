@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from certbot_qiniu import errors
-from certbot_qiniu.lineages import KINDS, Lineages, problems, read_renewal, read_renewals
+from certbot_qiniu.lineages import (
+    KINDS,
+    Lineages,
+    problems,
+    read_renewal,
+    read_renewals,
+    reconfigure_command,
+)
 from certbot_qiniu.options import Settings
 from tests.unit.rig import renew
 
@@ -299,7 +306,7 @@ def test_options(tmp_path: Path, line: str, name: str, value: object) -> None:
 def test_damaged(tmp_path: Path, text: str) -> None:
     """A conf that cannot be understood is named, and hides no other."""
     path = conf(tmp_path, text)
-    conf(tmp_path, "[renewalparams]\ninstaller = nginx\n", "other")
+    conf(tmp_path, "[renewalparams]\nauthenticator = nginx\ninstaller = nginx\n", "other")
     found, [problem] = read_renewals(tmp_path)
     assert [(name, renewal.is_ours) for name, renewal in found.items()] == [("other", False)]
     assert str(path) in problem
@@ -314,7 +321,7 @@ def test_missing(tmp_path: Path) -> None:
 
 def test_given(tmp_path: Path) -> None:
     """What certbot is given for every lineage goes before what a conf says."""
-    path = conf(tmp_path, "[renewalparams]\ninstaller = nginx\nqiniu_http2 = off\n")
+    path = conf(tmp_path, f"{HEAD.replace('= qiniu', '= nginx')}qiniu_http2 = off\n")
     found = read_renewal(path, {"installer": "qiniu", "qiniu_http2": "on"})
     assert (True, True) == (found.is_ours, found.settings.http2)
     assert not read_renewal(path, {}).is_ours
@@ -393,3 +400,9 @@ def test_conf_that_is_gone(tmp_path: Path) -> None:
     assert [] == found_problems(tmp_path)
     shutil.rmtree(tmp_path / "live" / "a.example.com")
     assert [] == found_problems(tmp_path, "a.example.com")
+
+
+def test_command_for_unusual_names() -> None:
+    """certbot takes blanks in the name of a lineage; a shell would not."""
+    assert ("certbot reconfigure --cert-name 'my shop' -i qiniu --qiniu-credentials '/my q.ini'"
+            == reconfigure_command("my shop", "/my q.ini"))

@@ -191,7 +191,7 @@ def test_no_domain(text: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "hint"), [
-    ("例子.com", "write xn--fsqu00a.com"), ("*.例子.com", "write .xn--fsqu00a.com"),
+    ("例子.com", "write xn--fsqu00a.com"), ("*.例子.com", "write *.xn--fsqu00a.com"),
     ("例 子.com", ""), ("例子", ""), ("a b.com", "")])
 def test_other_letters(text: str, hint: str) -> None:
     """The error has the spelling to use, if there is one."""

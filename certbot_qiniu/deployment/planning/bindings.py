@@ -124,12 +124,16 @@ def refusal_key(account: str, field: str, asked: tuple[str, ...] | None = None) 
     :param asked: the TLS versions that the user has chosen; for other fields, and where he keeps
         what is there, None.
     """
-    return f"field {field} of {account}, {','.join(asked) if asked else 'as it is'}"
+    return f"field {field} of {account}{_as_asked(asked)}"
 
 
-def is_refusal_of_tls(subject: str) -> bool:
-    """Return whether this is a :func:`refusal_key` for TLS versions."""
-    return subject.startswith(f"field {TLS_VERSIONS} of ")
+def is_refusal_of_tls(subject: str, asked: tuple[str, ...] | None) -> bool:
+    """Return whether this is the :func:`refusal_key` for these TLS versions in some account."""
+    return subject.startswith(f"field {TLS_VERSIONS} of ") and subject.endswith(_as_asked(asked))
+
+
+def _as_asked(asked: tuple[str, ...] | None) -> str:
+    return f", {','.join(asked) if asked else 'as it is'}"
 
 
 def read_refusal(note: str, now: float) -> str:

@@ -32,8 +32,11 @@ def as_published(entry: Domain, record: Record) -> Domain | None:
             or not sent.binding.cert_id or sent.binding.hsts is not None):
         return None
     binding, versions = sent.binding, seen.tls_versions
+    known = record.confirmed.binding.tls_versions if record.confirmed else None
     if versions and binding.tls_versions is None:
         return None  # what became of them without having been sent, only a read tells
+    if versions is None and binding.tls_versions != known:
+        return None  # and likewise whether those show that were asked for now
     return replace(entry, detailed=True, cert_id=binding.cert_id, force_https=binding.force_https,
                    http2=binding.http2, hsts=seen.hsts, https_fields=seen.https_fields,
                    tls_versions=None if versions is None else binding.tls_versions or ())

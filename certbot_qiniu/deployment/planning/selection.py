@@ -29,6 +29,7 @@ class Obstacle(Enum):
     NOT_OPERABLE = "NotOperable"  # Qiniu lets this account change nothing
     OTHER_LINEAGE = "OtherLineage"  # managed by another lineage of this machine
     OTHER_INSTALLATION = "OtherInstallation"  # another installation has put a newer one there
+    GIVEN_BACK = "GivenBack"  # a rollback of another lineage brought it back to what it had
     EXCLUDED = "Excluded"  # the user leaves it out of ``auto``
     FOREIGN = "Foreign"  # serves one that was bought through Qiniu, or ends later than ours
 
@@ -42,7 +43,7 @@ class NotChosen:
 
     :ivar state: Qiniu's word for the domain's state; with DEAD.
     :ivar detail: Qiniu's own words about that state; with UNREADABLE what went wrong.
-    :ivar lineage: who manages it; with OTHER_LINEAGE.
+    :ivar lineage: who manages it; with OTHER_LINEAGE and GIVEN_BACK, of which it is who did.
     :ivar names: the certificate's SANs, with NOT_COVERED; the account's domains, with NOT_FOUND.
     :ivar foreign: what the domain serves; with FOREIGN and OTHER_INSTALLATION.
     """
@@ -74,9 +75,9 @@ class Selection:
 
     @property
     def is_left_on_purpose(self) -> bool:
-        """Whether there are domains for it, and all have a better certificate, or are excluded."""
+        """Whether there are domains for it, and somebody wants all of them left as they are."""
         obstacles, purpose = {found.obstacle for found in self.left_out}, {
-            Obstacle.FOREIGN, Obstacle.EXCLUDED}
+            Obstacle.FOREIGN, Obstacle.EXCLUDED, Obstacle.GIVEN_BACK}
         return not self.chosen and not self.problems and bool(obstacles & purpose) and (
             obstacles <= {*purpose, *_UNUSABLE})
 
@@ -112,7 +113,8 @@ def select(domains: Mapping[str, Domain], names: Collection[str], listed: Sequen
            *, lineage: str, state: State, foreign: Mapping[str, RemoteCertificate] | None = None,
            ends: float = 0.0, now: float = 0.0, alive: Collection[str] = (),
            take_over: bool = False, back: Collection[str] = (),
-           excluded: Collection[str] = ()) -> Selection:
+           excluded: Collection[str] = (),
+           given_back: Mapping[str, str] | None = None) -> Selection:
     """Choose the domains that *lineage* serves.
 
     :param domains: the account's domains; details for the :func:`candidates`.
@@ -127,6 +129,7 @@ def select(domains: Mapping[str, Domain], names: Collection[str], listed: Sequen
         from another lineage.
     :param back: domains that the lineage had until they were missing.
     :param excluded: what ``auto`` never takes; see :func:`is_excluded`.
+    :param given_back: domain -> the lineage whose rollback has given it back, and still holds.
     """
     def owner(name: str) -> str:
         entry = state.get(name)
@@ -151,6 +154,9 @@ def select(domains: Mapping[str, Domain], names: Collection[str], listed: Sequen
         # Make sure that two lineages, or two installations, do not take it from each other in turn.
         elif owner(name) not in ("", lineage):
             left_out.append(NotChosen(name, Obstacle.OTHER_LINEAGE, lineage=owner(name)))
+        # Make sure that what a rollback has led to stays, as long as it holds.
+        elif name not in own and given_back and name in given_back and not take_over:
+            left_out.append(NotChosen(name, Obstacle.GIVEN_BACK, lineage=given_back[name]))
         elif name not in own and (obstacle := _claimed(
                 domain, Contest(now, ends, take_over=take_over), foreign or {})):
             # Make sure that of two installations that quarrel one is told.

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import logging
 import os
 import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -139,8 +144,12 @@ def test_receivers_from_a_file(tmp_path: Path) -> None:
     path.chmod(0o640)
     with pytest.raises(errors.UsageError, match="chmod 600"):
         alerts.receivers([f"@{path}"])
-    with pytest.raises(errors.UsageError, match="Could not read"):
+    with pytest.raises(errors.UsageError, match="Could not read /nonexistent: No such file"):
         alerts.receivers(["@/nonexistent"])
+    path.chmod(0o600)
+    path.write_bytes(b"\xff")
+    with pytest.raises(errors.UsageError, match="notify: it is not UTF-8"):
+        alerts.receivers([f"@{path}"])
 
 
 def test_without_apprise(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,6 +231,42 @@ def test_send_in_vain(apprise: Apprise, change: dict[str, bool]) -> None:
     assert not alerts.send("json://x", alerts.Message("title", "body", good_news=False))
 
 
+@pytest.fixture
+def endless() -> Iterator[str]:
+    """A receiver whose answer comes byte by byte, and never ends."""
+    ended = threading.Event()
+
+    class Endless(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            with contextlib.suppress(OSError):
+                self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+                while not ended.wait(0.02):
+                    self.wfile.write(b"x")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Endless)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"json://127.0.0.1:{server.server_port}"
+    ended.set()
+    server.shutdown()
+    server.server_close()
+    logging.disable(logging.NOTSET)
+
+
+def test_receiver_without_end(endless: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                              ) -> None:
+    """It is given up, told again by the next run, and keeps nothing from the others."""
+    pytest.importorskip("apprise")
+    monkeypatch.setattr(alerts, "SEND_SECONDS", 0.5)
+    begun = time.monotonic()
+    problems = alert(tmp_path, [endless, "json://127.0.0.1:1"], report(("Expired", WWW)))
+    assert time.monotonic() - begun < 30
+    assert ["an alert could not be delivered to json://…"] * 2 == problems
+    assert logging.root.manager.disable == logging.CRITICAL
+
+
 def test_memory_of_alerts(tmp_path: Path, channel: Channel) -> None:
     """The file is private, and names receivers by digits that give nothing of a URL away."""
     assert [] == alert(tmp_path / "new", [f"json://{SECRET}"], report((WWW, "Outdated")))
@@ -270,6 +315,15 @@ def test_what_was_not_looked_at_is_not_right_again(tmp_path: Path, channel: Chan
     _, again, over = [message.body for _, message in channel.messages]
     assert again.startswith(f"Right again: {IMG}\n")
     assert f"Right again: {WWW}" == over
+
+
+def test_what_could_not_be_looked_at(tmp_path: Path, channel: Channel) -> None:
+    """What was told of it stands, and is no news when it is seen again."""
+    first = report((WWW, "Outdated"), (IMG, "Outdated")).concerns()
+    for concerns, blind in ((first, ()), ([], [WWW]), (first[:1], ()), ([], None)):
+        assert [] == alerts.alert(tmp_path, ["json://a"], concerns, 1e9, blind=blind)
+    _, again = [message.body for _, message in channel.messages]
+    assert again.startswith(f"Right again: {IMG}\n")
 
 
 def test_folder_of_the_memory(tmp_path: Path, channel: Channel) -> None:

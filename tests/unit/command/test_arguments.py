@@ -11,7 +11,7 @@ import shtab
 from certbot.compat import misc
 
 from certbot_qiniu import errors
-from certbot_qiniu.command import arguments
+from certbot_qiniu.command import arguments, cli
 from certbot_qiniu.lineages import read_renewals
 
 
@@ -45,11 +45,20 @@ def test_paths_do_not_follow_the_working_directory(tmp_path: Path,
     assert tmp_path / "etc" == parsed("--config-dir", "etc").config_dir
 
 
+@pytest.mark.parametrize("option", ["--deadline=inf", "--deadline=nan", "--deadline=-1",
+                                    "--deadline=1e9", "--deadline=x", "--watch=inf"])
+def test_times_that_nobody_can_wait_for(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are refused before anything is done."""
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["status", option])
+    assert option.partition("=")[2] in capsys.readouterr().err
+
+
 def conf(folder: Path, name: str, **params: Any) -> None:
     """Write a renewal conf."""
     path = folder / "renewal" / f"{name}.conf"
     path.parent.mkdir(exist_ok=True)
-    path.write_text("[renewalparams]\n" + "".join(
+    path.write_text("[renewalparams]\nauthenticator = webroot\n" + "".join(
         f"{key} = {value}\n" for key, value in params.items()))
 
 

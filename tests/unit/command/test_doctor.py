@@ -47,6 +47,14 @@ def test_no_certbot() -> None:
     assert f"ln -sf {environment.program('certbot')} " in check.remedy
 
 
+def test_environment_with_a_space_in_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is to be pasted into a shell names it as one word."""
+    monkeypatch.setattr("sysconfig.get_path", lambda _: "/opt/my certbot/bin")
+    [check] = doctor.check_certbot(None)
+    assert "ln -sf '/opt/my certbot/bin/certbot' /usr/local" in check.remedy
+    assert "'/opt/my certbot/bin/pip' install apprise" == environment.installation("apprise")
+
+
 def test_certbot_of_the_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its timer has to be stopped, too."""
     monkeypatch.setattr(doctor, "plugins_of", lambda _: None)
@@ -100,8 +108,8 @@ def test_folder_and_link_among_the_files(tmp_path: Path) -> None:
 def test_renewals(ours: bool, deployed: list[str], exists: bool,
                   levels: list[str]) -> None:
     """What is deployed must be renewed; of what was deleted nobody is reminded."""
-    checks = list(doctor.check_renewals({"example.com": renewal(ours=ours)}, [], deployed,
-                                        lambda _: exists))
+    renewals = {"example.com": renewal(ours=ours)} if exists else {}
+    checks = list(doctor.check_renewals(renewals, [], deployed, lambda _: exists))
     assert levels == [check.level.value for check in checks]
     assert bool(deployed and exists and not ours) == any(
         "certbot reconfigure --cert-name example.com" in check.remedy for check in checks)

@@ -133,11 +133,15 @@ def test_for_programs() -> None:
     ("2026-11-26T08:00:00Z", 0, 1_795_680_000), ("2026-11-26T08:00:00Z", 1_795_690_000,
                                                  1_795_690_000),
     ("2026-11-26T08:00:00Z", 1_795_600_000, 1_795_680_000), ("", 1_795_600_000, 1_795_600_000),
-    ("yesterday", 0, 0), ("2026-11-26T08:00:00", 0, 0)])
+    ("yesterday", 0, 0), ("2026-11-26T08:00:00", 0, 0),
+    ("2027-01-15T10:00:00Z", 0, NOW + 7200), ("2027-01-15T12:00:00Z", 0, 0),
+    ("9999-12-31T00:00:00Z", 1_795_600_000, 1_795_600_000), ("2026-11-26T08:00:00Z", NOW + 86_400,
+                                                             1_795_680_000)])
 def test_last_change(modified: str, sent: float, expected: float) -> None:
-    """The later of what Qiniu says and what we know to have sent; 0 for neither."""
+    """The later of what Qiniu says and what we know to have sent; 0 for neither.
+    A time to come is none, but for what clocks may differ by."""
     record = Record(confirmed=Sent(Binding(), sent) if sent else None)
-    assert expected == changed_at(Domain(WWW, modified=modified), record)
+    assert expected == changed_at(Domain(WWW, modified=modified), record, NOW)
 
 
 def test_expectation() -> None:

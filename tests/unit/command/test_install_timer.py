@@ -127,6 +127,17 @@ def test_cron_where_there_is_no_systemd(
     assert capsys.readouterr().out == f"# {tmp_path / 'cron'}\n{text}"
 
 
+@pytest.mark.parametrize("runs", [True, False])
+def test_cron_that_does_not_run(tmp_path: Path, folders: list[str], runs: bool,
+                                monkeypatch: pytest.MonkeyPatch,
+                                capsys: pytest.CaptureFixture[str]) -> None:
+    """The file is written, as cron may be started later, and it is said that nothing reads it."""
+    monkeypatch.setattr(install_timer, "CRON_FILE", tmp_path / "cron")
+    monkeypatch.setattr(install_timer.scheduled_jobs, "cron_runs", lambda *_: runs)
+    assert 0 == install(*folders, "--cron")
+    assert ("No cron is running here" in capsys.readouterr().out) is not runs
+
+
 def test_cron_of_busybox(tmp_path: Path, folders: list[str], monkeypatch: pytest.MonkeyPatch,
                          capsys: pytest.CaptureFixture[str]) -> None:
     """A file that it would never read is not written; the line for root's crontab is said."""
@@ -310,6 +321,19 @@ def test_own_units_of_other_arguments(tmp_path: Path, folders: list[str]) -> Non
         assert 0 == install(*folders, "--directory", str(tmp_path), "--on-failure", unit)
     assert ["certbot-qiniu.service", "certbot-qiniu.timer"] == sorted(
         path.name for path in tmp_path.glob("certbot-qiniu*"))
+
+
+def test_options_that_are_not_named_again(tmp_path: Path, folders: list[str],
+                                          capsys: pytest.CaptureFixture[str]) -> None:
+    """Who adds metrics is told that there are no alerts any more."""
+    at = (*folders, "--directory", str(tmp_path))
+    install(*at, "--notify", SECRET, "--on-failure", "a.service")
+    capsys.readouterr()
+    install(*at, "--prometheus", str(tmp_path))
+    said = capsys.readouterr().out
+    assert 1 == said.count("No longer in it: --notify, --on-failure. Name all that you want in one")
+    install(*at, "--prometheus", str(tmp_path), "--notify", SECRET)
+    assert "No longer" not in capsys.readouterr().out
 
 
 # What the shell has set

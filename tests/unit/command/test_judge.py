@@ -180,6 +180,16 @@ def test_what_no_domain_shows(facts: dict[str, Any], reason: str, remedy: str) -
     assert remedy in finding.text
 
 
+def test_remedies_for_unusual_names() -> None:
+    """A name with a blank is one word of the command."""
+    facts = seen(KEEP, facts={"held": True})
+    lineage = replace(facts.lineages[0], name="my shop", account="/my q.ini")
+    [held] = [item for item in judge(replace(facts, lineages=(lineage,)), 14).findings
+              if item.reason == "Held"]
+    assert ("certbot install --cert-name 'my shop' -i qiniu --qiniu-credentials '/my q.ini'"
+            in held.text)
+
+
 def test_days_of_what_ends() -> None:
     """Reminders go by the days that are left, of a domain and of a lineage alike."""
     soon = replace(NEWEST, not_after=LATER - dt.timedelta(50))

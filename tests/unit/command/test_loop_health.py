@@ -41,6 +41,13 @@ def test_failures_in_a_row() -> None:
     assert health.after(2, NOW + 3, failed=False) == Health(NOW, NOW + 3, 2)
 
 
+def test_failures_before_the_clock_was_set_back() -> None:
+    """They count from the first one that the right clock saw."""
+    wrong = NOW + 400 * DAY
+    health = Health(wrong).after(1, wrong, failed=True).after(1, NOW, failed=True)
+    assert health.after(1, NOW + DAY, failed=True).complaint(NOW + DAY)
+
+
 def test_file(tmp_path: Path) -> None:
     """It comes back as it was written; a damaged one is named."""
     file = loop_health.path(tmp_path)

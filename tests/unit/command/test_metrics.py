@@ -74,6 +74,14 @@ def test_what_is_not_well(facts: Survey, expected: Mapping[str, str]) -> None:
     assert expected.items() <= series(report(facts)).items()
 
 
+def test_frozen() -> None:
+    """A domain that serves nobody sends no alert on its certificate, which it cannot renew."""
+    found = series(report(seen(KEEP, domain=Domain(
+        WWW, protocol="https", cert_id="id", state="frozen"), ends_in=-DAY)))
+    assert "0" == found[f"domain_attention{OF_DOMAIN}"]
+    assert f"certificate_expiry_timestamp_seconds{OF_DOMAIN}" not in found
+
+
 @pytest.mark.parametrize(("word", "same", "complete"), [
     ("same", "1", "1"), ("chain", "1", "0"), ("other", "0", None), ("seen", None, None),
     ("unknown", None, None), (None, None, None)])
@@ -118,11 +126,16 @@ def test_labels_are_escaped() -> None:
     hooks = Hook('/a "b"\\', False), Hook("/a\nb", True)
     found = metrics.text(report(seen(KEEP, facts={"hooks": hooks})))
     assert re.findall(r"target=(.*)}", found) == [r'"/a \"b\"\\"', r'"/a\nb"']
-    foreign = Hook(os.fsdecode(b"/caf\xe9"), True)
-    assert 'target="/caf?"' in metrics.text(report(seen(KEEP, facts={"hooks": (foreign,)})))
     strange = AccountFacts("a.ini", {WWW: Domain('"')})
     assert r'domain_managed{domain="\""} 0' in metrics.text(report(
         seen(None, accounts=(strange,))))
+
+
+def test_names_that_are_not_utf8() -> None:
+    """They can be read, and are kept apart: node_exporter fails if one series is there twice."""
+    hooks = Hook(os.fsdecode(b"/caf\xe9"), False), Hook(os.fsdecode(b"/caf\xe8"), True)
+    found = metrics.text(report(seen(KEEP, facts={"hooks": hooks})))
+    assert re.findall(r"target=(.*)}", found) == [r'"/caf\\udce9"', r'"/caf\\udce8"']
 
 
 def test_file(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -64,6 +65,32 @@ def test_what_matters_stays(width: int, lineage: str) -> None:
                            for line in lines[1:-1]).replace(" ", "")
     assert ("Changed" in lines[0], "Serves" in lines[0]) == {
         60: (False, False), 80: (False, True), 140: (True, True)}[width]
+
+
+@pytest.mark.parametrize("length", [12, 64])
+@pytest.mark.parametrize("domain", [f"{'q' * 50}.test", ".".join(["q" * 63] * 4)[:253], "例" * 30])
+@pytest.mark.parametrize("edge", [False, True])
+def test_two_long_names(domain: str, length: int, edge: bool) -> None:
+    """At any width that fits them, days and verdicts are whole, and names lose no character."""
+    from rich.cells import cell_len
+    from rich.console import Console
+
+    lineage = "证" * (length // 2)
+    table = output.Table(
+        ["Domain", "Serves", "Lineage", "Certificate", "Days", "State", "Changed",
+         *["Edge"] * edge, "In sync"],
+        [("", [domain, "https", lineage, "z" * 40, "89", "success", "2026-11-23",
+               *["unknown"] * edge, "yes"])],
+        wraps=["Domain", "Lineage", "Certificate"],
+        optional=["Changed", "Certificate", "State", "Serves", "Lineage", "Edge"])
+    for width in (40, *range(60, 90), 140):
+        out = Console(width=width, force_terminal=True, record=True, file=io.StringIO())
+        output.show([table], out)
+        lines = out.export_text().splitlines()
+        assert max(map(cell_len, lines)) <= width
+        assert lines[0].rstrip().endswith("  In sync"), width
+        assert re.search(r" 89  .*yes$", lines[1].rstrip()), width
+        assert domain.count(domain[0]) == "".join(lines).count(domain[0]), width
 
 
 @pytest.mark.parametrize(("count", "cell"), [

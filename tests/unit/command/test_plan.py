@@ -101,6 +101,14 @@ def test_sum(action: Action | None, last: str) -> None:
     assert last == shown(seen(action))[-1]
 
 
+def test_nothing_that_is_not_known() -> None:
+    """Where Qiniu is silent nobody says that nothing is to be done."""
+    facts = seen(KEEP)
+    silent = Finding(Level.UNKNOWN, "a.ini", "Unreachable", "Qiniu does not answer")
+    assert ("Whether anything is to be done is not known.", "bold") == plan.table(
+        facts, [], [silent])[-1]
+
+
 def test_table() -> None:
     """Each lineage has its table with the end of its certificate, then notes and findings."""
     facts = seen(BIND, facts={"reload": "nginx"}, notes=("a note",), findings=(

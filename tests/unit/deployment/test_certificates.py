@@ -72,7 +72,8 @@ def test_no_longer_here(rig: Rig, certificate: Certificate) -> None:
     """What has left certbot's archive is bound while Qiniu has it, and else cannot be had."""
     binding = wanted(certificate)
     shutil.rmtree(rig.config_dir / "archive")
-    with pytest.raises(errors.DeployError, match="is neither at Qiniu nor in certbot's archive"):
+    with pytest.raises(errors.DeployError, match=r"is neither at Qiniu nor in certbot's archive "
+                       r"any more; .*: certbot install --cert-name example.com -i qiniu$"):
         obtained(rig, binding)
     rig.memory.uploads["known"] = Upload(certificate.fingerprint, LINEAGE)
     assert obtained(rig, binding).cert_id == "known"

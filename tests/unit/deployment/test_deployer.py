@@ -15,6 +15,7 @@ from certbot_qiniu import errors
 from certbot_qiniu.deployment import rollback
 from certbot_qiniu.deployment.context import Options
 from certbot_qiniu.deployment.deployer import Deployer, open_deployer
+from certbot_qiniu.deployment.planning.bindings import refusal_key
 from certbot_qiniu.deployment.reconcile import Outcome
 from certbot_qiniu.deployment.state import Managed, State
 from certbot_qiniu.deployment.store import Store
@@ -402,6 +403,52 @@ def test_damaged_lineage(rig: Rig, deployer: Deployer, certificate: Certificate)
             work()
     assert Outcome(["damaged"], [C], [C]) == deployer.settle_all(SETTINGS, Options())
     rollback.check(deployer, SETTINGS, 1)
+
+
+@pytest.mark.parametrize(("former", "wanted", "seen", "known", "expected"), [
+    (None, True, False, None, False), (None, False, True, None, True), (True, False, True, None,
+    None), (True, False, True, False, False), (True, None, True, False, None),
+    (None, True, None, True, True), (None, None, True, False, False)], ids=str)
+def test_before_http2(rig: Rig, deployer: Deployer, former: bool | None, wanted: bool | None,
+                      seen: bool | None, known: bool | None, expected: bool | None) -> None:
+    """Likewise what it had before HTTP/2 was asked for; to keep what is there undoes nothing."""
+    manage(rig, entry(A, http2=former))
+    rig.memory.update(A, former_http2=known, seen=Domain(A, http2=seen))
+    deployer.write(state(entry(A, http2=wanted)))
+    assert expected == rig.memory.domains[A].former_http2
+
+
+@pytest.mark.parametrize("former", [None, True], ids=str)
+def test_reads_what_changes(rig: Rig, deployer: Deployer, former: bool | None) -> None:
+    """What somebody has changed since the last reading is what a rollback returns to."""
+    for name in (A, B):
+        rig.qiniu.add_domain(name, protocol="https", http2=True)
+        rig.memory.update(name, seen=Domain(name, modified="0", http2=False))
+    manage(rig, entry(A, http2=former), entry(B))
+    rig.memory.lineage(LINEAGE).credentials = "/old.ini"
+    deployer.write(state(entry(A, http2=True), entry(B)))
+    assert (None if former else True) == rig.memory.domains[A].former_http2
+    assert [f"GET /domain/{A}"] * (not former) == [
+        call for call in rig.calls() if call.startswith("GET /domain/")]
+
+
+def test_nothing_can_be_read_of_what_changes(rig: Rig, deployer: Deployer) -> None:
+    """Then what was seen last has to do."""
+    manage(rig, entry(A))
+    rig.memory.update(A, seen=Domain(A, http2=False))
+    deployer.write(state(entry(A, http2=True)))
+    assert rig.memory.domains[A].former_http2 is False
+
+
+def test_refused_versions_of_another_lineage(rig: Rig, deployer: Deployer) -> None:
+    """To ask for other TLS versions forgets the refusal of these and the former, not of others."""
+    older, newer = ("TLSv1.2",), ("TLSv1.3",)
+    keys = {asked: refusal_key("account", "tlsVersions", asked)
+            for asked in (older, newer, older + newer, None)}
+    rig.memory.told.update(dict.fromkeys([*keys.values(), "another"], "1000000 refused"))
+    manage(rig, entry(A, tls_versions=newer))
+    deployer.write(state(entry(A, tls_versions=older)))
+    assert [keys[older + newer], keys[None], "another"] == [*rig.memory.told]
 
 
 # Settling

@@ -12,6 +12,8 @@ from certbot_qiniu.deployment.observe import observe, observe_alone, read_detail
 from certbot_qiniu.deployment.state import Sent
 from certbot_qiniu.model import DAY, Binding, Certificate, Domain
 from certbot_qiniu.qiniu.account import LISTS_MAX_AGE_SECONDS
+from certbot_qiniu.qiniu.kodo import Kodo
+from certbot_qiniu.qiniu.service import Notes
 from tests.sandbox.wire import Fault
 from tests.unit.deployment.account import A, B, C, manage, read
 from tests.unit.rig import AUTHORITY, DOMAIN_LIST, DOMAIN_PAGE, PUBLISH_SECONDS, Rig
@@ -98,6 +100,22 @@ def test_read_alone(rig: Rig) -> None:
     rig.refuse("/domain", 401001)
     with pytest.raises(errors.Refused):
         observe_alone(rig.context, [A, B])
+
+
+def test_unreadable_alone(rig: Rig) -> None:
+    """A domain that cannot be read is asked for once, and in the service that has it alone."""
+    rig.qiniu.add_domain(A, protocol="https")
+    rig.qiniu.add_domain(B)
+    rig.qiniu.add_bucket("files")
+    rig.refuse(f"/domain/{B}", 400001, times=10**6)
+    for name in A, B:
+        rig.memory.update(name, service="cdn")
+    rig.context.account.services["kodo"] = Kodo(rig.client, Notes())
+    assert observe_alone(rig.context, [A, B])
+    found, failures = observe(rig.context, [A, B], refresh=False)
+    assert ([A], [B]) == (list(found), list(failures))
+    assert "the reason" in str(failures[B])
+    assert [*read(A), *read(B)] == rig.calls()
 
 
 def test_read_alone_long_ago(rig: Rig) -> None:

@@ -27,6 +27,7 @@ from certbot_qiniu.deployment.state import (
     Record,
     Sent,
     State,
+    Tombstone,
     Upload,
 )
 from certbot_qiniu.deployment.store import VERSION, Store
@@ -712,6 +713,17 @@ def test_old_things_are_forgotten(store: Store) -> None:
     assert {"key"} == set(memory.listings)
     assert {NAME, "read lately", "let go"} == set(memory.domains)
     assert {"id", "ours", "fresh"} == set(memory.uploads)
+
+
+@pytest.mark.parametrize(("seen", "is_kept"), [(1, False), (400, True)])
+def test_a_wrong_clock_forgets_nothing(seen: float, is_kept: bool, store: Store) -> None:
+    """That a year has passed is believed only where domains were read meanwhile."""
+    now = time.time()
+    gone = Record(lineage="example.com", baseline=Binding(), gone=Tombstone(now - 401 * 86_400))
+    store.memory.domains.update({"gone": gone, NAME: Record(
+        lineage="example.com", baseline=Binding(), seen_at=now - seen * 86_400)})
+    store.write_memory()
+    assert is_kept == ("gone" in reopened(store).memory.domains)
 
 
 # Version 1

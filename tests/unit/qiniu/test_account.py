@@ -21,6 +21,8 @@ from certbot_qiniu.qiniu.account import (
 )
 from certbot_qiniu.qiniu.cdn import Cdn
 from certbot_qiniu.qiniu.service import Service
+from certbot_qiniu.qiniu.transport import ATTEMPTS
+from tests.sandbox.wire import Fault, Response
 from tests.unit.rig import (
     AUTHORITY,
     CERTIFICATE_LIST,
@@ -204,6 +206,29 @@ def test_refresh_fails(rig: Rig) -> None:
     assert rig.account.certificates() == certificates
 
 
+def test_refused_list(rig: Rig) -> None:
+    """What Qiniu has refused is asked once by all who see the account, until that is old."""
+    lists = Lists()
+    views = [Account(rig.client, [Cdn(rig.client)], clock=rig.clock, lists=lists)
+             for _ in range(3)]
+    rig.refuse("/domain", 401001)
+    for view in views:
+        for _ in range(2):
+            with pytest.raises(errors.Refused, match="the reason"):
+                view.domains()
+    assert rig.calls() == [DOMAIN_PAGE]
+    rig.wait(LISTS_MAX_AGE_SECONDS + 1)
+    assert set(views[0].domains()) == {A, B}
+
+
+def test_list_out_of_reach(rig: Rig) -> None:
+    """That no answer came says nothing about the next call."""
+    rig.board.arm(Fault("reply", Response(503)), match="/domain", times=ATTEMPTS)
+    with pytest.raises(errors.Unreachable):
+        rig.account.domains()
+    assert set(rig.account.domains()) == {A, B}
+
+
 def test_note(rig: Rig) -> None:
     """What we know better than the list is put into it, and nothing else of the domain."""
     observed = rig.account.observe(B)
@@ -348,6 +373,40 @@ def test_length_of_a_list(rig: Rig) -> None:
     assert account.list_calls == FEW_CALLS + 2
     account.domains(refresh=True)
     assert (FEW_CALLS, {}) == (account.list_calls, account.notes.told)
+
+
+def test_refresh_of_a_few(rig: Rig) -> None:
+    """Of a list that takes many calls a few domains are read instead, unless only it can tell."""
+    for number in range(2 * FEW_CALLS):
+        rig.qiniu.add_domain(f"d{number}.example.com")
+    with mock.patch.object(client, "DOMAINS_PER_PAGE", 2):
+        before = dict(rig.account.domains())
+        rig.calls()
+        rig.wait(1)
+        rig.qiniu.change_domain(A, force_https=True)
+        rig.qiniu.change_domain(B, state="processing", operation="sslize")
+
+        def refreshed(*names: str) -> dict[str, Domain]:
+            return dict(rig.account.domains_and_failures(refresh=True, among=names)[0])
+
+        after = refreshed(A, B)
+        assert rig.calls() == [f"GET /domain/{A}", f"GET /domain/{B}"]
+        assert rig.account.domains() == after
+        rig.account.domains(refresh=True)
+        assert after == rig.account.domains(), "it says what the list would"
+        assert (before[A].modified, "processing") != (after[A].modified, after[B].state)
+        rig.calls()
+        assert after == refreshed(*before)
+        assert len(rig.calls()) == FEW_CALLS + 2, "the list is shorter"
+        rig.qiniu.remove_domain(A)
+        assert A not in refreshed(A, B)
+        assert len(rig.calls()) == 1 + FEW_CALLS + 2
+        rig.refuse(f"/domain/{B}")
+        refreshed(B)
+        assert len(rig.calls()) == 1 + FEW_CALLS + 2
+        rig.wait(LISTS_MAX_AGE_SECONDS + 1)
+        refreshed(B)
+        assert len(rig.calls()) == FEW_CALLS + 2
 
 
 # Several services

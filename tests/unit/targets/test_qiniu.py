@@ -17,7 +17,7 @@ from certbot_qiniu.deployment.deployer import Deployer
 from certbot_qiniu.deployment.reconcile import Outcome
 from certbot_qiniu.deployment.state import Managed, State
 from certbot_qiniu.deployment.store import Store
-from certbot_qiniu.deployment.writing import Writer
+from certbot_qiniu.deployment.writing import Changes, Writer
 from certbot_qiniu.failures import Failures
 from certbot_qiniu.lineages import Lineages
 from certbot_qiniu.model import Binding, Certificate, Domain
@@ -65,6 +65,9 @@ class Desk(Deployer):
         domains = {name: Domain(name, kind=kind) for name, kind in (
             (A, "normal"), (".example.com", "wildcard"), ("x.test.qiniu.com", "test"))}
         return SimpleNamespace(account=SimpleNamespace(domains=lambda: domains))
+
+    def _read_what_changes(self, changes: Changes) -> None:
+        """There is nothing to be read here."""
 
     def deploy(self, certificate: Certificate, settings: Settings, redirect: bool | None,
                ask: Callable[[tuple[str, ...]], Iterable[str]]) -> State:

@@ -40,14 +40,18 @@ def test_what_is_proved() -> None:
     assert as_published(ENTRY, WAITING) == https("new", modified="2", hsts=True)
 
 
-@pytest.mark.parametrize(("seen", "versions", "expected"), [
-    (None, None, None), (None, TLS, None), ((), None, ()), ((), TLS, TLS), (("TLSv1.2",), TLS, TLS),
-    (("TLSv1.2",), (), ()), (("TLSv1.2",), None, "unknown")], ids=str)
-def test_what_is_proved_of_versions(seen: tuple[str, ...] | None, versions: tuple[str, ...] | None,
-                                    expected: tuple[str, ...] | str | None) -> None:
-    """What was sent of them, where reads show them; what became of those left out is not known."""
+@pytest.mark.parametrize(("seen", "known", "versions", "expected"), [
+    (None, None, None, None), (None, None, TLS, "unknown"), (None, TLS, TLS, None),
+    ((), None, None, ()), ((), None, TLS, TLS), (("TLSv1.2",), None, TLS, TLS),
+    (("TLSv1.2",), None, (), ()), (("TLSv1.2",), None, None, "unknown")], ids=str)
+def test_what_is_proved_of_versions(
+        seen: tuple[str, ...] | None, known: tuple[str, ...] | None,
+        versions: tuple[str, ...] | None, expected: tuple[str, ...] | str | None) -> None:
+    """What was sent of them, where reads show them; what became of those left out is not known,
+    nor whether reads show those that were sent for the first time."""
     found = as_published(ENTRY, replace(
         WAITING, seen=replace(SEEN, tls_versions=seen, https_fields={"ocsp": True}),
+        confirmed=Sent(replace(sent("old").binding, tls_versions=known), NOW - 90),
         sent=Sent(replace(sent().binding, tls_versions=versions), NOW - 60)))
     if expected == "unknown":
         assert found is None

@@ -129,6 +129,17 @@ def test_all_foreign(domains: list[Domain], expected: bool) -> None:
     assert expected == choose(account(*domains)).is_left_on_purpose
 
 
+def test_given_back() -> None:
+    """What a rollback of another lineage holds is left, unless a user asks for it."""
+    domains, given_back = account(https(), https(name="x.example.com")), {NAME: "other"}
+    left = (NotChosen(NAME, Obstacle.GIVEN_BACK, lineage="other"),)
+    assert choose(domains, given_back=given_back) == Selection(("x.example.com",), left)
+    assert choose(account(https()), given_back=given_back).is_left_on_purpose
+    for taken in ({"take_over": True}, {"listed": [NAME]},
+                  {"state": owned_by("example.com"), "alive": {"example.com"}}):
+        assert NAME in choose(domains, given_back=given_back, **taken).chosen
+
+
 def test_other_lineage() -> None:
     """What another living lineage manages stays with it; a deleted lineage manages nothing."""
     domains = account(https(), https(name="example.com"))
