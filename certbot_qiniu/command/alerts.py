@@ -14,6 +14,7 @@ import hashlib
 import logging
 import os
 import socket
+import threading
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ LOST = "every receiver is then told once more what needs attention"
 """The result without ``alerts.json``."""
 
 HEARTBEAT_SECONDS = 10
+SEND_SECONDS = 30
+"""For each receiver: apprise, too, has a timeout for a single read, and none for the whole."""
 
 
 @dataclass(frozen=True)
@@ -158,13 +161,37 @@ def send(url: str, message: Message) -> bool:
         import apprise
     except ImportError as error:
         raise errors.UsageError(f"Alerts need apprise. Run: {installation('apprise')}") from error
+    accepted: list[bool] = []
     with _silence():
         channel = apprise.Apprise(asset=apprise.AppriseAsset(app_id="certbot-qiniu"))
         kind = apprise.NotifyType.SUCCESS if message.good_news else apprise.NotifyType.WARNING
-        return bool(channel.add(url)
+
+        def deliver() -> None:
+            with contextlib.suppress(Exception):  # its text may have the URL, too
+                accepted.append(bool(
+                    channel.add(url)
                     # Qiniu's words are in it: a mail is HTML, where they must stay words.
                     and channel.notify(title=message.title, body=message.body, notify_type=kind,
-                                       body_format=apprise.NotifyFormat.TEXT))
+                                       body_format=apprise.NotifyFormat.TEXT)))
+
+        sending = threading.Thread(target=deliver, daemon=True)
+        sending.start()
+        sending.join(SEND_SECONDS)
+    if sending.is_alive():
+        logging.disable(logging.CRITICAL)  # for good: it may quote its URL at any time
+        _given_up.append(sending)
+    return accepted == [True]
+
+
+_given_up: list[threading.Thread] = []
+
+
+def is_held_up() -> bool:
+    """Return whether a message that was given up is still being sent.
+
+    Python would wait for that at the end: apprise sends it in a thread of its own.
+    """
+    return any(sending.is_alive() for sending in _given_up)
 
 
 def check_heartbeats(urls: Iterable[str]) -> None:
