@@ -117,7 +117,8 @@ def observe(context: Context, names: Sequence[str], *, refresh: bool,
     :returns: the domains that exist, and why others could not be observed.
     :raises errors.ApiError: when the list of a certificate's domains cannot be read.
     """
-    domains, unread_services = context.account.domains_and_failures(refresh=refresh)
+    domains, unread_services = context.account.domains_and_failures(
+        refresh=refresh, among=names)
     failures: dict[str, errors.QiniuError] = {}
     for name in names:
         service = context.memory.domains.get(name, Record()).service

@@ -39,6 +39,7 @@ class Lists:
     """The lists of an account, for all who look at it, whatever services they see.
 
     :ivar domains: service -> when its domains were listed, and these.
+    :ivar calls: how many the list of CDN domains has taken.
     :ivar refused: service -> when its domains were asked for in vain, and what Qiniu said.
     :ivar are_presumed: whether the domains were not listed, see :meth:`Account.presume`.
     :ivar unread: of those that were presumed, what could not be read, and why.
@@ -51,6 +52,7 @@ class Lists:
     """
 
     domains: dict[str, tuple[float, list[Domain]]] = field(default_factory=dict)
+    calls: int = 0
     refused: dict[str, tuple[float, errors.Refused]] = field(default_factory=dict)
     are_presumed: bool = False
     unread: dict[str, errors.QiniuError] = field(default_factory=dict)
@@ -93,6 +95,7 @@ class Account:
         return self.domains_and_failures(refresh=refresh, strict=True)[0]
 
     def domains_and_failures(self, *, refresh: bool = False, strict: bool = False,
+                             among: Collection[str] = (),
                              ) -> tuple[dict[str, Domain], dict[str, errors.ApiError]]:
         """Return all domains by name, and for each service whose list cannot be had, why.
 
@@ -100,6 +103,7 @@ class Account:
         which domains there are and no more.
 
         :param strict: only an optional service may fail.
+        :param among: those that a refresh is for, should they not be all.
         :raises errors.ApiError: when another one does.
         """
         known = None if self._is_old(self._listed_at) else self._domains
@@ -111,7 +115,8 @@ class Account:
                 try:
                     if known is not None and not service.publishes and name in self._failures:
                         raise self._failures[name]
-                    at, listed = self._list(service, refresh=refresh and service.publishes)
+                    at, listed = self._list(service, refresh=refresh and service.publishes,
+                                            among=among)
                 except errors.ApiError as error:
                     if strict and name not in self.optional:
                         raise
@@ -131,11 +136,18 @@ class Account:
             self._listed_at = min(times)
         return known, self._failures
 
-    def _list(self, service: Service, *, refresh: bool) -> tuple[float, list[Domain]]:
+    def _list(self, service: Service, *, refresh: bool,
+              among: Collection[str] = ()) -> tuple[float, list[Domain]]:
         """Return the time at which the domains of a service were listed, and these."""
         known = self._lists.domains.get(service.name)
-        if known and not refresh and not self._is_old(known[0]):
-            return known
+        if known and not self._is_old(known[0]):
+            if not refresh:
+                return known
+            # Who waits for three domains does not list ten thousand again and again.
+            if FEW_CALLS < self._lists.calls > len(among) > 0 and (
+                    renewed := self._reread(service, known[1], among)):
+                self._lists.domains[service.name] = known[0], renewed
+                return known[0], renewed
         at, refusal = self._lists.refused.get(service.name, (0.0, None))
         if refusal and not refresh and not self._is_old(at):
             raise refusal  # hundreds of lineages need not hear it each for itself
@@ -151,12 +163,31 @@ class Account:
         if service.name == "cdn":
             if known is None:
                 self._lists.turn = None  # of other services nobody knows when a domain changed
-            calls = self.client.calls - before
+            calls = self._lists.calls = self.client.calls - before
             if calls > FEW_CALLS:
                 self.notes.told[self._long_list] = str(calls)
             else:
                 self.notes.told.pop(self._long_list, None)
         return found
+
+    def _reread(self, service: Service, listed: Iterable[Domain],
+                names: Collection[str]) -> list[Domain] | None:
+        """Return a list with what it would say of *names* now; None if only itself can tell."""
+        found = {domain.name: domain for domain in listed}
+        for name in names:
+            if name in found:
+                try:
+                    domain = service.observe(name)
+                except errors.ApiError as error:
+                    logger.debug("%s", error)
+                    return None
+                if domain is None:
+                    return None
+                found[name] = replace(
+                    found[name], protocol=domain.protocol, state=domain.state,
+                    state_reason=domain.state_reason, operation=domain.operation,
+                    modified=domain.modified)
+        return list(found.values())
 
     @property
     def is_presumed(self) -> bool:

@@ -76,6 +76,21 @@ def test_first_issuance(tmp_path: Path, domains: int, list_end: Any, looks: int)
     assert len(run.calls) <= 2 * domains + looks
 
 
+def test_first_issuance_in_a_crowd(tmp_path: Path) -> None:
+    """While Qiniu publishes, what others have is not listed at each look."""
+    cloud = Cloud()
+    seed(cloud, 3)
+    cloud.qiniu.add_domain("d0.example.org")
+    cloud.qiniu.add_copies("d0.example.org", (f"d{n}.example.org" for n in range(1, 10_000)))
+    machine = Machine(cloud, tmp_path)
+    for run in (machine.issue("example.com", "*.example.com"),
+                machine.certbot("rollback", "--checkpoints", "1", *machine.installer)):
+        assert run.status == 0, run.output
+        assert cloud.qiniu.serving("d0.example.com").state == "success"
+        assert len(run.labels("api.qiniu.com/domain")) - len(run.labels("/domain/")) <= 2 * 12
+        assert len(run.labels("/domain/")) <= 3 * 45
+
+
 @pytest.mark.parametrize("pause", [EVERY_FEW_HOURS, HALF_A_DAY, 86_000])
 def test_renewal_at_any_hour(tmp_path: Path, pause: int) -> None:
     """Whenever the day's reading is due, it is not the renewal that pays for it."""

@@ -375,6 +375,40 @@ def test_length_of_a_list(rig: Rig) -> None:
     assert (FEW_CALLS, {}) == (account.list_calls, account.notes.told)
 
 
+def test_refresh_of_a_few(rig: Rig) -> None:
+    """Of a list that takes many calls a few domains are read instead, unless only it can tell."""
+    for number in range(2 * FEW_CALLS):
+        rig.qiniu.add_domain(f"d{number}.example.com")
+    with mock.patch.object(client, "DOMAINS_PER_PAGE", 2):
+        before = dict(rig.account.domains())
+        rig.calls()
+        rig.wait(1)
+        rig.qiniu.change_domain(A, force_https=True)
+        rig.qiniu.change_domain(B, state="processing", operation="sslize")
+
+        def refreshed(*names: str) -> dict[str, Domain]:
+            return dict(rig.account.domains_and_failures(refresh=True, among=names)[0])
+
+        after = refreshed(A, B)
+        assert rig.calls() == [f"GET /domain/{A}", f"GET /domain/{B}"]
+        assert rig.account.domains() == after
+        rig.account.domains(refresh=True)
+        assert after == rig.account.domains(), "it says what the list would"
+        assert (before[A].modified, "processing") != (after[A].modified, after[B].state)
+        rig.calls()
+        assert after == refreshed(*before)
+        assert len(rig.calls()) == FEW_CALLS + 2, "the list is shorter"
+        rig.qiniu.remove_domain(A)
+        assert A not in refreshed(A, B)
+        assert len(rig.calls()) == 1 + FEW_CALLS + 2
+        rig.refuse(f"/domain/{B}")
+        refreshed(B)
+        assert len(rig.calls()) == 1 + FEW_CALLS + 2
+        rig.wait(LISTS_MAX_AGE_SECONDS + 1)
+        refreshed(B)
+        assert len(rig.calls()) == FEW_CALLS + 2
+
+
 # Several services
 
 
