@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from certbot_qiniu.failures import SHOWN
 from certbot_qiniu.model import DAY
 
 
@@ -41,14 +42,17 @@ def with_all_concerned(findings: Collection[Finding]) -> list[Finding]:
     concerned: dict[str, dict[str, None]] = {}
     for item in findings:
         concerned.setdefault(item.text, {})[item.subject] = None
-    return [replace(item, text=_concerning(item.text, concerned[item.text])) for item in findings]
+    # Made once for each text: an outage may concern thousands of domains.
+    texts = {text: _concerning(text, subjects) for text, subjects in concerned.items()}
+    return [replace(item, text=texts[item.text]) for item in findings]
 
 
 def _concerning(text: str, subjects: Collection[str]) -> str:
     unnamed = [subject for subject in subjects if subject not in text]
     if len(subjects) < 2 or not unnamed:
         return text
-    return f"{text.rstrip('.')} (concerns {', '.join(unnamed)})"
+    more = f" and {len(unnamed) - SHOWN} more" if len(unnamed) > SHOWN else ""
+    return f"{text.rstrip('.')} (concerns {', '.join(unnamed[:SHOWN])}{more})"
 
 
 def worst(levels: Iterable[Level]) -> Level:

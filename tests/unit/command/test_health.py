@@ -83,3 +83,12 @@ def test_all_that_a_text_concerns() -> None:
         ("a", "it is so."), ("c", "c is not"), ("b", "it is so."))
     assert ["a, b are so"] == told(("a", "a, b are so"), ("b", "a, b are so"))
     assert ["it is so"] == told(("a", "it is so"), ("a", "it is so"))
+
+
+def test_what_concerns_thousands() -> None:
+    """Their names do not make one text of each of them: that would grow with their square."""
+    findings = [health.Finding(Level.UNKNOWN, f"d{number}.example.com", "Unreadable", "no answer")
+                for number in range(3000)]
+    told = health.with_all_concerned(findings)
+    assert 1 == len({id(item.text) for item in told})
+    assert told[0].text.endswith("d18.example.com, d19.example.com and 2980 more)")
