@@ -8,6 +8,7 @@ what they would send is only planned.
 
 from __future__ import annotations
 
+import functools
 import shlex
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -83,8 +84,15 @@ class AccountFacts:
 
     def users(self, cert_id: str) -> tuple[str, ...]:
         """Return the domains that are known to serve a certificate."""
-        return tuple(sorted({domain.name for domain in self.domains.values()
-                             if domain.cert_id == cert_id}.union(self.used_by.get(cert_id, ()))))
+        return tuple(sorted({*self._serving.get(cert_id, ()), *self.used_by.get(cert_id, ())}))
+
+    @functools.cached_property
+    def _serving(self) -> Mapping[str, Collection[str]]:
+        """Find the domains that serve each certificate: there may be thousands of both."""
+        found: dict[str, list[str]] = {}
+        for domain in self.domains.values():
+            found.setdefault(domain.cert_id, []).append(domain.name)
+        return found
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,24 @@ def test_verdicts(facts: Survey, expected: dict[str, str]) -> None:
     assert expected == verdicts(facts)
 
 
+def test_thousands_of_domains_and_certificates() -> None:
+    """The domains are gone through once, however many certificates there are."""
+    looks = []
+
+    class Domains(dict[str, Domain]):
+        def values(self) -> Any:
+            looks.append(1)
+            return super().values()
+
+    domains = Domains({f"d{n}.example.org": Domain(f"d{n}.example.org", cert_id=f"{n}")
+                       for n in range(60)})
+    listed = {str(n): RemoteCertificate(str(n), "x") for n in range(60)}
+    found = certificates.certificates(
+        Survey(NOW, (AccountFacts("q.ini", domains, listed),)), everybodys=True)
+    assert [(f"d{one.cert_id}.example.org",) for one in found] == [one.used_by for one in found]
+    assert len(looks) <= 2
+
+
 def test_whose(capsys: pytest.CaptureFixture[str]) -> None:
     """Foreign ones are shown only when asked for; those that end sooner come first, ours before."""
     assert ["old", "new"] == [item.cert_id for item in certificates.certificates(seen())]
