@@ -326,7 +326,8 @@ class QiniuClient:
         for entry in found:
             if name := read_name(entry.get("domain")):
                 freezes = entry.get("freeze_types")
-                reasons = ", ".join(map(as_text, freezes)) if isinstance(freezes, list) else ""
+                reasons = as_text(
+                    ", ".join(map(as_text, freezes)) if isinstance(freezes, list) else "")
                 domains.append(Domain(name, service="kodo", state_reason=reasons,
                                       state="frozen" if reasons else "success"))
         return domains

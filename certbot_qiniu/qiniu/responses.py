@@ -26,6 +26,8 @@ _LONGEST_TEXT = 4096
 """Characters: more than any marker or reason has. What is shown of one text ends here."""
 _LONGEST_WORD = 256
 """Likewise of a name or a word, which stands in tables: all rows are as wide as the widest."""
+_MOST_ITEMS = 100
+"""Likewise of the list that a setting is: there are four versions of TLS."""
 _OWN_FIELDS = {"certid", "forcehttps", "http2enable", "freecert"}
 """Of ``https``: those that have a place of their own; a free certificate is nothing to ask for."""
 _LARGEST_NUMBER = 2**53  # that any JSON has exactly
@@ -154,7 +156,8 @@ def plain(value: object) -> Plain | None:
     What has lines, as a key in PEM has, is none; null is how Go writes an empty list.
     """
     if isinstance(value, list):
-        is_plain = all(type(item) in (str, int) and plain(item) is not None for item in value)
+        is_plain = len(value) <= _MOST_ITEMS and all(
+            type(item) in (str, int) and plain(item) is not None for item in value)
         return tuple(value) if is_plain else None
     if isinstance(value, str):
         return value if value.isprintable() and len(value) <= _LONGEST_TEXT else None

@@ -462,6 +462,12 @@ class TestStorageAndLive:
                    state_reason="ICP_EXPIRED, ")]
         assert rig.last.request.target == "/domain?bucket=my+bucket"
 
+    def test_endless_freezes(self, rig: Scripted) -> None:
+        """However many kinds of freeze there are, what is shown of them has an end."""
+        rig.answers(ok([{"domain": "b.example.com", "freeze_types": ["x" * 4096] * 1000}]))
+        [domain] = rig.client.list_source_domains("my bucket")
+        assert 4096 == len(domain.state_reason)
+
     def test_bindings(self, rig: Scripted) -> None:
         """The bindings map domains to ids."""
         rig.answers(ok([{"domain": "a.example.com", "certid": CERT_ID, "name": "n"},

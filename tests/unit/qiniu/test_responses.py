@@ -44,6 +44,16 @@ def test_endless_text() -> None:
     assert len(domain.state) == 256
 
 
+def test_endless_list() -> None:
+    """A setting of megabytes is none, and would be in our files and in what is sent."""
+    versions = [f"TLSv1.{number}" for number in range(200_000)]
+    domain = responses.read_domain(
+        {"name": "a.example.com", "https": {"tlsVersions": versions, "other": versions}},
+        detailed=True)
+    assert domain
+    assert (None, {}) == (domain.tls_versions, domain.https_fields)
+
+
 def test_a_name_does_not_become_ours() -> None:
     """A stranger's name with a character that is not shown stays a stranger's."""
     ours = "certbot_example.com_0123456789ab"
