@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import logging
 import os
 import socket
@@ -23,6 +24,7 @@ from pathlib import Path
 from certbot_qiniu import errors
 from certbot_qiniu.command.health import Finding, Level, with_all_concerned
 from certbot_qiniu.environment import installation
+from certbot_qiniu.failures import SHOWN
 from certbot_qiniu.files import check_owner, decoding, read_json, write_json
 from certbot_qiniu.model import DAY
 
@@ -82,15 +84,21 @@ def compose(before: Mapping[str, str], now: Mapping[str, str], host: str,
     solved = _subjects(before) - _subjects(now) - set(bygone)
     if not fresh and not solved:
         return None
-    lines = [*fresh]
+    lines = _shown(fresh)
     if solved:
-        lines += ["", f"Right again: {', '.join(sorted(solved))}"]
+        lines += ["", f"Right again: {', '.join(_shown(sorted(solved)))}"]
     if not now:
         return Message(f"certbot-qiniu on {host}: all is well again", "\n".join(lines).strip(),
                        good_news=True)
     lines += ["", f"{len(now)} in all; see: certbot-qiniu status"]
     return Message(f"certbot-qiniu on {host}: {len(now)} need{'s' * (len(now) == 1)} attention",
                    "\n".join(lines).strip(), good_news=False)
+
+
+def _shown(items: Collection[str]) -> list[str]:
+    """Return the first of *items*, and how many more there are: a chat takes a few kilobytes."""
+    more = len(items) - SHOWN
+    return [*itertools.islice(items, SHOWN), *([f"and {more} more"] if more > 0 else [])]
 
 
 def _subjects(keys: Iterable[str]) -> set[str]:

@@ -222,6 +222,18 @@ def test_send_in_vain(apprise: Apprise, change: dict[str, bool]) -> None:
     assert not alerts.send("json://x", alerts.Message("title", "body", good_news=False))
 
 
+def test_message_about_hundreds() -> None:
+    """It names twenty, and how many more there are: chats refuse what is longer than a few KB."""
+    many = {f"Expiring d{n:03}.example.com": f"d{n:03}.example.com ends" for n in range(300)}
+    told = alerts.compose({}, many, "host")
+    assert told
+    assert told.body.splitlines()[19:] == [
+        "d019.example.com ends", "and 280 more", "", "300 in all; see: certbot-qiniu status"]
+    over = alerts.compose(many, {}, "host")
+    assert over
+    assert over.body.endswith("d019.example.com, and 280 more")
+
+
 def test_memory_of_alerts(tmp_path: Path, channel: Channel) -> None:
     """The file is private, and names receivers by digits that give nothing of a URL away."""
     assert [] == alert(tmp_path / "new", [f"json://{SECRET}"], report((WWW, "Outdated")))
