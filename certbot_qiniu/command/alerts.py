@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import logging
 import os
 import socket
@@ -23,6 +24,7 @@ from pathlib import Path
 from certbot_qiniu import errors
 from certbot_qiniu.command.health import Finding, Level, with_all_concerned
 from certbot_qiniu.environment import installation
+from certbot_qiniu.failures import SHOWN
 from certbot_qiniu.files import check_owner, decoding, read_json, write_json
 from certbot_qiniu.model import DAY
 
@@ -83,15 +85,21 @@ def compose(before: Mapping[str, str], now: Mapping[str, str], host: str,
     solved = _subjects(before) - _subjects(now) - set(bygone)
     if not fresh and not solved:
         return None
-    lines = [*fresh]
+    lines = _shown(fresh)
     if solved:
-        lines += ["", f"Right again: {', '.join(sorted(solved))}"]
+        lines += ["", f"Right again: {', '.join(_shown(sorted(solved)))}"]
     if not now:
         return Message(f"certbot-qiniu on {host}: all is well again", "\n".join(lines).strip(),
                        good_news=True)
     lines += ["", f"{len(now)} in all; see: certbot-qiniu status"]
     return Message(f"certbot-qiniu on {host}: {len(now)} need{'s' * (len(now) == 1)} attention",
                    "\n".join(lines).strip(), good_news=False)
+
+
+def _shown(items: Collection[str]) -> list[str]:
+    """Return the first of *items*, and how many more there are: a chat takes a few kilobytes."""
+    more = len(items) - SHOWN
+    return [*itertools.islice(items, SHOWN), *([f"and {more} more"] if more > 0 else [])]
 
 
 def _subjects(keys: Iterable[str]) -> set[str]:
@@ -178,13 +186,24 @@ def send(url: str, message: Message) -> bool:
                     and channel.notify(title=message.title, body=message.body, notify_type=kind,
                                        body_format=apprise.NotifyFormat.TEXT)))
 
-        # A daemon: this process does not wait for it when it ends, either.
         sending = threading.Thread(target=deliver, daemon=True)
         sending.start()
         sending.join(SEND_SECONDS)
     if sending.is_alive():
         logging.disable(logging.CRITICAL)  # for good: it may quote its URL at any time
+        _given_up.append(sending)
     return accepted == [True]
+
+
+_given_up: list[threading.Thread] = []
+
+
+def is_held_up() -> bool:
+    """Return whether a message that was given up is still being sent.
+
+    Python would wait for that at the end: apprise sends it in a thread of its own.
+    """
+    return any(sending.is_alive() for sending in _given_up)
 
 
 def check_heartbeats(urls: Iterable[str]) -> None:

@@ -126,7 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
     # How the renewal before this has ended is in the report, too.
     for problem in alerts.heartbeat(heartbeats) if ended == 0 else []:
         print(f"certbot-qiniu: {problem}", file=sys.stderr)
-    if "Late" in {item.reason for item in report.findings}:
+    if "Late" in {item.reason for item in report.findings} or alerts.is_held_up():
         _leave(ended)
     return ended
 
@@ -161,7 +161,7 @@ def _report_in_time(arguments: argparse.Namespace) -> Report:
 
 
 def _leave(ended: int) -> None:
-    """End at once: threads that still wait for Qiniu would keep this process from it."""
+    """End at once: threads that still wait for an answer would keep this process from it."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(ended)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -59,6 +62,44 @@ def receiver() -> Iterator[Receiver]:
     found.server.shutdown()
     thread.join()
     found.server.server_close()
+
+
+@pytest.fixture
+def endless() -> Iterator[str]:
+    """A receiver whose answer comes byte by byte, and never ends."""
+    ended = threading.Event()
+
+    class Endless(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            with contextlib.suppress(OSError):
+                self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+                while not ended.wait(0.02):
+                    self.wfile.write(b"x")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Endless)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    yield f"json://127.0.0.1:{server.server_port}"
+    ended.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_receiver_without_end(tmp_path: Path, endless: str) -> None:
+    """It is given up, holds neither the next receiver nor the end of the program up."""
+    code = ("import sys; from certbot_qiniu.command import alerts, cli; "
+            "alerts.SEND_SECONDS = 1.0; sys.exit(cli.main(sys.argv[1:]))")
+    run = subprocess.run(
+        [sys.executable, "-c", code, "status", "--managed", "--quiet", "--renewal", "1",
+         *(f"--{kind}-dir={tmp_path}" for kind in ("config", "work", "logs")),
+         "--notify", endless, "--notify", "json://127.0.0.1:1"],
+        capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 1, run.stderr
+    assert 2 == run.stderr.count("an alert could not be delivered to json://…")
 
 
 def test_alert_of_a_real_status(tmp_path: Path, receiver: Receiver) -> None:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.server
 import logging
 import os
 import sys
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -231,40 +226,16 @@ def test_send_in_vain(apprise: Apprise, change: dict[str, bool]) -> None:
     assert not alerts.send("json://x", alerts.Message("title", "body", good_news=False))
 
 
-@pytest.fixture
-def endless() -> Iterator[str]:
-    """A receiver whose answer comes byte by byte, and never ends."""
-    ended = threading.Event()
-
-    class Endless(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            with contextlib.suppress(OSError):
-                self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
-                while not ended.wait(0.02):
-                    self.wfile.write(b"x")
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.HTTPServer(("127.0.0.1", 0), Endless)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"json://127.0.0.1:{server.server_port}"
-    ended.set()
-    server.shutdown()
-    server.server_close()
-    logging.disable(logging.NOTSET)
-
-
-def test_receiver_without_end(endless: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                              ) -> None:
-    """It is given up, told again by the next run, and keeps nothing from the others."""
-    pytest.importorskip("apprise")
-    monkeypatch.setattr(alerts, "SEND_SECONDS", 0.5)
-    begun = time.monotonic()
-    problems = alert(tmp_path, [endless, "json://127.0.0.1:1"], report(("Expired", WWW)))
-    assert time.monotonic() - begun < 30
-    assert ["an alert could not be delivered to json://…"] * 2 == problems
-    assert logging.root.manager.disable == logging.CRITICAL
+def test_message_about_hundreds() -> None:
+    """It names twenty, and how many more there are: chats refuse what is longer than a few KB."""
+    many = {f"Expiring d{n:03}.example.com": f"d{n:03}.example.com ends" for n in range(300)}
+    told = alerts.compose({}, many, "host")
+    assert told
+    assert told.body.splitlines()[19:] == [
+        "d019.example.com ends", "and 280 more", "", "300 in all; see: certbot-qiniu status"]
+    over = alerts.compose(many, {}, "host")
+    assert over
+    assert over.body.endswith("d019.example.com, and 280 more")
 
 
 def test_memory_of_alerts(tmp_path: Path, channel: Channel) -> None:

@@ -13,7 +13,7 @@ from certbot_qiniu import environment
 from certbot_qiniu.command import scheduled_jobs as module
 from certbot_qiniu.command.scheduled_jobs import (
     BOOTED,
-    _cron_runs,
+    cron_runs,
     files_in,
     output_of,
     read_script,
@@ -191,7 +191,7 @@ def test_cron_that_cannot_be_seen(machine: Host, monkeypatch: pytest.MonkeyPatch
     """To others than root processes may be hidden."""
     machine.put("proc/7/comm", "sshd\n")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert _cron_runs(machine.root)
+    assert cron_runs(machine.root)
 
 
 @pytest.mark.parametrize(("path", "text", "where", "stop"), [
