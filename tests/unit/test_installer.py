@@ -532,7 +532,7 @@ def conf(seat: Seat, text: str) -> None:
     folder = Path(seat.config.renewal_configs_dir)
     folder.mkdir(exist_ok=True)
     (folder / f"{LINEAGE}.conf").write_text(
-        f"{paths(seat.folder, LINEAGE)}[renewalparams]\n{text}\n")
+        f"{paths(seat.folder, LINEAGE)}[renewalparams]\nauthenticator = webroot\n{text}\n")
 
 
 def test_partly_deployed(make: Callable[..., Seat], shown: list[str]) -> None:
@@ -710,7 +710,7 @@ def test_how_to_renew(make: Callable[..., Seat], shown: list[str], verb: str,
     if conf:
         folder = Path(seat.config.renewal_configs_dir)
         (folder / f"{LINEAGE}.conf").write_text(
-            f"{paths(seat.folder, LINEAGE)}[renewalparams]\n{conf}\n")
+            f"{paths(seat.folder, LINEAGE)}[renewalparams]\nauthenticator = webroot\n{conf}\n")
     installer = seat.installer()
     installer.deploy_cert("san", "", "", "", str(
         seat.folder / "live" / LINEAGE / "fullchain.pem"))
