@@ -1,6 +1,6 @@
 """Find all that runs ``certbot renew`` by itself here: timers, crontabs, scripts that cron runs.
 
-Who would run it is asked: systemd for its timers, and whether there is a cron that reads crontabs.
+systemd is asked for its timers. Crontabs count only if there is a cron that reads them.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ logger = logging.getLogger(__name__)
 ROOT = Path("/")
 SECONDS = 60
 BOOTED = "run/systemd/system"
-"""There exactly where systemd is the init (``sd_booted(3)``)."""
+"""Exists if, and only if, systemd is the init (``sd_booted(3)``)."""
 
 SYSTEMD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CRON_PATH = "/usr/bin:/bin"
-"""The folders in which both look for programs unless told otherwise."""
+"""The folders in which both look for programs by default."""
 
 CRONS = frozenset({"cron", "crond", "fcron", "anacron", "dcron"})
 COMMANDS = ("ExecStartPre", "ExecStart", "ExecStartPost", "ExecStopPost")
 SCRIPT_BYTES = 65_536
 SNAPS = re.compile(r"/snapd?(/|$)")
-"""In the real path of what comes from snap."""
+"""Part of the real path of programs from snap."""
 
 LIST_PLUGINS = f"""\
 from importlib.metadata import entry_points
@@ -56,12 +56,12 @@ print(*(entry.name for entry in found))"""
 class Job:
     """Something that runs ``certbot renew``, or would.
 
-    :ivar where: in words.
+    :ivar where: its place, in words.
     :ivar stop: how to turn it off.
-    :ivar idle: why it never runs, "" where it does.
+    :ivar idle: why it never runs, "" if it does.
     :ivar revive: how to change that.
-    :ivar program: the certbot that it runs; "" where there is none of that name.
-    :ivar plugins: of that certbot; None where that is not known.
+    :ivar program: the certbot that it runs; "" if none of that name exists.
+    :ivar plugins: of that certbot; None if that is not known.
     """
 
     where: str
@@ -90,8 +90,8 @@ class Use(Enum):
 class Wanted:
     """The lineages that are to be renewed.
 
-    :ivar config_dir: certbot's folder with it.
-    :ivar usual: the folder of a certbot that is not told otherwise.
+    :ivar config_dir: the folder of certbot's configuration.
+    :ivar usual: certbot's folder by default.
     :ivar lineages: those that are deployed to Qiniu.
     """
 
@@ -123,7 +123,7 @@ def use(job: Job, wanted: Wanted) -> Use:
 
 
 def sentence(job: Job, found: Use) -> str:
-    """Word the use of *job*."""
+    """Describe the use of *job*."""
     name = job.call.option("--cert-name")
     module = f" -m {job.call.module}" if job.call.module else ""
     only = f" only for {name}" if name else ""
@@ -152,7 +152,7 @@ def _owner(folder: Path) -> str:
 
 @dataclass(frozen=True)
 class _Command:
-    """Something that is run by itself, whatever it is."""
+    """A command that something runs by itself."""
 
     where: str
     stop: str
@@ -164,7 +164,7 @@ class _Command:
 
 
 _Idle = tuple[str, str] | None
-"""Say why something never runs, and how to change that; None if it does run."""
+"""The reason why something never runs, and how to change that; None if it does run."""
 
 
 def jobs(root: Path | None = None) -> list[Job]:
@@ -192,7 +192,7 @@ def _job(command: _Command, call: Call) -> Job:
     else:
         path = next((one for one in call.place.candidates(call.program)
                      if os.access(one, os.X_OK) and os.path.isfile(one)), "")
-        # What another user runs is not run by root.
+        # Root does not run another user's program.
         may_ask = path and command.user in ("root", pwd.getpwuid(os.geteuid()).pw_name)
         found = plugins_of(path) if may_ask else None
     return Job(command.where, command.stop, call, command.user, command.idle, command.revive,
@@ -200,7 +200,7 @@ def _job(command: _Command, call: Call) -> Job:
 
 
 def _once(read: Read) -> Read:
-    """*read*, but each script once, as scripts may run each other for ever."""
+    """Return *read* for each script once: scripts may run each other for ever."""
     seen: set[str] = set()
 
     def first_time(paths: Sequence[str]) -> str:
@@ -232,7 +232,7 @@ def _read_script(paths: Sequence[str]) -> str:
 
 
 def _timers() -> Iterator[_Command]:
-    """Ask systemd for the commands of the timers: with drop-ins, without quotation marks."""
+    """Ask systemd for the commands of the timers: it includes drop-ins, but no quotation marks."""
     listed = (_systemctl("list-unit-files", "--type=timer")
               + _systemctl("list-units", "--all", "--type=timer"))
     names = sorted({line.split()[0] for line in listed.splitlines()
@@ -300,7 +300,7 @@ def _systemctl(*arguments: str) -> str:
 def _output(command: Sequence[str]) -> str:
     """Return the output of a program, "" if it cannot be run."""
     try:
-        # Not in a folder that somebody else could put a module of Python's into.
+        # Not in a folder into which somebody else could put a Python module.
         return subprocess.run(  # noqa: S603 (systemctl, and what root runs anyway)
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
             timeout=SECONDS, check=False, cwd="/").stdout
@@ -337,10 +337,10 @@ def _cron(root: Path) -> Iterator[_Command]:
 
 
 def _crontab(path: Path, user: str, idle: _Idle, *, fields: int = 5) -> Iterator[_Command]:
-    # busybox's crond, which has its crontabs below /etc, has the PATH of the system.
+    # busybox's crond, with its crontabs below /etc, uses the PATH of the system.
     default = SYSTEMD_PATH if path.resolve().parent.parent.name == "etc" and user else CRON_PATH
     for line in crontab(_read_script([str(path)]), user, fields=fields):
-        # crontab -e shows a user's without its head, so that numbers do not fit there.
+        # crontab -e shows a user's crontab without its head, so numbers would not fit there.
         stop = f"Remove it: crontab -e -u {user}" if user and fields == 5 else (
             f"Remove line {line.number} of {path}")
         place = Place({"PATH": default, "HOME": _home(line.user), **line.variables})
@@ -368,7 +368,7 @@ def _files(places: Iterable[Path]) -> list[Path]:
 
 
 def _ignored(path: Path, *, debian: bool) -> _Idle:
-    """Say why cron does not look at a file."""
+    """Say why cron ignores a file."""
     is_strict = debian or path.parent.parent.name == "periodic"  # busybox's run-parts, too
     if path.name.endswith(("~", ".rpmsave", ".rpmorig", ".rpmnew")) or path.name[0] in ".#" or (
             is_strict and not re.fullmatch(r"[\w-]+", path.name, re.ASCII)):
@@ -382,13 +382,13 @@ def _ignored(path: Path, *, debian: bool) -> _Idle:
 
 
 def is_busybox(root: Path | None = None) -> bool:
-    """Return whether cron is busybox's, as on Alpine: it reads users' crontabs only."""
+    """Return whether cron is busybox's, as on Alpine: it reads only users' crontabs."""
     crond = (root or ROOT) / "usr/sbin/crond"
     return os.path.basename(os.path.realpath(crond)) == "busybox"
 
 
 def _cron_runs(root: Path) -> bool:
-    """Return whether there is a cron, as far as one may see that."""
+    """Return whether a cron runs, as far as that can be seen."""
     names = set()
     for path in root.glob("proc/[0-9]*/comm"):
         try:
@@ -405,10 +405,10 @@ def _cron_runs(root: Path) -> bool:
 def plugins_of(certbot: str) -> frozenset[str] | None:
     """Return the plugins that a certbot has, None if they are unknown.
 
-    What is in a virtual environment is read. Else its Python is asked, which takes a tenth of the
-    time that certbot itself takes; but nothing is run that another user can change.
+    A virtual environment is read. Otherwise its Python is asked, which takes a tenth of certbot's
+    own time. Nothing is run that another user can change.
 
-    :param certbot: or a ``certbot-qiniu``, or the Python of a ``python -m certbot``.
+    :param certbot: a ``certbot`` or ``certbot-qiniu``, or the Python of a ``python -m certbot``.
     """
     path = os.path.realpath(certbot)
     if path in {os.path.realpath(program(name)) for name in ("certbot", "certbot-qiniu")}:
@@ -440,7 +440,7 @@ def _in_environment(python: Path) -> frozenset[str]:
 
 
 def _python_of(certbot: str, depth: int = 0) -> str:
-    """Return the Python that runs a script of pip's, "" if it is no such script."""
+    """Return the Python that runs a script made by pip, "" for any other script."""
     if re.match(r"(python|pypy)[\d.]*$", os.path.basename(certbot)):
         return certbot
     try:
@@ -456,8 +456,8 @@ def _python_of(certbot: str, depth: int = 0) -> str:
         return words[-1]
     if name.startswith(("python", "pypy")):
         return words[0]
-    # Where the path of Python is too long, or has a blank, a shell leads to it; and a script of
-    # somebody's own may lead to another certbot.
+    # If the path of Python is too long or has a blank, pip's script calls it through a shell.
+    # Somebody's own script may lead to another certbot.
     if quoted := re.search(r"""^'''exec' (?:"([^"]+)"|(\S+))""", text, re.MULTILINE):
         return quoted[1] or quoted[2]
     named = re.search(r"(/[^\s\"']*/certbot)\b", text)
@@ -465,7 +465,7 @@ def _python_of(certbot: str, depth: int = 0) -> str:
 
 
 def _listed_by(certbot: str) -> frozenset[str] | None:
-    """Ask a certbot itself, on folders of its own, so that no other certbot is in its way."""
+    """Ask a certbot itself, on separate folders, so that no other certbot is in its way."""
     with tempfile.TemporaryDirectory() as folder:
         text = _output([certbot, "plugins", *(
             word for kind in ("config", "work", "logs")

@@ -1,8 +1,8 @@
-"""Read the setups that renewed certificates before: acme.sh, lego, a script with a config.json.
+"""Read older setups that renew certificates: acme.sh, lego, a script with a config.json.
 
-Everything is parsed and nothing is run, acme.sh's shell fragments included. The files are another
-program's, and may be another user's, so each value is checked before it may become part of a
-command, or of what is shown.
+Everything is parsed and nothing is run, not even acme.sh's shell fragments. The files are another
+program's, and may be another user's, so each value is checked before it becomes part of a command
+or is shown.
 """
 
 from __future__ import annotations
@@ -65,25 +65,25 @@ _NGINX_COMMAND = re.compile(
     r"( -[cp] [\w./-]+)* -(t|s reload)"
     rf"|systemctl (reload|restart|try-reload-or-restart|reload-or-restart) {_NGINX}(\.service)?"
     rf"|(service |/etc/init\.d/){_NGINX} (force-)?(reload|restart)", re.ASCII)
-"""Commands that test or reload nginx; any other command that mentions it may do anything."""
+"""Commands that only test or reload nginx: any other command with its name may do anything."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """One certificate of an old setup, and what it takes to go on with it.
+    """One certificate of an old setup, and what is needed to renew it by certbot.
 
-    :ivar source: the file that says all this.
+    :ivar source: the file that describes it.
     :ivar names: the SANs, the main one first.
-    :ivar authenticator: certbot's, "" where there is none that would do the same.
+    :ivar authenticator: certbot's, "" if none does the same.
     :ivar webroots: a folder for each of the names, with the authenticator ``webroot``.
     :ivar keys: entries for the credentials file.
-    :ivar domains: the Qiniu domains that were served; none where that is not known.
-    :ivar issuing: options for the issuance, and *deploying* for what follows it.
-    :ivar served: fullchain and key that nginx was given, where they are not certbot's.
+    :ivar domains: the Qiniu domains that were served; none if unknown.
+    :ivar issuing: options for issuing; likewise *deploying* for the installer.
+    :ivar served: fullchain and key that nginx was given, if they are not certbot's.
     :ivar fullchain: the present certificate.
     :ivar retire: commands that switch the old setup off.
-    :ivar traces: what lines of crontabs and units that run it contain.
-    :ivar notes: what is to be decided by hand.
+    :ivar traces: texts that mark the lines of crontabs and units that run it.
+    :ivar notes: what the user must decide.
     :ivar secrets: files of its own that hold keys.
     """
 
@@ -108,7 +108,7 @@ class Setup:
 def read_setups(path: Path) -> tuple[list[Setup], list[str]]:
     """Read the setups below a folder or in a file, and say what could not be understood.
 
-    :raises errors.UsageError: when there is nothing of the kind, or it cannot be read at all.
+    :raises errors.UsageError: if there is none, or it cannot be read at all.
     """
     if path.is_file():
         return [_checked(_read_config(path))], []
@@ -133,9 +133,9 @@ def _collect(paths: Iterable[Path], read: Any) -> tuple[list[Setup], list[str]]:
 
 
 def _checked(setup: Setup) -> Setup:
-    """Return *setup*, unless something in it would reach beyond its line, or steer a terminal.
+    """Return *setup*, unless something in it would break its line or steer a terminal.
 
-    :raises errors.UsageError: then.
+    :raises errors.UsageError: if so.
     """
     def is_printable(value: object) -> bool:
         if isinstance(value, tuple):
@@ -155,7 +155,7 @@ def _checked(setup: Setup) -> Setup:
 def _text(path: Path) -> str:
     try:
         found = path.stat()
-        if not stat.S_ISREG(found.st_mode):  # a pipe would wait for ever, a device have no end
+        if not stat.S_ISREG(found.st_mode):  # a pipe would block for ever, a device has no end
             raise errors.UsageError("is not a file")
         if found.st_size > _LARGEST:
             raise errors.UsageError("is too large")
@@ -177,18 +177,18 @@ def _names(values: Iterable[str]) -> tuple[str, ...]:
 
 
 def _cert_name(name: str) -> str:
-    """certbot's name for a lineage that begins with *name*."""
+    """Return certbot's name for a lineage whose first name is *name*."""
     return name.removeprefix("*.")
 
 
 def _domains(value: str | Sequence[str]) -> tuple[str, ...]:
-    """Qiniu domains in Qiniu's spelling; none for nothing."""
+    """Return domains in Qiniu's spelling; none for nothing."""
     listed = value.split() if isinstance(value, str) else list(value)
     return tuple(domain_list(listed).split(",")) if listed else ()
 
 
 def _usable_keys(keys: Mapping[str, str]) -> dict[str, str]:
-    """Return those that are set."""
+    """Return the keys that are set."""
     for name, value in keys.items():
         if value and not is_token(value):
             raise errors.UsageError(f"the value for {name} holds characters that no key has")
@@ -198,7 +198,7 @@ def _usable_keys(keys: Mapping[str, str]) -> dict[str, str]:
 def _nginx_command(text: str) -> bool:
     """Return whether a command tests or reloads nginx, and uses nothing that others may change.
 
-    A configuration of nginx's may name modules, and so is as good as a program.
+    A configuration of nginx may name modules to load, so it is as powerful as a program.
     """
     if not _NGINX_COMMAND.fullmatch(text):
         return False
@@ -211,7 +211,7 @@ def _nginx_command(text: str) -> bool:
 
 
 def _without_terminal(command: str) -> str:
-    """*command* as a timer can run it: ``docker exec -t`` fails where there is no terminal."""
+    """Return *command* as a timer can run it: ``docker exec -t`` fails without a terminal."""
     words = command.split()
     for number in range(words.index("exec") + 1 if "exec" in words else len(words), len(words)):
         if not words[number].startswith("-"):
@@ -233,7 +233,7 @@ def _reload(command: str, name: str, source: Path, notes: list[str]) -> list[str
 
 
 def _server(url: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Options and notes for an authority."""
+    """Return options and notes for an authority."""
     if url in ("", LETS_ENCRYPT):
         return (), ()
     if not _URL.fullmatch(url):
@@ -253,7 +253,7 @@ def _account(email: str) -> tuple[str, ...]:
 def parse_conf(text: str) -> dict[str, str]:
     """Read the settings in a conf of acme.sh, a piece of shell that acme.sh would run.
 
-    :raises errors.UsageError: when a line is anything but ``NAME=one word``; quotes no value.
+    :raises errors.UsageError: if a line is anything but ``NAME=one word``; quotes no value.
     """
     settings = {}
     for number, line in enumerate(text.splitlines(), 1):
@@ -264,7 +264,7 @@ def parse_conf(text: str) -> dict[str, str]:
             words = shlex.split(rest)
         except ValueError:
             words = ["", ""]
-        # What is unprintable might speak to the terminal that it is shown on.
+        # Unprintable characters might steer the terminal.
         if not (equals and name.isidentifier() and len(words) < 2 and line.isprintable()):
             raise errors.UsageError(f"line {number} is not NAME='value'")
         settings[name] = _decoded("".join(words), name)
@@ -289,7 +289,7 @@ def _read_acme(home: Path, confs: Sequence[Path]) -> tuple[list[Setup], list[str
     except errors.UsageError as error:
         problems.append(f"{home / 'account.conf'}: {error}")
     found, unread = _collect(confs, lambda conf: _acme_setup(home, conf, account))
-    # One home may renew other certificates, too. Where any is known to go to Qiniu, only those.
+    # One home may renew other certificates, too. If some are known to go to Qiniu, take only those.
     setups = [setup for setup in found if setup.domains] or found
     rest = [setup.cert_name for setup in found if setup not in setups]
     if rest:
@@ -364,18 +364,18 @@ def _acme_setup(home: Path, conf: Path, account: Mapping[str, str]) -> Setup:
 
 
 def _is_secret(name: str) -> bool:
-    """Return whether a setting of acme.sh's may hold a key."""
+    """Return whether a setting of acme.sh may hold a key."""
     return re.search(r"(?i)key|secret|token|passw|_ak$|_sk$", name) is not None and (
         not name.startswith("Le_") and not name.endswith("_PATH"))
 
 
 def _path(text: str) -> str:
-    """*text* where it is a path: acme.sh writes "no" for none, too."""
+    """Return *text* if it is a path: acme.sh also writes "no" for none."""
     return text if text.startswith("/") else ""
 
 
 def _acme_proof(proofs: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """certbot's authenticator, and where acme.sh keeps what it needs."""
+    """Return certbot's authenticator, and acme.sh's names for the settings that it needs."""
     if all(proof.startswith("/") for proof in proofs):
         return "webroot", ()
     if len(set(proofs)) > 1:
@@ -416,7 +416,7 @@ def _lego_runs(home: Path) -> Iterator[LegoRun]:
 def _lego_setup(home: Path, path: Path, emails: Sequence[str], runs: Sequence[LegoRun]) -> Setup:
     entry = _json(path)
     fullchain, key = path.with_suffix(".crt"), path.with_suffix(".key")
-    # The certificate itself knows best; older versions of lego name one domain only.
+    # The certificate is the best source: older versions of lego name only one domain.
     _text(fullchain)
     names = _names(Certificate.load("", fullchain, key).names)
     main = entry.get("domain") or entry.get("id")
@@ -436,7 +436,7 @@ def _lego_setup(home: Path, path: Path, emails: Sequence[str], runs: Sequence[Le
 
 
 def _with_run(setup: Setup, run: LegoRun) -> Setup:
-    """Add to *setup* what one of lego's command lines says of it."""
+    """Add to *setup* what one of lego's command lines shows."""
     notes: list[str] = []
     provider, webroot = run.value("dns"), run.value("http.webroot")
     authenticator, variables = _LEGO_DNS.get(provider, ("", ()))
@@ -473,7 +473,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(_text(path))
     except (ValueError, RecursionError):
-        raise errors.UsageError(f"{path} is not JSON") from None  # a cause would quote it
+        raise errors.UsageError(f"{path} is not JSON") from None  # the cause would quote it
     if not isinstance(found, dict):
         raise errors.UsageError(f"{path} holds no object")
     return found
@@ -537,7 +537,7 @@ def _flag(entry: Mapping[str, Any], key: str, *, default: bool) -> bool:
 
 def _uniform(entries: Sequence[Mapping[str, Any]], key: str, on: Sequence[str],
              off: Sequence[str]) -> Iterator[str]:
-    """Options for what all domains have in common; what differs stays as it is at Qiniu."""
+    """Return options for settings that all domains share; others stay as they are at Qiniu."""
     values = {_flag(entry, key, default=True) for entry in entries}
     if len(values) == 1:
         yield from on if values.pop() else off

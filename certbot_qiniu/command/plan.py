@@ -1,4 +1,4 @@
-"""``certbot-qiniu plan``: what the next ``certbot renew`` would do, and why."""
+"""``certbot-qiniu plan``: show what the next ``certbot renew`` would do, and why."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.planning.decision import Action
 
 UNCHANGED = ("keep", "leave", "skip", "forget", "wait", "queue", "fail")
-"""Verbs of the planner that change nothing."""
+"""The planner's verbs that change nothing."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Show the plan.
 
-    :raises errors.QiniuError: when not even a beginning can be made.
+    :raises errors.QiniuError: if the survey cannot even begin.
     """
     with output.progress("Asking Qiniu …"):
         facts = survey(certbot_config(arguments), arguments.cert_name)

@@ -19,8 +19,8 @@ CRONTABS = (Path("/etc/crontab"), Path("/etc/cron.d"), Path("/var/spool/cron"),
                 "hourly", "daily", "weekly", "monthly")))
 
 CERTBOT_RENEW = r"certbot(?!-qiniu|\S*/certbot-qiniu)\b.*\brenew\b"
-"""A line that renews certbot's certificates, whichever certbot that is (snap has certbot.renew),
-but not by our own command."""
+"""A line that renews certbot's certificates by any certbot (snap has certbot.renew), but not by our
+own command."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def command_files(place: Path, timer: str = "") -> Iterator[CommandFile]:
     for path in paths:
         try:
             if not stat.S_ISREG(path.stat().st_mode):
-                continue  # a pipe would wait for ever
+                continue  # a pipe would block for ever
             text = path.read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue  # another user's crontab; root sees all

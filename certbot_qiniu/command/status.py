@@ -1,4 +1,4 @@
-"""``certbot-qiniu status``: what every domain serves, and whether that is right.
+"""``certbot-qiniu status``: show what every domain serves, and whether that is right.
 
 The judging is pure, from a :class:`Survey` to rows and findings.
 """
@@ -53,13 +53,13 @@ LEAST_WATCH_SECONDS = 5
 """Qiniu counts calls."""
 
 PENDING_SECONDS = 3600
-"""Qiniu usually publishes within 8 to 15 minutes, overseas within an hour; then it is too long."""
+"""Qiniu usually publishes within 8 to 15 minutes, overseas within an hour; longer is too long."""
 
 SPARE_SECONDS = 5
-"""The rest of a deadline when the edge is no longer waited for: the report needs it."""
+"""The part of a deadline that is left for the report, after waiting for the edge."""
 
 SUCCESS = ("", "0", "success")
-"""The ends of a renewal that was right: not told, by the shell, by systemd."""
+"""The results of a renewal that succeeded: unknown, by the shell, by systemd."""
 
 
 # Arguments and run ------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ def _watch_seconds(text: str) -> float:
 def run(arguments: argparse.Namespace) -> int:
     """Show the status in the form asked for, and send alerts.
 
-    :raises errors.QiniuError: when not even a beginning can be made.
+    :raises errors.QiniuError: if the survey cannot even begin.
     """
     if arguments.watch:
         return _watch(arguments)
@@ -123,7 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
     elif not (arguments.quiet or arguments.prometheus) or report.level is not Level.OK:
         output.show(table(report))
     ended = max(exit_status(report.level), written, _alert(arguments, urls, report))
-    # How the renewal before this has ended is in the report, too.
+    # The report also has the result of the renewal before this.
     for problem in alerts.heartbeat(heartbeats) if ended == 0 else []:
         print(f"certbot-qiniu: {problem}", file=sys.stderr)
     if "Late" in {item.reason for item in report.findings}:
@@ -132,7 +132,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _write_metrics(path: str | None, report: Report) -> int:
-    """Write the metrics where a path is named; 2 if that failed, which keeps no alert back."""
+    """Write the metrics if a path is given; return 2 if that failed: alerts must still go out."""
     if path in (None, "-"):
         return 0
     try:
@@ -145,7 +145,7 @@ def _write_metrics(path: str | None, report: Report) -> int:
 
 
 def _report_in_time(arguments: argparse.Namespace) -> Report:
-    """Return the status of everything, or that it is not known until the deadline."""
+    """Return the status of everything, or an unknown one at the deadline."""
     if arguments.deadline is None:
         return _report(arguments)
     pool = ThreadPoolExecutor(1)
@@ -162,7 +162,7 @@ def _report_in_time(arguments: argparse.Namespace) -> Report:
 
 
 def _leave(ended: int) -> None:
-    """End at once: threads that still wait for Qiniu would keep this process from it."""
+    """End at once, without waiting for threads that still wait for Qiniu."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(ended)
@@ -185,7 +185,7 @@ def _report(arguments: argparse.Namespace) -> Report:
 
 def probe(facts: Survey, lineages: Lineages, seconds: float, *,
           only_managed: bool = False) -> Survey:
-    """*facts* with what the edge serves for every domain that speaks HTTPS and is published."""
+    """Add to *facts* what the edge serves for every domain that speaks HTTPS and is published."""
     domains = [domain for account in facts.accounts for domain in account.domains.values()
                if (domain.protocol, domain.state) == ("https", "success")
                and (facts.lineage_of(domain.name) or not only_managed)]
@@ -198,7 +198,7 @@ def probe(facts: Survey, lineages: Lineages, seconds: float, *,
 
 
 def _expected(facts: Survey, lineages: Lineages, ids: Iterable[str]) -> dict[str, Expected]:
-    """Find those of *ids*, which Qiniu says are bound, that are ours; held and older ones too."""
+    """Find our certificates among the bound *ids*, including held and older ones."""
     newest = {one.certificate.fingerprint: one.certificate
               for one in facts.lineages if one.certificate}
     return {cert_id: expect(cert_id, digest, newest.get(digest) or lineages.find(lineage, digest))
@@ -207,7 +207,7 @@ def _expected(facts: Survey, lineages: Lineages, ids: Iterable[str]) -> dict[str
 
 
 def _alert(arguments: argparse.Namespace, urls: Sequence[str], report: Report) -> int:
-    """Send what is to be sent; 1 when that failed."""
+    """Send the alerts; return 1 if that failed."""
     if not urls:
         return 0
     problems = alerts.alert(arguments.config_dir / "qiniu", urls, report.concerns(),
@@ -252,7 +252,7 @@ def status(facts: Survey, warn_days: int, *, only_managed: bool = False) -> Repo
     rows += [_missing(lineage, action) for name, (lineage, action) in managed.items()
              if name not in present]
     rows.sort(key=lambda row: (row.account, row.lineage is None, row.domain))
-    # What a renewal says of a hold is said below, with what ends it.
+    # A hold is reported below, with what ends it.
     findings = [item for item in facts.findings if item.reason != "Held"]
     unread = {facts.lineage_of(name) for name in facts.unread}
     for lineage in facts.lineages:
@@ -320,7 +320,7 @@ SENTENCES = {
         "RenewalFailed": "certbot renew failed ({result}); see letsencrypt.log in {logs}",
     },
 }
-"""The sentences about each subject, by the word for the reason."""
+"""The sentences about each subject, by the word for its reason."""
 
 Verdict = tuple[Level, str, str]
 """A level, the word for its reason, and a sentence."""
@@ -368,14 +368,14 @@ def _judge_pending(action: Action, seconds: float) -> Verdict:
 
 
 def _pending_seconds(facts: Survey, name: str) -> float:
-    """For how long we know that a domain has been publishing."""
+    """Return for how long a domain has been publishing, as far as we know."""
     record = facts.records.get(name, Record())
     since = record.processing_since or (record.sent.at if record.sent else 0)
     return facts.now - since if since else 0
 
 
 def _judge_end(subject: str, name: str, left: int) -> Verdict:
-    """Judge a certificate that ends too soon."""
+    """Judge a certificate that expires too soon."""
     return _verdict(Level.ATTENTION, subject, "Expired" if left < 0 else "Expiring", name=name,
                     days=f"{left} day{'' if left == 1 else 's'}")
 
@@ -384,7 +384,7 @@ def _judge_lineage(lineage: LineageFacts, now: float, warn_days: int, *,
                    is_read: bool) -> list[Finding]:
     """Judge a lineage.
 
-    :param is_read: whether all its domains could be read: else it is not known that it has none.
+    :param is_read: whether all its domains could be read: if not, it may have some.
     """
     def judge(reason: str, remedy: str, **facts: object) -> Verdict:
         return _verdict(Level.ATTENTION, "lineage", reason, name=lineage.name, remedy=remedy,
@@ -416,7 +416,7 @@ def _judge_lineage(lineage: LineageFacts, now: float, warn_days: int, *,
 
 
 def _judge_machine(arguments: argparse.Namespace, deployed: Iterable[str] = ()) -> list[Finding]:
-    """Judge this machine, whatever Qiniu has.
+    """Judge this machine, apart from Qiniu.
 
     :param deployed: lineages that are known to be at Qiniu.
     """
@@ -435,10 +435,10 @@ def _judge_machine(arguments: argparse.Namespace, deployed: Iterable[str] = ()) 
 def _judge_jobs(uses: Sequence[tuple[Job, Use]], *, is_run: bool) -> list[Finding]:
     """Judge the timers and crontabs of this machine.
 
-    Where none is known something else may renew, such as the loop of a container; but a timer of
-    ours that is off was meant to.
+    If none is known, something else may renew, such as the loop of a container; but a timer of
+    ours that is off was meant to renew.
 
-    :param is_run: whether this is told after a renewal, so that something does run it.
+    :param is_run: whether a renewal has just ended, so that something does run it.
     """
     renews = is_run or {found for _, found in uses} & {Use.RENEWS, Use.NOT_KNOWN}
     findings = []
@@ -457,7 +457,7 @@ def _renewed(result: str | None) -> bool | None:
 
 
 def _judge_renewal(result: str, logs: Path) -> list[Finding]:
-    """Judge how ``certbot renew`` ended before this."""
+    """Judge the result of the ``certbot renew`` before this."""
     if result in SUCCESS:
         return []
     level, reason, text = _verdict(Level.ATTENTION, "renewal", "RenewalFailed", result=result,
