@@ -1,8 +1,7 @@
 """Make Qiniu equal to the desired state: observe, plan, apply.
 
-Everything done here repeats safely: what is sent is first written down (the memory), so that
-a run that died can be told from somebody else's change, and a later run ends what an earlier one
-began.
+Every step repeats safely. A change is written into the memory before it is sent: so the change of
+a run that died is not mistaken for somebody else's, and a later run ends what an earlier one began.
 """
 
 from __future__ import annotations
@@ -44,16 +43,16 @@ FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.5, 12.0
 class Options:
     """The behaviour of one reconcile.
 
-    :ivar wait: stay until what was sent is published (``run``, ``install``, ``rollback``).
+    :ivar wait: stay until all changes are published (``run``, ``install``, ``rollback``).
     :ivar wait_seconds: how long the whole process may wait, for that and for busy domains.
     :ivar keep_certificates: superseded certificates to keep.
     :ivar listed: domains that the user named in ``--qiniu-domains``.
     :ivar take_over: replace other installations' certificates.
     :ivar take_back: domains whose certificate is replaced, whoever put it there.
-    :ivar insist: a user asks for it, not a timer: what Qiniu has refused for good is tried again,
-        and what was told before is told again.
+    :ivar insist: a user asks for it, not a timer: a refused change is tried again, and messages
+        that were shown before are shown again.
     :ivar clean: delete superseded certificates afterwards.
-    :ivar bury: stop managing what is gone; else that is only told.
+    :ivar bury: stop managing domains that are gone; otherwise that is only reported.
     :ivar returning: this goes back to what was served before.
     """
 
@@ -76,8 +75,8 @@ class Outcome:
     :ivar problems: one message for each thing that is not in sync.
     :ivar pending: domains that Qiniu is still publishing.
     :ivar changed: domains that were changed.
-    :ivar unserved: domains that neither have what they should nor get it once it is published,
-        be it that nothing is wrong with that.
+    :ivar unserved: domains that neither have what they should nor get it once it is published, even
+        if nothing is wrong with that.
     :ivar has_outlook: whether any of the problems says what comes next.
     """
 
@@ -91,8 +90,8 @@ class Outcome:
 def reconcile(context: Context, scope: Collection[str], options: Options) -> Outcome:
     """Bring the domains of the lineages in *scope*, all of one account, to the desired state.
 
-    :raises errors.QiniuError: when the memory cannot be written, or it cannot be told whose an
-        unknown certificate is; whatever else goes wrong is in the outcome.
+    :raises errors.QiniuError: if the memory cannot be written, or the owner of a certificate is
+        unknown; all other problems are in the outcome.
     """
     return _Reconciler(context, scope, options).go()
 
@@ -117,8 +116,8 @@ def observe_and_plan(context: Context, scope: Collection[str], options: Options,
                      refresh: bool = False) -> Planned:
     """Observe and plan as :func:`reconcile` begins with; nothing is changed at Qiniu.
 
-    :param refresh: ask Qiniu again for what it has told this process already.
-    :raises errors.QiniuError: when it cannot be told whose an unknown certificate is.
+    :param refresh: ask Qiniu again, even if this process has its answers.
+    :raises errors.QiniuError: if the owner of a certificate is unknown.
     """
     reconciler = _Reconciler(context, scope, options)
     names = [*reconciler.wanted, *reconciler.restore]
@@ -127,7 +126,7 @@ def observe_and_plan(context: Context, scope: Collection[str], options: Options,
 
 @dataclass(frozen=True)
 class _Job:
-    """One change that is about to be sent; with a certificate where it binds one."""
+    """One change that is about to be sent; with a certificate if it binds one."""
 
     action: Action
     domain: Domain
@@ -140,7 +139,7 @@ class _Job:
 
     @property
     def extra_fields(self) -> set[str]:
-        """The fields that it carries besides the three documented ones of HTTPS."""
+        """The fields that it carries in addition to the three documented ones of HTTPS."""
         if self.certificate is None:
             return set()
         versions = {TLS_VERSIONS} if self.binding.tls_versions is not None else set()
@@ -153,7 +152,7 @@ class _Job:
 
 
 class _Reconciler:
-    """One reconcile, in rounds: each observes, plans and applies what is not settled yet."""
+    """One reconcile, in rounds: each observes, plans and applies for domains not settled yet."""
 
     def __init__(self, context: Context, scope: Collection[str], options: Options) -> None:
         self.context, self.scope, self.options = context, scope, options
@@ -166,17 +165,17 @@ class _Reconciler:
         self.outcome = Outcome()
         self.sends: dict[str, int] = {}
         self.failed: dict[str, str | errors.QiniuError] = {}
-        self.tls_refused: dict[str, str] = {}  # all else about these is, or gets, in sync
+        self.tls_refused: dict[str, str] = {}  # in sync, now or soon, in all else
         self.refusals: dict[tuple[str, int], str] = {}
         self.upload_errors: dict[str, errors.QiniuError] = {}
         self.busy: dict[str, str | errors.QiniuError] = {}
         self.forgotten: list[str] = []
         self.taken: set[str] = set()
-        self.unread: set[str] = set()  # of these Qiniu goes on with what it has accepted
+        self.unread: set[str] = set()  # Qiniu goes on with their changes
         self.instant: list[str] = []
 
     def as_before(self, entry: Managed) -> Managed:
-        """*entry*, with the settings undone that a rollback has taken back, should there be any."""
+        """Return *entry* with former settings in place of those that a rollback has undone."""
         record, binding = self.memory.domains.get(entry.name, Record()), entry.binding
         if binding.force_https is None:
             binding = replace(binding, force_https=record.former_force)
@@ -201,8 +200,8 @@ class _Reconciler:
             else:
                 self.outcome.pending.append(name)
         if self.forgotten:
-            # Not in a checkpoint: nobody has asked for it, and a rollback that brings it back
-            # finds it gone again.
+            # Not in a checkpoint: nobody has asked for it, and after a rollback the domain
+            # is found missing again.
             self.store.apply(dict.fromkeys(self.forgotten))
         refusals = {refusal: [name for name in sorted(self.tls_refused)
                               if self.tls_refused[name] == refusal and name not in self.failed]
@@ -211,7 +210,7 @@ class _Reconciler:
         problems = [*self.upload_errors.values(), *self.failed.values(), *(
             wording.tls_refused(names, refusal) for refusal, names in refusals.items() if names)]
         self.outcome.problems += told_once(problems)
-        # Sentences do, and so do some errors.
+        # Sentences say what comes next, and so do some errors.
         self.outcome.has_outlook = any(
             isinstance(problem, str) or problem.has_outlook for problem in problems)
         self.outcome.unserved = sorted((self.wanted.keys() - self.taken)
@@ -219,7 +218,7 @@ class _Reconciler:
         if self.options.clean and is_done:
             for lineage in self.scope:
                 entry, account = self.memory.lineage(lineage), self.context.account_name
-                if entry.account != account:  # what it left in a former one may go now
+                if entry.account != account:  # certificates left in a former one may go now
                     entry.account = account
             clean(self.context, self.scope, self.options.keep_certificates)
         return self.outcome
@@ -250,7 +249,7 @@ class _Reconciler:
         return unsettled
 
     def round(self, names: list[str], *, refresh: bool) -> tuple[list[str], bool]:
-        """Return one round over *names*.
+        """Do one round over *names*.
 
         :returns: the names that are not settled yet, and whether to observe them again at once.
         """
@@ -289,7 +288,7 @@ class _Reconciler:
                 elif self.may_send(action):
                     changes.append(action)
         sent, again = self.apply(changes, observed)
-        # What takes no time to publish is read back in any case.
+        # A change that takes no time to publish is always read back.
         self.instant = [name for name in sent if not self.publishes(observed[name])]
         if self.options.wait:
             waiting += sent
@@ -300,7 +299,7 @@ class _Reconciler:
         return waiting + queued + again, bool(again) and not waiting and not queued
 
     def lacks_hsts(self, name: str) -> bool:
-        """Return whether HSTS is yet to be sent, as Qiniu takes it once all else is published."""
+        """Return whether HSTS is still to be sent: Qiniu takes it once all else is published."""
         wanted, sent = self.wanted.get(name), self.memory.domains[name].sent
         return bool(wanted and wanted.binding.hsts and sent and sent.binding.hsts is None)
 
@@ -310,7 +309,7 @@ class _Reconciler:
         if self.sends.get(name):
             self.context.say(f"{name}: published")
         entry = self.store.state.get(name)
-        # From now on these are the user's to change.
+        # From now on the user may change these.
         if entry and entry.binding.force_https is None:
             self.memory.update(name, former_force=None)
         if entry and entry.binding.tls_versions is None:
@@ -319,7 +318,7 @@ class _Reconciler:
             self.memory.update(name, taken_from="", left="")
 
     def leave(self, action: Action) -> None:
-        """Tell that somebody has put a better certificate over ours: a timer is told once."""
+        """Report that somebody has put a better certificate over ours; to a timer only once."""
         text = wording.sentence(action)
         record = self.memory.domains.get(action.name, Record())
         if self.options.take_over or (record.left == action.other_id and not self.options.insist):
@@ -342,7 +341,7 @@ class _Reconciler:
         return Planned(actions, observed, failures, certificate_failures)
 
     def may_send(self, action: Action) -> bool:
-        """Return whether to send this change now; says why not, and what failed before."""
+        """Return whether to send this change now; note why not, and what failed before."""
         tries = self.sends.get(action.name, 0)
         if action.reason is Reason.PUBLICATION_FAILED:
             self.failed[action.name] = wording.not_published(action, is_sent_again=not tries)
@@ -383,7 +382,7 @@ class _Reconciler:
 
     def refused_for_good(self, observed: dict[str, Domain],
                          wanted: list[Managed]) -> dict[str, str]:
-        """Word the refusals of certificates that Qiniu would only refuse again, by fingerprint."""
+        """Return a sentence, by fingerprint, for each certificate that Qiniu would refuse again."""
         found: dict[str, str] = {}
         for lineage in self.scope if not self.options.insist else ():
             refusal = self.memory.lineage(lineage).refusal
@@ -399,11 +398,11 @@ class _Reconciler:
         return found
 
     def forget(self, action: Action) -> None:
-        """Stop managing a domain that is gone, or back to what it served before."""
+        """Stop managing a domain that is gone, or serves again what it served before."""
         name, entry = action.name, self.store.state.get(action.name)
         if action.reason is Reason.NOT_FOUND:
             known = self.memory.domains.get(name, Record()).gone
-            if entry and known:  # a rollback has only brought it back into the state
+            if entry and known:  # it is only in the state again, by a rollback
                 self.context.say(wording.still_gone(name, known.at))
             elif entry:
                 self.failed[name] = wording.sentence(action)
@@ -430,7 +429,7 @@ class _Reconciler:
             binding, certificate = action.binding, None
             if binding is not None and action.verb is Verb.BIND:
                 if binding.fingerprint in self.upload_errors:
-                    continue  # another domain has tried in vain
+                    continue  # the upload for another domain has failed
                 try:
                     certificate = certificate_for(
                         self.context, binding, self.lineage_of(action.name),
@@ -449,7 +448,7 @@ class _Reconciler:
                                taken_from=job.domain.cert_id)
             if job.action.verb is Verb.HSTS and job.binding.hsts:
                 self.memory.update(job.name, hsts="ours")
-        self.store.write_memory()  # before anything is sent: a crash must not hide what was
+        self.store.write_memory()  # before anything is sent, in case of a crash
 
         def send(job: _Job) -> None:
             service = self.account.services[job.domain.service]
@@ -473,12 +472,12 @@ class _Reconciler:
                 if self.refused(job, result):
                     again.append(job.name)
             else:
-                # It may have taken effect: what was sent stays on record for a later run.
+                # It may have taken effect: the change stays on record for a later run.
                 self.failed[job.name] = result
         return sent, again
 
     def sendable(self, domain: Domain) -> Domain:
-        """*domain* with those of its other HTTPS settings that a change of it sends back."""
+        """Return *domain* with those of its other HTTPS settings that a change of it sends back."""
         return sendable(domain, {name for name in domain.https_fields
                                  if self.context.field_refusal(name)})
 
@@ -486,12 +485,12 @@ class _Reconciler:
             self, send: Callable[[_Job], None], jobs: list[_Job],
             results: list[errors.QiniuError | None],
     ) -> tuple[list[_Job], list[errors.QiniuError | None]]:
-        """Repeat changes with only the documented fields that were refused for others, maybe.
+        """Repeat refused changes with only the documented fields: the others may be the reason.
 
-        No setting may cost a certificate. That the repeat is taken, or has nothing to change,
-        proves what was wrong, and is remembered.
+        No setting may cost a certificate. If Qiniu takes the repeat, or says that it changes
+        nothing, the other fields were the reason, and that is remembered.
 
-        :returns: what was sent in the end, and what came of it.
+        :returns: the changes sent in the end, and their results.
         """
         refused = {job.name: result for job, result in zip(jobs, results, strict=True)
                    if isinstance(result, errors.Refused) and result.status == BAD_REQUEST
@@ -513,16 +512,16 @@ class _Reconciler:
                 [outcome.get(job.name, result) for job, result in zip(jobs, results, strict=True)])
 
     def note_refused_fields(self, job: _Job, refusal: errors.Refused) -> None:
-        """Remember that Qiniu does not take what a change carried; once a warning tells of it."""
+        """Remember that Qiniu does not take fields of a change; warn only the first time."""
         told, now = self.memory.told, self.context.clock()
         wanted, versions = self.wanted.get(job.name), job.binding.tls_versions
-        # Those that the domain has may be sent back where others, asked for, were refused.
+        # The domain's own versions may be sent back even if the ones asked for were refused.
         asked = versions if wanted and versions == wanted.binding.tls_versions else None
-        if asked:  # with one X-Reqid for all that were refused alike
+        if asked:  # one X-Reqid for all equal refusals
             self.tls_refused[job.name] = self.refusals.setdefault(
                 (refusal.text, refusal.code), refusal.cause)
         is_new = False
-        # TLS versions are accused only if nothing else was there: they are tried by themselves.
+        # TLS versions are blamed only if they were the only extra field.
         for name in job.extra_fields - {TLS_VERSIONS} or job.extra_fields:
             key = refusal_key(self.context.account_name, name,
                               asked if name == TLS_VERSIONS else None)
@@ -534,7 +533,7 @@ class _Reconciler:
                        wording.fields_refused(job.name, kept, refusal.cause))
 
     def note_sent(self, job: _Job) -> None:
-        """Tell what Qiniu has accepted, and remember that it is busy with it."""
+        """Report what Qiniu has accepted, and remember that it is busy with it."""
         if job.action.verb is Verb.HSTS:
             operation = "update_resp_header"
             self.memory.update(job.name, hsts="ours" if job.binding.hsts else "")
@@ -554,7 +553,7 @@ class _Reconciler:
         return self.account.services[domain.service].publishes
 
     def refused(self, job: _Job, error: errors.Refused) -> bool:
-        """Deal with a refusal; true when the domain is to be observed again at once."""
+        """Deal with a refusal; true if the domain is to be observed again at once."""
         name, first = job.name, self.sends[job.name] < 2
         if error.code in BUSY_CODES:
             # The list had not yet shown it: believe the refusal.
@@ -564,7 +563,7 @@ class _Reconciler:
         if first and error.code in UNCHANGED_CODES:
             self.memory.update(name, seen=None)
             if job.binding.tls_versions and not job.action.enable:
-                # That it has them already is all that can be known where no read shows it.
+                # If no read shows them, this answer is the only sign that it has them already.
                 self.memory.update(name, confirmed=Sent(job.binding, self.context.clock()))
             return True
         if job.action.verb is Verb.HSTS and error.status == BAD_REQUEST:
@@ -576,8 +575,8 @@ class _Reconciler:
                 and is_gone(self.context, job.binding.cert_id, error)):
             self.memory.uploads.pop(job.binding.cert_id, None)
             return True
-        # What the keys lack they may get. Elsewhere that is how a call is refused for good that
-        # nobody has documented, or that does not exist.
+        # The keys may get a right that they lack. Other services refuse so, for good, a call that
+        # is undocumented or does not exist.
         if job.action.verb is Verb.UNBIND and (
                 error.status == BAD_REQUEST or job.domain.service != "cdn"):
             self.forget_refused(name, error)
@@ -586,7 +585,7 @@ class _Reconciler:
         return False
 
     def forget_refused(self, name: str, error: errors.Refused) -> None:
-        """Qiniu will not switch HTTPS off while a certificate is valid: say so, once."""
+        """Report once that Qiniu will not switch HTTPS off while a certificate is valid."""
         self.failed[name] = wording.https_kept(name, str(error))
         self.memory.update(name, lineage="", baseline=None, sent=None, confirmed=None)
 
