@@ -1,8 +1,8 @@
-"""``certbot-qiniu doctor --explore``: what one account's Qiniu answers where documents are silent.
+"""``certbot-qiniu doctor --explore``: ask Qiniu, with one account, what its documents leave open.
 
-The questions are those of docs/unknowns.md that GET can ask. The report holds no text of Qiniu's,
-no name, no id and no key, so that it can be pasted into an issue. The detail of a certificate,
-which shows its private key, is never asked for.
+The questions are those of docs/unknowns.md that GET can ask. The report has no text from Qiniu, no
+name, no id and no key, so that it can be pasted into an issue. The detail of a certificate, which
+shows its private key, is never asked for.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ ASKED = {
     29: "whether a read shows `tlsVersions`, or settings of HTTPS that nobody has described",
     30: "with which signature the list of bindings can be read",
 }
-"""Row of docs/unknowns.md (0 for none) -> what is asked."""
+"""Row of docs/unknowns.md (0 for none) -> the question."""
 
 
 class Verdict(Enum):
@@ -93,7 +93,7 @@ LEVELS = {Verdict.STRANGE: Level.ATTENTION, Verdict.SILENT: Level.UNKNOWN}
 
 @dataclass(frozen=True)
 class Finding:
-    """One answer, in words without any name."""
+    """One answer, in words that name nothing."""
 
     row: int
     verdict: Verdict
@@ -101,11 +101,11 @@ class Finding:
 
 
 class _EnoughError(Exception):
-    """There may be no further calls."""
+    """No further calls are allowed."""
 
 
 class _StrangeError(Exception):
-    """The answer is of a form that nobody has described."""
+    """The answer has an undocumented form."""
 
 
 @dataclass
@@ -114,7 +114,7 @@ class _List:
 
     :ivar pages: the entries of each.
     :ivar last: the last answer.
-    :ivar end: how it ended, "" where that was not reached.
+    :ivar end: how it ended, "" if its end was not reached.
     """
 
     pages: list[list[dict[str, Any]]] = field(default_factory=list)
@@ -126,9 +126,9 @@ class _List:
 
 
 class Explorer:
-    """Asks, and keeps what several questions need.
+    """Asks, and keeps the answers that several questions need.
 
-    :ivar empty: each empty list that was met, as it came.
+    :ivar empty: each empty list, as Qiniu sent it.
     :ivar too_long: the lists that refuse pages of :data:`LONGEST_PAGE`.
     """
 
@@ -143,13 +143,13 @@ class Explorer:
 
     @property
     def calls(self) -> int:
-        """The number of entries."""
+        """The number of calls so far."""
         return self.client.calls - self._begun
 
     def get(self, host: str, path: str, **how: Any) -> Any:
         """Return Qiniu's answer, which may be a refusal.
 
-        :raises errors.Unreachable: when it says nothing.
+        :raises errors.Unreachable: if no answer came.
         """
         if self.calls > MOST_CALLS - ATTEMPTS:
             raise _EnoughError
@@ -181,7 +181,7 @@ class Explorer:
         return found
 
     def detail(self, protocol: str) -> dict[str, Any] | None:
-        """Return a domain on *protocol* in detail, None where there is none; read once."""
+        """Return a domain on *protocol* in detail, None if there is none; read it once."""
         if protocol not in self.read:
             names = [name for entry in sorted(
                 self.domains.pages[0] if self.domains.pages else (),
@@ -195,7 +195,7 @@ class Explorer:
     def _whole(self, host: str, path: str, key: str) -> _List:
         """Return the first page of a list, as long as it may be.
 
-        :raises errors.Refused: when even that is refused: keys that open nothing explore nothing.
+        :raises errors.Refused: if even that is refused: such keys show nothing.
         """
         action = f"list the {key} to explore"
         try:
@@ -229,7 +229,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _refused(refusal: errors.Refused) -> str:
-    """Return a refusal without its text, which may quote what was asked."""
+    """Return a refusal without its text, which may quote the question."""
     code = f", code {refusal.code}" if refusal.code != refusal.status else ""
     return f"refused (HTTP {refusal.status}{code})"
 
@@ -274,7 +274,7 @@ def ask_lists(here: Explorer) -> Iterator[Finding]:
             ("certificates", FUSION, "/sslcert", "certs", here.certificates),
             ("CDN domains", API, "/domain", "domains", here.domains)):
         if key in here.too_long:
-            # We ask for that many domains, and for fewer certificates.
+            # We ask for so many domains, and for fewer certificates.
             yield Finding(4, Verdict.STRANGE if key == "domains" else Verdict.OTHER,
                           f"a page of {LONGEST_PAGE} {what}: refused")
         first = len(whole.pages[0]) if whole.pages else 0
@@ -342,7 +342,7 @@ def _filter_finds(here: Explorer) -> Iterator[Finding]:
 
 
 def ask_buckets(here: Explorer) -> Iterator[Finding]:
-    """Row 18, without what ``bindings`` tell."""
+    """Row 18, without the answers of ``bindings``."""
     buckets = here.get(UC, "/buckets")
     if isinstance(buckets, errors.Refused):
         yield Finding(18, Verdict.OPEN if here.client.is_sub_user else Verdict.STRANGE,
@@ -418,7 +418,7 @@ def ask_codes(here: Explorer) -> Iterator[Finding]:
 
 
 def ask_https(here: Explorer) -> Iterator[Finding]:
-    """Row 29, and one that has none."""
+    """Row 29, and a question without a row."""
     entry = here.detail("https")
     if entry is None:
         yield Finding(29, Verdict.OPEN, "whether TLS versions are shown: no CDN domain is on HTTPS")
@@ -449,7 +449,7 @@ def ask_https(here: Explorer) -> Iterator[Finding]:
 
 
 def ask_bindings(here: Explorer) -> Iterator[Finding]:
-    """Row 30, and what of row 18 shows itself there."""
+    """Row 30, and the rest of row 18."""
     answers = {scheme: here.get(API, "/cert/bindings", scheme=scheme) for scheme in (QBOX, QINIU)}
     refusals = [answer for answer in answers.values() if isinstance(answer, errors.Refused)]
     for answer in answers.values():
@@ -476,7 +476,7 @@ QUESTIONS: Sequence[tuple[Sequence[int], Callable[[Explorer], Iterator[Finding]]
     ((4,), ask_lists), ((14, 4), ask_filter), ((21,), ask_codes), ((29, 0), ask_https),
     ((20, 22), ask_unknown_domain), ((30, 18), ask_bindings), ((18,), ask_buckets),
     ((19,), ask_live), ((1,), ask_hosts), ((2,), ask_dates))
-"""In their order, each with its rows: what is refused on purpose comes last."""
+"""In their order, each with its rows: questions that Qiniu must refuse come last."""
 
 
 def explore(here: Explorer) -> Iterator[Finding]:
@@ -511,7 +511,7 @@ def add_arguments(parser: argparse.ArgumentParser, group: argparse._ActionsConta
 def run(arguments: argparse.Namespace, logger: logging.Logger) -> int:
     """Ask, and print the report.
 
-    :raises errors.QiniuError: when it is not known whom to ask, or the keys open nothing.
+    :raises errors.QiniuError: if it is unknown which account to ask, or Qiniu refuses the keys.
     """
     config = certbot_config(arguments)
     credentials = arguments.credentials

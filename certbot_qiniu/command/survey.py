@@ -1,9 +1,9 @@
 """Observe accounts and lineages, and change nothing, neither here nor at Qiniu.
 
-Qiniu is asked for what is managed, what would be taken as well, and no more, unless a user wants to
-see all: an account may have ten thousand domains of others. The files are opened read-only, so the
-steps of ``certbot renew`` itself can be gone through: what they would write stays in memory, and
-what they would send is only planned.
+Qiniu is asked only for managed domains and those that would be taken as well, unless a user wants
+to see all: an account may have ten thousand domains of others. The files are opened read-only, so
+the steps of ``certbot renew`` itself can be done: their writes stay in memory, and their changes at
+Qiniu are only planned.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ from certbot_qiniu.targets.hook import Hook, hooks_of
 from certbot_qiniu.webserver.nginx import Nginx
 
 GONE_SECONDS = 7 * DAY
-"""For so long a domain that is gone needs attention."""
+"""A domain that is gone needs attention for so long."""
 
 MANY = 20
-"""So many calls are announced, where the user has not asked for each of them."""
+"""So many calls are announced, unless the user has asked for each of them."""
 
 
 class Scope(Enum):
@@ -56,11 +56,11 @@ class Scope(Enum):
     MANAGED = auto()
     """All that certbot manages; no list, if reading that one by one takes fewer calls."""
     NEW = auto()
-    """The list of domains, and in detail what a renewal would look at besides."""
+    """The list of domains, and in detail those that a renewal would read."""
     DELETIONS = auto()
-    """Likewise, and who uses those of our certificates that a renewal would delete."""
+    """The same, and who uses those of our certificates that a renewal would delete."""
     CERTIFICATES = auto()
-    """All certificates besides, with who uses those of ours that may go."""
+    """The same, and all certificates, with the users of those of ours that may go."""
     ALL = auto()
     """Each domain in detail, and all certificates."""
 
@@ -70,10 +70,10 @@ class AccountFacts:
     """The facts known of a Qiniu account.
 
     :ivar name: the path of its credentials file.
-    :ivar domains: as many as the survey was for; of those that were not read in detail it is not
-        known what they serve.
-    :ivar certificates: all of them where they were listed, else those that are ours or known.
-    :ivar used_by: id -> domains, of certificates of which Qiniu was asked who uses them.
+    :ivar domains: those in the survey's scope; what they serve is unknown if they were not read in
+        detail.
+    :ivar certificates: all of them if they were listed, otherwise those that are ours or known.
+    :ivar used_by: id -> domains, for certificates about whose users Qiniu was asked.
     """
 
     name: str
@@ -94,13 +94,13 @@ class LineageFacts:
     :ivar account: the name of its account.
     :ivar certificate: its newest certificate, if that can be read.
     :ivar renews: whether its renewal conf names this plugin.
-    :ivar reconfigure: the command that makes it do so again.
+    :ivar reconfigure: the command that makes it name it again.
     :ivar held: whether a rollback keeps its newest certificate from being deployed.
-    :ivar kept_on: what it keeps the domains on, of what can end.
+    :ivar kept_on: the certificates that domains serve under that hold and that can end.
     :ivar actions: what the next ``certbot renew`` would do with its domains.
     :ivar uploads: names of the certificates that it would upload for that.
     :ivar superseded: ids of its certificates at Qiniu that nothing here needs any more.
-    :ivar server: the local web server that it reaches, "" for none.
+    :ivar server: the local web server that it is deployed to, "" for none.
     :ivar hooks: the user's programs that are run for it.
     :ivar reload: the web server that was not yet seen to serve the newest certificate, "" for none.
     """
@@ -128,16 +128,16 @@ class LineageFacts:
 
 @dataclass(frozen=True)
 class Survey:
-    """All that was observed, at one moment.
+    """All observations, at one moment.
 
-    :ivar records: what the memory says of each domain.
+    :ivar records: the memory of each domain.
     :ivar uploads: Qiniu's id -> (lineage, fingerprint) of certificates that are ours.
     :ivar left_behind: ids of certificates, in these accounts, of lineages that certbot deleted or
         that are in another account now, and that nothing here needs any more.
-    :ivar elsewhere: ids of certificates of ours in accounts that no lineage is in any more.
+    :ivar elsewhere: ids of our certificates in accounts that no lineage uses any more.
     :ivar unread: why some domains could not be read.
-    :ivar findings: what is wrong apart from single domains.
-    :ivar bygone: domains that have been gone for so long that it needs no attention any more.
+    :ivar findings: problems that are not about single domains.
+    :ivar bygone: domains gone for so long that they need no attention any more.
     :ivar notes: remarks that ``certbot renew`` would make.
     :ivar edges: what the edge answered, for the domains that were probed.
     """
@@ -156,12 +156,12 @@ class Survey:
     elsewhere: tuple[str, ...] = ()
 
     def managed(self) -> dict[str, tuple[LineageFacts, Action]]:
-        """Return the managed domains: their lineage, and what is to be done."""
+        """Return the managed domains, each with its lineage and its action."""
         return {action.name: (lineage, action) for lineage in self.lineages
                 for action in lineage.actions}
 
     def lineage_of(self, domain: str) -> str | None:
-        """Return the lineage that manages a domain, also where it could not be read."""
+        """Return the lineage that manages a domain, even if it could not be read."""
         record = self.records.get(domain, Record())
         return None if record.let_go or record.gone else record.lineage or None
 
@@ -187,7 +187,7 @@ class Survey:
     def _deletable(self, account: AccountFacts, ids: Iterable[str]) -> list[RemoteCertificate]:
         found = [account.certificates[cert_id] for cert_id in ids
                  if cert_id in account.certificates and not account.users(cert_id)]
-        # What another program uploaded, under a name of its own, is left to it.
+        # Certificates that another program uploaded under its own names are its own to delete.
         return [item for item in found if item.name == certificate_name(
             *self.uploads.get(item.cert_id, ("", "")))]
 
@@ -212,9 +212,9 @@ def survey(config: Any, only: str = "", *, scope: Scope = Scope.DELETIONS, gentl
 
     :param config: certbot's configuration.
     :param only: the one lineage to observe, "" for all.
-    :param gentle: nobody waits for it: leave most of the accounts' calls to others.
-    :param announce: is told what takes long, before that begins.
-    :raises errors.QiniuError: when not even a beginning can be made.
+    :param gentle: nobody waits for the result: leave most of the accounts' calls to others.
+    :param announce: called with a text before work that takes long.
+    :raises errors.QiniuError: if it cannot even begin.
     """
     notes: list[str] = []
     try:
@@ -237,7 +237,7 @@ def survey(config: Any, only: str = "", *, scope: Scope = Scope.DELETIONS, gentl
     if only and only not in known:
         raise errors.UsageError(f"certbot deploys no certificate {only} to Qiniu; it does deploy: "
                                 f"{', '.join(sorted(known)) or 'none'}")
-    # The domains of a deleted lineage are forgotten, with a warning, by the others' turn.
+    # Surveying the others forgets the domains of a deleted lineage, with a warning.
     observed = {name: renewals[name] for name in sorted(known)
                 if (only in ("", name) and name in renewals and deployer.lineages.exists(name)
                     and name not in deployer.store.damaged)}
@@ -261,12 +261,12 @@ class _Observations:
         self.lineages: list[LineageFacts] = []
         self.names: dict[Account, str] = {}
         self.managed: dict[Account, list[str]] = {}
-        self.contexts: dict[Account, Context | None] = {}  # None where it is out of reach
+        self.contexts: dict[Account, Context | None] = {}  # None if it is out of reach
         self.observed: dict[Account, dict[str, Domain]] = {}
         self.clock: Callable[[], float] | None = None
 
     def open_accounts(self, renewals: Mapping[str, Renewal]) -> dict[str, tuple[Context, str]]:
-        """Find each lineage's account, and the path of its credentials; those without are told."""
+        """Find each lineage's account, and the path of its credentials; report those without."""
         deployer, found = self.deployer, dict[str, tuple[Context, str]]()
         for name, renewal in renewals.items():
             try:
@@ -288,7 +288,7 @@ class _Observations:
         try:
             facts = self.plan_renewal(context, self.names[context.account], name, renewal)
         except errors.QiniuError as error:
-            # That links are broken says more than that there is no certificate to be read.
+            # Broken links are a better explanation than an unreadable certificate.
             if (name, "BrokenLinks") not in {(one.subject, one.reason) for one in self.findings}:
                 self.problem(name, error)
             return
@@ -303,9 +303,9 @@ class _Observations:
 
     def plan_renewal(self, context: Context, account: str, name: str,
                      renewal: Renewal) -> LineageFacts:
-        """Go through a renewal of *name*, up to the point where something would be sent.
+        """Do the steps of a renewal of *name*, up to the first change that would be sent.
 
-        :raises errors.QiniuError: when that is not possible.
+        :raises errors.QiniuError: if that is not possible.
         """
         settings, memory = renewal.settings, self.memory
         certificate = context.lineages.current(name)
@@ -347,7 +347,7 @@ class _Observations:
 
     def observe_hooks(self, name: str, hook: str | None, certificate: Certificate,
                       ) -> tuple[Hook, ...]:
-        """Return the user's programs, and what became of them."""
+        """Return the user's programs, and the result of each."""
         try:
             return hooks_of(
                 hook, self.memory.lineage(name), certificate.fingerprint) if hook else ()
@@ -356,7 +356,7 @@ class _Observations:
             return ()
 
     def observe_account(self, context: Context, credentials: str) -> bool:
-        """Observe an account, once; false where that is not possible."""
+        """Observe an account, once; false if that is not possible."""
         account = context.account
         if account not in self.contexts:
             self.names[account] = credentials
@@ -369,9 +369,9 @@ class _Observations:
         return self.contexts[account] is not None
 
     def read_account(self, context: Context) -> None:
-        """Read of an account what the planning of its lineages does not read by itself.
+        """Read the parts of an account that the planning of its lineages does not read.
 
-        :raises errors.ApiError: when a list cannot be had, or Qiniu does not accept the keys.
+        :raises errors.ApiError: if a list cannot be read, or Qiniu does not accept the keys.
         """
         account, managed = context.account, self.managed.get(context.account, [])
         if (self.scope is Scope.MANAGED and len(managed) <= account.list_calls
@@ -386,7 +386,7 @@ class _Observations:
     def read_all(self, context: Context) -> None:
         """Read every domain in detail that may have a certificate.
 
-        :raises errors.ApiError: when their list cannot be had.
+        :raises errors.ApiError: if their list cannot be read.
         """
         listed = dict(context.account.domains())
         names = [name for name, domain in listed.items()
@@ -399,17 +399,17 @@ class _Observations:
             {name: domain for name, domain in details.items() if domain})
 
     def announce_calls(self, what: str, calls: int) -> None:
-        """Say what takes long, and how long."""
+        """Announce work that takes long, with its duration."""
         minutes = calls / self.deployer.accounts.rates[API] / 60
         self.announce(f"{what} one by one takes about {calls} call{'s' * (calls != 1)} and "
                       f"{minutes:.1f} minutes")
 
     def users(self, context: Context, ids: Collection[str],
               certificates: dict[str, RemoteCertificate]) -> dict[str, Collection[str]]:
-        """Who uses these certificates, as far as it is not known whether anybody does.
+        """Return the users of those of these certificates about which Qiniu must be asked.
 
-        :param certificates: those of the account. Where they were not listed, one of which Qiniu
-            tells nothing, as it may have it no more, is taken out.
+        :param certificates: the account's. If they were not listed, one of whose users Qiniu says
+            nothing is taken out: it may be gone.
         """
         found: dict[str, Collection[str]] = {}
         asked = sorted(certificates.keys() & ids)
@@ -426,7 +426,7 @@ class _Observations:
                 found[cert_id] = users
             elif not context.account.has_certificates:
                 del certificates[cert_id]
-            else:  # no list can tell
+            else:  # no list shows them
                 self.read_all(context)
                 return {}
         return found
@@ -434,7 +434,7 @@ class _Observations:
     def account_facts(self, context: Context) -> AccountFacts:
         """Return the facts of an account, once its lineages were observed.
 
-        :raises errors.ApiError: when a list cannot be had.
+        :raises errors.ApiError: if a list cannot be read.
         """
         account, name = context.account, self.names[context.account]
         certificates = self.certificates(context)
@@ -454,7 +454,7 @@ class _Observations:
         for domain in self.observed.get(account, {}).values():
             record = self.memory.domains.get(domain.name, Record())
             if domain.state == "processing" and not domain.detailed and record.sent and record.seen:
-                # Until that is published it serves what it did when we sent it.
+                # Until the change is published it serves the same as when we sent it.
                 domain = replace(domain, cert_id=record.seen.cert_id)
             domains[domain.name] = domain
         for one in set(self.managed.get(account, ())) & self.unread.keys() - domains.keys():
@@ -464,7 +464,7 @@ class _Observations:
         return AccountFacts(name, domains, certificates, used_by)
 
     def certificates(self, context: Context) -> dict[str, RemoteCertificate]:
-        """List the certificates of an account: as listed, or as far as they are known."""
+        """Return the certificates of an account: all if listed, otherwise those that are known."""
         if context.account.has_certificates:
             return dict(context.account.certificates())
         return {cert_id: RemoteCertificate(cert_id, certificate_name(
@@ -473,7 +473,7 @@ class _Observations:
                 if upload.may_be_in(context.account_name)}
 
     def ends(self, context: Context, domains: Iterable[Domain]) -> dict[str, RemoteCertificate]:
-        """Find what these domains serve, with its end; certbot's archive has that of ours."""
+        """Find the certificates that these domains serve, with their ends."""
         found: dict[str, RemoteCertificate] = {}
         lost: set[str] = set()
         for domain in domains:
@@ -503,7 +503,7 @@ class _Observations:
         self.findings.append(Finding(_level(error), subject, reason, str(error)))
 
     def survey(self, notes: list[str]) -> Survey:
-        """Return all of it."""
+        """Return all observations."""
         if not self.lineages and not self.findings:
             self.findings.append(Finding(
                 Level.UNKNOWN, "certbot", "NothingDeployed",
@@ -534,7 +534,7 @@ class _Observations:
 
 
 def remembered_command(memory: Memory, lineage: str) -> str:
-    """Return the command that brings a lineage back to Qiniu with the options that it had."""
+    """Return the command that deploys a lineage to Qiniu again with its former options."""
     entry = memory.lineage(lineage)
     words = list(entry.options)
     if "--qiniu-credentials" in words:
@@ -548,5 +548,5 @@ def remembered_command(memory: Memory, lineage: str) -> str:
 
 
 def _level(error: errors.QiniuError) -> Level:
-    """No answer says nothing about the deployment; a refusal says that it cannot go on."""
+    """Return UNKNOWN for a missing answer, ATTENTION for a refusal: that stops the deployment."""
     return Level.UNKNOWN if isinstance(error, errors.Unreachable) else Level.ATTENTION
