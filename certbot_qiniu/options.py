@@ -195,7 +195,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "publish-timeout": {
         "metavar": "SECONDS", "default": 1800, "type": seconds,
         "help": "how long a run waits in all for domains that Qiniu is publishing; 0: not at all "
-                "(a renewal waits for up to a minute, and only where a domain is busy)"},
+                "(a renewal waits for up to a minute, and only if a domain is busy)"},
     "hook": {
         "metavar": "PATH", "action": StoreAbsolute,
         "help": "a program of yours, or a folder of them, run for each new certificate, with "
@@ -207,7 +207,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "nginx-reload-cmd": {
         "metavar": "CMD", "type": command, "action": StoreCommand,
         "help": "reloads nginx, e.g. 'docker exec web nginx -s reload' (default: systemctl "
-                "reload nginx where systemd runs it, else nginx -s reload)"},
+                "reload nginx if systemd runs it, else nginx -s reload)"},
     "skip-nginx": {
         "action": "store_true", "default": False,
         "help": "leave nginx alone"},

@@ -74,7 +74,7 @@ def add_cert_name(parser: argparse.ArgumentParser) -> None:
 def add_notify(parser: argparse.ArgumentParser) -> None:
     """Add ``--notify``."""
     parser.add_argument("--notify", action="append", default=[], metavar="URL",
-                        help="tell this apprise URL when something begins to need attention and "
+                        help="alert this apprise URL when something begins to need attention and "
                              "when it is right again, once each, and before a certificate ends "
                              "(repeatable); @FILE reads URLs from a file, which keeps their "
                              "secrets out of the list of processes")
@@ -90,14 +90,14 @@ def add_heartbeat(parser: argparse.ArgumentParser) -> None:
 def add_deadline(parser: argparse.ArgumentParser, default: float | None = None) -> None:
     """Add ``--deadline``."""
     parser.add_argument("--deadline", type=float, default=default, metavar="SECONDS",
-                        help="tell within so many seconds that the status is not known, where "
+                        help="report after so many seconds that the status is not known if "
                              "Qiniu is silent" + " (default: %(default)s)" * bool(default))
 
 
 def add_no_probe(parser: argparse.ArgumentParser) -> None:
     """Add ``--no-probe``."""
     parser.add_argument("--no-probe", action="store_true",
-                        help="do not ask the edge over TLS what it serves, where this machine "
+                        help="do not ask the edge over TLS what it serves, if this machine "
                              "cannot reach it")
 
 

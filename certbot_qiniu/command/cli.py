@@ -88,9 +88,9 @@ def parser() -> argparse.ArgumentParser:
     """Make the parser of the command line."""
     found = argparse.ArgumentParser(
         prog="certbot-qiniu", epilog=EXIT_STATUS,
-        description="Show and check what certbot deploys to Qiniu Cloud (七牛云). Nothing is "
-                    "changed but by renew, apply, certificates --prune, forget, install-timer, "
-                    "loop and adopt --write.")
+        description="Show and check what certbot deploys to Qiniu Cloud (七牛云). Only "
+                    "renew, apply, certificates --prune, forget, install-timer, loop and "
+                    "adopt --write change anything.")
     found.add_argument("--version", action="version",
                        version=f"%(prog)s {importlib.metadata.version('certbot-qiniu')}")
     found.add_argument("--print-completion", action=_PrintCompletion, choices=["bash", "zsh"],

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{name}: none of its domains is missing at Qiniu, so there is nothing to forget.")
         return 0
     print(f"{name}: {', '.join(gone)} no longer managed. What was served before, and the "
-          "settings, are kept for a year, should a domain come back.")
+          "settings, are kept for a year, in case a domain comes back.")
     if listed := sorted(set(gone) & set(renewal.settings.domains or ())):
         print(f"Take {', '.join(listed)} out of --qiniu-domains, too: certbot renew fails as long "
               "as a domain is named there that does not exist.")

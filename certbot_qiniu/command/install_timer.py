@@ -64,7 +64,7 @@ WantedBy=timers.target
 
 _SERVICE = MARK + """. For changes of your own: systemctl edit {name}.service
 [Unit]
-Description=Renew certificates, deploy them to Qiniu Cloud and nginx, and tell what is wrong
+Description=Renew certificates, deploy them to Qiniu Cloud and nginx, and report what is wrong
 Wants=network-online.target
 After=network-online.target
 {on_failure}
@@ -72,7 +72,7 @@ After=network-online.target
 Type=oneshot
 EnvironmentFile=-{environment}
 ExecStart={renew}
-# certbot may take six hours; what it must not exceed, the command sees to itself.
+# certbot may take six hours; the command itself enforces its limits.
 TimeoutStartSec=7h
 # The command passes the signal on: certbot would take a second one for an order to go back. And a
 # web server that certbot or a hook has started outlives this.
@@ -82,7 +82,7 @@ KillMode=process
 """
 
 _CRON = MARK + """
-# Renew certificates, deploy them to Qiniu Cloud and nginx, and tell what is wrong.
+# Renew certificates, deploy them to Qiniu Cloud and nginx, and report what is wrong.
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 """
 
@@ -95,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--directory", type=Path, metavar="DIR",
         help=f"where to write the units (default: {SYSTEMD_FOLDER}, and enabled at once)"))
     parser.add_argument("--cron", action="store_true",
-                        help=f"write {CRON_FILE} instead (default where no systemd runs)")
+                        help=f"write {CRON_FILE} instead (default if no systemd runs)")
     parser.add_argument("--on-failure", default="", metavar="UNIT",
                         help="a systemd unit to start when the renewal fails (OnFailure=)")
     completed_by(A_FILE, parser.add_argument(

@@ -31,8 +31,8 @@ TICK_SECONDS = 1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this subcommand."""
     parser.add_argument("--health", action="store_true",
-                        help="tell how the loop of this configuration is instead: exit status 0, "
-                             "or 1 when renewals have failed, or none has ended, for a day")
+                        help="report the health of this configuration's loop instead: exit status "
+                             "0, or 1 when renewals have failed, or none has ended, for a day")
     renew.add_arguments(parser)
 
 

@@ -319,14 +319,14 @@ def _acme_setup(home: Path, conf: Path, account: Mapping[str, str]) -> Setup:
     if authenticator == "webroot":
         webroots = tuple(proofs[min(number, len(proofs) - 1)] for number in range(len(names)))
     elif not authenticator:
-        notes.append(f"acme.sh proved the domains by Le_Webroot in {conf}: choose a plugin of "
-                     "certbot's that does the same, in place of AUTHENTICATOR")
+        notes.append(f"acme.sh proved the domains by Le_Webroot in {conf}: choose a certbot "
+                     "plugin that does the same, in place of AUTHENTICATOR")
     if own.get("Le_ChallengeAlias"):
         notes.append("acme.sh used a challenge alias; certbot's plugins need the right to change "
                      "the zone itself")
     if proofs[0] == "dns_dp":
         notes.append("DNSPod's own token (DP_Id, DP_Key) does not serve here: make a key of "
-                     "Tencent Cloud's (SecretId, SecretKey) with the right to change DNSPod")
+                     "Tencent Cloud (SecretId, SecretKey) with the right to change DNSPod")
 
     keys = dict(zip(QINIU_KEYS, (setting("QINIU_AK"), setting("QINIU_SK")), strict=True))
     if sources:
@@ -393,7 +393,7 @@ def _read_lego(home: Path) -> tuple[list[Setup], list[str]]:
         emails += [email] if isinstance(email, str) else []
     files = sorted((home / "certificates").glob("*.json"))
     if not files:
-        raise errors.UsageError(f"{home} holds no certificates of lego's")
+        raise errors.UsageError(f"{home} holds no certificates of lego")
     runs = list(_lego_runs(home))
     return _collect(files, lambda path: _lego_setup(home, path, emails, runs))
 
@@ -518,7 +518,7 @@ def _config_setup(path: Path, found: Mapping[str, Any]) -> Setup:
         if _nginx_command(command):
             deploying += [option, _without_terminal(command)]
         elif command:
-            notes.append(f"nginx.{key} in {path} is no command of nginx's, and is not taken over")
+            notes.append(f"nginx.{key} in {path} is no command of nginx, and is not taken over")
     keys = dict(zip((*QINIU_KEYS, *DNS_KEYS["dns-aliyun"]),
                     (qiniu["access_key"], qiniu["secret_key"], aliyun.get("access_key_id", ""),
                      aliyun.get("access_key_secret", "")), strict=True))

@@ -96,7 +96,7 @@ def table(facts: Survey, planned: Sequence[Step], failed: Sequence[Finding]) -> 
     changes = sum(step.verb not in UNCHANGED for step in planned)
     parts.append(("Nothing to do." if not changes else
                   f"{changes} step{'s' * (changes != 1)}; certbot-qiniu apply does them now. "
-                  "Should certbot renew a certificate, its domains get the new one.", "bold"))
+                  "If certbot renews a certificate, its domains get the new one.", "bold"))
     return parts
 
 

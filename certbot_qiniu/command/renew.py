@@ -63,8 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-q", "--quiet", action="store_true",
                         help="print nothing unless something is wrong")
     parser.add_argument("certbot_arguments", nargs="*", metavar="-- ARGUMENT",
-                        help="for certbot renew, such as --deploy-hook; after --dry-run nobody is "
-                             "told anything")
+                        help="for certbot renew, such as --deploy-hook; after --dry-run no alert "
+                             "or heartbeat is sent")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -82,12 +82,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     extent = parser.add_mutually_exclusive_group()
     extent.add_argument("--managed", action="store_true",
                         help="only the domains that certbot manages, without the account's lists "
-                             "where that takes fewer calls")
+                             "if that takes fewer calls")
     extent.add_argument("--all-details", action="store_true",
                         help="also read what each domain serves that certbot does not manage, a "
                              "call for each: 10,000 domains take 20 minutes")
     parser.add_argument("--warn-days", type=int, default=WARN_DAYS, metavar="N",
-                        help="attention where a certificate ends in less than N days (default: "
+                        help="attention if a certificate ends in less than N days (default: "
                              "%(default)s)")
     add_notify(parser)
     add_heartbeat(parser)
@@ -300,10 +300,10 @@ SENTENCES = {
     "lineage": {
         "Expired": "certbot's newest certificate {name} has expired",
         "Expiring": "certbot's newest certificate {name} ends in {days}",
-        "HookFailed": "what --qiniu-hook runs for certbot's newest certificate {name} has failed: "
-                      "{hooks}. To run it again, run: {remedy}",
-        "HookNotRun": "what --qiniu-hook names was not yet run for certbot's newest certificate "
-                      "{name}: {hooks}. To run it now, run: {remedy}",
+        "HookFailed": "--qiniu-hook for certbot's newest certificate {name} has failed: {hooks}. "
+                      "To run it again, run: {remedy}",
+        "HookNotRun": "--qiniu-hook was not yet run for certbot's newest certificate {name}: "
+                      "{hooks}. To run it now, run: {remedy}",
         "Held": "a rollback keeps certbot's newest certificate {name} from being deployed, until "
                 "certbot has a newer one{until}. To deploy it now, run: {remedy}",
         "NotRenewed": "the renewal conf of {name} does not say installer = qiniu: renewals will "

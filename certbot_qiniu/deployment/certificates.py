@@ -142,7 +142,7 @@ def former_ends(context: Context, ids: Collection[str]) -> dict[str, float | Non
         certificates = context.account.certificates_among(ids)
     except errors.ApiError as error:
         # Qiniu itself refuses a deleted certificate, but may take an expired one.
-        logger.debug("What was seen of them before must do: %s", error)
+        logger.debug("Using what was seen of them before: %s", error)
         ends = {record.foreign.cert_id: record.foreign.not_after
                 for record in context.memory.domains.values() if record.foreign}
         return {cert_id: ends.get(cert_id, 0) for cert_id in ids}

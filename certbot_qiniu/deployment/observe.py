@@ -40,7 +40,7 @@ def read_details(context: Context, names: Sequence[str], domains: dict[str, Doma
             continue
         if result is None and name in domains:
             failures[name] = errors.Unreachable(
-                f"read the domain {name}", "Qiniu's list has it, and its details are not to be had")
+                f"read the domain {name}", "Qiniu's list has it, but its details cannot be read")
             continue
         found[name] = result
         if result:

@@ -568,8 +568,8 @@ class _Reconciler:
             return True
         if job.action.verb is Verb.HSTS and error.status == BAD_REQUEST:
             self.memory.update(name, hsts="refused")
-            logger.warning("%s. %s keeps the headers that it has; everything else about it is as "
-                           "wanted. Ask again with certbot enhance --hsts", error, name)
+            logger.warning("%s. %s keeps the headers that it has; everything else about it is in "
+                           "sync. Ask again with certbot enhance --hsts", error, name)
             return False
         if (first and job.certificate and job.binding.fingerprint
                 and is_gone(self.context, job.binding.cert_id, error)):

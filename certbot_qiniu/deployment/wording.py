@@ -76,8 +76,8 @@ _SENTENCES: Mapping[Reason | tuple[Verb, Reason], str] = {
     Reason.NOT_FOUND:
         "{name} does not exist in this Qiniu account as a domain of its {service} any more; "
         "certbot renew says so once and stops managing it. What it served before, and its "
-        "settings, are kept for a year: should it come back, it gets its certificate again, or, "
-        "where a rollback holds that, the next one",
+        "settings, are kept for a year: if it comes back, it gets its certificate again, or, "
+        "if a rollback holds that, the next one",
     Reason.DEAD:
         "{name} {state}{cause} and cannot be changed",
     Reason.NOT_OPERABLE:

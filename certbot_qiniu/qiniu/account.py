@@ -190,8 +190,8 @@ class Account:
         if other not in (domain.service, "cdn"):
             self._warn(domain.name, domain.service, (
                 f"{domain.name} is listed by the services {other} and {domain.service}; it is "
-                f"taken as a domain of {other}. Leave {other} out of --qiniu-services where that "
-                "is wrong"))
+                f"taken as a domain of {other}. If that is wrong, leave {other} out of "
+                "--qiniu-services"))
 
     def _warn(self, subject: str, reason: str, text: str) -> None:
         """Warn only once for the same reason, which may last for good."""

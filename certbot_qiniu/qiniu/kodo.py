@@ -30,7 +30,7 @@ UNDOCUMENTED_ADVICE = (
     "certificates of source domains in Qiniu's console, and leave source domains out with "
     "--qiniu-services cdn")
 OR_WRONG_KEYS = (
-    ". Where it refuses all other calls as well, check qiniu_access_key and qiniu_secret_key in "
+    ". If it refuses all other calls as well, check qiniu_access_key and qiniu_secret_key in "
     "the credentials file")
 OR_GONE = ". If the domain is no longer one of its bucket's, the next certbot renew sees that"
 NO_SOURCE_DOMAIN_ADVICE = (

@@ -84,10 +84,10 @@ def _master(pid: int, title: str) -> Master:
     # The title has the words of its command line without quotes.
     is_clear = len(options) == len(re.findall(r" -[cpe]\b", title)) and all(
         path.startswith("/") for option, path in options if option == "-p")
-    obstacle = ("is no program of nginx's" if not is_nginx
+    obstacle = ("is no program of nginx" if not is_nginx
                 else "is another user's" if owner not in (0, os.geteuid())
                 else "is a program that another user can change" if others_may_change(Path(program))
-                else "" if is_clear else "was started with options that cannot be told")
+                else "" if is_clear else "was started with options that cannot be read")
     return Master(pid, program, (program, *(word for option in options for word in option)),
                   obstacle, not is_elsewhere)
 

@@ -168,9 +168,9 @@ class Nginx:
         if Dump(dump).mentions({str(folder) for folder in folders}):
             return Outcome("unconfirmed", f"nginx was reloaded; it names files in {live_dir}, but "
                            "in no server block that would show them to a client")
-        return Outcome("unused", f"no server block of nginx uses the files in {live_dir}. Where it "
+        return Outcome("unused", f"no server block of nginx uses the files in {live_dir}. If it "
                        "has copies of them, they are now old: let ssl_certificate name the files "
-                       "themselves. Where it has no part in this certificate: --qiniu-skip-nginx")
+                       "themselves. If it has no part in this certificate: --qiniu-skip-nginx")
 
     def _automatic_reload(self) -> list[str]:
         """Return the reload command that belongs to the test command."""

@@ -93,7 +93,7 @@ def shown(facts: Survey) -> list[str]:
     (Action(Verb.SKIP, WWW, Reason.NOT_OPERABLE), "Nothing to do."),
     (Action(Verb.FORGET, WWW, Reason.NOT_FOUND), "Nothing to do."),
     (Action(Verb.FAIL, WWW, Reason.NOT_OPERABLE), "Nothing to do."),
-    (BIND, "1 step; certbot-qiniu apply does them now. Should certbot renew a certificate, its "
+    (BIND, "1 step; certbot-qiniu apply does them now. If certbot renews a certificate, its "
            "domains get the new one."),
 ], ids=["keep", "wait", "none", "queue", "skip", "forget", "fail", "bind"])
 def test_sum(action: Action | None, last: str) -> None:

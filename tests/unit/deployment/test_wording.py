@@ -68,8 +68,8 @@ WORDS: Mapping[tuple[Verb, Reason], tuple[str, str]] = {
     (Verb.FORGET, Reason.NOT_FOUND): (
         f"{NAME} does not exist in this Qiniu account as a domain of its cdn any more; "
         "certbot renew says so once and stops managing it. What it served before, and its "
-        "settings, are kept for a year: should it come back, it gets its certificate again, or, "
-        "where a rollback holds that, the next one", SAME),
+        "settings, are kept for a year: if it comes back, it gets its certificate again, or, "
+        "if a rollback holds that, the next one", SAME),
     (Verb.SKIP, Reason.DEAD): (FROZEN, SAME),
     (Verb.SKIP, Reason.NOT_OPERABLE): (NOT_OPERABLE, SAME),
     (Verb.FAIL, Reason.NOT_FOUND): (

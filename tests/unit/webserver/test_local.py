@@ -91,7 +91,7 @@ def test_a_program_by_a_false_name(processes: Path, tmp_path: Path, name: str, m
     program.touch()
     program.chmod(mode)
     add(processes, "7", "nginx", f"{MASTER} nginx -c /srv/evil", program=str(program))
-    assert ["is no program of nginx's"] == [master.obstacle for master in local.masters()]
+    assert ["is no program of nginx"] == [master.obstacle for master in local.masters()]
 
 
 @pytest.mark.parametrize("elsewhere", [{"network": "net:[2]"}, {"root": "/usr"}])
