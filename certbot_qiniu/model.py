@@ -38,7 +38,7 @@ FINGERPRINT_DIGITS = 12
 
 
 Plain = str | bool | int | tuple[str | int, ...]
-"""A setting of Qiniu's that is sent back as it was read."""
+"""A Qiniu setting that is sent back as it was read."""
 
 
 @dataclass(frozen=True)

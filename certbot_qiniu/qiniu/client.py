@@ -167,7 +167,7 @@ class QiniuClient:
         return cert_id
 
     def delete_certificate(self, cert_id: str) -> bool:
-        """Delete a certificate: true when it is gone, false when something still uses it.
+        """Delete a certificate: true if it is gone, false if something still uses it.
 
         https://developer.qiniu.com/fusion/13368
         """

@@ -41,7 +41,7 @@ class Master:
 
 
 def runs() -> bool:
-    """Return whether a process here has a name of nginx's, or cannot be seen."""
+    """Return whether a process here is named as nginx's are, or cannot be seen."""
     names = [name for _, name in _processes()]
     return not names or any(map(PROGRAM.fullmatch, names))
 

@@ -496,7 +496,7 @@ def test_renew_sh_of_lego(tmp_path: Path, place: str) -> None:
 @pytest.mark.parametrize(("options", "authenticator", "note"), [
     ("--http", "standalone", None), ("--http --http.webroot /srv/www", "webroot", None),
     ("--dns tencentcloud", "dns-tencent", None), ("--dns cloudflare", "", "by cloudflare"),
-    ("--dns $PROVIDER", "", "what cannot be told"), ("--dns 'x y'", "", "what cannot be told"),
+    ("--dns $PROVIDER", "", "an unknown provider"), ("--dns 'x y'", "", "an unknown provider"),
     ("--http --key-type ec384", "standalone", None), ("--http -k rsa1024", "standalone", "1024"),
     ("--http --renew-hook 'chmod 4755 /bin/sh'", "standalone", "--renew-hook in"),
     ("--http --server https://ca.example/dir", "standalone", "EAB"),
