@@ -86,7 +86,7 @@ class Service:
 
         :param text: its standard input.
         :param counting: the folder below which opened files are counted.
-        :raises RuntimeError: when it fails.
+        :raises RuntimeError: if it fails.
         """
         self._board.clear()
         environment = {name: value for name, value in os.environ.items() if not disturbs(name)}
@@ -113,7 +113,7 @@ class Service:
     def assert_served(self, fingerprint: str, domains: Sequence[str]) -> None:
         """Check that what was measured was also done, once it is published.
 
-        :raises RuntimeError: when a domain serves something else.
+        :raises RuntimeError: if a domain serves something else.
         """
         while any(self.qiniu.serving(name).state == "processing" for name in domains):
             time.sleep(0.1)

@@ -46,7 +46,7 @@ class Startup:
 def measure() -> Startup:
     """Compare the two.
 
-    :raises RuntimeError: when certbot would not import zope.interface even without the plugin.
+    :raises RuntimeError: if certbot would not import zope.interface even without the plugin.
     """
     if importlib.util.find_spec("zope.interface") is None:
         raise RuntimeError("install zope.interface, which comes with the plugin")

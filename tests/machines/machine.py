@@ -104,7 +104,7 @@ class Machine:
         """Run a program as root to its end; its ``stdout`` has all that it said.
 
         :param check: whether its failing is an error here, too.
-        :raises AssertionError: when it was to succeed and did not; with all that it said.
+        :raises AssertionError: if it was to succeed and did not; with all that it said.
         """
         done = podman("exec", "--interactive", f"--workdir={folder}",
                       *(f"--env={name}={value}" for name, value in self.environment.items()),

@@ -161,7 +161,7 @@ def _output(*command: str) -> str:
 def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
     """Run a program that must succeed.
 
-    :raises RuntimeError: when it fails, with the end of all that it said.
+    :raises RuntimeError: if it fails, with the end of all that it said.
     """
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

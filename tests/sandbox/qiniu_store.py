@@ -241,7 +241,7 @@ class Store:
     def serving(self, name: str) -> Serving:
         """Return what the edge serves for a CDN, source or live domain.
 
-        :raises KeyError: when there is no such domain.
+        :raises KeyError: if there is no such domain.
         """
         with self._settled():
             domain = self._domains.get(name)

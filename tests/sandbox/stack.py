@@ -169,7 +169,7 @@ class Sandbox:
 
         :param check: whether its failing is an error here, too.
         :param environment: added to :attr:`environment`.
-        :raises AssertionError: when it was to succeed and did not; with all that it said.
+        :raises AssertionError: if it was to succeed and did not; with all that it said.
         """
         with self.popen(*arguments, config_dir=config_dir, environment=environment) as process:
             try:

@@ -189,7 +189,7 @@ class Switchboard:
     def handle(self, request: Request) -> Response:
         """Answer *request*.
 
-        :raises Drop: when a fault says that the connection breaks.
+        :raises Drop: if a fault says that the connection breaks.
         """
         status, answer = 0, b""
         try:

@@ -290,7 +290,7 @@ def files(world: World) -> dict[str, bytes]:
 def rehearse(world: World, events: list[tuple[str, str]], fault: str) -> None:
     """Let all that happen, and compare what a rehearsal says with what comes.
 
-    :raises AssertionError: when they differ.
+    :raises AssertionError: if they differ.
     """
     world.reset()
     world.sleep(HOUR)

@@ -110,7 +110,7 @@ _PLACES = (r"^(/sslcert)/[^/]+$", r"^(/domain)/[^/]+(/\w+)?$", r"^(/v2/hubs)/[^/
 def shape_of(request: Request) -> Shape:
     """The shape of what was sent.
 
-    :raises AssertionError: where the type of the content is not what the documents ask for.
+    :raises AssertionError: if the type of the content is not what the documents ask for.
     """
     # They ask for it on every call, those without a body included.
     assert request.header("Content-Type") == "application/json"
