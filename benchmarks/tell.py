@@ -1,4 +1,4 @@
-"""What the benchmark says: tables for the page on its standard output, progress beside it."""
+"""What the benchmark says: tables for the page on its standard output, progress next to it."""
 
 from __future__ import annotations
 

@@ -250,7 +250,7 @@ def test_units_by_hand() -> None:
 
 
 def test_changelog() -> None:
-    """The changelog tells of the next version, or of the first one."""
+    """The changelog has a section for the next version, or for the first one."""
     sections = re.findall(r"^## \[(.+?)\]", read("CHANGELOG.md"), re.MULTILINE)
     assert sections
     assert sections[0] == "Unreleased" or "1.0.0" in sections

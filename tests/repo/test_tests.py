@@ -36,7 +36,7 @@ def test_every_module_has_its_unit_tests(module: str) -> None:
 
 
 def test_every_test_is_in_a_folder() -> None:
-    """No test lies beside the folders that say which harness it needs."""
+    """No test lies next to the folders that say which harness it needs."""
     assert FOLDERS == {path.relative_to(TESTS).parts[0] for path in TESTS.rglob("test_*.py")}
 
 

@@ -283,7 +283,7 @@ def renewal(story: Story) -> None:
 
 
 def outage(story: Story) -> None:
-    """A deployment that fails is told of, costs nothing else, and heals by itself."""
+    """A deployment that fails is reported, costs nothing else, and heals by itself."""
     story.title("4. A renewal while Qiniu is down")
     box = story.box
     box.board.arm(Fault("reply", Response(503, b"Service Unavailable")),

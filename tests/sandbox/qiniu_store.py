@@ -183,7 +183,7 @@ class Store:
 
     def add_certificate(self, fullchain_pem: str, key_pem: str | None = None, *, name: str,
                         account: str | None = None, order_id: str = "") -> str:
-        """Let a stranger have uploaded a certificate, without any check; return its id."""
+        """Upload a certificate as somebody else, without any check; return its id."""
         with self._settled() as now:
             return self._keep(certs.load_chain(fullchain_pem)[0], now, name=name,
                               account=account or self._owner, order_id=order_id,

@@ -791,7 +791,7 @@ def test_empty_lists(bench: Bench, host: str, target: str, key: str | None, styl
 
 @pytest.mark.parametrize("style", ["[]", "null"])
 def test_lists_with_entries_are_never_null(bench: Bench, style: Any) -> None:
-    """Nor do the lists in a domain differ otherwise."""
+    """The lists in a domain do not differ otherwise."""
     bench.switches.empty_lists = style
     bench.qiniu.add_bucket("assets")
     bench.qiniu.add_domain("www.example.com")
@@ -1619,7 +1619,7 @@ def live_bind(bench: Bench, cert_name: str, target: str = f"{HUB}/play.example.c
 
 
 def test_hubs_and_their_domains(live: Bench) -> None:
-    """They tell their certificate by name."""
+    """They show their certificate by name."""
     live.upload(live.leaf("hls.example.com"), name="hls")
     live.qiniu.add_live_domain("live", "hls.example.com", "liveHdl", "hls")
     assert live.ask("GET", PILI, "/v2/hubs") == (200, {"items": [{"name": "live"}]})

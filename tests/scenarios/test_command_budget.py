@@ -152,7 +152,7 @@ def test_certificates(tmp_path: Path) -> None:
 
 
 def test_what_a_lost_machine_has_left(tmp_path: Path) -> None:
-    """Who uses each of hundreds of expired ones is asked one by one, and said before."""
+    """The users of hundreds of expired ones are asked one by one, which is announced."""
     cloud = Cloud()
     machine = seat_in(tmp_path, cloud)
     leaf = cloud.authority.issue("old.example.com", days=0.01)
@@ -257,7 +257,7 @@ def test_many_foreign_certificates(tmp_path: Path, is_listed: bool) -> None:
 
 
 def test_domain_that_is_gone(crowded: Seat) -> None:
-    """What it means that a domain does not exist only the list can tell."""
+    """Only the list shows what it means that a domain does not exist."""
     crowded.cloud.qiniu.remove_domain(MANAGED[0])
     run = crowded.run("status", "--managed", "--json")
     assert (1, "missing", "NotFound") == (
@@ -296,7 +296,7 @@ def test_pace_of_a_timer(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("match", ["", "/domain/"])
 def test_outage(tmp_path: Path, match: str) -> None:
-    """Where nothing can be read nothing is known: neither that all is well, nor that it is not."""
+    """If nothing can be read nothing is known: neither that all is well, nor that it is not."""
     machine = seat_in(tmp_path, Cloud())
     machine.cloud.clock.sleep(30 * 3600)
     for arguments in ["--managed"], []:

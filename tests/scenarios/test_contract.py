@@ -165,7 +165,7 @@ def test_rollback(issued: Machine) -> None:
 
 
 def test_delete(issued: Machine) -> None:
-    """``delete`` tells the installer nothing."""
+    """``delete`` does not call the installer."""
     run = issued.certbot("delete", "--cert-name", "example.com", around=traced)
     assert run.status == 0, run.output
     assert [] == calls(run)

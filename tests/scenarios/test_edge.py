@@ -187,7 +187,7 @@ def timer(place: Place, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Run
 
 
 def test_timer(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It asks the edge by default, and its exit status tells what was seen there."""
+    """It asks the edge by default, and its exit status shows what was seen there."""
     place.leads_to = {WWW: [A], IMG: [B]}
     place.servers.serve(A, place.old)
     run = timer(place, monkeypatch)
@@ -213,7 +213,7 @@ def test_timer_that_renews(place: Place, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_alerts(place: Place, receiver: Receiver) -> None:
-    """That the edge did not answer, or has time again, is no good news; that it has it all is."""
+    """An edge that did not answer, or has time again, takes no alert back; a right one does."""
     def told() -> list[str]:
         place.machine.run("status", "--managed", "--probe", "--quiet", "--notify", receiver.url)
         return [title.partition(": ")[2] for title in receiver.take()]

@@ -229,7 +229,7 @@ def test_documented() -> None:
     ("GET uc.qiniuapi.com/buckets", json_response(200, 7), "18 +not foreseen +.*unknown form"),
 ], ids=["612", "400999", "a domain", "no object", "no list", "403", "other domains", "a number"])
 def test_not_foreseen(match: str, answer: Response, finding: str, tmp_path: Path) -> None:
-    """It is told as such, whatever it is, and without a word of what came."""
+    """It is reported as such, whatever it is, and without a word of what came."""
     machine = account(tmp_path)
     machine.cloud.board.arm(Fault("reply", answer), match=match, times=100)
     run = explored(machine, status=int("not foreseen" in finding))
@@ -260,7 +260,7 @@ def test_many_repeats(tmp_path: Path) -> None:
 
 
 def test_empty_account(tmp_path: Path) -> None:
-    """Where nothing is, nothing is known, and nothing is wrong."""
+    """With an empty account nothing is known, and nothing is wrong."""
     cloud = Cloud(Switches())
     cloud.switches.clock_window = 30
     run = explored(Seat(cloud, tmp_path))

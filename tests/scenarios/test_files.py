@@ -263,7 +263,7 @@ def disturbing(machine: Machine, at: int, fault: str, seen: list[int] | None = N
 
 
 class Estate:
-    """A machine with two lineages, whose domains served http and a stranger's certificate."""
+    """A machine with two lineages, whose domains served http and somebody else's certificate."""
 
     def __init__(self, directory: Path, verb: str) -> None:
         self.cloud = Cloud(Switches(publish_seconds=3))

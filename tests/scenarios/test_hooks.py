@@ -115,7 +115,7 @@ def is_running(number: int) -> bool:
 
 
 def test_once_for_each_certificate(tmp_path: Path, programs: Programs) -> None:
-    """At the first issuance and at each renewal, with what certbot tells its own hooks."""
+    """They run at the first issuance and each renewal, with the variables of certbot's hooks."""
     hook = programs.write("reload", "echo all is well; echo mind the gap >&2; cat")
     machine = begin(tmp_path, hook)
     live = machine.config_dir / "live" / APEX
@@ -210,7 +210,7 @@ def test_certonly(tmp_path: Path, programs: Programs) -> None:
 
 
 def test_disabled_updates(tmp_path: Path, programs: Programs) -> None:
-    """Under certbot's switch what was just renewed is told, all else not."""
+    """Under certbot's switch hooks run for a lineage that was just renewed, for no other."""
     machine = begin(tmp_path, programs.write("reload"))
     programs.ran()
     ok(machine.renew("--disable-renew-updates"))
@@ -267,7 +267,7 @@ def test_folder(tmp_path: Path, programs: Programs) -> None:
 
 
 def test_two_of_three_fail(tmp_path: Path, programs: Programs) -> None:
-    """All run, all that fail are told, and only these are run again."""
+    """All run, all that fail are reported, and only these are run again."""
     for name in ("1", "2", "3"):
         programs.write(name, f'test {name} = 2 || {{ echo "no {name}" >&2; exit {name}; }}')
     machine = issued(tmp_path)

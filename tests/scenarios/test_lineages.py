@@ -1,4 +1,4 @@
-"""Where lineages are, by what certbot itself makes of its renewal confs."""
+"""The places of lineages, as certbot itself reads them from its renewal confs."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def _add(line: str) -> Callable[[Seat], None]:
 def test_what_certbot_does_not_renew(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Seat], object],
         status: int, certbot: str, words: str, remedy: str) -> None:
-    """Where certbot skips or fails, ``status`` and ``doctor`` say so, and what to do."""
+    """If certbot skips or fails, ``status`` and ``doctor`` say so, and what to do."""
     monkeypatch.setattr(doctor, "qiniu_time", lambda: None)
     machine = issued(tmp_path)
     machine.cloud.clock.sleep(600)
@@ -269,7 +269,7 @@ def test_relative_credentials_in_reconfigure(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("folder", ["/", "."])
 def test_stored_relative_credentials(tmp_path: Path, folder: str) -> None:
-    """Wherever certbot runs, it says what mends that; the conf keeps the plugin."""
+    """Wherever certbot runs, it says how to fix that; the conf keeps the plugin."""
     machine = issued(tmp_path)
     change(machine, f"qiniu_credentials = {machine.credentials}", "qiniu_credentials = qiniu.ini")
     command = f"certbot reconfigure --cert-name {APEX} -i qiniu --qiniu-credentials /PATH/TO/qiniu"

@@ -323,7 +323,7 @@ def compare_reconfigure(state: Rehearsal, lineage: Lineage, *, is_held: bool) ->
     """``reconfigure`` with the present options, and the plain renewal after it.
 
     :param is_held: whether a rollback may keep that renewal from looking at anything; what is
-        wrong with the options is told all the same.
+        wrong with the options is reported all the same.
     """
     world = state.world
     options = ("--qiniu-domains", ",".join(world.listed(lineage) or ["auto"]))

@@ -229,7 +229,7 @@ def test_a_domain_that_is_new_under_a_hold(tmp_path: Path) -> None:
 
 
 def test_a_typing_error_under_a_hold(tmp_path: Path) -> None:
-    """It is told when it is made, and not weeks later."""
+    """It is reported when it is made, and not weeks later."""
     machine = renewed(tmp_path)
     rollback(machine)
     run = machine.certbot("reconfigure", "--cert-name", APEX, *machine.installer,
@@ -300,7 +300,7 @@ def test_to_what_was_there_before_and_ends_soon(days: float, status: int, tmp_pa
 
 
 def test_to_one_of_ours_that_was_there_before_and_ends_soon(tmp_path: Path) -> None:
-    """Who has lost our files takes one of ours for what was there before: it ends all the same."""
+    """After a lost memory the former certificate may be ours: it expires like any other."""
     machine = renewed(tmp_path)
     rollback(machine)
     shutil.rmtree(machine.config_dir / "qiniu")

@@ -209,7 +209,7 @@ def test_first_https_carries_no_other_field(machine: Seat) -> None:
 
 
 def test_nothing_is_said_of_what_is_not_there(tmp_path: Path) -> None:
-    """Where no version was chosen, and no other field is shown, a change is as documented."""
+    """If no version was chosen, and no other field is shown, a change is as documented."""
     machine = begin(tmp_path, tls_versions="shown")
     run = machine.issue(*NAMES)
     assert {*bodies(run)[OLD][0]} == {"certId", "forceHttps", "http2Enable"}
@@ -312,7 +312,7 @@ def test_killed_before_it_was_sent(blind: Seat) -> None:
 
 @pytest.mark.parametrize("kind", ["refuse", "reset_after"])
 def test_lost(kind: Any, blind: Seat) -> None:
-    """A call of which nothing is known is repeated until the answer is: no read can tell."""
+    """A call with an unknown result is repeated until it is known: no read shows it."""
     blind.issue(*NAMES)
     blind.cloud.clock.sleep(HALF_A_DAY)
     asking(blind, "1.3")
@@ -326,7 +326,7 @@ def test_lost(kind: Any, blind: Seat) -> None:
 
 @pytest.mark.parametrize("noop", ["400910", "400013", "publish"])
 def test_there_already(noop: Any, blind: Seat) -> None:
-    """That a domain has them already is no failure, however Qiniu says it."""
+    """It is no failure if a domain has them already, however Qiniu says it."""
     blind.cloud.switches.noop = noop
     blind.issue(*NAMES)
     blind.cloud.clock.sleep(HALF_A_DAY)
@@ -341,7 +341,7 @@ def test_there_already(noop: Any, blind: Seat) -> None:
 
 
 def refused(machine: Seat, run: Run) -> None:
-    """The run tells of the refusal, names all domains, and ends with 1."""
+    """The run reports the refusal, names all domains, and ends with 1."""
     text = " ".join(run.output.split())
     assert run.status == 1, run.output
     assert text.count(REFUSED) == 1
@@ -463,7 +463,7 @@ def path_of(machine: Seat, kind: str) -> Path:
 
 
 def test_files_as_before(blind: Seat) -> None:
-    """Who neither asks for versions nor sees any has files that an older version can read."""
+    """Without versions asked for or seen, an older version can read the files."""
     blind.issue(*NAMES)
     for days in (1, 1):
         blind.cloud.clock.sleep(days * 86_400)

@@ -56,7 +56,7 @@ class Reading:
     :ivar leaf: how certificates differ from the usual ones.
     :ivar allowed: codes that Qiniu may answer under this reading, although nothing is wrong.
     :ivar notices_after: seconds until a change made by somebody else can be seen at all.
-    :ivar arguments: what the first issuance is told besides.
+    :ivar arguments: further arguments of the first issuance.
     :ivar services: the account has domains of other services, too, and they are served.
     :ivar unserved: those of these domains that cannot be, and keep what they have.
     :ivar access_key: whose key is used.
@@ -576,7 +576,7 @@ def test_row_26_domains_that_cannot_be_changed(
 
 
 def test_row_27_a_change_that_no_list_shows(tmp_path: Path) -> None:
-    """Where ``modifyAt`` does not move, the full read of each day finds what others changed."""
+    """If ``modifyAt`` does not move, the full read of each day finds what others changed."""
     machine, others = settled(tmp_path, modify_at="frozen")
     cloud = machine.cloud
     assert 0 == machine.renew().status
@@ -602,7 +602,7 @@ def test_row_29_tls_versions_that_were_chosen(
 
 
 def test_row_28_a_certificate_without_a_common_name(tmp_path: Path) -> None:
-    """Where Qiniu wants one, the run says how to get it, and everything serves as before."""
+    """If Qiniu wants one, the run says how to get it, and everything serves as before."""
     reading = Reading(28, "refused", {"no_common_name": "400348"}, leaf={"common_name": False})
     machine, _ = begin(tmp_path, reading)
     before = {name: machine.cloud.qiniu.serving(name) for name in DOMAINS}

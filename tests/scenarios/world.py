@@ -93,11 +93,11 @@ class Witness(Qiniu):
 
     @property
     def lost(self) -> set[str]:
-        """The strangers' certificates that are not there any more."""
+        """The foreign certificates that are not there any more."""
         return self.strangers - self._certificates.keys()
 
     def add_certificate(self, *arguments: Any, **options: Any) -> str:
-        """Let a stranger have uploaded a certificate."""
+        """Upload a certificate as somebody else."""
         cert_id = super().add_certificate(*arguments, **options)
         self.strangers.add(cert_id)
         return cert_id

@@ -126,7 +126,7 @@ def test_sample_of_the_readme(ini: Path) -> None:
 
 
 def test_which_line_is_malformed(ini: Path) -> None:
-    """Its number is told, and not what is in it."""
+    """The error has its number, but not its content."""
     ini.write_text(f"# mine\nqiniu_access_key = {AK}\nqiniu_secret_key: {SK}\n{SK}\n")
     assert refusal(ini).startswith("Line 3 of the Qiniu credentials file")
 

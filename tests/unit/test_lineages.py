@@ -172,7 +172,7 @@ def test_versions(tmp_path: Path) -> None:
 
 
 def test_damaged_version(tmp_path: Path) -> None:
-    """A damaged version hides no other one, and neither do strange files beside them."""
+    """A damaged version hides no other one, and neither do strange files next to them."""
     leaves = [renew(tmp_path, "a.example.com", version=version) for version in (1, 2, 3)]
     archive = tmp_path / "archive" / "a.example.com"
     (archive / "fullchain2.pem").write_text("damaged")

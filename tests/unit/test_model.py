@@ -173,7 +173,7 @@ def test_is_copy(remote: RemoteCertificate) -> None:
     dataclasses.replace(COPY, not_after=COPY.not_after + 1),
 ], ids=["another name", "a SAN less", "a SAN more", "another end"])
 def test_is_no_copy(remote: RemoteCertificate) -> None:
-    """A namesake with other SANs or another end is a stranger."""
+    """A namesake with other SANs or another end is not ours."""
     assert not remote.is_copy_of(CERTIFICATE)
 
 
@@ -327,7 +327,7 @@ def test_plain_name() -> None:
 
 
 def test_validity_by_old_cryptography() -> None:
-    """Where cryptography knows no time zones yet, its times are taken for what they are, UTC."""
+    """If cryptography knows no time zones yet, its times are taken for what they are, UTC."""
     leaf = AUTHORITY.issue("example.com")
     parsed = x509.load_pem_x509_certificate(leaf.cert_pem.encode())
     old = types.SimpleNamespace(not_valid_before=leaf.not_before.replace(tzinfo=None),

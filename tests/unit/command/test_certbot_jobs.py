@@ -128,7 +128,7 @@ def test_empty_file_system(tmp_path: Path) -> None:
     ("etc/crontab", "@reboot root certbot renew\n", 0o644, "it runs only at boot"),
 ])
 def test_what_cron_ignores(machine: Host, path: str, text: str, mode: int, idle: str) -> None:
-    """What never runs again by itself is told from what does."""
+    """A job that never runs again by itself is distinguished from one that does."""
     if "periodic" not in path:
         machine.put("etc/debian_version", "12.8\n")
     machine.put(path, text, mode)
@@ -150,7 +150,7 @@ def test_cron_of_busybox(machine: Host) -> None:
 
 
 def test_folder_that_cannot_be_seen(machine: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user who is not root is told of what he may see."""
+    """A user who is not root gets the jobs that this user may see."""
     def refuse(folder: Path) -> list[Path]:
         raise PermissionError(13, "Permission denied", str(folder))
 
@@ -219,7 +219,7 @@ def test_python_of_a_certbot(tmp_path: Path, asked: list[list[str]], text: str,
 
 
 def test_virtual_environment(tmp_path: Path, asked: list[list[str]]) -> None:
-    """Its files tell, so that nobody is asked, and whoever may change it does not matter."""
+    """Its files show them: nothing is run, so it does not matter who may change it."""
     python = put(tmp_path / "bin" / "python3", "")
     certbot = put(tmp_path / "bin" / "certbot", f"#!{python}\n")
     Path(certbot).chmod(0o777)

@@ -1,4 +1,4 @@
-"""Taking a user's word that domains are gone: beside no certbot, and what is said of it."""
+"""Take a user's word that domains are gone, while no certbot runs, and say so."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def test_a_lego_entry_without_its_certificate(tmp_path: Path) -> None:
 
 
 def test_an_unreadable_conf(tmp_path: Path) -> None:
-    """An account.conf that cannot be read is told, and its keys are missing then."""
+    """An account.conf that cannot be read is reported, and its keys are missing then."""
     home = acme_home(tmp_path)
     (home / "account.conf").unlink()
     (home / "account.conf").mkdir()
@@ -160,7 +160,7 @@ def test_lego_of_version_5(tmp_path: Path) -> None:
         "all is known"])
 def test_what_acme_did_that_nobody_can_take_over(tmp_path: Path, changed: dict[str, str],
                                                  words: list[str]) -> None:
-    """Each thing that certbot cannot be told has its note, and nothing else has one."""
+    """Each setting that certbot does not have gets a note, and nothing else does."""
     [setup], _ = read_setups(acme_home(tmp_path, {**DOMAIN, **changed}))
     assert len(words) == len(setup.notes)
     assert [] == [part for part, note in zip(words, setup.notes, strict=True) if part not in note]
@@ -261,7 +261,7 @@ def test_what_all_domains_share(tmp_path: Path, flags: list[bool | None],
     ({"enabled": True}, False)], ids=["not said", "off", "on"])
 def test_nginx_of_a_config_json(tmp_path: Path, nginx: dict[str, object], *,
                                 skipped: bool) -> None:
-    """Where the script left nginx alone, its commands are no matter."""
+    """If the script left nginx alone, its commands are no matter."""
     [setup], _ = read_setups(config_json(tmp_path, nginx=nginx))
     assert skipped == ("--qiniu-skip-nginx" in setup.deploying)
     assert "--qiniu-nginx-test-cmd" not in setup.deploying

@@ -147,7 +147,7 @@ def test_command_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
 
 def test_words_of_a_hold() -> None:
-    """What a rollback holds is said to be as it left it, and not as wanted."""
+    """A domain that a rollback holds is said to be as it left it, and not in sync."""
     held, free = (steps(seen(KEEP, facts={"held": held}))[0].text for held in (True, False))
     assert "as the rollback left it" in held
     assert "rollback" not in free

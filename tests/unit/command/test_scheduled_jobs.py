@@ -34,7 +34,7 @@ def test_order(tmp_path: Path) -> None:
     ("certbot-qiniu.timer", True), ("certbot.timer", False), ("certbot-qiniu", True),
     ("certbot-qiniu.old", False)])
 def test_ours(tmp_path: Path, name: str, ours: bool) -> None:
-    """What install-timer writes is told from the rest by its whole name."""
+    """The files of install-timer are distinguished from others by their whole name."""
     path = put(tmp_path / name)
     put(path.with_suffix(".service"))
     [job] = (scheduled_jobs([tmp_path], []) if path.suffix == ".timer" else

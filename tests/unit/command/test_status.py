@@ -54,7 +54,7 @@ def test_level_of_a_decision(action: Action, level: Level) -> None:
     (0, (Level.ATTENTION, "Expiring")), (-1, (Level.ATTENTION, "Expired"))])
 @pytest.mark.parametrize("managed", [True, False])
 def test_expiry(left: float, expected: tuple[Level, str], *, managed: bool) -> None:
-    """Less than fourteen days left need attention, also where certbot manages nothing."""
+    """Less than fourteen days left need attention, even if certbot manages nothing."""
     found = seen(KEEP if managed else None, ends_in=left,
                  record=None if managed else Record())
     level, reason = expected
@@ -122,7 +122,7 @@ def probe(fingerprint: str, **changes: Any) -> Probe:
     ids=["no answer", "answer", "other, early", "other", "processing", "frozen", "http"])
 def test_what_is_not_known_to_be_right_again(domain: Domain, edges: dict[str, Probe], *,
                                              unseen: bool) -> None:
-    """That the edge was not seen, or has time again, is no good news."""
+    """An edge that was not seen, or has time again, takes back no alert."""
     found = status(seen(KEEP, domain=domain, edges=edges), 14)
     assert ({("EdgeDiffers", WWW), ("EdgeChain", WWW)} if unseen else set()) == found.unseen()
 
@@ -171,7 +171,7 @@ def test_who_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, domain: D
 @pytest.mark.parametrize(("deadline", "seconds"), [(None, 60), (900, 60), (30, 25), (2, -3)])
 def test_deadline_goes_before_the_edge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
                                        deadline: float | None, seconds: float) -> None:
-    """An edge that is silent never costs what else there is to tell."""
+    """A silent edge never costs the rest of the report."""
     asked: list[float] = []
 
     def ask(domains: list[Domain], seconds: float) -> dict[str, tuple[Answer, ...]]:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:Depreca
 
 
 def test_put_and_lift(rig: Rig) -> None:
-    """A hold is on the disk at once; lifting it tells what was held."""
+    """A hold is on the disk at once; lifting it returns what was held."""
     holds.put(rig.store, LINEAGE, "ab")
     later = Store(rig.store.folder)
     later.load()
@@ -67,7 +67,7 @@ def test_what_was_gone_comes_back(rig: Rig, certificate: Certificate, *, is_olde
 
 
 def test_killed(rig: Rig, certificate: Certificate) -> None:
-    """Who opens the files after a rollback that was killed finds out how far it came."""
+    """Opening the files after a rollback that was killed shows how far it came."""
     rig.store.write_state(state(entry(A, certificate)))
     other = rig.renew("other", B)
     rig.store.write_state(state(entry(A, certificate), entry(B, other, lineage="other")))
@@ -120,7 +120,7 @@ def test_served_instead(rig: Rig, certificate: Certificate, serving: str,
 @pytest.mark.parametrize("unread", [f"/domain/{B}", DOMAIN_PAGE, CERTIFICATE_PAGE])
 def test_a_hold_ends_whatever_cannot_be_read(rig: Rig, certificate: Certificate,
                                              unread: str) -> None:
-    """What the domains should serve is known without Qiniu; that it cannot be asked is told."""
+    """The desired certificates are known without Qiniu; an outage is reported."""
     older = uploaded(rig, certificate)
     rig.now += 60 * DAY
     newest = rig.renew(LINEAGE, *certificate.names)

@@ -45,7 +45,7 @@ def test_endless_text() -> None:
 
 
 def test_a_name_does_not_become_ours() -> None:
-    """A stranger's name with a character that is not shown stays a stranger's."""
+    """A foreign name with a character that is not shown stays foreign."""
     ours = "certbot_example.com_0123456789ab"
     assert ours != responses.as_text(f"certbot\x00{ours[7:]}")
     assert parse_certificate_name(responses.as_text(f"{ours}\x7f")) is None

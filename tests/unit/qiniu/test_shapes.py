@@ -83,7 +83,7 @@ SEEN: Mapping[Shape, tuple[str, ...]] = {
     shape(f"GET {PILI}/v2/hubs/<>/domains Qiniu"): (GO_SDK,),
     shape(f"POST {PILI}/v2/hubs/<>/domains/<>/cert Qiniu", "certName"): (GO_SDK,),
 }
-"""Who sends what, whether or not we send it, too."""
+"""The requests of each client, including those that we do not send."""
 
 EXCEPTIONS: Mapping[Shape, str] = {
     shape(f"POST {FUSION}/sslcert QBox", "name", "common_name", "pri", "ca"):

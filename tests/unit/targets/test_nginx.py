@@ -106,7 +106,7 @@ def test_outcomes(tmp_path: Path, nginx: type[FakeNginx], shown: list[str], outc
 
 
 def test_asked_once(tmp_path: Path, nginx: type[FakeNginx]) -> None:
-    """The second restart of a run has nothing left to do, also where there is no nginx."""
+    """The second restart of a run has nothing left to do, even if there is no nginx."""
     renew(tmp_path, LINEAGE)
     nginx.outcomes[LINEAGE] = "absent"
     target = target_of(tmp_path, LINEAGE)
@@ -128,7 +128,7 @@ def test_newer_certificate(tmp_path: Path, nginx: type[FakeNginx]) -> None:
 @pytest.mark.parametrize("error", [errors.NginxError("still the old leaf"), OSError("no room")],
                          ids=["nginx", "anything"])
 def test_one_fails(tmp_path: Path, nginx: type[FakeNginx], error: Exception) -> None:
-    """A lineage that fails stops none of the others, is told, and is tried again."""
+    """A lineage that fails stops none of the others, is reported, and is tried again."""
     for name in (LINEAGE, OTHER):
         renew(tmp_path, name)
     nginx.outcomes[LINEAGE] = error

@@ -90,5 +90,5 @@ def test_versions_that_no_read_shows(remembered: Record, is_certain: bool) -> No
         "another failed before", "frozen", "begins", "goes on", "has ended", "back on http",
         "nothing sent"])
 def test_account(remembered: Record, domain: Domain, expected: Record) -> None:
-    """What was sent is confirmed, has been undone, or is still to be told."""
+    """A change that was sent is confirmed, undone, or still open."""
     assert expected == account_for(remembered, domain, NOW)
