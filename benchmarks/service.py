@@ -43,7 +43,7 @@ class Measurement:
     :ivar floor: seconds that its calls take at the API's limit, each host by itself.
     :ivar refused: calls that were refused for coming too fast.
     :ivar peak: mebibytes of memory.
-    :ivar opened: files below a folder that were opened, where that was asked for.
+    :ivar opened: files below a folder that were opened, if that was asked for.
     """
 
     calls: int

@@ -16,11 +16,11 @@ What is simplified, all of it:
   them again.
 * Every publication succeeds, in 8 to 15 minutes. Calls take 0.2 seconds, one after the other.
 * Who has a domain uploads a certificate for it by hand before certbot is to manage it. That is
-  good for ten more days at least (a third of the lifetime, where that is less): who has hardly
+  good for ten more days at least (a third of the lifetime, if that is less): who has hardly
   any time left when he begins is not saved by any tool from an outage of four days.
 * The user reads what is printed, and does what it tells him within two days: a
   ``certbot renew --force-renewal``; and a ``certbot install``, half a day later again should it
-  fail, where a run has failed as a rollback keeps a domain on what nothing else ends.
+  fail, if a run has failed as a rollback keeps a domain on what nothing else ends.
   The first run tells him, not ``reconfigure``, which does so earlier.
 * He rolls back by one to three checkpoints. Nobody waits for a certificate that he has taken back.
 * A rollback also keeps the newest certificate from domains that are new, and nothing watches what
@@ -246,7 +246,7 @@ class Plugin:
                 self._try(target.settle)
 
     def install(self, lineage: str) -> bool:
-        """``certbot install``, which certbot undoes where nothing has taken the certificate.
+        """``certbot install``, which certbot undoes if nothing has taken the certificate.
 
         :returns: whether all is well.
         """

@@ -119,7 +119,7 @@ def alert(folder: Path, urls: Iterable[str], concerns: Sequence[Finding],
         # A few digits tell receivers apart and reveal nothing of a URL.
         digits = hashlib.sha256(url.encode()).hexdigest()[:8]
         before = told.get(digits, {})
-        # What could not be checked is not known to be right again.
+        # A subject that could not be checked may still be wrong.
         kept = {key: text for key, text in before.items()
                 if doubt or tuple(key.split(" ", 1)) in unseen}
         current = {**kept, **now}

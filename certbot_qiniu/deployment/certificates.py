@@ -383,7 +383,7 @@ def unneeded(context: Context, lineage: str, keep_certificates: int) -> list[str
             if upload.may_be_in(context.account_name)}
     needed = kept_fingerprints(managed, former or (), keep_certificates)
     if not superseded(ours, needed, _bound(memory.domains_of(lineage))):
-        return []  # whatever the other lineages need
+        return []  # even without the needs of other lineages
     needed |= kept_fingerprints(context.store.state, (), 0)
     needed |= _baselines(memory.domains)
     return superseded(ours, needed, bound_ids(context))

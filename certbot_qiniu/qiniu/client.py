@@ -226,7 +226,7 @@ class QiniuClient:
         :param enable: whether this switches the domain from HTTP to HTTPS.
         :param tls_versions: undocumented, so sent only if there are any.
         :param others: fields that a read has shown.
-        :param is_visible: whether a read can tell that the change is done.
+        :param is_visible: whether a read can show that the change is done.
 
         https://developer.qiniu.com/fusion/13364
         """

@@ -84,7 +84,7 @@ class Service(Protocol):
 
     def users(self, certificate: RemoteCertificate,
               among: Collection[str] = ()) -> set[str] | None:
-        """Return the domains that serve *certificate*, by one list; None if no list can tell.
+        """Return the domains that serve *certificate*, by one list; None if no list shows them.
 
         :param among: if not empty, the only names that matter: others may be missing, and the list
             is left once it has shown these.

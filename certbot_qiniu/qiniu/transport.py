@@ -258,7 +258,7 @@ class Transport:
         :raises errors.Refused: if Qiniu says no.
         :raises errors.Unreachable: if no usable answer came, after all repeats.
         """
-        # What Qiniu does not document shares a host with the CDN, and must not hold it up.
+        # Undocumented calls share a host with the CDN, and must not hold it up.
         breaker = self._breakers[host, path.startswith("/cert/")]
         if breaker.is_open:
             first = breaker.cause

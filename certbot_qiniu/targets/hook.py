@@ -138,7 +138,7 @@ class HookTarget(Target):
             raise
         except errors.HookError as error:
             memory.failed_hooks = {**failed, program: error.cause}
-            if error.out:  # some programs tell their errors there
+            if error.out:  # some programs write their errors there
                 self.run.say(f"hook: {program} failed for {lineage}{_indented(':', error.out)}")
             raise
         memory.hooks = {**memory.hooks, program: certificate.fingerprint}

@@ -68,7 +68,7 @@ PLANTED = {
     *((planted, "1", "0") for planted in PLANTED), ("a mark", "0", "0"), ("a mark", "1", "2"),
     ("a whole file", "1", "2")])
 def test_skips(tmp_path: Path, planted: str, required: str, workers: str) -> None:
-    """A skip is shown, and fails the run where none is allowed, as in continuous integration."""
+    """A skip is shown, and fails the run if none is allowed, as in continuous integration."""
     (tmp_path / "test_planted.py").write_text(PLANTED[planted], "utf-8")
     (tmp_path / "test_other.py").write_text("def test_other(): pass\n", "utf-8")
     done = subprocess.run(

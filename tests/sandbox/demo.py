@@ -80,7 +80,7 @@ class Story:
             self.failed.append(claim)
 
     def table(self) -> None:
-        """Show what everything serves now, with arrows where that has changed."""
+        """Show what everything serves now, with arrows if that has changed."""
         table = Table("", "Certificate", "Redirect", "HTTP/2", "State", header_style="bold",
                       box=SIMPLE_HEAD)
         now = self.view()

@@ -574,7 +574,7 @@ def test_broken_chains_are_refused(bench: Bench) -> None:
 
 
 def test_complete_chains_are_accepted(bench: Bench) -> None:
-    """The root may be there, need not, and is no matter where none are trusted."""
+    """The root may be there, need not, and is no matter if none are trusted."""
     leaf = bench.leaf()
     assert bench.upload(leaf, ca=leaf.fullchain_pem + bench.root.cert_pem)[0] == 200
     assert bench.upload(bench.root.issue("www.example.com", now=NOW))[0] == 200
@@ -733,7 +733,7 @@ def test_an_empty_page_ends_a_list(bench: Bench, count: int) -> None:
 
 
 def test_an_empty_page_ends_a_list_of_domains(bench: Bench) -> None:
-    """Also where fewer were asked for than there could have been."""
+    """That holds even if fewer were asked for than there could have been."""
     bench.qiniu.add_domain("www.example.com")
     first = bench.ask("GET", API, "/domain?limit=1000")[1]
     assert len(first["domains"]) == 1
@@ -1272,7 +1272,7 @@ def test_one_of_several_publications_may_hang(bench: Bench) -> None:
 
 @pytest.mark.parametrize("style", ["hidden", "shown"])
 def test_tls_versions(bench: Bench, style: Any) -> None:
-    """They are a list, kept where a change leaves them out, and shown where switched on."""
+    """They are a list, kept if a change leaves them out, and shown if switched on."""
     bench.switches.tls_versions = style
     bench.https_domain()
     versions = ["TLSv1.2", "TLSv1.3"]

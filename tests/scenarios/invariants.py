@@ -43,7 +43,7 @@ def check(machine: Machine, domains: Mapping[str, Settings], others: Bystanders 
     """Check all that must hold once everything is published.
 
     :param domains: what the lineage serves, with the settings each domain must have.
-    :param leaf: the fingerprint to be served, where it is not the lineage's newest.
+    :param leaf: the fingerprint to be served, if it is not the lineage's newest.
     :param keep: how many superseded certificates of the lineage may be left at Qiniu.
     """
     qiniu = machine.cloud.qiniu

@@ -111,7 +111,7 @@ def test_undelivered_alert_is_not_silent(tmp_path: Path) -> None:
 
 
 def test_undelivered_recovery(tmp_path: Path, receiver: Receiver) -> None:
-    """Even where all is well the exit status says that nobody was told."""
+    """Even if all is well the exit status says that nobody was told."""
     machine = issued(tmp_path)
     assert machine.run("status", "--renewal=1", "--notify", receiver.url).status == 1
     receiver.status = 500
@@ -139,7 +139,7 @@ def test_words_of_qiniu_stay_words(tmp_path: Path, receiver: Receiver) -> None:
 
 @pytest.mark.parametrize(("renewal", "calls"), [("success", 1), ("0", 1), ("exit-code", 0)])
 def test_heartbeat(tmp_path: Path, renewal: str, calls: int) -> None:
-    """It is called where the renewal succeeded and all is well, and its failure is a warning."""
+    """It is called if the renewal succeeded and all is well, and its failure is a warning."""
     machine = issued(tmp_path)
     machine.cloud.clock.sleep(400)
     path = tmp_path / "heartbeat"

@@ -68,7 +68,7 @@ UNSEEN = {
     "visibility"}
 """The other switches: what only a change, time or many calls would show.
 
-A default length of pages is seen where it is below the number of certificates, as
+A default length of pages is seen if it is below the number of certificates, as
 ``list_page_cap`` above.
 """
 

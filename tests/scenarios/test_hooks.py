@@ -329,7 +329,7 @@ def metrics(machine: Seat) -> str:
 
 
 def test_not_yet_run(tmp_path: Path, programs: Programs) -> None:
-    """It is said where one was added and no renewal has come yet."""
+    """It is said if one was added and no renewal has come yet."""
     machine = begin(tmp_path, programs.folder)
     hook = programs.write("new")
     status = machine.run("status")

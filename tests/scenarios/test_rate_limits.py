@@ -1,4 +1,4 @@
-"""Qiniu's limits on calls: kept with hundreds of domains, and survived where others use them up."""
+"""Qiniu's limits on calls: kept with hundreds of domains, and survived if others use them up."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def begin(directory: Path, **switches: Any) -> Seat:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Seat:
-    """The same, where reads show the versions, and a change that leaves them out resets them."""
+    """The same, if reads show the versions, and a change that leaves them out resets them."""
     return begin(tmp_path, tls_versions="shown", https_omitted="default")
 
 
@@ -280,7 +280,7 @@ def test_rollback_of_a_stored_option(machine: Seat) -> None:
 
 @pytest.fixture
 def blind(tmp_path: Path) -> Seat:
-    """The same, where no read shows the versions."""
+    """The same, if no read shows the versions."""
     return begin(tmp_path)
 
 

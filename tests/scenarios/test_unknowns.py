@@ -445,7 +445,7 @@ def test_rows_11_and_22_busy_in_any_words(
 
 
 def test_row_12_every_change_says_all(tmp_path: Path) -> None:
-    """Three fields in every change, whatever the domain has, and no other where none is shown."""
+    """Three fields in every change, whatever the domain has, and no other if none is shown."""
     machine, _ = settled(tmp_path)
     machine.cloud.clock.sleep(HOUR)
     bodies = [json.loads(call.request.body) for call in machine.force_renewal().calls
@@ -641,7 +641,7 @@ def test_row_18_back_to_what_was_before(unbind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pairs", ["none", "QBox", "PUT and Qiniu", "any", "proven"])
 def test_row_30_after_a_change_of_what_is_taken(pairs: CertPairs, tmp_path: Path) -> None:
-    """Source domains follow to what is taken now; where nothing is that is said, and healed."""
+    """Source domains take the way that works now; if none does, that is said, and healed later."""
     reading = Reading(30, "proven", {}, services=True)
     machine, others = begin(tmp_path, reading)
     cloud = machine.cloud

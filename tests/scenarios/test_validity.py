@@ -259,7 +259,7 @@ def test_listed_it_is_taken(tmp_path: Path) -> None:
 
 
 def test_listed_by_a_renewal_it_is_taken(tmp_path: Path) -> None:
-    """Also where a renewal is the first to see it listed, and the first try comes to nothing."""
+    """The same holds if a renewal is the first to see it listed, and the first try fails."""
     machine = with_pay(tmp_path)
     assert 0 == machine.issue(*NAMES).status
     machine.cloud.clock.sleep(DAY)
@@ -274,7 +274,7 @@ def test_listed_by_a_renewal_it_is_taken(tmp_path: Path) -> None:
 
 
 def test_an_end_that_cannot_be_learnt(tmp_path: Path) -> None:
-    """Counts as later where the domain is not ours, as sooner where it is."""
+    """Counts as later if the domain is not ours, as sooner if it is."""
     machine = with_pay(tmp_path)
     machine.cloud.qiniu.change_domain(PAY, cert_id="0123456789abcdef01234567")
     run = machine.issue(*NAMES)
@@ -371,7 +371,7 @@ def test_an_expired_certificate_is_never_sent(tmp_path: Path) -> None:
 
 
 def test_serving_an_expired_certificate_is_no_success(tmp_path: Path) -> None:
-    """Also where it is the one that is wanted."""
+    """That holds even if it is the wanted one."""
     machine = issued(tmp_path)
     later(machine, 88 * DAY)
     run = later(machine, 2 * DAY, status=1)

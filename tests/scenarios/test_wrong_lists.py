@@ -183,7 +183,7 @@ def test_empty_list_for_a_week(machine: Seat) -> None:
 
 
 def test_domains_of_another_lineage_are_there(machine: Seat) -> None:
-    """A lineage's only domain is gone at once where others of the account are there."""
+    """A lineage's only domain is gone at once if others of the account are there."""
     machine.cloud.qiniu.add_domain("b.example.org")
     assert 0 == machine.issue("b.example.org").status
     later(machine)
@@ -313,7 +313,7 @@ def test_narrowed_list(machine: Seat) -> None:
 
 
 def test_narrowed_by_install(machine: Seat) -> None:
-    """Likewise where `install` narrows it."""
+    """The same holds if `install` narrows it."""
     run = machine.certbot("install", *machine.installer, "--cert-name", APEX, "--qiniu-domains",
                           IMG)
     assert 0 == run.status, run.output

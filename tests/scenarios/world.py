@@ -368,7 +368,7 @@ class World:
         return None if value == "auto" else value.strip('"').split(",")
 
     def newest(self, lineage: Lineage) -> Newest | None:
-        """A lineage's newest certificate, where there is one."""
+        """A lineage's newest certificate, if there is one."""
         return newest(self.machine.config_dir / "live" / lineage.name / "fullchain.pem")
 
     def archive(self, lineage: Lineage) -> set[str]:

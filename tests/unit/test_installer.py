@@ -237,7 +237,7 @@ def test_deploy_foreign(make: Callable[..., Seat]) -> None:
     ((False, True), False), ((True, True), False), ((False, False), True)])
 def test_enhance(make: Callable[..., Seat], offers: tuple[bool, bool], *,
                  is_error: bool) -> None:
-    """An enhancement is each place's that offers it, and an error where none does."""
+    """An enhancement is each place's that offers it, and an error if none does."""
     seat = make()
     for place, offer in zip(seat.places, offers, strict=True):
         place.answers["enhance"] = offer

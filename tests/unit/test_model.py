@@ -162,7 +162,7 @@ COPY = RemoteCertificate("id", CERTIFICATE.remote_name, ("*.EXAMPLE.com", "examp
     COPY, dataclasses.replace(COPY, names=()), dataclasses.replace(COPY, not_after=0),
 ], ids=["all said", "no names said", "no end said"])
 def test_is_copy(remote: RemoteCertificate) -> None:
-    """A certificate under our name is a copy where nothing speaks against it."""
+    """A certificate under our name is a copy if nothing speaks against it."""
     assert remote.is_copy_of(CERTIFICATE)
 
 
@@ -253,7 +253,7 @@ def covers(san: str, domain: str) -> bool:
 @example(["*.example.com"], "a.example.com")
 @example(["*.a.example.com"], ".example.com")
 def test_covering_name(sans: list[str], domain: str) -> None:
-    """The SAN that is found covers the domain, and where none is found, none does."""
+    """The SAN that is found covers the domain, and if none is found, none does."""
     found = covering_name(sans, domain)
     assert (found is not None) == any(covers(san, domain) for san in sans)
     if found is not None:

@@ -451,7 +451,7 @@ def test_what_is_complete(tmp_path: Path, found: Setup, *, expected: bool) -> No
 
 
 def test_one_key_in_common_is_not_enough(tmp_path: Path) -> None:
-    """A file is shared only where every key agrees, and is written once for all."""
+    """A file is shared only if every key agrees, and is written once for all."""
     adoptions = adopt.plan([
         setup("a", qiniu_access_key="1", qiniu_secret_key="2"),
         setup("b", qiniu_access_key="1", qiniu_secret_key="3"),

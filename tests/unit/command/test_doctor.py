@@ -356,7 +356,7 @@ def test_forms_of_a_command(machine: Host, command: str) -> None:
 
 
 def test_cron_file(machine: Host) -> None:
-    """What install-timer writes for cron is found where there is no systemd."""
+    """What install-timer writes for cron is found if there is no systemd."""
     line = install_timer.cron(install_timer.Job(Path("/e/environment")))
     path = machine.put("etc/cron.d/certbot-qiniu", line)
     assert [("ok", f"{path} (line 4) runs {OURS} renew", "")] == timers()

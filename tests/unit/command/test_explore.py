@@ -46,7 +46,7 @@ def test_end_of_a_list(list_end: str, end: str, tmp_path: Path) -> None:
 
 
 def test_one_detail_of_each_kind(rig: Rig) -> None:
-    """A domain is read once; where there is none of a kind, none is."""
+    """A domain is read once; if there is none of a kind, none is."""
     here = Explorer(rig.client)
     rig.board.clear()
     assert here.detail("https") is None

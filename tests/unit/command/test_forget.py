@@ -27,7 +27,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, asked: list[str], gone: list[str]) -> int:
-    """Run the command where *gone* is missing."""
+    """Run the command if *gone* is missing."""
     def missing(lineage: str, _: Any) -> list[str]:
         asked.append(lineage)
         return gone

@@ -170,7 +170,7 @@ def test_what_acme_did_that_nobody_can_take_over(tmp_path: Path, changed: dict[s
     (["nginx", "-t"], False), ([], False), (["sh", "-c", "nginx -t; reboot"], True),
     (["true"], True)], ids=["nginx", "none", "a shell", "another program"])
 def test_commands_of_a_config_json(tmp_path: Path, command: list[str], noted: bool) -> None:
-    """A command is taken over where it is nginx's and needs no shell, and noted where not."""
+    """A command is taken over if it is nginx's and needs no shell, and noted if not."""
     path = config_json(tmp_path, nginx={"enabled": True, "test_command": command})
     [setup], _ = read_setups(path)
     assert noted == bool(setup.notes)
@@ -236,7 +236,7 @@ def test_a_name_with_something_behind_it(tmp_path: Path, name: str) -> None:
     (("no", "no"), ("", "")), (("", ""), ("", ""))], ids=["paths", "no", "nothing"])
 def test_what_nginx_was_given(tmp_path: Path, paths: tuple[str, str],
                               served: tuple[str, str]) -> None:
-    """acme.sh writes "no" where it has installed nothing."""
+    """acme.sh writes "no" if it has installed nothing."""
     [setup], _ = read_setups(acme_home(tmp_path, {
         **DOMAIN, "Le_RealFullChainPath": paths[0], "Le_RealKeyPath": paths[1]}))
     assert served == setup.served

@@ -31,7 +31,7 @@ def test_nothing_is_cleaned_up_before_all_is_published() -> None:
 
 @pytest.mark.parametrize(("changes", "doomed"), CLEAN_UPS.values(), ids=CLEAN_UPS)
 def test_clean_up(changes: dict[str, Any], doomed: list[str]) -> None:
-    """A deletion is a step exactly where the clean-up would delete."""
+    """A deletion is a step exactly if the clean-up would delete."""
     found = superseding(changes)
     assert [step.verb for step in steps(found)] == ["keep", *["delete"] * len(doomed)]
 

@@ -112,7 +112,7 @@ def test_failure_of_one_of_several(place: Place) -> None:
 
 
 def test_one_lineage_whose_plugin_is_missing(place: Place) -> None:
-    """Nothing is renewed; and what others lack is no matter where one is named that lacks none."""
+    """Nothing is renewed; and what others lack is no matter if one is named that lacks none."""
     lacking(place)
     assert 1 == place.run("--cert-name=shop")
     assert ["certbot-qiniu"] == [line.split()[0] for line in place.ran]

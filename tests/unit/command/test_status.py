@@ -93,7 +93,7 @@ def test_pending_too_long() -> None:
     ("0" * 64, NOW - 1200, Level.OK, "InSync", "20 minutes after its last change"),
     ("", NOW - DAY, Level.OK, "InSync", "")], ids=["same", "other", "early", "unknown"])
 def test_edge(fingerprint: str, changed: float, level: Level, reason: str, words: str) -> None:
-    """It counts where it answers and has had time; what is under way says more."""
+    """It counts if it answers and has had time; what is under way says more."""
     edges = {WWW: probe(fingerprint, changed=changed)}
     report = status(seen(KEEP, edges=edges), 14)
     [row] = report.rows
@@ -105,7 +105,7 @@ def test_edge(fingerprint: str, changed: float, level: Level, reason: str, words
 
 
 def probe(fingerprint: str, **changes: Any) -> Probe:
-    """What one address answered, "" for nothing, where our newest certificate is bound."""
+    """What one address answered, "" for nothing, if our newest certificate is bound."""
     answer = Answer("203.0.113.7", Leaf(fingerprint, 1) if fingerprint else None)
     return Probe(**{"domain": Domain(WWW), "answers": [answer],
                     "expected": Expected("id", "f" * 64), **changes})

@@ -258,7 +258,7 @@ def test_baselines(rig: Rig, certificate: Certificate) -> None:
 @pytest.mark.parametrize("is_ours", [True, False])
 def test_baseline_of_one_that_was_let_go(rig: Rig, certificate: Certificate, *,
                                          is_ours: bool) -> None:
-    """Taken again, it keeps its first baseline where it still has our certificate, only."""
+    """Taken again, it keeps its first baseline if it still has our certificate, only."""
     theirs = rig.upload(certificate, "bought")
     cert_id = uploaded(rig, certificate) if is_ours else theirs
     rig.qiniu.add_domain(A, protocol="https", cert_id=cert_id)

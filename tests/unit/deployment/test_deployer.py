@@ -171,7 +171,7 @@ def test_deploy(rig: Rig, deployer: Deployer, certificate: Certificate,
 def test_redirect_option(rig: Rig, deployer: Deployer, certificate: Certificate,
                          redirect: bool | None, former: bool | None,
                          expected: bool | None) -> None:
-    """A redirect is as asked for, and as it was where nobody asks; HSTS stays as it was."""
+    """A redirect is as asked for, and as it was if nobody asks; HSTS stays as it was."""
     rig.qiniu.add_domain(A, protocol="https")
     manage(rig, entry(A, force_https=former, hsts=True))
     settings = replace(SETTINGS, http2=False)
@@ -665,7 +665,7 @@ def config(folder: Path) -> Any:
 
 @pytest.mark.parametrize("read_only", [True, False])
 def test_open_deployer(tmp_path: Path, *, read_only: bool) -> None:
-    """An open deployer has its files, and keeps nothing on the disk where it only looks."""
+    """An open deployer has its files, and keeps nothing on the disk if it only looks."""
     deployer = open_deployer(config(tmp_path), print, read_only=read_only)
     assert ({}, tmp_path / "backups") == (deployer.store.state, deployer.backups)
     assert tmp_path / "etc" == deployer.lineages.config_dir

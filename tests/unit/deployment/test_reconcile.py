@@ -284,7 +284,7 @@ def test_refused(rig: Rig, certificate: Certificate) -> None:
 @pytest.mark.parametrize("code", [400910, 400013])
 @pytest.mark.parametrize("times", [1, 2])
 def test_refused_as_unchanged(rig: Rig, certificate: Certificate, code: int, times: int) -> None:
-    """"No change" is looked into once: where the domain shows another one, it is sent again."""
+    """"No change" is looked into once: if the domain shows another one, it is sent again."""
     rig.qiniu.add_domain(A, protocol="https")
     manage(rig, certificate, A)
     rig.refuse("/httpsconf", code, times=times)
@@ -526,7 +526,7 @@ def test_hsts(rig: Rig, certificate: Certificate) -> None:
 
 
 def test_hsts_given_up(rig: Rig, certificate: Certificate) -> None:
-    """What we switched on is switched off where nobody wants it any more, and then forgotten."""
+    """What we switched on is switched off if nobody wants it any more, and then forgotten."""
     rig.qiniu.add_domain(A)
     manage(rig, certificate, A, hsts=True)
     go(rig)

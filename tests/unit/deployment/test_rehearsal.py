@@ -35,7 +35,7 @@ def add(rig: Rig, **changes: Any) -> None:
 
 
 def test_good(rig: Rig) -> None:
-    """Nothing is foreseen where all goes well."""
+    """Nothing is foreseen if all goes well."""
     add(rig)
     assert [] == foreseen(rig)
 
@@ -61,7 +61,7 @@ def test_stuck(rig: Rig) -> None:
 
 
 def test_not_operable(rig: Rig) -> None:
-    """A domain that the account may not change matters where it serves ours, or is listed."""
+    """A domain that the account may not change matters if it serves ours, or is listed."""
     add(rig)
     rig.qiniu.change_domain(B, operable=False)
     assert [] == foreseen(rig)

@@ -136,7 +136,7 @@ class TestCertificates:
     @pytest.mark.parametrize("answer", [{}, {"certID": ""}, {"certID": 5}, [], "x", None])
     def test_upload_without_an_id(self, rig: Scripted, certificate: Certificate,
                                   answer: Any) -> None:
-        """A success without an id is looked up in the list, where it must be."""
+        """A success without an id is looked up in the list, which must have it."""
         rig.answers(json_response(200, answer), ok({"certs": [listed(certificate)]}))
         assert rig.client.upload_certificate(certificate) == CERT_ID
         rig.answers(json_response(200, answer), ok({"certs": []}))
@@ -343,7 +343,7 @@ class TestDomains:
                              ids=["timeout", "truncated", "502"])
     def test_unclear_bind_that_arrived(self, rig: Scripted, enable: bool, fields: dict[str, Any],
                                        fault: Reply) -> None:
-        """After an unclear failure the domain is read, and nothing is sent where it shows."""
+        """After an unclear failure the domain is read, and nothing is sent if it shows."""
         rig.answers(fault, ok(domain_json(**fields)))
         bind(rig, enable=enable)
         assert [line.split()[0] for line in rig.sent] == ["PUT", "GET"]
@@ -415,7 +415,7 @@ class TestDomains:
     ], ids=["on", "on in our way", "on already", "off", "off already"])
     def test_hsts(self, rig: Scripted, before: list[dict[str, str]], on: bool,
                   after: list[dict[str, str]] | None) -> None:
-        """HSTS is set or taken away next to the other headers, and only where that is a change."""
+        """HSTS is set or taken away next to the other headers, and only if that is a change."""
         rig.answers(ok(domain_json(responseHeaderControls=before)), ok())
         rig.client.set_hsts(NAME, on=on)
         sent = [json.loads(call.request.body) for call in rig.board.history[1:]]

@@ -147,7 +147,7 @@ def test_bind(rig: Rig, pili: Pili, name: str) -> None:
     (400001, 2), (404001, 2), (612001, 2), (403001, 1), (401001, 1)],
     ids=["400", "404", "612", "403", "401"])
 def test_bind_by_id(rig: Rig, pili: Pili, code: int, calls: int) -> None:
-    """Only where Qiniu does not know the name is the id tried; no permission is no name."""
+    """The id is tried only if Qiniu does not know the name; no permission is no name."""
     certificate = new_certificate(rig)
     domain = pili.observe(LIVE)
     assert domain is not None

@@ -129,7 +129,7 @@ def test_objects() -> None:
         "null", "no list"])
 @pytest.mark.parametrize("detailed", [True, False])
 def test_hsts_shown(controls: object, *, expected: bool, detailed: bool) -> None:
-    """HSTS is on where a change of headers sets it; a list, without details, does not know."""
+    """HSTS is on if a change of headers sets it; a list, without details, does not know."""
     domain = responses.read_domain(
         {"name": NAME, "responseheadercontrols": controls}, detailed=detailed)
     assert domain is not None

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("shown")
 class FakeNginx:
     """Notes what is asked of it.
 
-    :cvar outcomes: what becomes of it by lineage; ``reloaded`` where nothing else is said.
+    :cvar outcomes: what becomes of it by lineage; ``reloaded`` if nothing else is said.
     """
 
     asked: ClassVar[list[tuple[Any, ...]]]

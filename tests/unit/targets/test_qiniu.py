@@ -36,7 +36,7 @@ class Desk(Deployer):
     """A deployer on real files, which reaches no account: it notes what it is asked instead.
 
     :ivar asked: (what, for which lineage) in order.
-    :ivar outcomes: lineage -> what becomes of settling it; all well where it is not named.
+    :ivar outcomes: lineage -> what becomes of settling it; all well if it is not named.
     :ivar problems: of every converging.
     """
 
@@ -110,7 +110,7 @@ def certificate_of(desk: Desk, lineage: str = LINEAGE) -> Certificate:
 
 
 def save(target: QiniuTarget, title: str) -> None:
-    """Save and commit, as the installer does where nobody fails."""
+    """Save and commit, as the installer does if nobody fails."""
     target.save(title)
     target.commit()
 

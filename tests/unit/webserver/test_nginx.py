@@ -273,7 +273,7 @@ def test_not_running(machine: Machine, words: str) -> None:
 
 @pytest.mark.parametrize("words", NOT_RUNNING.values(), ids=NOT_RUNNING)
 def test_not_running_whatever_the_command(machine: Machine, words: str) -> None:
-    """The same holds where the user says how to reload: nothing is to be put right by him."""
+    """The same holds if the user says how to reload: nothing is to be put right by him."""
     machine.answers["nginx -s"] = Answer(1, stderr=words)
     assert "not running" == deploy(Nginx(reload_cmd="nginx -s reload")).kind
 
@@ -500,7 +500,7 @@ def test_another_leaf(machine: Machine) -> None:
     ("/usr/sbin/angie -t", ""), ("tengine -t", ""), (f"{DOCKER} -t", "unconfirmed"),
     ("sudo nginx -t", "unconfirmed"), ("ssh web nginx -t", "unconfirmed")])
 def test_whose_answer_is_proof(machine: Machine, test: str, kind: str) -> None:
-    """Another leaf here says something about nginx only where that is sure to run here."""
+    """Another leaf here says something about nginx only if that is sure to run here."""
     machine.lists(block(), program=test[:-1] + "T")
     machine.serves(OLD)
     if kind:

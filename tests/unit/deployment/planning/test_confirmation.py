@@ -31,7 +31,7 @@ HSTS = Sent(replace(sent().binding, hsts=True), NOW - 60)
 ], ids=["changed and at rest", "nothing sent", "never read", "sent back to http", "HSTS sent",
         "not changed", "failed", "in processing", "on http"])
 def test_proof(entry: Domain, remembered: Record, expected: bool) -> None:
-    """A list proves a publication where no older state can look like it."""
+    """A list proves a publication if no older state can look like it."""
     assert expected == (as_published(entry, remembered) is not None)
 
 
@@ -45,7 +45,7 @@ def test_what_is_proved() -> None:
     (("TLSv1.2",), (), ()), (("TLSv1.2",), None, "unknown")], ids=str)
 def test_what_is_proved_of_versions(seen: tuple[str, ...] | None, versions: tuple[str, ...] | None,
                                     expected: tuple[str, ...] | str | None) -> None:
-    """What was sent of them, where reads show them; what became of those left out is not known."""
+    """The sent ones are shown, if reads show them; what became of those left out is not known."""
     found = as_published(ENTRY, replace(
         WAITING, seen=replace(SEEN, tls_versions=seen, https_fields={"ocsp": True}),
         sent=Sent(replace(sent().binding, tls_versions=versions), NOW - 60)))
@@ -61,7 +61,7 @@ def test_what_is_proved_of_versions(seen: tuple[str, ...] | None, versions: tupl
     (record(confirmed=sent("old")), True), (record(confirmed=sent("new")), False)],
     ids=["maybe never sent", "seen in processing", "another certificate before", "the same before"])
 def test_versions_that_no_read_shows(remembered: Record, is_certain: bool) -> None:
-    """They count as set where Qiniu is known to have taken the change, whatever shows that."""
+    """They count as set if Qiniu is known to have taken the change, whatever shows that."""
     found = Sent(replace(sent().binding, tls_versions=TLS), NOW - 60)
     after = account_for(replace(remembered, sent=found), https("new"), NOW)
     assert after.confirmed is not None

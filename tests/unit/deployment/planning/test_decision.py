@@ -343,7 +343,7 @@ CASES: Mapping[str, Case] = {
 @pytest.mark.parametrize("listed", [False, True], ids=["auto", "listed"])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_decide(case: Case, listed: bool) -> None:
-    """Each situation has its action, its reason, and a text where a human must know."""
+    """Each situation has its action, its reason, and a text if a human must know."""
     known = knowledge(case.domain, case.record, listed={NAME} if listed else (), **case.known)
     action = decide(NAME, case.wanted, known)
     verb = case.listed if listed and case.listed else case.verb

@@ -87,7 +87,7 @@ def test_turns_of_what_is_never_read() -> None:
 
 
 def test_every_domain_has_its_turn() -> None:
-    """With two runs a day each is read within four days; where there are few, every day."""
+    """With two runs a day each is read within four days; if there are few, every day."""
     for count, days in (FEW, 1.5), (600, 4):
         records, most, now = {f"d{n}": replace(FRESH, seen_at=NOW) for n in range(count)}, 0, NOW
         for _ in range(60):
