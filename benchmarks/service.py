@@ -37,7 +37,7 @@ class _Slow:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a program cost.
+    """The cost of a program.
 
     :ivar processor: seconds of it, of the user and of the system.
     :ivar floor: seconds that its calls take at the API's limit, each host by itself.

@@ -79,7 +79,7 @@ INSTALL = re.compile(r"nothing but a newer one changes that\. To deploy the newe
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is simulated.
+    """The settings of a simulation.
 
     The machines are alike, independent, and have an account of Qiniu each; an outage hits all.
 
@@ -196,7 +196,7 @@ class _Target(QiniuTarget):
 
 @dataclass
 class Plugin:
-    """What certbot-qiniu does on a machine.
+    """certbot-qiniu on a machine.
 
     :cvar looks_again: whether each run brings up to date what is not, renewed or not.
     """
@@ -293,7 +293,7 @@ class Plugin:
 
 @dataclass
 class Hook:
-    """What a deploy hook does: it is called for what certbot has renewed, and never again."""
+    """A deploy hook: certbot calls it once for a renewed certificate, and never again."""
 
     looks_again = False
 
@@ -401,7 +401,7 @@ class _Machine:
         return self.qiniu.close()
 
     def _timer(self) -> None:
-        """What the timer runs, which may die."""
+        """The timer's run, which may die."""
         scenario, chance = self.scenario, self.chance
         dies = scenario.crashes and chance.random() < scenario.crashes
         self.qiniu.calls_to_live = chance.randint(1, CRASH_CALLS) if dies else None

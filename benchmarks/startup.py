@@ -1,4 +1,4 @@
-"""What loading the plugin adds to every certbot command, whoever gives it.
+"""The cost of loading the plugin, which every certbot command pays.
 
 ``certbot --version`` with and without it, in the same environment, in which zope.interface is
 installed, as it comes with the plugin: certbot imports it wherever it finds it. Where valgrind is
@@ -32,7 +32,7 @@ main(["--version"])
 
 @dataclass(frozen=True)
 class Startup:
-    """How much longer certbot takes to start.
+    """Return the time by which certbot starts later.
 
     :ivar ratio: with the plugin to without it.
     :ivar noise: the spread of what *ratio* was found from, as a part of one.

@@ -1,4 +1,4 @@
-"""How Qiniu's services read JSON bodies, and how their lists are cut into pages."""
+"""Read JSON bodies as Qiniu's services do, and cut their lists into pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the emulator of Qiniu's API may be told to do differently, and how it says no."""
+"""The switches of the emulator of Qiniu's API, and its refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Qiniu's accounts hold, and what passes there without a request.
+"""The content of Qiniu's accounts, and the changes there without a request.
 
 Tests seed and inspect it by plain methods. Nothing runs in the background: a publication
 completes by the clock, whenever somebody looks.
@@ -33,7 +33,7 @@ NEVER = float("inf")
 
 @dataclass(frozen=True)
 class Config:
-    """What a domain is set to; *fingerprint* is the leaf's, "" for an unknown certificate.
+    """A domain's settings; *fingerprint* is the leaf's, "" for an unknown certificate.
 
     No *tls_versions* is whatever Qiniu takes of itself. *ocsp* is the field that no source knows.
     """
@@ -50,7 +50,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Serving(Config):
-    """What the edge serves now, that is after the last completed publication."""
+    """The settings that the edge serves now: those of the last completed publication."""
 
     state: str = "success"
 

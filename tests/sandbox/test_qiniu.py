@@ -498,7 +498,7 @@ def test_bodies_must_be_declared_as_json(bench: Bench, content_type: str, status
 
 
 def test_unreadable_certificates_are_refused(bench: Bench) -> None:
-    """What is no PEM is 404906, what is no certificate 404907."""
+    """A text that is no PEM is 404906, one that is no certificate 404907."""
     hollow = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
     codes = [outcome(bench.upload(ca=ca)) for ca in ("no PEM", hollow)]
     assert codes == [(404, 404906), (404, 404907)]
@@ -1043,7 +1043,7 @@ def test_the_list_may_lag_behind(bench: Bench) -> None:
 def test_unchangeable_domains_refuse_all_changes(bench: Bench, change: str,
                                                  details: dict[str, Any],
                                                  expected: tuple[int, int]) -> None:
-    """What the domain is comes before what is asked of it."""
+    """The kind of the domain is checked before the request for it."""
     bench.qiniu.add_domain("www.example.com", **details)
     assert outcome(bench.put(f"www.example.com/{change}", certId=7)) == expected
 
@@ -1286,7 +1286,7 @@ def test_tls_versions(bench: Bench, style: Any) -> None:
 
 @pytest.mark.parametrize("omitted", ["kept", "default"])
 def test_omitted_fields(bench: Bench, omitted: Any) -> None:
-    """What a change leaves out stays, or is as Qiniu has it of itself."""
+    """A setting that a change leaves out stays, or gets Qiniu's default."""
     bench.switches.newer_field, bench.switches.https_omitted = "shown", omitted
     bench.https_domain()
     bench.put("www.example.com/httpsconf", certId=bench.uploaded(), tlsVersions=["TLSv1.3"],

@@ -1,4 +1,4 @@
-"""How many calls a run may cost. These are counts, so they hold on any machine.
+"""The most calls that a run may cost. These are counts, so they hold on any machine.
 
 A list costs a call more than it has pages, since nothing but an empty page ends it.
 """

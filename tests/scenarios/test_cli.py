@@ -356,7 +356,7 @@ def test_plan_shows_the_upload(machine: Seat) -> None:
 
 
 def test_plan_of_a_listed_domain_that_is_gone(machine: Seat) -> None:
-    """What would fail in the next renewal fails in the plan."""
+    """A failure of the next renewal is a failure of the plan."""
     assert machine.issue(APEX, f"*{WILD}", arguments=(
         "--qiniu-domains", WWW, "--force-renewal")).status == 0
     machine.cloud.clock.sleep(400)
@@ -384,7 +384,7 @@ def test_apply_reports_what_fails(machine: Seat) -> None:
 
 
 def test_apply_lifts_no_hold(machine: Seat) -> None:
-    """What was rolled back stays so."""
+    """A lineage that was rolled back stays so."""
     assert machine.force_renewal().status == 0
     machine.cloud.clock.sleep(4000)
     assert machine.certbot("rollback", "-i", "qiniu").status == 0

@@ -1,4 +1,4 @@
-"""What the doctor finds on a machine, and what programs and the network tell it."""
+"""The doctor's findings on a machine, from files, programs and the network."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def test_one_of_three_is_old(place: Place) -> None:
 
 
 def test_while_a_change_is_published(place: Place) -> None:
-    """What Qiniu is still busy with nobody asks for."""
+    """Domains with which Qiniu is still busy are not asked about."""
     place.leads_to[WWW] = [A]
     place.servers.serve(A, place.old)
     assert place.machine.force_renewal().status == 0
@@ -255,7 +255,7 @@ def test_a_hundred_silent_domains(monkeypatch: pytest.MonkeyPatch, *, shared: bo
 
 
 def test_program_ends_though_a_resolver_hangs() -> None:
-    """What cannot be ended is left behind, and the program does not wait for it."""
+    """Threads that cannot be ended are left behind, and the program does not wait for them."""
     script = ("import time; from certbot_qiniu.model import Domain; "
               "from certbot_qiniu.webserver import edge; "
               "edge.addresses = lambda _: time.sleep(60); "

@@ -1,4 +1,4 @@
-"""What ``doctor --explore`` says of an account, under every reading of what nobody knows."""
+"""The report of ``doctor --explore``, under every reading of the unknowns."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_report(profile: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "reading", [LIKELY, *READINGS], ids=lambda reading: f"row {reading.row}: {reading.name}")
 def test_reading(reading: Reading, tmp_path: Path) -> None:
-    """What is otherwise than assumed is what the reading says, and no more."""
+    """The answers that differ from the assumptions are those of the reading, and no more."""
     run = explored(account(tmp_path, reading, publish_seconds=300))
     expected = set().union(*(SHOWN.get((name, value), set())
                              for name, value in reading.switches.items()))
@@ -296,7 +296,7 @@ def test_refused_pages(match: str, status: int, verdict: str, finding: str, tmp_
 
 
 def test_name_that_is_a_path(tmp_path: Path) -> None:
-    """What could lead to the detail of a certificate, which shows its private key, is not asked."""
+    """A question that could show a certificate's detail, with its private key, is not asked."""
     machine = account(tmp_path)
     entry = {"protocol": "https", "operatingState": "success"}
     names = [f"../sslcert/{machine.cloud.qiniu.certificates()[0].cert_id}", "www.example.com"]

@@ -1,4 +1,4 @@
-"""What our files cost, and what a crash at any of their operations leaves."""
+"""The cost of our files, and the state after a crash at any of their operations."""
 
 from __future__ import annotations
 

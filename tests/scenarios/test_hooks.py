@@ -133,7 +133,7 @@ def test_once_for_each_certificate(tmp_path: Path, programs: Programs) -> None:
 
 
 def test_no_input(tmp_path: Path, programs: Programs) -> None:
-    """What is typed, or comes through a pipe, is certbot's."""
+    """Input from a terminal or a pipe stays with certbot."""
     @contextlib.contextmanager
     def typed() -> Iterator[None]:
         reading, writing = os.pipe()
@@ -294,7 +294,7 @@ def test_empty_folder(tmp_path: Path, programs: Programs) -> None:
 
 
 def test_failure_then_success(tmp_path: Path, programs: Programs) -> None:
-    """What failed in the first run keeps nothing back, needs attention, and is run again."""
+    """A hook that fails in the first run holds nothing up, needs attention, and is run again."""
     hook = programs.write("reload", f"test -e {tmp_path}/up || {{ echo 'bind: \x1b[31min use' >&2;"
                           " exit 7; }")
     machine = seat(tmp_path)
@@ -404,7 +404,7 @@ def test_refused_before_anything_is_issued(tmp_path: Path, programs: Programs, k
 
 
 def test_killed_in_the_middle(tmp_path: Path, programs: Programs) -> None:
-    """What was running is run again, what had succeeded is not."""
+    """A hook that was running is run again; those that had succeeded are not."""
     programs.write("1")
     programs.write("2", f"test -e {tmp_path}/up || kill -KILL $PPID")
     programs.write("3")
@@ -473,7 +473,7 @@ def test_rollback(tmp_path: Path, programs: Programs) -> None:
 
 
 def test_failed_under_a_hold(tmp_path: Path, programs: Programs) -> None:
-    """What failed before the rollback is run again by the renewals after it."""
+    """A hook that failed before the rollback is run again by the renewals after it."""
     machine = begin(tmp_path, programs.write("reload", f"test -e {tmp_path}/up"), status=1)
     failed(machine.force_renewal())
     ok(machine.certbot("rollback", "-i", "qiniu"))

@@ -240,7 +240,7 @@ def test_refused_listing_of_a_service_that_was_chosen(machine: Machine) -> None:
 
 
 def test_refused_listing_of_managed_domains(machine: Machine) -> None:
-    """What is managed there makes it an error; the CDN gets its certificate all the same."""
+    """If a source domain is managed, that is an error; the CDN still gets its certificate."""
     machine.issue(*SANS)
     refuse(machine.cloud, "/cert/bindings")
     run = later(machine, machine.force_renewal)
@@ -287,7 +287,7 @@ def test_refused_bind(status: int, text: str, advice: str, machine: Machine) -> 
 
 
 def test_bind_without_effect(machine: Machine) -> None:
-    """What Qiniu accepts and does not show is an error: a status alone proves nothing."""
+    """A change that Qiniu accepts and does not show is an error: only a status proves nothing."""
     machine.cloud.board.arm(Fault("reply", json_response(200, {})), times=10**6,
                             match=lambda call: call.path == "/cert/bind")
     run = machine.issue(*SANS)

@@ -21,7 +21,7 @@ OTHER = "shop.example.org"
 
 
 def test_conf_that_certbot_wrote(tmp_path: Path) -> None:
-    """What certbot stores of a run is what the run was told."""
+    """certbot stores the options that a run was given."""
     machine = issued(tmp_path)
     found, problems = read_renewals(machine.config_dir)
     assert problems == []
@@ -247,7 +247,7 @@ def relative(machine: Seat) -> tuple[str, ...]:
 
 
 def test_relative_credentials(tmp_path: Path) -> None:
-    """What is given without its folder is stored with it, as renewals are run elsewhere."""
+    """A relative path is stored as an absolute one, as renewals are run elsewhere."""
     machine = seat(tmp_path)
     run = machine.certbot("run", "-a", "standalone", *relative(machine), "-d", APEX, "-d",
                           f"*.{APEX}", around=functools.partial(within, tmp_path))
@@ -312,7 +312,7 @@ def test_a_conf_edited_by_hand(tmp_path: Path, line: str, status: int) -> None:
 
 
 def test_cli_ini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What certbot takes from its files, the command takes from them."""
+    """The command takes from certbot's files what certbot takes from them."""
     machine = issued(tmp_path)
     machine.cloud.clock.sleep(600)
     ini = tmp_path / "xdg" / "letsencrypt" / "cli.ini"

@@ -459,7 +459,7 @@ def test_serving_none_of_the_names(make: Callable[[type[Apart]], User],
 
 
 def test_one_checkpoint_for_both(make: Callable[[type[Apart]], User]) -> None:
-    """What both change is one checkpoint, and one rollback without flags returns both."""
+    """The changes of both are one checkpoint, and one rollback without flags undoes both."""
     user = make(Sharing)
     run = user.issue()
     assert 0 == run.status, run.output
@@ -513,7 +513,7 @@ def test_failed_run_returns_the_other_installer(make: Callable[[type[Apart]], Us
 
 
 def test_killed_run(make: Callable[[type[Apart]], User]) -> None:
-    """What a killed run had written for the other installer is undone by the next one."""
+    """The next run undoes what a killed run had written for the other installer."""
     user = make(Sharing)
     with_fake = (*user.machine.installer, "--qiniu-with", "fake")
     assert 0 == user.certbot("certonly", "-a", "standalone", *with_fake, "-d", "example.com",
@@ -762,7 +762,7 @@ def test_failed_save_changes_no_setting(make: Callable[[type[Apart]], User],
 
 
 def test_install_taken_back_is_not_told_as_deployed(make: Callable[[type[Apart]], User]) -> None:
-    """What certbot takes back was not deployed, and is not said to be."""
+    """A certificate that certbot takes back was not deployed, and is not said to be."""
     user = make(Apart)
     assert 0 == user.certbot("certonly", "-a", "standalone", *NAMES).status
     user.cloud.board.arm(Fault("reply", json_response(403, {"code": 403000, "error": "no"})),

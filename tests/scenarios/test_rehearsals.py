@@ -1,4 +1,4 @@
-"""What a rehearsal says comes true: over random accounts and lasting faults.
+"""A rehearsal's result comes true: over random accounts and lasting faults.
 
 ``renew --dry-run`` ends as ``renew --force-renewal`` from the same state, and ``reconfigure`` as
 the plain ``renew`` after it. What a rehearsal cannot know, as it sends nothing, is left out here:

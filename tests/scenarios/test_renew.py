@@ -65,7 +65,7 @@ def test_neighbour_keeps_his_installer(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_certbot_without_the_plugin_strips(tmp_path: Path) -> None:
-    """What our own check keeps from happening: certbot renews, drops the installer, and exits 0."""
+    """Without our own check certbot renews, drops the installer, and exits 0."""
     machine = issued(tmp_path)
     conf = machine.config_dir / "renewal" / "example.com.conf"
     conf.write_text(conf.read_text().replace("installer = qiniu", "installer = apache"))

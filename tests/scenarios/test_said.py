@@ -1,4 +1,4 @@
-"""What certbot's commands say of their own, and that a dry run ends as the real one does."""
+"""Our messages in certbot's commands; a dry run ends as the real one does."""
 
 from __future__ import annotations
 

@@ -200,7 +200,7 @@ def test_a_change_of_the_option_alone(machine: Seat) -> None:
 
 
 def test_first_https_carries_no_other_field(machine: Seat) -> None:
-    """What is switched to HTTPS gets the documented fields, and the versions that are asked for."""
+    """A domain that is switched to HTTPS gets the documented fields and the versions asked for."""
     machine.cloud.switches.newer_field = "shown"
     run = machine.issue(*NAMES, arguments=("--qiniu-tls", "1.3"))
     [body] = bodies(run)[APEX]
@@ -285,7 +285,7 @@ def blind(tmp_path: Path) -> Seat:
 
 
 def test_sent_once(blind: Seat) -> None:
-    """What no read shows is sent once for each change of option and certificate."""
+    """Versions that no read shows are sent once for each change of option and certificate."""
     assert blind.issue(*NAMES).status == 0
     for choice, count in (("1.2", 4), ("1.3", 4), ("keep", 0), ("1.3", 4)):
         blind.cloud.clock.sleep(HALF_A_DAY)
@@ -299,7 +299,7 @@ def test_sent_once(blind: Seat) -> None:
 
 
 def test_killed_before_it_was_sent(blind: Seat) -> None:
-    """What was only about to be sent is sent by the next run, although no read shows that."""
+    """A change that was about to be sent is sent by the next run, although no read shows it."""
     blind.issue(*NAMES)
     blind.cloud.clock.sleep(HALF_A_DAY)
     asking(blind, "1.3")
@@ -403,7 +403,7 @@ def test_refused_at_any_time(tmp_path: Path) -> None:
 
 
 def test_refused_under_keep(tmp_path: Path) -> None:
-    """What was only to be kept is a warning, once; nothing else suffers."""
+    """If versions were only to be kept, there is one warning; nothing else suffers."""
     machine = begin(tmp_path, tls_versions="shown", tls_field="400")
     text = f"{WILD}: Qiniu shows tlsVersions among its HTTPS settings, and refused to get that back"
     run = machine.issue(*NAMES)
@@ -420,7 +420,7 @@ def test_refused_under_keep(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("code", [400030, 400999, 400910, 400013, 400401, 400326])
 def test_not_about_the_field(code: int, machine: Seat) -> None:
-    """What is said of the rest costs no version of TLS: the change is not sent without."""
+    """A refusal for another reason costs no version of TLS: the change is not sent without."""
     machine.issue(*NAMES)
     machine.cloud.clock.sleep(HALF_A_DAY)
     machine.cloud.board.arm(Fault("reply", json_response(400, {"code": code, "error": "no"})),
@@ -475,7 +475,7 @@ def test_files_as_before(blind: Seat) -> None:
 
 
 def test_files_of_a_newer_version(machine: Seat) -> None:
-    """What a newer version knows of a binding is kept by this one, in all of its files."""
+    """This version keeps a newer one's fields of a binding, in all of its files."""
     machine.issue(*NAMES)
     future = {"ciphers": ["A", {"b": 1}], "none": None}
     for kind, places in (("state", ("binding",)), ("memory", ("baseline",))):

@@ -593,7 +593,7 @@ def test_row_27_a_change_that_no_list_shows(tmp_path: Path) -> None:
     ("hidden", "kept"), ("shown", "kept"), ("shown", "default")])
 def test_row_29_tls_versions_that_were_chosen(
         tls_versions: str, omitted: str, tmp_path: Path) -> None:
-    """What somebody chose in the console stays, unless no read shows it and Qiniu drops it."""
+    """A choice in the console stays, unless no read shows it and Qiniu drops it."""
     machine, others = begin(tmp_path, tls_versions=tls_versions, https_omitted=omitted)
     qiniu = machine.cloud.qiniu
     qiniu.change_domain(WWW, tls_versions=("TLSv1.2", "TLSv1.3"))

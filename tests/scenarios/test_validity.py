@@ -111,7 +111,7 @@ def test_it_is_told_again_of_another_one(tmp_path: Path) -> None:
 
 
 def test_looking_does_not_count_as_telling(tmp_path: Path) -> None:
-    """What status, plan, apply and a dry run have said, the timer says all the same."""
+    """The timer reports even what status, plan, apply and a dry run have reported."""
     machine = issued(tmp_path)
     by_hand(machine)
     for command in ("status", "plan", "apply"):
@@ -139,7 +139,7 @@ def test_taken_back(tmp_path: Path) -> None:
 
 
 def test_taken_back_although_the_publication_fails(tmp_path: Path) -> None:
-    """What was taken back is sent again by later renewals, until it is there."""
+    """Later renewals send a certificate that was taken back again, until it is there."""
     machine = issued(tmp_path)
     by_hand(machine)
     machine.cloud.qiniu.fail_next_publication(WWW)
@@ -162,7 +162,7 @@ def test_thirty_days_before_its_end_ours_is_put_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("days", [0.5, 89])
 def test_drift_is_put_back(days: float, tmp_path: Path) -> None:
-    """What ends sooner than ours is put back by the next renewal, which succeeds."""
+    """The next renewal replaces one that ends sooner than ours, and succeeds."""
     machine = issued(tmp_path)
     by_hand(machine, days)
     later(machine)
@@ -474,7 +474,7 @@ def test_reconfigure_where_nobody_could_tell(tmp_path: Path) -> None:
 
 
 def test_reconfigure_under_a_hold(tmp_path: Path) -> None:
-    """What the newest certificate would meet is no matter while a rollback holds it."""
+    """Obstacles of the newest certificate do not matter while a rollback holds it."""
     machine = issued(tmp_path)
     assert 0 == machine.certbot("rollback", "-i", "qiniu").status
     by_hand(machine, name="certbot_another_0123456789ab")

@@ -379,7 +379,7 @@ class World:
 
 
 def newest(path: Path) -> Newest | None:
-    """What a file of certbot's holds."""
+    """The content of a certbot file."""
     return _newest(path.read_text()) if path.exists() else None
 
 

@@ -119,7 +119,7 @@ def test_impossible_key(name: str, key: str, ini: Path) -> None:
 
 
 def test_sample_of_the_readme(ini: Path) -> None:
-    """What was left of the sample is named, with what is to stand there."""
+    """A rest of the sample is named, with what belongs there."""
     ini.write_text(f"qiniu_access_key = {AK}\nqiniu_secret_key = …\n", encoding="utf-8")
     assert refusal(ini).startswith("qiniu_secret_key in")
     assert "put the SecretKey (SK)" in refusal(ini)

@@ -119,7 +119,7 @@ def test_head(way: str, ask: Callable[[], object], against: Hostile,
 
 
 def test_signals_pass() -> None:
-    """What ends the program is not turned into an answer that came too late."""
+    """An exception that ends the program is not turned into an answer that came too late."""
     def interrupted() -> None:
         with deadline.deadline(0):
             threading.Event().wait(0.05)

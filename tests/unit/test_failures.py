@@ -73,7 +73,7 @@ def test_several_become_one() -> None:
     certbot_errors.SignalExit(), KeyboardInterrupt(), SystemExit(3)],
     ids=lambda error: type(error).__name__)
 def test_the_end_passes_at_once(error: BaseException) -> None:
-    """What ends the program is never kept for later."""
+    """An exception that ends the program is never kept for later."""
     failures = Failures()
     with pytest.raises(type(error)):
         failures.attempt(fail, error)
@@ -97,7 +97,7 @@ def test_calls_with_the_same_cause() -> None:
 
 
 def test_calls_that_were_not_tried() -> None:
-    """What was not tried because another call failed has that call's cause."""
+    """A call that was not tried because another one failed has that one's cause."""
     first = unreachable("a")
     second = errors.Unreachable("read the CDN domain b", "not tried", first=first)
     assert ["Could not read the CDN domain a, b: no answer. Wait"] == told_once([first, second])

@@ -111,7 +111,7 @@ def test_damaged_json(tmp_path: Path, text: str) -> None:
 
 
 def test_a_byte_order_mark(tmp_path: Path) -> None:
-    """What an editor of Windows has saved is read."""
+    """A file saved by a Windows editor is read."""
     path = tmp_path / "state.json"
     path.write_text('\ufeff{"version": 1}', "utf-8")
     assert {"version": 1} == files.read_json(path)
@@ -127,7 +127,7 @@ class Times:
 @pytest.mark.parametrize("time", ["NaN", "Infinity", "-1e400", "1e12", "true", "null", "[]",
                                   "1" + "0" * 400])
 def test_times_that_are_none(time: str) -> None:
-    """What no clock has shown is no time."""
+    """A value that no clock has shown is no time."""
     with pytest.raises(TypeError, match="seen_at"):
         files.decode(Times, json.loads(f'{{"seen_at": {time}}}'))
     assert Times(1.5) == files.decode(Times, {"seen_at": 1.5})

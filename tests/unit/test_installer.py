@@ -137,7 +137,7 @@ def test_more_info(make: Callable[..., Seat]) -> None:
 
 
 def test_names_and_enhancements(make: Callable[..., Seat]) -> None:
-    """What any place has is offered, each once and in order."""
+    """The names of all targets are offered, each once and in order."""
     seat = make()
     for place, found in zip(seat.places, (("b", "a"), ("c", "b")), strict=True):
         place.answers |= {"names": found, "enhancements": found}
@@ -169,7 +169,7 @@ def test_prepare_unused(make: Callable[..., Seat]) -> None:
 
 @pytest.mark.parametrize("values", [{}, {"dry_run": True}], ids=["real", "dry run"])
 def test_prepare_fails(make: Callable[..., Seat], values: dict[str, Any]) -> None:
-    """What cannot work is an error that certbot does not swallow, as it does a PluginError."""
+    """A setup that cannot work is an error that certbot does not swallow like a PluginError."""
     seat = make("run", **values)
     for place in seat.places:
         for method in ("check", "rehearse"):
@@ -253,7 +253,7 @@ def test_enhance(make: Callable[..., Seat], offers: tuple[bool, bool], *,
 
 
 def test_save(make: Callable[..., Seat]) -> None:
-    """What all places write is one checkpoint, which ends with the title."""
+    """The changes of all targets are one checkpoint, which ends with the title."""
     seat = make()
     installer = seat.installer()
     seat.change(installer)
@@ -327,7 +327,7 @@ def test_failed_save(make: Callable[..., Seat]) -> None:
 
 
 def test_commit_comes_last(make: Callable[..., Seat]) -> None:
-    """What no checkpoint undoes is written once every place was saved, and not without a title."""
+    """Data outside the checkpoint is written once every target was saved, only with a title."""
     seat = make()
     installer = seat.installer()
     order: list[str] = []
@@ -463,7 +463,7 @@ def test_renew_deploy_never_raises(make: Callable[..., Seat]) -> None:
 
 
 def test_generic_updates(make: Callable[..., Seat]) -> None:
-    """What failed or drifted is put right with every renew, in a checkpoint if it changes files."""
+    """Every renew repairs failures and drift, in a checkpoint if it changes files."""
     seat = make("renew")
     installer = seat.installer()
     installer.generic_updates(renewed())
@@ -618,7 +618,7 @@ def test_gone_back(make: Callable[..., Seat]) -> None:
 @pytest.mark.parametrize("end", [certbot_errors.SignalExit(), KeyboardInterrupt()],
                          ids=lambda end: type(end).__name__)
 def test_who_leaves_waits_no_more(make: Callable[..., Seat], end: BaseException) -> None:
-    """What certbot does after a signal is not to wait for anything."""
+    """After a signal certbot must not wait for anything."""
     seat = make("renew")
     seat.places[0].fail("settle", end)
     installer = seat.installer()

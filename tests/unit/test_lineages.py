@@ -197,7 +197,7 @@ def test_find(tmp_path: Path) -> None:
 
 
 def test_find_what_is_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is live, as is nearly always asked for, is found without a search, with its own key."""
+    """The live version, nearly always the wanted one, is found without a search, with its key."""
     renew(tmp_path, "a.example.com")
     newer = renew(tmp_path, "a.example.com", version=2)
     lineages = Lineages(tmp_path)
@@ -313,7 +313,7 @@ def test_missing(tmp_path: Path) -> None:
 
 
 def test_given(tmp_path: Path) -> None:
-    """What certbot is given for every lineage goes before what a conf says."""
+    """Options that certbot gets for every lineage override those of a conf."""
     path = conf(tmp_path, "[renewalparams]\ninstaller = nginx\nqiniu_http2 = off\n")
     found = read_renewal(path, {"installer": "qiniu", "qiniu_http2": "on"})
     assert (True, True) == (found.is_ours, found.settings.http2)

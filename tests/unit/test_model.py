@@ -146,7 +146,7 @@ def test_key_form(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, tmp_path:
 
 
 def test_repr_is_short() -> None:
-    """What lands in a log of a certificate is neither its chain nor where its key is."""
+    """A certificate's repr has neither its chain nor the path of its key."""
     assert "PEM" not in repr(CERTIFICATE)
     assert "privkey" not in repr(CERTIFICATE)
 
@@ -187,7 +187,7 @@ def test_is_no_copy(remote: RemoteCertificate) -> None:
     f"{'a' * 64}.example.com", f"{'a.' * 122}example.com", "https://a.example.com", "a.example.c",
 ])
 def test_no_domain(text: str) -> None:
-    """What is no domain name is refused, and quoted."""
+    """A text that is no domain name is refused, and quoted."""
     with pytest.raises(errors.UsageError, match="is not a domain name") as caught:
         canonical_domain(text)
     assert repr(text.strip()) in str(caught.value)
