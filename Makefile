@@ -17,7 +17,7 @@ PIP = python -m pip install --quiet --disable-pip-version-check
 help: ## list the targets, with the time that each takes on two cores
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-system: ## install pebble, nginx, HAProxy, Prometheus, openssl and systemd where they are missing (Debian, Ubuntu; 1 min)
+system: ## install pebble, nginx, HAProxy, Prometheus, openssl and systemd if they are missing (Debian, Ubuntu; 1 min)
 	tools/bootstrap
 
 venv: $(READY) ## make the virtual environment, or renew it after a change of its requirements (1 min)
@@ -39,7 +39,7 @@ check: venv ## lint, types, floors, layout and documentation (40 s)
 test: system venv ## the tests, without the largest matrices; installs what is missing (20 min)
 	$(PYTEST) -m 'not slow and not machines and not witness'
 
-test-slow: system venv ## the largest matrices, 5,000 random histories (45 min of it), packages alone (70 min)
+test-slow: system venv ## the largest matrices, 5,000 random histories (45 min of it), each package by itself (70 min)
 	$(PYTEST) -m '$(SLOW)'
 
 test-full: system venv ## both of them (90 min)
@@ -58,7 +58,7 @@ witnesses: venv ## let independent clients upload and bind, in an environment of
 	$(WITNESS)/bin/$(PIP) --no-deps -r tests/witness/requirements-alone.txt
 	$(BIN)/python -m pytest -q tests/witness/test_witnesses.py
 
-witnesses-npm: venv ## the same of clients of npm, where node is installed (30 s)
+witnesses-npm: venv ## the same for clients of npm, if node is installed (30 s)
 	mkdir -p $(WITNESS_NPM)
 	cp tests/witness/package.json tests/witness/package-lock.json $(WITNESS_NPM)
 	npm ci --prefix $(WITNESS_NPM) --ignore-scripts --no-audit --no-fund

@@ -2,7 +2,7 @@
 
 ``make matrix-waiting`` is the part of it that takes minutes.
 
-docs/compatibility.md tells what ran, and why some cells cannot exist.
+docs/compatibility.md says what ran, and why some cells cannot exist.
 """
 
 from __future__ import annotations

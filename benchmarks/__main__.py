@@ -1,4 +1,4 @@
-"""Measure what the plugin costs, and fail where a bound does not hold: ``make bench``.
+"""Measure what the plugin costs, and fail if a bound does not hold: ``make bench``.
 
 What is printed are the tables of docs/performance.md. ``--small`` is what continuous integration
 runs: counts alone, which no other program on the machine can change.

@@ -17,7 +17,7 @@ from typing import Any
 
 
 def main() -> None:
-    """Become the program; where *FOLDER* is not empty, count the files opened below it."""
+    """Become the program; if *FOLDER* is not empty, count the files opened below it."""
     report, folder, target = sys.argv[1:4]
     del sys.argv[1:4]
     opened = _counting(folder) if folder else []

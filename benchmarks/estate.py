@@ -66,7 +66,7 @@ def settle(machine: Machine) -> None:
 def step(command: Callable[..., Run], machine: Machine) -> Run:
     """Let certbot run, with the time of files and checkpoints virtual, too.
 
-    :raises RuntimeError: when it fails.
+    :raises RuntimeError: if it fails.
     """
     def around() -> contextlib.AbstractContextManager[object]:
         return mock.patch("time.time", machine.cloud.clock.time)

@@ -1,4 +1,4 @@
-"""How a cost grows."""
+"""The growth of a cost."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """An environment with certbot, the plugin and what they need, and nothing else.
 
 certbot looks through all that is installed for every lineage that it renews, so in an environment
-for tests it takes half as long again, and everything beside it looks cheap.
+for tests it takes half as long again, and everything next to it looks cheap.
 """
 
 from __future__ import annotations

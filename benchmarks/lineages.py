@@ -50,7 +50,7 @@ class _Subject:
 
     @property
     def certbot(self) -> float:
-        """What certbot takes by itself."""
+        """The cost of certbot by itself."""
         return statistics.median(run.processor for run in self.alone)
 
     @property
@@ -108,7 +108,7 @@ def measure(sizes: list[int], cycles: int, environment: Path, *, timed: bool = T
 
 
 def _from(first: int, costs: dict[float, float]) -> dict[float, float]:
-    """What each lineage after the *first* ones adds."""
+    """The cost that each lineage after the *first* ones adds."""
     return {size - first: cost - costs[first] for size, cost in costs.items() if size > first}
 
 

@@ -37,13 +37,13 @@ class _Slow:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a program cost.
+    """The cost of a program.
 
     :ivar processor: seconds of it, of the user and of the system.
     :ivar floor: seconds that its calls take at the API's limit, each host by itself.
     :ivar refused: calls that were refused for coming too fast.
     :ivar peak: mebibytes of memory.
-    :ivar opened: files below a folder that were opened, where that was asked for.
+    :ivar opened: files below a folder that were opened, if that was asked for.
     """
 
     calls: int
@@ -86,7 +86,7 @@ class Service:
 
         :param text: its standard input.
         :param counting: the folder below which opened files are counted.
-        :raises RuntimeError: when it fails.
+        :raises RuntimeError: if it fails.
         """
         self._board.clear()
         environment = {name: value for name, value in os.environ.items() if not disturbs(name)}
@@ -113,7 +113,7 @@ class Service:
     def assert_served(self, fingerprint: str, domains: Sequence[str]) -> None:
         """Check that what was measured was also done, once it is published.
 
-        :raises RuntimeError: when a domain serves something else.
+        :raises RuntimeError: if a domain serves something else.
         """
         while any(self.qiniu.serving(name).state == "processing" for name in domains):
             time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""What the simulation has in place of Qiniu, of certbot's lineages and of our files.
+"""The simulation's substitutes for Qiniu, certbot's lineages and our files.
 
 A fault is a call that has failed for good; half of them hit after Qiniu has acted. Calls take 0.2
 seconds, one after the other, and every publication succeeds, in 8 to 15 minutes.
@@ -30,7 +30,7 @@ BY_HAND = "by hand"
 
 @dataclass
 class Result:
-    """How it went.
+    """The result of a life.
 
     :ivar expired: domain-days that were served with an expired certificate.
     :ivar longest: days from a renewal until a domain served it, at worst.

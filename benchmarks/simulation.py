@@ -16,11 +16,11 @@ What is simplified, all of it:
   them again.
 * Every publication succeeds, in 8 to 15 minutes. Calls take 0.2 seconds, one after the other.
 * Who has a domain uploads a certificate for it by hand before certbot is to manage it. That is
-  good for ten more days at least (a third of the lifetime, where that is less): who has hardly
+  good for ten more days at least (a third of the lifetime, if that is less): who has hardly
   any time left when he begins is not saved by any tool from an outage of four days.
 * The user reads what is printed, and does what it tells him within two days: a
   ``certbot renew --force-renewal``; and a ``certbot install``, half a day later again should it
-  fail, where a run has failed as a rollback keeps a domain on what nothing else ends.
+  fail, if a run has failed as a rollback keeps a domain on what nothing else ends.
   The first run tells him, not ``reconfigure``, which does so earlier.
 * He rolls back by one to three checkpoints. Nobody waits for a certificate that he has taken back.
 * A rollback also keeps the newest certificate from domains that are new, and nothing watches what
@@ -80,7 +80,7 @@ INSTALL = re.compile(r"nothing but a newer one changes that\. To deploy the newe
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is simulated.
+    """The settings of a simulation.
 
     The machines are alike, independent, and have an account of Qiniu each; an outage hits all.
 
@@ -198,7 +198,7 @@ class _Target(QiniuTarget):
 
 @dataclass
 class Plugin:
-    """What certbot-qiniu does on a machine.
+    """certbot-qiniu on a machine.
 
     :cvar looks_again: whether each run brings up to date what is not, renewed or not.
     """
@@ -248,7 +248,7 @@ class Plugin:
                 self._try(target.settle)
 
     def install(self, lineage: str) -> bool:
-        """``certbot install``, which certbot undoes where nothing has taken the certificate.
+        """``certbot install``, which certbot undoes if nothing has taken the certificate.
 
         :returns: whether all is well.
         """
@@ -295,7 +295,7 @@ class Plugin:
 
 @dataclass
 class Hook:
-    """What a deploy hook does: it is called for what certbot has renewed, and never again."""
+    """A deploy hook: certbot calls it once for a renewed certificate, and never again."""
 
     looks_again = False
 
@@ -403,7 +403,7 @@ class _Machine:
         return self.qiniu.close()
 
     def _timer(self) -> None:
-        """What the timer runs, which may die."""
+        """The timer's run, which may die."""
         scenario, chance = self.scenario, self.chance
         dies = scenario.crashes and chance.random() < scenario.crashes
         self.qiniu.calls_to_live = chance.randint(1, CRASH_CALLS) if dies else None

@@ -1,4 +1,4 @@
-"""What loading the plugin adds to every certbot command, whoever gives it.
+"""The cost of loading the plugin, which every certbot command pays.
 
 ``certbot --version`` with and without it, in the same environment, in which zope.interface is
 installed, as it comes with the plugin: certbot imports it wherever it finds it. Where valgrind is
@@ -32,7 +32,7 @@ main(["--version"])
 
 @dataclass(frozen=True)
 class Startup:
-    """How much longer certbot takes to start.
+    """Return the time by which certbot starts later.
 
     :ivar ratio: with the plugin to without it.
     :ivar noise: the spread of what *ratio* was found from, as a part of one.
@@ -46,7 +46,7 @@ class Startup:
 def measure() -> Startup:
     """Compare the two.
 
-    :raises RuntimeError: when certbot would not import zope.interface even without the plugin.
+    :raises RuntimeError: if certbot would not import zope.interface even without the plugin.
     """
     if importlib.util.find_spec("zope.interface") is None:
         raise RuntimeError("install zope.interface, which comes with the plugin")

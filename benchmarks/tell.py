@@ -1,4 +1,4 @@
-"""What the benchmark says: tables for the page on its standard output, progress beside it."""
+"""The benchmark's output: tables for the page on stdout, progress on stderr."""
 
 from __future__ import annotations
 

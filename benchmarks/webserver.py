@@ -1,4 +1,4 @@
-"""How long it takes to find out what nginx is to be asked, by the size of its configuration."""
+"""The time to find the questions for nginx, by the size of its configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The credentials file: a key pair of Qiniu's, which nobody but its owner may read."""
+"""The credentials file: a Qiniu key pair that only its owner may read."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Credentials:
         """Read a credentials file, as certbot's DNS plugins read theirs.
 
         :param config_dir: certbot's, see :func:`~certbot_qiniu.files.check_owner`.
-        :raises errors.UsageError: when it is missing, unreadable, malformed or not only ours.
+        :raises errors.UsageError: if it is missing, unreadable or malformed, or open to others.
         """
         file = Path(os.path.expanduser(path))
         try:
@@ -51,10 +51,10 @@ class Credentials:
 
 @functools.cache
 def _read(file: Path, _version: tuple[int, ...]) -> Credentials:
-    """Read each version of the file once a process: every lineage asks several times.
+    """Read each version of the file once in a process: every lineage asks several times.
 
-    :raises errors.UsageError: when it is malformed.
-    :raises OSError: when it cannot be read.
+    :raises errors.UsageError: if it is malformed.
+    :raises OSError: if it cannot be read.
     """
     import configobj
 

@@ -1,7 +1,7 @@
 """HTTPS exchanges that end in time, however the other side behaves.
 
-The timeouts of requests hold for a single read. A header, or a proxy's answer to CONNECT, that
-comes byte by byte meets none of them, nor do interim answers without an end.
+The timeouts of requests hold for a single read. They do not end a header, or a proxy's answer to
+CONNECT, that comes byte by byte, or interim answers that never stop.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _Watch:
         self._socket = connection.sock
 
     def end(self) -> None:
-        """Cut off nothing any more."""
+        """Stop watching."""
         self._ended.set()
         self._thread.join()
 
@@ -63,13 +63,13 @@ class _Watch:
             for used in (self._socket, getattr(self._connection, "sock", None)):
                 plain = getattr(used, "socket", used)  # TLS within the TLS to a proxy
                 if isinstance(plain, socket.socket):
-                    # That of SSLSocket would take the TLS away from under its reader.
+                    # SSLSocket.shutdown would take the TLS away from a thread that still reads.
                     with contextlib.suppress(OSError):
                         socket.socket.shutdown(plain, socket.SHUT_RDWR)
 
 
 class _Connection(HTTPSConnection):
-    """Shows itself to whoever watches this thread's exchange."""
+    """Shows itself to the watch of this thread's exchange."""
 
     def _new_conn(self) -> socket.socket:
         """Connect; however many addresses a host has, they share what is left of the time."""
@@ -114,12 +114,12 @@ class Adapter(HTTPAdapter):
     """Carries requests over connections that :func:`deadline` can cut off."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make what keeps the direct connections."""
+        """Make the pools of direct connections."""
         super().init_poolmanager(*args, **kwargs)
         _watched(self.poolmanager)
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        """Make what keeps the connections through a proxy."""
+        """Make the pools of connections through a proxy."""
         return _watched(super().proxy_manager_for(*args, **kwargs))
 
 
@@ -141,7 +141,7 @@ def deadline(seconds: float) -> Iterator[None]:
 
     The look-up of the host's name is left to the timeouts of this machine's resolver.
 
-    :raises requests.Timeout: when it was not over by then, whatever came of it.
+    :raises requests.Timeout: if it took longer, even if it succeeded.
     """
     watch = _here.watch = _Watch(seconds)
     late = requests.Timeout(f"the answer took more than {seconds:g} s")
@@ -161,10 +161,10 @@ def deadline(seconds: float) -> Iterator[None]:
 def head(url: str, seconds: float) -> requests.Response:
     """Get *url*, but only the status and the header: no body is read, no redirect followed.
 
-    What ~/.netrc holds for that host, or for any, is not sent.
+    Send no credentials from ~/.netrc.
 
-    :raises requests.RequestException: where no answer came in time.
-    :raises ValueError: for a malformed address, of the proxy perhaps.
+    :raises requests.RequestException: if no answer came in time.
+    :raises ValueError: if an address is malformed, perhaps the proxy's.
     """
     with deadline(seconds), session() as asking, asking.get(
             url, timeout=seconds, allow_redirects=False, stream=True,

@@ -30,8 +30,8 @@ from certbot import errors
 class QiniuError(errors.PluginError):
     """Root of all errors of this plugin.
 
-    :ivar bool has_outlook: whether the text says itself what comes next. Else it is added, in a
-        renewal, that the next one tries again.
+    :ivar bool has_outlook: whether the text itself says what comes next. If not, a renewal
+        adds that the next one tries again.
     """
 
     has_outlook = False
@@ -55,7 +55,7 @@ class ApiError(QiniuError):
     :ivar int code: Qiniu's code from the body, else the HTTP status, 0 without an answer.
     :ivar str text: Qiniu's own words, or what the network said.
     :ivar str reqid: ``X-Reqid`` of the answer, for a support ticket; may be empty.
-    :ivar first: the call that failed before, where this one was not even tried for that.
+    :ivar first: the earlier call that failed, if this one was not tried because of it.
     """
 
     def __init__(self, action: str, text: str, *, status: int = 0, code: int = 0,
@@ -94,7 +94,7 @@ class Refused(ApiError):
 
 
 class DeployError(QiniuError):
-    """At the end of a run something is not in sync; the text lists every domain concerned.
+    """Something is not in sync at the end of a run; the text lists every domain concerned.
 
     :ivar str reason: why, without the name of the lineage that it happened to.
     """

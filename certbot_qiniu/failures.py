@@ -1,4 +1,4 @@
-"""Do independent works whichever of them fail, and raise at the end what went wrong."""
+"""Do independent tasks even if some fail, and raise what went wrong at the end."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ T = TypeVar("T")
 K = TypeVar("K")
 
 SHOWN = 20
-"""So many of the domains that a cause concerns are named."""
+"""The most domains that a message names for one cause."""
 
 
 class Failures:
-    """Collect failures of works of which none may keep another from being done.
+    """Collect the failures of independent tasks: none may keep another from being done.
 
     :ivar errors: all of it, in order.
     """
@@ -36,18 +36,18 @@ class Failures:
 
     @property
     def has_outlook(self) -> bool:
-        """Whether any of the failures says itself what comes next."""
+        """Whether one of the failures itself says what comes next."""
         return any(getattr(error, "has_outlook", False) for error in self.errors)
 
     def with_outlook(self, text: str) -> str:
-        """*text*, which tells of it, and that a renewal tries again, unless it says what else."""
+        """Add to *text* that a renewal tries again, unless a failure says what comes next."""
         return text if self.has_outlook else f"{text}. The next certbot renew tries again"
 
     def attempt(self, work: Callable[..., T], *args: object, **kwargs: object) -> T | None:
         """Return the result of *work*, None if it failed.
 
-        :raises certbot.errors.SignalExit: at once, as a Ctrl-C is: a user who ends the program
-            must not be kept waiting for what else there is to do.
+        :raises certbot.errors.SignalExit: at once, like a Ctrl-C: a user who ends the program must
+            not wait for the other tasks.
         """
         try:
             return work(*args, **kwargs)
@@ -59,9 +59,9 @@ class Failures:
             return None
 
     def raise_any(self) -> None:
-        """Raise what went wrong, should anything have.
+        """Raise what went wrong, if anything did.
 
-        :raises certbot.errors.PluginError: the only failure, or one that tells of all of them.
+        :raises certbot.errors.PluginError: the only failure, or one that describes all of them.
         """
         if not self.errors:
             return
@@ -100,7 +100,7 @@ def _cause(error: errors.ApiError) -> object:
 
 
 def _listed(actions: list[str]) -> str:
-    """*actions* in words, what several of them are done to after one verb; not too many."""
+    """Return *actions* in words: each verb once, with its objects, of which not all are named."""
     objects: dict[str, list[str]] = {}
     for action in actions:
         verb, _, thing = action.rpartition(" ")
@@ -111,7 +111,7 @@ def _listed(actions: list[str]) -> str:
 
 
 def _text(error: Exception) -> str:
-    """Return the text of *error*; one that is not meant for users says its kind, too."""
+    """Return the text of *error*, with its kind if it is not meant for users."""
     kind, text = type(error).__name__, str(error).strip()
     return text if text and isinstance(error, certbot_errors.Error) else (
         f"{kind}: {text}" if text else kind)

@@ -1,4 +1,4 @@
-"""Our own files: JSON with a version in it, replaced atomically, 0600 from birth; and whose."""
+"""Our own files: JSON with a version, replaced atomically, 0600 from birth; and who may write."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from certbot_qiniu import errors
 VERSION = 1
 DOMAINS_LOST = ("the next certbot renew then finds the domains again, but a rollback no longer "
                 "knows what they served before")
-"""The result without a file that is about domains."""
+"""The result of losing a file that is about domains."""
 
 _LATEST = 253_402_300_799  # a time: later ones, and NaN, are no dates
 UID_MAP = Path("/proc/self/uid_map")
@@ -33,9 +33,9 @@ T = TypeVar("T")
 def read_json(path: Path, lost: str = DOMAINS_LOST, newest: int = VERSION) -> dict[str, Any]:
     """Read a file of ours.
 
-    :param lost: what happens without it, for whoever has to move a corrupt one away.
+    :param lost: the result of losing it, for a user who has to move a corrupt one away.
     :param newest: the newest version of it that is known.
-    :raises errors.StateError: when it is corrupt or from a newer version.
+    :raises errors.StateError: if it is corrupt or from a newer version.
     """
     try:
         # An editor may have left a byte order mark.
@@ -55,10 +55,10 @@ def read_json(path: Path, lost: str = DOMAINS_LOST, newest: int = VERSION) -> di
 
 @contextlib.contextmanager
 def decoding(path: Path, lost: str = DOMAINS_LOST) -> Iterator[None]:
-    """Take any failure to make sense of what :func:`read_json` read for a corrupt file.
+    """Report a corrupt file if the result of :func:`read_json` makes no sense.
 
     :param lost: as there.
-    :raises errors.StateError: in its place.
+    :raises errors.StateError: in place of what went wrong.
     """
     try:
         yield
@@ -73,12 +73,12 @@ def _corrupt(path: Path, cause: object, lost: str) -> errors.StateError:
 
 
 def decode(kind: type[T], raw: object, **known: Any) -> T:
-    """Make a dataclass of what JSON has of it.
+    """Make a dataclass from an object of JSON.
 
-    Where it has a field *unknown*, that takes all that no other field does.
+    A field named *unknown* takes all that belongs to no other field.
 
     :param known: fields that are not in the JSON.
-    :raises TypeError: when a field is missing, unknown or of another type.
+    :raises TypeError: if a field is missing, unknown or of another type.
     """
     if not isinstance(raw, dict):
         raise TypeError(f"{raw!r} is no {kind.__name__}")
@@ -94,7 +94,7 @@ _hints = functools.cache(typing.get_type_hints)
 
 
 def _value(hint: Any, value: object, name: str) -> Any:
-    """*value* as the type *hint* has it."""
+    """Return *value* as the type *hint* requires it."""
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     for option in options:
         kind = typing.get_origin(option) or option
@@ -119,7 +119,7 @@ def check_owner(path: Path, found: os.stat_result, what: str,
 
     :param what: what it is, in words.
     :param config_dir: certbot's; within a container its owner stands for the user outside.
-    :raises errors.UsageError: with the command that fixes it.
+    :raises errors.UsageError: if so, with the command that fixes it.
     """
     if found.st_mode & 0o077:
         raise errors.UsageError(
@@ -135,12 +135,12 @@ def check_owner(path: Path, found: os.stat_result, what: str,
 
 
 def others_may_change(program: Path) -> bool:
-    """Return whether others than root and this user may change a program, or replace it.
+    """Return whether anybody but root and this user may change or replace a program.
 
-    :param program: or a folder that one is read from.
+    :param program: its path, or that of a folder of programs.
     """
     ends, links = [program.absolute()], set[Path]()
-    for end in ends:  # and what the links on the way lead to, which are found meanwhile
+    for end in ends:  # the loop adds the targets of the links on the way
         is_there = False
         for path in (end, *end.parents):
             if os.path.islink(path) and path not in links:
@@ -153,7 +153,7 @@ def others_may_change(program: Path) -> bool:
                 continue
             is_open = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
             if found.st_mode & stat.S_ISVTX and is_there:
-                is_open = 0  # as in /tmp, where all may add something, and none may replace it
+                is_open = 0  # as in /tmp: all may add a file, none may replace one
             if is_open or not owners <= {0, os.geteuid()}:
                 return True
             is_there = True
@@ -179,7 +179,7 @@ def _in_user_namespace() -> bool:
 def write_json(path: Path, content: dict[str, Any], version: int = VERSION) -> None:
     """Replace a file of ours: atomically, 0600 from birth.
 
-    :raises errors.StateError: when it cannot be written; the old one is intact then.
+    :raises errors.StateError: if it cannot be written; the old one is intact then.
     """
     text = json.dumps({"version": version, **content}, indent=1, ensure_ascii=False) + "\n"
     try:
@@ -197,7 +197,7 @@ def write_json(path: Path, content: dict[str, Any], version: int = VERSION) -> N
 def write_file(path: Path, text: str, *, mode: int = 0o600) -> None:
     """Replace a file atomically; it never has a wider mode than *mode*.
 
-    :raises OSError: when that is not possible; the old one is intact then.
+    :raises OSError: if that is not possible; the old one is intact then.
     """
     # mkstemp makes the file 0600 from the start; the rename keeps that.
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

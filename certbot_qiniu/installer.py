@@ -1,11 +1,10 @@
 """certbot's installer ``qiniu``: certbot's verbs over a list of targets.
 
 A target is a place that certificates must reach (:mod:`certbot_qiniu.targets`). Each verb is handed
-to all of them, whichever of them fail, and what went wrong is raised at the end. What they change
-here together is in one certbot checkpoint, which only this module ends, and undoes.
+to all of them even if some fail, and what went wrong is raised at the end. Their changes share one
+certbot checkpoint, which only this module ends and undoes.
 
-certbot loads this module for every command of every user, so it imports what it works with only
-where it works.
+certbot loads this module for every command of every user, so the functions import what they need.
 """
 
 from __future__ import annotations
@@ -70,8 +69,8 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         Under ``renew`` nothing is raised and no network used: certbot answers a ``PluginError``
         there by removing the plugin from the renewal conf for good. A dry run is rehearsed.
 
-        :raises certbot.errors.NoInstallationError: when the plugin is neither chosen nor set up.
-        :raises certbot.errors.Error: when it is chosen and cannot work. Not a ``PluginError``,
+        :raises certbot.errors.NoInstallationError: if the plugin is neither chosen nor set up.
+        :raises certbot.errors.Error: if it is chosen and cannot work. Not a ``PluginError``,
             which certbot would swallow in ``certonly``, ``rollback`` and ``renew``.
         """
         if self.config.verb == "renew" and not self.config.dry_run:
@@ -90,7 +89,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
     def get_all_names(self) -> list[str]:
         """Return the names that are served anywhere, as names for a certificate.
 
-        :raises certbot.errors.PluginError: when they cannot be listed.
+        :raises certbot.errors.PluginError: if they cannot be listed.
         """
         found = self._on_each(lambda target: target.names())
         return sorted({name for names in found for name in names})
@@ -98,7 +97,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
     def config_test(self) -> None:
         """Test the configurations.
 
-        :raises certbot.errors.PluginError: when one is broken.
+        :raises certbot.errors.PluginError: if one is broken.
         """
         self._on_each(lambda target: target.test())
 
@@ -108,8 +107,8 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
                     fullchain_path: str) -> None:
         """Note that *domain*, a SAN, is to be served with this certificate.
 
-        :raises errors.UsageError: when the certificate is not one of certbot's lineages.
-        :raises certbot.errors.PluginError: when a target cannot take it.
+        :raises errors.UsageError: if the certificate is not one of certbot's lineages.
+        :raises certbot.errors.PluginError: if a target cannot take it.
         """
         certificate = self._run.certificate_of(fullchain_path or cert_path)
         self._lineages.add(certificate.lineage)
@@ -120,10 +119,10 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
     def supported_enhancements(self) -> list[str]:
         """List the enhancements of all targets.
 
-        certbot asks this right after the :meth:`restart` of ``run`` and ``install``, where an
-        error ends it with exit status 1 and puts nothing back: so what that one kept is told here.
+        certbot calls this right after the :meth:`restart` of ``run`` and ``install``. An error here
+        ends certbot with exit status 1 and puts nothing back, so what ``restart`` kept is raised.
 
-        :raises errors.DeployError: when a part of a deployment has failed that stays as it is.
+        :raises errors.DeployError: if a part of a deployment has failed and the rest stays.
         """
         kept, self._kept = self._kept, None
         if kept:
@@ -136,7 +135,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         """Switch an enhancement on for *domain*, a SAN, at each target that offers it.
 
         :raises errors.UsageError: for an enhancement that none of them offers.
-        :raises certbot.errors.PluginError: when one fails at it.
+        :raises certbot.errors.PluginError: if one fails at it.
         """
         offers = self._on_each(lambda target: target.enhance(domain, enhancement, options))
         if not any(offers):
@@ -145,7 +144,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
     def save(self, title: str | None = None, temporary: bool = False) -> None:
         """Write what is configured, in one checkpoint; without a title more is to come.
 
-        :raises certbot.errors.PluginError: when a target cannot; certbot then recovers.
+        :raises certbot.errors.PluginError: if a target cannot; certbot then recovers.
         """
         if temporary:
             return
@@ -158,11 +157,11 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
     def restart(self) -> None:
         """Make every target serve what is configured; none holds another up.
 
-        certbot answers an error of ``run`` and ``install`` here by taking the certificate away
-        from all again. So where one place has it already, what failed is kept for
+        In ``run`` and ``install`` certbot answers an error here by taking the certificate away
+        from all targets. So if one of them has it already, the failure is kept for
         :meth:`supported_enhancements`.
 
-        :raises errors.DeployError: when anything is not in sync; the text names all of it.
+        :raises errors.DeployError: if anything is not in sync; the text names all of it.
         """
         if self._is_unannounced:
             self._take_unannounced()
@@ -219,7 +218,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
     def _settle(self, failures: Failures) -> bool:
         """Settle every target.
 
-        :returns: whether what went wrong, if anything has, is better undone as a whole.
+        :returns: whether a failure makes it better to undo the whole deployment.
         """
         must_go_back = False
         for target in self._targets:
@@ -276,10 +275,10 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
     def renew_deploy(self, lineage: interfaces.RenewableCert, *args: Any, **kwargs: Any) -> None:
         """Take a renewed certificate.
 
-        Raises nothing: certbot would skip ``restart`` then. What goes wrong here, that reports.
+        Raises nothing: certbot would then skip ``restart``, which reports what goes wrong here.
         """
         self._lineages.add(lineage.lineagename)
-        self._is_renewing = True  # certbot itself is at work, and no other reads its checkpoints
+        self._is_renewing = True  # certbot is at work: no other process reads its checkpoints
         self._failures.attempt(self._run.open)
         for target in self._targets:
             self._failures.attempt(target.renew, lineage)
@@ -289,7 +288,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
                         **kwargs: Any) -> None:
         """Put right what failed, drifted or is new, with every ``certbot renew``.
 
-        :raises errors.DeployError: when anything is not in sync afterwards.
+        :raises errors.DeployError: if anything is not in sync afterwards.
         """
         self._lineages.add(lineage.lineagename)
         failures = Failures()
@@ -320,7 +319,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
     def finalize_checkpoint(self, title: str) -> None:
         """End the checkpoint in progress, and remember that this process has made it.
 
-        :raises certbot.errors.PluginError: when that is not possible.
+        :raises certbot.errors.PluginError: if that is not possible.
         """
         from certbot_qiniu.deployment.checkpoints import newest
 
@@ -336,8 +335,8 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
     def _end_checkpoint(self, title: str) -> None:
         """End the checkpoint in progress, if undoing it would change anything.
 
-        Installers add files that they leave as they are; kept, it would use up the user's next
-        ``certbot rollback``.
+        Installers add files that they leave as they are. A checkpoint of only such files would use
+        up the user's next ``certbot rollback``.
         """
         in_progress = Path(self.config.in_progress_dir)
         if not in_progress.is_dir():
@@ -353,7 +352,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
         certbot also calls this after any failing ``restart``. Then only what this process itself
         finalized is undone: an older checkpoint is not ours to take.
 
-        :raises certbot.errors.PluginError: when a checkpoint cannot be restored.
+        :raises certbot.errors.PluginError: if a checkpoint cannot be restored.
         """
         from certbot_qiniu.deployment.checkpoints import finish_deletions
 
@@ -375,7 +374,7 @@ class Installer(common.Installer, interfaces.RenewDeployer, interfaces.GenericUp
     def recovery_routine(self) -> None:
         """Undo a checkpoint that was never finalized.
 
-        :raises certbot.errors.PluginError: when that is not possible.
+        :raises certbot.errors.PluginError: if that is not possible.
         """
         self._undo_unfinished()
         self._lineages.clear()

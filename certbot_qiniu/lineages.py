@@ -1,7 +1,7 @@
 """certbot's lineages: what their renewal confs say, and the files that these point to.
 
-A lineage is there as long as its conf is, whatever has become of its files, and it is where its
-conf says, whatever the conf is called: that is what certbot itself goes by.
+As certbot sees it, a lineage exists as long as its conf does, even if its files are gone, and its
+files are where the conf says, whatever the conf is called.
 """
 
 from __future__ import annotations
@@ -70,14 +70,14 @@ class Lineages:
     def place(self, name: str) -> Place:
         """Return the places of a lineage's files.
 
-        :raises errors.UsageError: when its conf cannot be read.
+        :raises errors.UsageError: if its conf cannot be read.
         """
         return place(self._conf(name), self.config_dir)
 
     def current(self, name: str) -> Certificate:
         """Return the newest certificate of a lineage.
 
-        :raises errors.UsageError: when there is none that can be read.
+        :raises errors.UsageError: if there is none that can be read.
         """
         try:
             found = self.place(name)
@@ -95,7 +95,7 @@ class Lineages:
         return None
 
     def _linked(self, name: str) -> Iterator[Certificate]:
-        """Return the live version: as a rule the wanted one, and no folder need be searched."""
+        """Return the live version: usually it is the wanted one, and no folder is searched."""
         with contextlib.suppress(errors.UsageError):
             path = Path(os.path.realpath(self.place(name).fullchain))
             number = path.stem.removeprefix("fullchain")
@@ -156,10 +156,10 @@ class Lineages:
 def place(conf: Path, config_dir: Path) -> Place:
     """Return the places of a lineage's files that *conf* names.
 
-    Where there is nothing, as in the folder of a container that is looked at from outside, they
-    are looked for below *config_dir*.
+    If nothing is there, as with a container's folder that is seen from outside, they are looked
+    for below *config_dir*.
 
-    :raises errors.UsageError: when the conf cannot be read.
+    :raises errors.UsageError: if the conf cannot be read.
     """
     with _reading(conf):
         own, here = _places(conf, _version(conf), config_dir)
@@ -186,7 +186,7 @@ def _absolute(path: Path) -> Path:
 def _load(lineage: str, fullchain: Path, key: Path) -> Certificate:
     """Return a certificate; each version of a file is read once a process, as dry runs ask for all.
 
-    :raises errors.UsageError: when it cannot be read.
+    :raises errors.UsageError: if it cannot be read.
     """
     try:
         version = _version(fullchain)
@@ -207,7 +207,7 @@ def _loaded(lineage: str, fullchain: Path, key: Path, _version: tuple[int, ...])
 class Renewal:
     """The content of a renewal conf.
 
-    :ivar options: our options by name; their defaults where the conf has none.
+    :ivar options: our options by name; the default of each that the conf lacks.
     :ivar settings: the same, ready for use.
     :ivar renews: whether certbot renews it by itself.
     """
@@ -243,7 +243,7 @@ def read_renewals(config_dir: Path, given: Mapping[str, Any] | None = None,
 
 
 def _confs(config_dir: Path) -> list[Path]:
-    """Return the renewal confs, in the order in which certbot takes them; hidden files are none."""
+    """Return the renewal confs, in certbot's order, without hidden files."""
     return [Path(path) for path in
             sorted(glob.glob(os.path.join(glob.escape(str(config_dir)), "renewal", "*.conf")))]
 
@@ -253,7 +253,7 @@ def read_renewal(path: Path, given: Mapping[str, Any] | None = None) -> Renewal:
 
     :param given: what certbot is given on its command line or in a file of its own, as it names
         it; this goes before what the conf says.
-    :raises errors.UsageError: when it cannot be read, or holds a nonsense value of ours.
+    :raises errors.UsageError: if it cannot be read, or holds a nonsense value of ours.
     """
     with _reading(path):
         return _read(path, _version(path), tuple(sorted((given or {}).items())))
@@ -263,7 +263,7 @@ def read_renewal(path: Path, given: Mapping[str, Any] | None = None) -> Renewal:
 def _read(path: Path, _version: tuple[int, ...], items: tuple[tuple[str, Any], ...]) -> Renewal:
     given = dict(items)
     with _reading(path):
-        # certbot resolves every value, and skips the conf where one cannot be.
+        # certbot resolves every value, and skips the conf if that fails for one.
         params = dict(_parse(path)["renewalparams"].items())
         options = {name: given[dest] if (dest := _dest(name)) in given else option(params, name)
                    for name in OPTIONS}
@@ -305,7 +305,7 @@ def _dest(name: str) -> str:
 def option(params: Mapping[str, Any], name: str) -> Any:
     """Return the value of one of our options, restored from its text as certbot does it.
 
-    :raises ValueError: when it is nonsense.
+    :raises ValueError: if it is nonsense.
     """
     spec = OPTIONS[name]
     value = params.get(_dest(name), spec.get("default"))
@@ -319,7 +319,7 @@ def option(params: Mapping[str, Any], name: str) -> Any:
 
 @contextlib.contextmanager
 def _reading(conf: Path) -> Iterator[None]:
-    """Say of a conf that cannot be read what is wrong with it.
+    """Say what is wrong with a conf that cannot be read.
 
     :raises errors.UsageError: in place of what went wrong.
     """

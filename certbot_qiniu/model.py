@@ -38,7 +38,7 @@ FINGERPRINT_DIGITS = 12
 
 
 Plain = str | bool | int | tuple[str | int, ...]
-"""A setting of Qiniu's that is sent back as it was read."""
+"""A Qiniu setting that is sent back as it was read."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Certificate:
     def load(cls, lineage: str, fullchain_path: Path, key_path: Path) -> Certificate:
         """Read a certificate from certbot's files.
 
-        :raises errors.UsageError: when the file cannot be read or holds no certificate.
+        :raises errors.UsageError: if the file cannot be read or holds no certificate.
         """
         from cryptography import x509
         from cryptography.hazmat.primitives import hashes
@@ -92,7 +92,7 @@ class Certificate:
     def key_pem(self) -> str:
         """Return the private key as unencrypted PKCS#8 PEM, the form that Qiniu always takes.
 
-        :raises errors.UsageError: when the key cannot be read.
+        :raises errors.UsageError: if the key cannot be read.
         """
         from cryptography.hazmat.primitives import serialization
 
@@ -121,7 +121,7 @@ class RemoteCertificate:
     """A certificate in a Qiniu account, as its list shows it (never with its key).
 
     :ivar order_id: set for certificates that were bought through Qiniu.
-    :ivar not_before: seconds since the epoch; 0 where Qiniu did not say. Likewise *not_after*.
+    :ivar not_before: seconds since the epoch; 0 if Qiniu does not say. Likewise *not_after*.
     """
 
     cert_id: str
@@ -133,7 +133,7 @@ class RemoteCertificate:
     order_id: str = ""
 
     def is_copy_of(self, certificate: Certificate) -> bool:
-        """Return whether this is *certificate* under our name; dates and SANs tell namesakes."""
+        """Return whether this is *certificate* under our name; dates and SANs tell them apart."""
         return (self.name == certificate.remote_name
                 and self.not_after in (0, int(certificate.not_after.timestamp()))
                 and (not self.names or {n.lower() for n in self.names} == set(certificate.names)))
@@ -144,13 +144,13 @@ class Binding:
     """The binding that a domain has, or should have.
 
     :ivar protocol: ``https`` or ``http``.
-    :ivar fingerprint: our certificate's, or "" where it is not ours.
+    :ivar fingerprint: our certificate's, or "" if it is not ours.
     :ivar cert_id: Qiniu's id, for a certificate that is not ours; "" otherwise.
     :ivar force_https: true, false, or None for "as it is"; likewise *http2* and *hsts*, the
         header ``Strict-Transport-Security``.
-    :ivar tls_versions: Qiniu's names of the versions of TLS, none for whatever it takes of itself;
-        None for "as it is".
-    :ivar unknown: what a newer version has written of it, so that this one does not lose it.
+    :ivar tls_versions: Qiniu's names of the versions of TLS, empty for Qiniu's own default; None
+        for "as it is".
+    :ivar unknown: fields that a newer version wrote, kept so that this one does not lose them.
     """
 
     protocol: str = "https"
@@ -177,11 +177,11 @@ class Domain:
     :ivar state_reason: Qiniu's explanation of the state, or the kind of a freeze.
     :ivar operation: the last operation (``modify_https_conf``, …).
     :ivar modified: Qiniu's ``modifyAt``, compared but never parsed; likewise *created*,
-        ``createAt``, by which a domain that was made anew is told from one that was not.
+        ``createAt``, which shows whether a domain was made anew.
     :ivar cname: where the domain's CNAME points.
-    :ivar operable: false where Qiniu lets this account change nothing.
+    :ivar operable: false if Qiniu lets this account change nothing.
     :ivar cert_id: the certificate bound, "" for none.
-    :ivar force_https: None where it is unknown, or the service has no such setting; likewise
+    :ivar force_https: None if it is unknown or the service has no such setting; likewise
         *http2*, *hsts* and *tls_versions*.
     :ivar https_fields: what else a read shows of its HTTPS settings, in Qiniu's spelling.
     """
@@ -208,9 +208,9 @@ class Domain:
 
 
 def canonical_domain(text: str) -> str:
-    """*text* in Qiniu's spelling: lower case, a wildcard as ``.example.com``.
+    """Return *text* in Qiniu's spelling: lower case, a wildcard as ``.example.com``.
 
-    :raises errors.UsageError: when it is no domain name.
+    :raises errors.UsageError: if it is no domain name.
     """
     given = text.strip().lower().rstrip(".")
     name = given.removeprefix("*") if given.startswith("*.") else given
@@ -258,7 +258,7 @@ def covering_name(names: Iterable[str], domain: str) -> str | None:
 def covered(domains: Mapping[str, Domain], names: Collection[str]) -> dict[str, Domain]:
     """Return those of *domains* that :func:`covering_name` finds a name for.
 
-    Hundreds of lineages ask that of one account: without a wildcard, no other domain is looked at.
+    Hundreds of lineages ask that of one account, so literal names are looked up directly.
     """
     tails = {name[1:] for name in names if name.startswith("*.")}
     found = [name for name in domains if name[name.find("."):] in tails] if tails else []
@@ -267,10 +267,10 @@ def covered(domains: Mapping[str, Domain], names: Collection[str]) -> dict[str, 
 
 
 def certificate_name(lineage: str, fingerprint: str) -> str:
-    """Our name for a certificate at Qiniu, at most 64 ASCII characters.
+    """Return our name for a certificate at Qiniu, at most 64 ASCII characters.
 
-    The fingerprint is never shortened; a long or unusual lineage is, and where that happens
-    the fingerprint still keeps two certificates apart.
+    A long or unusual lineage is shortened. The fingerprint never is, so it keeps two
+    certificates apart.
     """
     digits = fingerprint[:FINGERPRINT_DIGITS]
     room = CERTIFICATE_NAME_LIMIT - len(CERTIFICATE_PREFIX) - 1 - len(digits)

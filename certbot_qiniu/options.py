@@ -32,21 +32,21 @@ class OptionError(argparse.ArgumentTypeError, ValueError):
 
 
 def domain_list(value: str | list[str]) -> str:
-    """*value* as ``auto`` or a canonical comma-separated list, accepting configobj's lists."""
+    """Return ``auto`` or a canonical comma-separated list, accepting configobj's lists."""
     return _domains(value, AUTO)
 
 
 def exclude_list(value: str | list[str]) -> str:
-    """*value* as ``none`` or a canonical comma-separated list, accepting configobj's lists.
+    """Return ``none`` or a canonical comma-separated list, accepting configobj's lists.
 
-    ``.example.com`` and ``*.example.com`` differ here: the one is a domain of Qiniu's, the other
-    that one and all below it.
+    ``.example.com`` and ``*.example.com`` differ here: the first is a domain at Qiniu, the second
+    is that domain and all below it.
     """
     return _domains(value, NONE, keeps_asterisk=True)
 
 
 def _domains(value: str | list[str], word: str, *, keeps_asterisk: bool = False) -> str:
-    """*value* as *word* or canonical names."""
+    """Return *value* as *word* or canonical names."""
     # Not at the top: certbot loads this module for every command, and the model is half its cost.
     from certbot_qiniu.model import canonical_domain
 
@@ -65,7 +65,7 @@ def _domains(value: str | list[str], word: str, *, keeps_asterisk: bool = False)
 
 
 def tls_versions(value: str | list[str]) -> str:
-    """*value* as ``keep`` or versions of TLS, accepting configobj's lists."""
+    """Return *value* as ``keep`` or versions of TLS, accepting configobj's lists."""
     parts = value if isinstance(value, list) else value.split(",")
     found = {part.strip() for part in parts}
     if found == {KEEP}:
@@ -77,7 +77,7 @@ def tls_versions(value: str | list[str]) -> str:
 
 
 def service_list(value: str | list[str]) -> str:
-    """*value* as a comma-separated list of services, accepting configobj's lists."""
+    """Return *value* as a comma-separated list of services, accepting configobj's lists."""
     from certbot_qiniu.model import SERVICES
 
     parts = value if isinstance(value, list) else value.split(",")
@@ -90,7 +90,7 @@ def service_list(value: str | list[str]) -> str:
 
 
 def http2_mode(value: str) -> str:
-    """*value* as ``on``, ``off`` or ``keep``."""
+    """Return *value* as ``on``, ``off`` or ``keep``."""
     if value not in ("on", "off", "keep"):
         raise OptionError(f"{value!r} is none of on, off, keep")
     return value
@@ -107,7 +107,7 @@ def seconds(value: str | int) -> int:
 
 
 def command(value: str | list[str]) -> str:
-    """*value* as a command line that a shell could split (nothing ever runs in a shell)."""
+    """Return *value* as a command line that a shell could split (none ever runs in a shell)."""
     # configobj makes a list of a hand-written value with a comma in it.
     text = value if isinstance(value, str) else ",".join(value)
     try:
@@ -118,7 +118,7 @@ def command(value: str | list[str]) -> str:
 
 
 def other_installer_options(value: str | list[str]) -> str:
-    """*value* as words that a shell could split, accepting configobj's lists."""
+    """Return *value* as words that a shell could split, accepting configobj's lists."""
     text = value if isinstance(value, str) else ",".join(value)
     try:
         shlex.split(text)
@@ -138,22 +138,22 @@ def _number(value: str | int, most: int) -> int:
 
 
 class StoreAbsolute(argparse.Action):
-    """Store a path that is given, by command line or in ``cli.ini``, with the folder it is in.
+    """Store a path from the command line or ``cli.ini`` as an absolute one.
 
-    Not a ``type``: certbot calls that on what it restores from a renewal conf, too, where the
-    working directory is another one.
+    Not a ``type``: certbot calls that also for values from a renewal conf, in another working
+    directory.
     """
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
                  values: Any, option_string: str | None = None) -> None:
-        # An empty one is none, and not the folder that certbot happens to be run in.
+        # An empty one means none, not the folder that certbot happens to run in.
         setattr(namespace, self.dest, values and os.path.abspath(os.path.expanduser(values)))
 
 
 class StoreCommand(argparse.Action):
-    """Store a command; a program that is given relative to this folder, with the folder.
+    """Store a command, with the absolute path of a program that is named by a relative one.
 
-    As above: a timer would look for it elsewhere.
+    A timer would look for that elsewhere.
     """
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
@@ -195,7 +195,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "publish-timeout": {
         "metavar": "SECONDS", "default": 1800, "type": seconds,
         "help": "how long a run waits in all for domains that Qiniu is publishing; 0: not at all "
-                "(a renewal waits for up to a minute, and only where a domain is busy)"},
+                "(a renewal waits for up to a minute, and only if a domain is busy)"},
     "hook": {
         "metavar": "PATH", "action": StoreAbsolute,
         "help": "a program of yours, or a folder of them, run for each new certificate, with "
@@ -207,7 +207,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "nginx-reload-cmd": {
         "metavar": "CMD", "type": command, "action": StoreCommand,
         "help": "reloads nginx, e.g. 'docker exec web nginx -s reload' (default: systemctl "
-                "reload nginx where systemd runs it, else nginx -s reload)"},
+                "reload nginx if systemd runs it, else nginx -s reload)"},
     "skip-nginx": {
         "action": "store_true", "default": False,
         "help": "leave nginx alone"},
@@ -246,9 +246,9 @@ class Settings:
     :ivar domains: Qiniu's spelling; None for ``auto``.
     :ivar http2: None for ``keep``.
     :ivar tls_versions: Qiniu's names of them; None for ``keep``.
-    :ivar excluded: as in the option; none of them where *domains* is a list.
+    :ivar excluded: as in the option; empty if *domains* is a list.
     :ivar services: names from :data:`~certbot_qiniu.model.SERVICES`, in their order.
-    :ivar skip_nginx: also where another installer looks after the web server.
+    :ivar skip_nginx: true also if another installer looks after the web server.
     :ivar other_installer: name of the one that takes part.
     :ivar other_installer_options: its own options, as on a command line.
     :ivar hook: a program of the user's, or a folder of them.
@@ -275,7 +275,7 @@ class Settings:
     def read(cls, conf: Callable[[str], Any]) -> Settings:
         """Return the settings from certbot's ``conf`` (:meth:`certbot.plugins.common.Plugin.conf`).
 
-        :raises errors.UsageError: when a conf that was edited by hand has nonsense in it.
+        :raises errors.UsageError: if a conf that was edited by hand has nonsense in it.
         """
         def value(name: str) -> Any:
             return restored(name, conf(name))
@@ -307,9 +307,9 @@ class Settings:
 
 
 def restored(name: str, value: Any) -> Any:
-    """Return an option as it is meant, where certbot made None, True or False of a word in a conf.
+    """Return an option as it was meant: certbot makes None, True or False of words in a conf.
 
-    :raises errors.UsageError: when it is nonsense.
+    :raises errors.UsageError: if it is nonsense.
     """
     spec = OPTIONS[name]
     if spec.get("action") == "store_true":
@@ -325,7 +325,7 @@ def restored(name: str, value: Any) -> Any:
 def parse_command(text: str, option_name: str) -> list[str]:
     """Split a command as a shell does.
 
-    :raises errors.UsageError: when it is empty or cannot be split; names *option_name*.
+    :raises errors.UsageError: if it is empty or cannot be split; names *option_name*.
     """
     try:
         argv = shlex.split(text)

@@ -1,4 +1,4 @@
-"""Tell and ask the user at a terminal; a timer is never asked."""
+"""Show text to the user at a terminal, and ask; a timer is never asked."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def tell(text: str) -> None:
 def credentials_path(config: NamespaceConfig) -> str:
     """Ask for the credentials file, as certbot's DNS plugins do.
 
-    :raises errors.UsageError: when nobody can be asked, or gives up.
+    :raises errors.UsageError: if nobody can be asked, or the user gives up.
     """
     needed = ("Qiniu needs credentials: an INI file, mode 0600, with qiniu_access_key and "
               "qiniu_secret_key. Name it with --qiniu-credentials PATH")

@@ -1,4 +1,4 @@
-"""Text from elsewhere: what of it may be shown, and what may be part of a request."""
+"""Text from elsewhere: make it safe to show, check it for use in a request."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _TOKEN = re.compile(r"[!-~]+")
 
 
 def printable(text: str, instead: str = " ") -> str:
-    """*text* with *instead* for what is no character to be seen, and might steer a terminal."""
+    """Return *text* with *instead* for invisible characters, which might steer a terminal."""
     return "".join(c if c.isprintable() else instead for c in text)
 
 

@@ -1,4 +1,4 @@
-"""What all tests share: markers, a clean environment, and no silent skips where it matters."""
+"""What all tests share: markers, a clean environment, and no silent skips in CI."""
 
 from __future__ import annotations
 

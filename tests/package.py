@@ -1,4 +1,4 @@
-"""Where the package is, and all of its files."""
+"""The places of the package and of all its files."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""``certbot-qiniu adopt``: go on with what another program renewed here, without a gap.
+"""``certbot-qiniu adopt``: take over the certificates that another program renews, without a gap.
 
-This says what to do, and at most writes the credentials file. certbot issues a new certificate; the
-old one stays where it is until the new one has taken its place.
+It says what to do, and writes at most the credentials file. certbot issues a new certificate; the
+old one stays in use until the new one has taken its place.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Tell what to do, and write the credentials file if asked.
+    """Show what to do, and write the credentials file if asked.
 
-    :raises errors.UsageError: when there is nothing to move in from, or a file cannot be written.
+    :raises errors.UsageError: if no old setup is found, or a file cannot be written.
     """
     setups, problems = find(arguments.paths or places())
     adoptions = plan(setups, arguments.config_dir, arguments.credentials,
@@ -84,13 +84,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class Adoption:
-    """Describe how one certificate moves in.
+    """The move of one certificate to certbot.
 
     :ivar credentials: path of its credentials file.
-    :ivar keys: what belongs into that file, as far as it is known.
-    :ivar present: what is in the file that is there.
-    :ivar missing: what else belongs into it.
-    :ivar commands: for certbot; none where it deploys this certificate already.
+    :ivar keys: the entries for that file that are known.
+    :ivar present: the entries that the file has.
+    :ivar missing: the entries that must be filled in.
+    :ivar commands: for certbot; none if it deploys this certificate already.
     :ivar lineage: certbot's name for it.
     :ivar doubt: why Qiniu may refuse the present certificate.
     """
@@ -117,8 +117,8 @@ class Adoption:
 
 
 def places() -> list[Path]:
-    """Find old setups where they usually are."""
-    home = Path(os.path.expanduser("~"))  # where there is none, no folder has that name
+    """Return the usual places of old setups that exist."""
+    home = Path(os.path.expanduser("~"))  # stays "~" if there is none: no folder has that name
     usual = [home / ".acme.sh", Path(os.environ.get("LEGO_PATH", home / ".lego")), CONFIG_JSON]
     return [path for path in usual if path.exists()]
 
@@ -190,9 +190,10 @@ def _adoption(setup: Setup, path: Path, keys: Mapping[str, str], config_dir: Pat
 
 
 def _lineage(setup: Setup, config_dir: Path) -> tuple[str, bool, bool]:
-    """certbot's name for a setup's certificate; whether certbot has it, and deploys it already.
+    """Return a certificate's name in certbot, whether certbot has it, and whether it deploys it.
 
-    Whoever has moved in by hand may have chosen another name; what is not ours is left alone then.
+    A user who moved in by hand may have chosen another name. A lineage that is not ours is left
+    alone.
     """
     renewals = read_renewals(config_dir)[0]
     found = [(not renewal.is_ours, name != setup.cert_name, name)
@@ -223,7 +224,7 @@ def _proof(setup: Setup, credentials: Path) -> list[str]:
 
 
 def _issued_names(setup: Setup) -> Iterator[str]:
-    """``-d`` for each name, after the ``-w`` of its webroot."""
+    """Return ``-d`` for each name, after the ``-w`` of its webroot."""
     current = ""
     for number, name in enumerate(setup.names):
         if setup.webroots and setup.webroots[number] != current:
@@ -238,8 +239,8 @@ def _issued_names(setup: Setup) -> Iterator[str]:
 def write_credentials(adoptions: Iterable[Adoption]) -> list[Path]:
     """Write the credentials files that are not there yet, readable only for this user.
 
-    :returns: what was written.
-    :raises errors.UsageError: when one cannot be written, or is there with other keys.
+    :returns: the files written.
+    :raises errors.UsageError: if one cannot be written, or exists with other keys.
     """
     written = []
     for adoption in adoptions:
@@ -253,7 +254,7 @@ def write_credentials(adoptions: Iterable[Adoption]) -> list[Path]:
 def _is_there(adoption: Adoption) -> bool:
     """Return whether the file has all that is known.
 
-    :raises errors.UsageError: when it has something else.
+    :raises errors.UsageError: if it has other values.
     """
     path = adoption.credentials
     if not path.exists():
@@ -283,7 +284,7 @@ def _read(path: Path) -> Mapping[str, Any] | None:
 def _ini(adoption: Adoption) -> str:
     import configobj
 
-    # configobj quotes what it would not read back as it is.
+    # configobj quotes a value that it could not read back otherwise.
     lines = configobj.ConfigObj(dict(adoption.keys), interpolation=False).write()
     empty = [f"# {name} =" for name in adoption.missing]
     return "\n".join([*lines, *empty, ""])
@@ -336,7 +337,7 @@ def _stop(job: Scheduled, number: int, trace: str) -> str:
 
 
 def describe(adoption: Adoption, config_dir: Path, now: float | None = None) -> list[str]:
-    """Return the steps as lines; indented ones are to be copied. No key is in them."""
+    """Return the steps as lines without keys; indented lines are to be copied."""
     setup, live = adoption.setup, config_dir / "live" / adoption.lineage
     lines = [f"{', '.join(setup.names)} ({setup.kind}, {setup.source})", "",
              _validity(setup, live, time.time() if now is None else now), ""]
@@ -365,7 +366,7 @@ def describe(adoption: Adoption, config_dir: Path, now: float | None = None) -> 
     first = 1 - len(_installation(setup)) * (not adoption.is_moved_in)
     for number, step in enumerate(steps, first):
         lines += [f"{number}. {step[0]}", *step[1:], ""]
-    # What an old command did besides is to be known before it is switched off.
+    # The user must know what else an old command did before it is switched off.
     notes = [*setup.notes, *[adoption.doubt] * bool(adoption.doubt and not adoption.is_moved_in)]
     return [*lines, *(f"Mind: {note}." for note in notes), *[""] * bool(notes)]
 
@@ -407,7 +408,7 @@ def _credentials_step(adoption: Adoption) -> list[str]:
 
 
 def _unserved(setup: Setup) -> list[str]:
-    """Domains that the certificate cannot be for."""
+    """Return a note about the domains that the certificate does not cover."""
     bare = [name for name in setup.domains if not covering_name(setup.names, name)]
     return [f"   {', '.join(bare)}: not covered by this certificate; take it off --qiniu-domains, "
             "or issue with another -d"] if bare else []

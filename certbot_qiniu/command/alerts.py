@@ -1,10 +1,10 @@
-"""Alerts, through apprise: when something begins to need attention, and when it is right again.
+"""Alerts, through apprise: if something begins to need attention, and once it is right again.
 
-What each receiver was told last is in ``<config_dir>/qiniu/alerts.json``, so that a change is told
+``<config_dir>/qiniu/alerts.json`` has what was sent to each receiver last, so that a change is sent
 once. The receivers' URLs hold tokens and passwords: they are neither written there nor ever shown.
 
-A heartbeat is the opposite: an address that is called while all is well, and whose owner is alarmed
-when that stops, whatever the reason.
+A heartbeat is the opposite: an address that is called while all is well. Its owner is alarmed if
+the calls stop, for any reason.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from certbot_qiniu.model import DAY
 
 FILE_NAME = "alerts.json"
 UNKNOWN_SECONDS = DAY
-"""One run that could not tell is no reason for an alert; a day of them is."""
+"""One run with an unknown result is no reason for an alert; a day of them is."""
 
 REMINDER_DAYS = (0, 1, 3, 7, 14)
-"""So many days before its end a certificate that was told of already is told of again."""
+"""So many days before its end a certificate is reported again."""
 
 LOST = "every receiver is then told once more what needs attention"
 """The result without ``alerts.json``."""
@@ -56,7 +56,7 @@ def receivers(values: Iterable[str], config_dir: Path | None = None) -> list[str
     """Return the URLs that *values* name: each a URL, or ``@FILE`` with one URL a line.
 
     :param config_dir: certbot's, see :func:`~certbot_qiniu.files.check_owner`.
-    :raises errors.UsageError: when such a file cannot be read, or is not only ours.
+    :raises errors.UsageError: if such a file cannot be read, or is open to others.
     """
     urls: list[str] = []
     for value in values:
@@ -76,12 +76,12 @@ def receivers(values: Iterable[str], config_dir: Path | None = None) -> list[str
 
 def compose(before: Mapping[str, str], now: Mapping[str, str], host: str,
             bygone: Collection[str] = ()) -> Message | None:
-    """Word the change from *before* to *now*, both key -> text; None without one.
+    """Make a message of the change from *before* to *now*, both key -> text; None without one.
 
-    :param bygone: subjects that need no attention any more, and are not right for that.
+    :param bygone: subjects that need no attention any more, but are not right.
     """
     fresh = dict.fromkeys(text for key, text in now.items() if key not in before)
-    # What needs attention for another reason now has changed, and is not right again.
+    # A subject that now needs attention for another reason is not right again.
     solved = _subjects(before) - _subjects(now) - set(bygone)
     if not fresh and not solved:
         return None
@@ -113,12 +113,12 @@ def alert(folder: Path, urls: Iterable[str], concerns: Sequence[Finding],
     """Tell every receiver what is new to it.
 
     :param folder: where ``alerts.json`` is kept.
-    :param concerns: all that is not ok.
+    :param concerns: all findings that are not ok.
     :param bygone: see :func:`compose`.
     :param unseen: (reason, subject) of what could not be looked at.
     :param blind: subjects of which nothing could be; None for all.
     :returns: what went wrong, without any secret.
-    :raises errors.QiniuError: when apprise is missing or ``alerts.json`` cannot be used.
+    :raises errors.QiniuError: if apprise is missing or ``alerts.json`` cannot be used.
     """
     path = folder / FILE_NAME
     memory = read_json(path, LOST) if path.exists() else {}
@@ -130,10 +130,10 @@ def alert(folder: Path, urls: Iterable[str], concerns: Sequence[Finding],
     now = _attention(concerns, checked_at - since if since else 0)
     problems = []
     for url in urls:
-        # A few digits tell receivers apart, and give nothing of a URL away.
+        # A few digits tell receivers apart and reveal nothing of a URL.
         digits = hashlib.sha256(url.encode()).hexdigest()[:8]
         before = told.get(digits, {})
-        # What could not be observed is not known to be right again.
+        # A subject that could not be checked may still be wrong.
         kept = {key: text for key, text in before.items()
                 if doubt or blind is None or key.partition(" ")[2] in blind
                 or tuple(key.split(" ", 1)) in unseen}
@@ -149,7 +149,7 @@ def alert(folder: Path, urls: Iterable[str], concerns: Sequence[Finding],
 
 
 def _attention(concerns: Iterable[Finding], unknown_seconds: float) -> dict[str, str]:
-    """Return all that needs attention: a key that stays the same while it does -> text."""
+    """Return a key -> text for all that needs attention; the key stays the same while it does."""
     found = [item for item in concerns if item.level is Level.ATTENTION]
     if unknown_seconds >= UNKNOWN_SECONDS:
         found.append(Finding(Level.ATTENTION, "status", "Unknown",
@@ -158,16 +158,16 @@ def _attention(concerns: Iterable[Finding], unknown_seconds: float) -> dict[str,
 
 
 def _key(item: Finding) -> str:
-    """Return the key that stays the same until the receivers are told of *item* again."""
+    """Return a key for *item*, which changes when it is to be sent again."""
     left = item.days_left
     stage = next((f"@{days}" for days in REMINDER_DAYS if left is not None and left <= days), "")
     return f"{item.reason}{stage} {item.subject}"
 
 
 def send(url: str, message: Message) -> bool:
-    """Send a message; false when it was not accepted, or *url* is none that apprise knows.
+    """Send a message; false if it was not accepted, or apprise does not know the kind of *url*.
 
-    :raises errors.UsageError: when apprise is not installed.
+    :raises errors.UsageError: if apprise is not installed.
     """
     try:
         import apprise
@@ -207,9 +207,9 @@ def is_held_up() -> bool:
 
 
 def check_heartbeats(urls: Iterable[str]) -> None:
-    """See that heartbeats go where nobody can read them on the way.
+    """Refuse heartbeats that others could read on the way.
 
-    :raises errors.UsageError: when one does not.
+    :raises errors.UsageError: if there is one.
     """
     for url in urls:
         if not url.startswith("https://"):
@@ -230,7 +230,7 @@ def heartbeat(urls: Iterable[str]) -> list[str]:
             with _silence():
                 status = deadline.head(url, HEARTBEAT_SECONDS).status_code
             failure = "" if 200 <= status < 300 else f"HTTP {status}"
-        except (OSError, ValueError) as error:  # requests' own are both; their text has the URL
+        except (OSError, ValueError) as error:  # as requests raises; their text has the URL
             failure = type(error).__name__
         if failure:
             problems.append(f"the heartbeat to {redacted(url)} failed: {failure}")
@@ -238,16 +238,16 @@ def heartbeat(urls: Iterable[str]) -> list[str]:
 
 
 def redacted(url: str) -> str:
-    """*url* as it may be shown: for many services all but the scheme is a token."""
+    """Return *url* as it may be shown: for many services all but the scheme is a token."""
     scheme, separator, _ = url.partition("://")
     return f"{scheme}://…" if separator and scheme.isalnum() else "a receiver that is no URL"
 
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Keep apprise and what it works with from logging, where URLs would be quoted.
+    """Keep apprise and its libraries from logging, which would quote URLs.
 
-    Nor is it the user's business what of Python they use that is deprecated.
+    Hide their deprecation warnings, too.
     """
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

@@ -35,9 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Apply, and tell what came of it.
+    """Apply, and show the result.
 
-    :raises errors.UsageError: when there is nothing to apply, or certbot is in the way.
+    :raises errors.UsageError: if there is nothing to apply, or certbot is in the way.
     """
     chosen = our_renewals(arguments, arguments.cert_name)
     _check_managed(arguments, {renewal.lineage for renewal in chosen})
@@ -55,7 +55,7 @@ def apply(arguments: argparse.Namespace, renewals: Iterable[Renewal]) -> list[st
 
     :param arguments: name certbot's folders.
     :returns: what went wrong.
-    :raises errors.UsageError: when certbot itself is at work, or its folders cannot be used.
+    :raises errors.UsageError: if certbot is running, or its folders cannot be used.
     """
     lock_certbot(arguments)
     problems: dict[str, tuple[Failures, list[str]]] = {}
@@ -81,9 +81,9 @@ def _taken_back(arguments: argparse.Namespace) -> list[str]:
 
 
 def _check_managed(arguments: argparse.Namespace, lineages: Collection[str]) -> None:
-    """Refuse to take back what is not ours.
+    """Refuse to take back domains that are not ours.
 
-    :raises errors.UsageError: when a domain is not managed by any of *lineages*.
+    :raises errors.UsageError: if a domain is not managed by any of *lineages*.
     """
     if not arguments.take_back:
         return

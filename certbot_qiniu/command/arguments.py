@@ -37,7 +37,7 @@ class Command:
     :ivar help: what it does, in half a sentence.
     :ivar add_arguments: adds the arguments that not every subcommand has.
     :ivar run: carries it out, and returns the exit status.
-    :ivar log_level: from which level on our log is shown on stderr.
+    :ivar log_level: the lowest level of our log that is shown on stderr.
     """
 
     name: str
@@ -76,7 +76,7 @@ def add_cert_name(parser: argparse.ArgumentParser) -> None:
 def add_notify(parser: argparse.ArgumentParser) -> None:
     """Add ``--notify``."""
     parser.add_argument("--notify", action="append", default=[], metavar="URL",
-                        help="tell this apprise URL when something begins to need attention and "
+                        help="alert this apprise URL when something begins to need attention and "
                              "when it is right again, once each, and before a certificate ends "
                              "(repeatable); @FILE reads URLs from a file, which keeps their "
                              "secrets out of the list of processes")
@@ -99,7 +99,7 @@ def add_deadline(parser: argparse.ArgumentParser, default: float | None = None) 
 def add_no_probe(parser: argparse.ArgumentParser) -> None:
     """Add ``--no-probe``."""
     parser.add_argument("--no-probe", action="store_true",
-                        help="do not ask the edge over TLS what it serves, where this machine "
+                        help="do not ask the edge over TLS what it serves, if this machine "
                              "cannot reach it")
 
 
@@ -108,7 +108,7 @@ def completed_by(kind: Mapping[str, str], argument: argparse.Action) -> None:
 
     :param kind: a file or a folder.
     """
-    argument.complete = kind  # type: ignore[attr-defined] # where shtab expects it
+    argument.complete = kind  # type: ignore[attr-defined] # shtab reads it there
 
 
 def seconds(text: str) -> float:
@@ -131,11 +131,11 @@ def absolute_path(text: str) -> Path:
 
 
 def as_certbot(arguments: argparse.Namespace) -> argparse.Namespace:
-    """Add what certbot's own configuration files say, which it reads for every command.
+    """Add the settings in certbot's own configuration files, which it reads for every command.
 
-    ``given`` holds what goes before the renewal confs, by certbot's names.
+    ``given`` holds what overrides the renewal confs, by certbot's names.
 
-    :raises errors.UsageError: when they cannot be read, or say nonsense.
+    :raises errors.UsageError: if they cannot be read, or say nonsense.
     """
     given = vars(_read_config_files(arguments.config))
     given.pop("config_file", None)
@@ -150,9 +150,9 @@ def as_certbot(arguments: argparse.Namespace) -> argparse.Namespace:
 
 
 def _read_config_files(config: Path | None) -> argparse.Namespace:
-    """Our part of what certbot's configuration files say, found and read as by certbot itself.
+    """Return our part of certbot's configuration files, found and read as by certbot itself.
 
-    :raises errors.UsageError: when one cannot be read, or says nonsense.
+    :raises errors.UsageError: if one cannot be read, or says nonsense.
     """
     import configargparse
 
@@ -184,9 +184,9 @@ def _read_config_files(config: Path | None) -> argparse.Namespace:
 
 
 def usual_config_dir() -> Path:
-    """Return the folder of certbot's configuration, if certbot is not told otherwise.
+    """Return certbot's configuration folder if no option names one.
 
-    :raises errors.UsageError: when its files cannot be read, or say nonsense.
+    :raises errors.UsageError: if its files cannot be read, or say nonsense.
     """
     said = vars(_read_config_files(None)).get("config_dir")
     return Path(said or misc.get_default_folder("config"))
@@ -202,14 +202,14 @@ def folder_options(arguments: argparse.Namespace) -> list[str]:
 
 def certbot_config(arguments: argparse.Namespace, renewal: Renewal | None = None,
                    **more: Any) -> NamespaceConfig:
-    """certbot's configuration, as ``certbot renew`` has it when it comes to a lineage.
+    """Return certbot's configuration, as ``certbot renew`` has it when it comes to a lineage.
 
-    :param more: what it has besides.
+    :param more: further settings.
     """
     options = {**more, **{f"{INSTALLER}_{name.replace('-', '_')}": value
                           for name, value in (renewal.options if renewal else {}).items()}}
     if renewal and renewal.settings.other_installer:
-        # One that is not there is told of by itself, and keeps no other target from being reached.
+        # A missing one is reported by itself, and keeps no other target from being reached.
         with contextlib.suppress(errors.UsageError):
             options |= _defaults(renewal.settings.other_installer)
     return NamespaceConfig(argparse.Namespace(
@@ -228,9 +228,9 @@ def _defaults(installer: str) -> dict[str, Any]:
 
 
 def lock_certbot(arguments: argparse.Namespace) -> None:
-    """Keep certbot from running next to us, as it keeps a second certbot.
+    """Keep certbot from running next to us, as it keeps a second certbot from it.
 
-    :raises errors.UsageError: when that is not possible.
+    :raises errors.UsageError: if that is not possible.
     """
     for kind in FOLDERS:
         folder = getattr(arguments, f"{kind}_dir")
@@ -246,7 +246,7 @@ def lock_certbot(arguments: argparse.Namespace) -> None:
 def our_renewals(arguments: argparse.Namespace, name: str = "") -> list[Renewal]:
     """Return the renewals that deploy to Qiniu, or the one that is named.
 
-    :raises errors.UsageError: when there is none.
+    :raises errors.UsageError: if there is none.
     """
     config_dir = arguments.config_dir
     ours = [renewal for key, renewal in read_renewals(config_dir, arguments.given)[0].items()

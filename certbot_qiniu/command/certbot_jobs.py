@@ -22,7 +22,7 @@ from certbot_qiniu.lineages import INSTALLER
 from certbot_qiniu.text import printable
 
 SNAPS = re.compile(r"/snapd?(/|$)")
-"""In the real path of what comes from snap."""
+"""Part of the real path of programs from snap."""
 
 LIST_PLUGINS = f"""\
 from importlib.metadata import entry_points
@@ -36,12 +36,12 @@ print(*(entry.name for entry in found))"""
 class Job:
     """Something that runs ``certbot renew``, or would.
 
-    :ivar where: in words.
+    :ivar where: its place, in words.
     :ivar stop: how to turn it off.
-    :ivar idle: why it never runs, "" where it does.
+    :ivar idle: why it never runs, "" if it does.
     :ivar revive: how to change that.
-    :ivar program: the certbot that it runs; "" where there is none of that name.
-    :ivar plugins: of that certbot; None where that is not known.
+    :ivar program: the certbot that it runs; "" if none of that name exists.
+    :ivar plugins: of that certbot; None if that is not known.
     """
 
     where: str
@@ -70,8 +70,8 @@ class Use(Enum):
 class Wanted:
     """The lineages that are to be renewed.
 
-    :ivar config_dir: certbot's folder with it.
-    :ivar usual: the folder of a certbot that is not told otherwise.
+    :ivar config_dir: the folder of certbot's configuration.
+    :ivar usual: certbot's folder by default.
     :ivar lineages: those that are deployed to Qiniu.
     """
 
@@ -103,7 +103,7 @@ def use(job: Job, wanted: Wanted) -> Use:
 
 
 def sentence(job: Job, found: Use) -> str:
-    """Word the use of *job*."""
+    """Describe the use of *job*."""
     name = job.call.option("--cert-name")
     module = f" -m {job.call.module}" if job.call.module else ""
     only = f" only for {name}" if name else ""
@@ -145,7 +145,7 @@ def _job(command: Scheduled, call: Call) -> Job:
     else:
         path = next((one for one in call.place.candidates(call.program)
                      if os.access(one, os.X_OK) and os.path.isfile(one)), "")
-        # What another user runs is not run by root.
+        # Root does not run another user's program.
         may_ask = path and command.user in ("root", pwd.getpwuid(os.geteuid()).pw_name)
         found = plugins_of(path) if may_ask else None
     return Job(command.where, command.stop, call, command.user, command.idle, command.revive,
@@ -153,7 +153,7 @@ def _job(command: Scheduled, call: Call) -> Job:
 
 
 def _once(read: Read) -> Read:
-    """*read*, but each script once, as scripts may run each other for ever."""
+    """Return *read* for each script once: scripts may run each other for ever."""
     seen: set[str] = set()
 
     def first_time(paths: Sequence[str]) -> str:
@@ -171,10 +171,10 @@ def _once(read: Read) -> Read:
 def plugins_of(certbot: str) -> frozenset[str] | None:
     """Return the plugins that a certbot has, None if they are unknown.
 
-    What is in a virtual environment is read. Else its Python is asked, which takes a tenth of the
-    time that certbot itself takes; but nothing is run that another user can change.
+    A virtual environment is read. Otherwise its Python is asked, which takes a tenth of certbot's
+    own time. Nothing is run that another user can change.
 
-    :param certbot: or a ``certbot-qiniu``, or the Python of a ``python -m certbot``.
+    :param certbot: a ``certbot`` or ``certbot-qiniu``, or the Python of a ``python -m certbot``.
     """
     path = os.path.realpath(certbot)
     if path in {os.path.realpath(program(name)) for name in ("certbot", "certbot-qiniu")}:
@@ -206,7 +206,7 @@ def _in_environment(python: Path) -> frozenset[str]:
 
 
 def _python_of(certbot: str, depth: int = 0) -> str:
-    """Return the Python that runs a script of pip's, "" if it is no such script."""
+    """Return the Python that runs a script made by pip, "" for any other script."""
     if re.match(r"(python|pypy)[\d.]*$", os.path.basename(certbot)):
         return certbot
     try:
@@ -222,8 +222,8 @@ def _python_of(certbot: str, depth: int = 0) -> str:
         return words[-1]
     if name.startswith(("python", "pypy")):
         return words[0]
-    # Where the path of Python is too long, or has a blank, a shell leads to it; and a script of
-    # somebody's own may lead to another certbot.
+    # If the path of Python is too long or has a blank, pip's script calls it through a shell.
+    # Somebody's own script may lead to another certbot.
     if quoted := re.search(r"""^'''exec' (?:"([^"]+)"|(\S+))""", text, re.MULTILINE):
         return quoted[1] or quoted[2]
     named = re.search(r"(/[^\s\"']*/certbot)\b", text)
@@ -231,7 +231,7 @@ def _python_of(certbot: str, depth: int = 0) -> str:
 
 
 def _listed_by(certbot: str) -> frozenset[str] | None:
-    """Ask a certbot itself, on folders of its own, so that no other certbot is in its way."""
+    """Ask a certbot itself, on separate folders, so that no other certbot is in its way."""
     with tempfile.TemporaryDirectory() as folder:
         text = scheduled_jobs.output_of([certbot, "plugins", *(
             word for kind in ("config", "work", "logs")

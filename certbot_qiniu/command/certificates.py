@@ -1,4 +1,4 @@
-"""``certbot-qiniu certificates``: ours at Qiniu, who uses them, and which can go."""
+"""``certbot-qiniu certificates``: ours at Qiniu, their users, and which can be deleted."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 class Remote:
     """One certificate at Qiniu.
 
-    :ivar lineage: None where it is not ours.
+    :ivar lineage: None if it is not ours.
     :ivar verdict: ``in use``, ``being published``, ``kept`` (for a rollback, or as the newest),
         ``superseded`` (the next clean-up deletes it), ``expired`` (not provably ours; its name is
         of our kind, and ``--prune`` offers it), or ``foreign``.
@@ -67,9 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prune if asked, and show what is there.
+    """Prune if asked, and show the certificates.
 
-    :raises errors.QiniuError: when not even a beginning can be made.
+    :raises errors.QiniuError: if the survey cannot even begin.
     """
     config = certbot_config(arguments)
     if arguments.expired and not arguments.prune:
@@ -97,7 +97,7 @@ def prune(config: Any, renewals: Iterable[Renewal], say: Callable[[str], None],
     """Delete our superseded certificates at Qiniu, as the clean-up of a renewal would.
 
     :returns: how many were deleted; and the accounts, each once, whose certificates are known.
-    :raises errors.QiniuError: when the files or an account cannot be used.
+    :raises errors.QiniuError: if the files or an account cannot be used.
     """
     deployer = open_deployer(config, say)
     deleted, contexts = 0, dict[str, Context]()
@@ -110,10 +110,10 @@ def prune(config: Any, renewals: Iterable[Renewal], say: Callable[[str], None],
 
 
 def delete_expired(contexts: Iterable[Context], named: Sequence[str]) -> None:
-    """Delete what has expired and is not provably ours, where the user names or confirms it.
+    """Delete expired certificates, not provably ours, that the user names or confirms.
 
-    :param named: ids; where there are any, nothing is asked.
-    :raises errors.QiniuError: when one cannot be deleted, or is not among what is offered.
+    :param named: ids; if there are any, nothing is asked.
+    :raises errors.QiniuError: if one cannot be deleted, or is not offered.
     """
     offered = {item.cert_id: (context, item)
                for context in contexts for item in expired_strays(context)}
@@ -138,7 +138,7 @@ def _confirmed(item: RemoteCertificate) -> bool:
 
 
 def certificates(facts: Survey, *, everybodys: bool = False) -> list[Remote]:
-    """Our certificates at Qiniu and what becomes of them; everybody's if asked."""
+    """Return our certificates at Qiniu, or everybody's, each with its verdict."""
     superseded = {item.cert_id for lineage in facts.lineages for item in facts.superseded(lineage)}
     superseded |= {item.cert_id for item in facts.superseded_left_behind()}
     found = []
@@ -162,7 +162,7 @@ def certificates(facts: Survey, *, everybodys: bool = False) -> list[Remote]:
 
 
 def elsewhere(facts: Survey) -> list[output.Part]:
-    """List our certificates in accounts that nobody here has credentials for any more."""
+    """List our certificates in accounts for which no credentials are left here."""
     ids = facts.elsewhere
     return [(f"In a former account, that no lineage has credentials for any more, there "
              f"{'are certificates' if len(ids) > 1 else 'is a certificate'} of ours: "
@@ -174,7 +174,7 @@ WORDS = {"kept": "kept: the newest, or for a rollback",
 
 
 def table(rows: Sequence[Remote]) -> list[output.Part]:
-    """Certificates at Qiniu for humans."""
+    """Return certificates at Qiniu for humans."""
     if not rows:
         return [("There is no certificate of ours at Qiniu.", "")]
     styles = {"in use": "green", "superseded": "yellow"}

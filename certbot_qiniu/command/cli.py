@@ -1,6 +1,6 @@
 """The command ``certbot-qiniu``: see, prove, be warned.
 
-Exit status of every command: 0 fine, 1 something needs attention, 2 it is not known, or the
+Exit status of every command: 0 fine, 1 something needs attention, 2 the result is unknown, or the
 command could not be carried out.
 """
 
@@ -40,7 +40,7 @@ EXIT_STATUS = ("exit status: 0 fine, 1 something needs attention, 2 it is not kn
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and answer its exit status."""
+    """Run the command and return its exit status."""
     output.accept_any_text()
     arguments = parser().parse_args(argv)
     for_programs = getattr(arguments, "json", False) or getattr(arguments, "prometheus", None)
@@ -56,10 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"certbot-qiniu: Could not read {error.filename}: {error.strerror}. Run this as "
                   "root, as certbot", file=sys.stderr)
         except OSError as error:
-            if not isinstance(error, BrokenPipeError):  # then the reader has seen enough
+            if not isinstance(error, BrokenPipeError):  # that reader has seen enough
                 print(f"certbot-qiniu: {error.filename or 'its output'}: {error.strerror}",
                       file=sys.stderr)
-            # Python must not complain about the same at its end.
+            # Python must not complain about that again at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except KeyboardInterrupt:
             return 130
@@ -88,9 +88,9 @@ def parser() -> argparse.ArgumentParser:
     """Make the parser of the command line."""
     found = argparse.ArgumentParser(
         prog="certbot-qiniu", epilog=EXIT_STATUS,
-        description="Show and check what certbot deploys to Qiniu Cloud (七牛云). Nothing is "
-                    "changed but by renew, apply, certificates --prune, forget, install-timer, "
-                    "loop and adopt --write.")
+        description="Show and check what certbot deploys to Qiniu Cloud (七牛云). Only "
+                    "renew, apply, certificates --prune, forget, install-timer, loop and "
+                    "adopt --write change anything.")
     found.add_argument("--version", action="version",
                        version=f"%(prog)s {importlib.metadata.version('certbot-qiniu')}")
     found.add_argument("--print-completion", action=_PrintCompletion, choices=["bash", "zsh"],

@@ -1,6 +1,6 @@
 """Find the calls of certbot in a command, read as a shell would run it, and in a crontab.
 
-Nothing is run here, and scripts are read by whoever calls.
+Nothing is run here. The caller reads scripts.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ ELSEWHERE = frozenset({
     "docker", "docker-compose", "podman", "podman-compose", "nerdctl", "kubectl", "lxc", "incus",
     "machinectl", "nsenter", "chroot", "ssh", "distrobox", "toolbox",
     "conda", "mamba", "micromamba", "pipx", "uv", "uvx"})
-"""Programs that run what follows in another system or environment, of which nothing is known from
+"""Programs that run the words after them in another system or environment, which is unknown
 here."""
 
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh"})
 _KEYWORDS = frozenset({"if", "then", "elif", "else", "while", "until", "do", "!", "{", "time"})
 _SPEAKERS = frozenset({"echo", "printf", "logger"})
 _WORDS = 8
-"""Among so many words of a command a script is looked for."""
+"""A script is looked for among so many words of a command."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ class Place:
         return self.variables["PATH"]
 
     def candidates(self, program: str) -> list[str]:
-        """List the files that *program* may be; the first that exists is it."""
+        """List the files that *program* may be; the shell takes the first that exists."""
         folders = [""] if "/" in program else self.path.split(":")
         return [os.path.normpath(os.path.join(self.folder, folder, program)) for folder in folders]
 
     def expanded(self, word: str) -> str:
-        """*word* with the values of variables that are known."""
+        """Return *word* with the values of variables that are known."""
         def value(found: re.Match[str]) -> str:
             default = found[0] if found[2] is None else found[2]
             return self.variables.get(found[1] or found[3], default)
@@ -75,7 +75,7 @@ class Place:
 class Call:
     """A ``certbot renew``, or a ``certbot-qiniu renew``, in a command.
 
-    :ivar program: as it is named there; the Python of a ``python -m certbot``.
+    :ivar program: its name there; the Python of a ``python -m certbot``.
     :ivar elsewhere: the program that runs it in another system, "" for none.
     :ivar as_root: whether it asks for root's rights.
     :ivar module: what ``python -m`` runs, "" for a program of its own.
@@ -90,11 +90,11 @@ class Call:
 
     @property
     def rehearses(self) -> bool:
-        """Whether it renews nothing."""
+        """Whether it only rehearses."""
         return "--dry-run" in self.arguments
 
     def option(self, name: str) -> str:
-        """Return the value of an option, "" for none and for one that is only known at run time."""
+        """Return the value of an option, "" without one or if it is known only at run time."""
         value = ""
         for word, following in itertools.pairwise((*self.arguments, "")):
             if word == name:
@@ -105,7 +105,7 @@ class Call:
 
 
 Read = Callable[[Sequence[str]], str]
-"""The text of the first of these files that is there; "" where that is no script, or was read."""
+"""Returns the text of the first file that exists; "" if it is no script, or was read before."""
 
 
 def calls(text: str, place: Place, read: Read) -> Iterator[Call]:
@@ -114,7 +114,7 @@ def calls(text: str, place: Place, read: Read) -> Iterator[Call]:
         words = list(command)
         if len(words) > 2 and _name(words[0]) in _SHELLS and _is_text_next(words[1]) and (
                 " " not in words[2]):
-            del words[:2]  # as systemd tells it, without the quotation marks
+            del words[:2]  # as systemd shows it, without the quotation marks
         while words and words[0] in _KEYWORDS:
             del words[0]
         own = place
@@ -162,7 +162,7 @@ def _call(words: Sequence[str], number: int, place: Place) -> Call | None:
     """Return the call of certbot whose program is the word with this number."""
     word = words[number]
     if word != "-m" and "certbot" not in word and "letsencrypt" not in word:
-        return None  # before all that takes a time that grows with the line
+        return None  # before the steps whose time grows with the line
     rest, name, kind = tuple(words[number + 1:]), _name(word), None
     program, module = word, ""
     runners = [_name(one) for one in words[:number]]
@@ -189,7 +189,7 @@ def _call(words: Sequence[str], number: int, place: Place) -> Call | None:
 
 
 def _is_text_next(option: str) -> bool:
-    """Return whether a shell takes the next word for the text that it is to run."""
+    """Return whether a shell runs the next word as a script."""
     return re.fullmatch(r"-[a-z]*c", option) is not None
 
 
@@ -198,10 +198,10 @@ def _name(word: str) -> str:
 
 
 def _simple_commands(text: str) -> list[list[str]]:
-    """*text* as the words of each command, without operators, redirections and comments."""
+    """Return the words of each command in *text*: no operators, redirections or comments."""
     text = re.sub(r"(?m)(^|(?<=[\s;&|(]))#.*$", "", text.replace("\\\n", " "))
     text = re.sub(r'"?(?:\$\(|`)(?:which|command -v) ([\w./-]+)(?:\)|`)"?', r"\1", text)
-    text = re.sub(r'"(\$\([^"()]*\))"', r"\1", text)  # what it runs is not quoted
+    text = re.sub(r'"(\$\([^"()]*\))"', r"\1", text)  # the command in it is not quoted
     try:
         return list(_split(text))
     except ValueError:  # no closing quotation, as in the text of a mail
@@ -260,8 +260,8 @@ class Line:
 def crontab(text: str, user: str = "", *, fields: int = 5) -> Iterator[Line]:
     """Return the commands of a crontab.
 
-    :param user: whose it is; "" where each line says that.
-    :param fields: how many come before the user, or the command.
+    :param user: its owner; "" if each line names one.
+    :param fields: the number of fields before the user, or the command.
     """
     variables: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
@@ -272,7 +272,7 @@ def crontab(text: str, user: str = "", *, fields: int = 5) -> Iterator[Line]:
         words = line.split(None, before + (not user))
         if line.lstrip().startswith("#") or len(words) <= before + (not user):
             continue
-        # An unescaped percent sign ends the command: what follows is its input.
+        # An unescaped percent sign ends the command: the rest is its input.
         command = re.split(r"(?<!\\)%", words[-1])[0].replace(r"\%", "%")
         yield Line(number, user or words[before], command, dict(variables),
                    " ".join(words[:before]))

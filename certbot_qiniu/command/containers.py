@@ -1,4 +1,4 @@
-"""Find what is lost with a container: certbot's folders that are no volumes."""
+"""Find certbot's folders that are not on volumes: they are lost with the container."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from pathlib import Path
 
 MOUNTS = Path("/proc/self/mountinfo")
 SYSTEMD = Path("/run/systemd/system")
-"""A sign that this is a machine that is kept, whatever it runs in."""
+"""A sign of a machine that is kept, even in a container."""
 
 LAYERS = {"overlay", "fuse.fuse-overlayfs", "aufs"}
 """File systems that containers have at their root."""
 
 ANONYMOUS = re.compile(r"/volumes/[0-9a-f]{64}(/_data)?")
-"""The end of where a volume is that nobody has named: the next container gets another one."""
+"""The end of an unnamed volume's path: the next container gets another volume."""
 
 LOST = {"config": "all certificates, their keys and the account go with it",
         "work": "what a rollback goes back to goes with it"}
 
 
 def lost_with_it(folders: dict[str, Path]) -> Iterator[tuple[Path, str]]:
-    """Find those of certbot's folders that end with this container, and say what that means.
+    """Find certbot's folders that are lost with this container, and what that means for each.
 
-    :param folders: by certbot's names of them.
+    :param folders: certbot's name -> path.
     """
     if SYSTEMD.exists():
         return
@@ -44,7 +44,7 @@ def _is_in_the_container(path: Path) -> bool:
         before, _, after = line.partition(" - ")
         point = re.sub(r"\\([0-7]{3})", lambda digits: chr(int(digits[1], 8)), before.split()[4])
         root, kind = before.split()[3], after.split()[0]
-        # The last one mounted there is what is seen.
+        # The last one that was mounted there covers the others.
         found[Path(point)] = bool(ANONYMOUS.search(root)) or (point == "/" and kind in LAYERS)
     real = path.resolve()
     place = next((place for place in (real, *real.parents) if place in found), None)

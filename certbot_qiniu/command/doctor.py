@@ -1,4 +1,4 @@
-"""``certbot-qiniu doctor``: what could stop a renewal, before it does, each with its remedy."""
+"""``certbot-qiniu doctor``: find what could stop a renewal, with a remedy for each."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ logger = logging.getLogger(__name__)
 SECONDS = 60
 CLOCK_SECONDS = 10
 SKEW_SECONDS = 30
-"""Qiniu refuses a request that is signed further off."""
+"""Qiniu refuses a request if its time is further off."""
 
 
 @dataclass(frozen=True)
 class Check:
     """One thing that was checked.
 
-    :ivar remedy: what to do about it, "" where nothing is needed.
+    :ivar remedy: what to do about it, "" if nothing is needed.
     """
 
     level: Level
@@ -74,9 +74,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check everything, and show it.
+    """Check everything, and show the results.
 
-    :raises errors.QiniuError: when not even a beginning can be made.
+    :raises errors.QiniuError: if the checks cannot even begin.
     """
     if arguments.explore:
         return explore.run(arguments, logger)
@@ -166,7 +166,7 @@ def check_certbot(found: str | None) -> Iterator[Check]:
 
 
 def check_files(folder: Path) -> Iterator[Check]:
-    """Return whether our own files can be read by nobody else."""
+    """Check that nobody else can read our own files."""
     for path in sorted(folder.rglob("[!.]*")):
         try:
             mode = path.stat().st_mode
@@ -178,7 +178,7 @@ def check_files(folder: Path) -> Iterator[Check]:
 
 
 def check_volumes(config_dir: Path, work_dir: Path) -> Iterator[Check]:
-    """Return whether certbot's folders outlive the container that this may be."""
+    """Check that certbot's folders outlive the container, if this is one."""
     for path, text in containers.lost_with_it({"config": config_dir, "work": work_dir}):
         yield Check(Level.ATTENTION, "container", text, f"Mount a volume there: --volume "
                     f"NAME:{shlex.quote(str(path))}")
@@ -233,7 +233,7 @@ def check_plugins(renewals: Iterable[Renewal]) -> Iterator[Check]:
 
 
 def check_accounts(deployer: Deployer, renewals: Mapping[str, Renewal]) -> Iterator[Check]:
-    """Check that each lineage's credentials are private, and accepted by Qiniu."""
+    """Check that each lineage's credentials are private, and that Qiniu accepts them."""
     seen = set()
     for name, renewal in renewals.items():
         try:
@@ -259,7 +259,7 @@ def check_accounts(deployer: Deployer, renewals: Mapping[str, Renewal]) -> Itera
 
 def check_ages(deployer: Deployer, credentials: str, renewals: Mapping[str, Renewal],
                ) -> Iterator[Check]:
-    """Return whether Qiniu would take the certificates of one account that it has not got yet."""
+    """Check that Qiniu would take one account's certificates that are not uploaded yet."""
     context = deployer.context(credentials)
     for name, renewal in renewals.items():
         if (deployer.credentials_of(name, renewal.settings) or "") != credentials:
@@ -276,19 +276,19 @@ def check_ages(deployer: Deployer, credentials: str, renewals: Mapping[str, Rene
 
 
 def qiniu_time() -> float | None:
-    """Ask Qiniu for its time, by the header of any answer; None without one."""
+    """Return Qiniu's time, from the header of any answer; None without one."""
     from certbot_qiniu import deadline
 
     try:
         answer = deadline.head(f"https://{API}/domain?limit=1", CLOCK_SECONDS)
         return email.utils.parsedate_to_datetime(answer.headers.get("Date", "")).timestamp()
-    except (OSError, ValueError, TypeError, OverflowError) as error:  # requests' own are OSErrors
+    except (OSError, ValueError, TypeError, OverflowError) as error:  # requests raises OSErrors
         logger.info("Qiniu's time is not known: %s", type(error).__name__)
         return None
 
 
 def check_clock(server: float | None, here: float) -> Iterator[Check]:
-    """Return whether this machine's clock is near enough to Qiniu's."""
+    """Check that this machine's clock is close enough to Qiniu's."""
     if server is None:
         yield Check(Level.UNKNOWN, "clock", "Qiniu did not say what time it is")
         return
@@ -306,7 +306,7 @@ def check_clock(server: float | None, here: float) -> Iterator[Check]:
 
 
 def check_nginx(renewals: Iterable[Renewal]) -> Iterator[Check]:
-    """Return whether nginx's configuration is sound, by each command that a lineage has for it."""
+    """Check that nginx's configuration is sound, by each command that a lineage has for it."""
     commands: dict[tuple[str, str | None], Settings] = {
         (renewal.settings.nginx_test_cmd, renewal.settings.nginx_reload_cmd): renewal.settings
         for renewal in renewals if not renewal.settings.skip_nginx}
@@ -321,7 +321,7 @@ def check_nginx(renewals: Iterable[Renewal]) -> Iterator[Check]:
 
 
 def check_hooks(renewals: Iterable[Renewal]) -> Iterator[Check]:
-    """Return whether what ``--qiniu-hook`` names can be run, and by nobody else be changed."""
+    """Check that the programs of ``--qiniu-hook`` can be run, and nobody else can change them."""
     for hook in sorted({renewal.settings.hook for renewal in renewals if renewal.settings.hook}):
         try:
             found = checked_programs(hook)
@@ -333,7 +333,7 @@ def check_hooks(renewals: Iterable[Renewal]) -> Iterator[Check]:
 
 
 def is_looped(config_dir: Path, now: float) -> bool:
-    """Return whether ``certbot-qiniu loop`` renews here, and is well."""
+    """Return whether ``certbot-qiniu loop`` renews here, and is healthy."""
     try:
         health = loop_health.read(loop_health.path(config_dir))
     except errors.StateError as error:

@@ -1,7 +1,7 @@
 """Compare the edge's answers with what Qiniu's API says is bound.
 
 No network, disk or clock here. An edge that does not answer proves nothing, so only a certificate
-that was seen is ever a reason to look.
+that was seen can need attention.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from certbot_qiniu.model import Certificate, Domain
 from certbot_qiniu.webserver.edge import Answer
 
 OVERDUE_SECONDS = 3 * 3600
-"""Qiniu publishes within an hour, overseas too; after three nothing of that is under way."""
+"""Qiniu publishes within an hour, overseas too; after three hours that is surely over."""
 
 SHOWN = 5
-"""So many addresses are named."""
+"""The most addresses that a sentence names."""
 
 Word = Literal["other", "chain", "same", "seen", "unknown"]
 WORDS: tuple[Word, ...] = ("other", "chain", "same", "seen")
-"""Of a domain's addresses, the first of these that one has decides."""
+"""By precedence: the first of these that one of a domain's addresses has is the domain's word."""
 
 _TICKET = "Open a ticket with Qiniu: “{ticket}; please publish it again.”"
 
@@ -41,10 +41,10 @@ SENTENCES: Mapping[Word, tuple[str, Mapping[Level, str]]] = {
             "the edge serves {name} without the intermediate certificate that was uploaded, at "
             "{where}, {since}: clients that lack it refuse it. " + _TICKET}),
 }
-"""The word for the reason, and the sentence while it is early and after that."""
+"""The word for the reason, and the sentences: while it is early, and after that."""
 
 EDGE_WORDS = tuple(SENTENCES)
-"""Those that are reasons to look, once they have lasted."""
+"""The words that need attention once they have lasted."""
 
 EDGE_REASONS = tuple(reason for reason, _ in SENTENCES.values())
 
@@ -53,7 +53,7 @@ EDGE_REASONS = tuple(reason for reason, _ in SENTENCES.values())
 class Expected:
     """The certificate of ours that Qiniu says is bound.
 
-    :ivar chain: the fingerprint of the intermediate that issued it; empty if a root did, and if
+    :ivar chain: the fingerprint of the intermediate that issued it; empty if a root did, or if
         certbot no longer has it.
     :ivar not_after: seconds since the epoch, 0 likewise.
     """
@@ -69,8 +69,8 @@ class Expected:
 class Shown:
     """One address, for programs.
 
-    :ivar edge: as of the whole domain.
-    :ivar not_after: ISO 8601 in UTC; None without an answer, as the others.
+    :ivar edge: as for the whole domain.
+    :ivar not_after: ISO 8601 in UTC; None without an answer, like the others.
     """
 
     address: str
@@ -84,9 +84,9 @@ class Shown:
 class Probe:
     """The edge's answers for a domain, and the certificate to compare them with.
 
-    :ivar expected: None where what is bound is not ours.
-    :ivar changed: when the domain was changed last, seconds since the epoch; 0 where that is not
-        known.
+    :ivar expected: None if the bound certificate is not ours.
+    :ivar changed: when the domain was changed last, seconds since the epoch; 0 if that is
+        unknown.
     """
 
     domain: Domain
@@ -96,7 +96,7 @@ class Probe:
 
     @property
     def word(self) -> Word:
-        """All its addresses in one word."""
+        """One word for all its addresses."""
         found = {self.word_of(answer) for answer in self.answers}
         return next((word for word in WORDS if word in found), "unknown")
 
@@ -109,7 +109,7 @@ class Probe:
             return "seen"
         if leaf.fingerprint != expected.fingerprint:
             return "other"
-        # A root besides, or another order, harms nobody.
+        # An additional root or another order does no harm.
         lacks = leaf.chain is not None and not expected.chain <= leaf.chain
         return "chain" if lacks else "same"
 
@@ -121,7 +121,7 @@ class Probe:
             else Shown(answer.address, "unknown") for answer in self.answers)
 
     def judge(self, now: float) -> Finding | None:
-        """Say what is wrong; None for nothing, and if nothing is known."""
+        """Say what is wrong; None if nothing is, or nothing is known."""
         word = self.word
         if word not in SENTENCES:
             return None
@@ -160,7 +160,7 @@ class Probe:
 def expect(cert_id: str, fingerprint: str, certificate: Certificate | None) -> Expected:
     """Return what to expect if *cert_id* is bound.
 
-    :param certificate: that one, if certbot still has it.
+    :param certificate: the same one, if certbot still has it.
     """
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
@@ -170,11 +170,11 @@ def expect(cert_id: str, fingerprint: str, certificate: Certificate | None) -> E
     try:
         found = [x509.load_pem_x509_certificate(f"{part}{_END}".encode())
                  for part in certificate.fullchain.split(_END)[:-1]]
-    except ValueError:  # only the leaf of it was read before
+    except ValueError:  # only its leaf was read before
         found = []
     return Expected(
         cert_id, fingerprint,
-        # Clients have the roots, and beyond the issuer another path may do as well as ours.
+        # Clients have the roots, and above the issuer another path may be as good as ours.
         frozenset(one.fingerprint(hashes.SHA256()).hex() for one in found[1:2]
                   if one.subject != one.issuer),
         int(certificate.not_after.timestamp()), f"{found[0].serial_number:X}" if found else "")

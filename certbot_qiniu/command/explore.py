@@ -1,4 +1,4 @@
-"""``certbot-qiniu doctor --explore``: what one account's Qiniu answers where documents are silent.
+"""``certbot-qiniu doctor --explore``: ask Qiniu, with one account, what its documents leave open.
 
 The report holds no text of Qiniu's, no name, no id and no key, so that it can be pasted into an
 issue.
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser, group: argparse._ActionsConta
 def run(arguments: argparse.Namespace, logger: logging.Logger) -> int:
     """Ask, and print the report.
 
-    :raises errors.QiniuError: when it is not known whom to ask, or the keys open nothing.
+    :raises errors.QiniuError: if it is unknown which account to ask, or Qiniu refuses the keys.
     """
     config = certbot_config(arguments)
     credentials = arguments.credentials

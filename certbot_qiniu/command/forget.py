@@ -1,4 +1,4 @@
-"""``certbot-qiniu forget``: domains that are missing at Qiniu were deleted there."""
+"""``certbot-qiniu forget``: confirm that domains that are missing at Qiniu were deleted there."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Stop managing what is missing, and tell what that is.
+    """Stop managing missing domains, and name them.
 
-    :raises errors.QiniuError: when it is not known what is missing, or certbot is in the way.
+    :raises errors.QiniuError: if it is unknown which are missing, or certbot is in the way.
     """
     name = arguments.cert_name
     [renewal] = our_renewals(arguments, name)
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{name}: none of its domains is missing at Qiniu, so there is nothing to forget.")
         return 0
     print(f"{name}: {', '.join(gone)} no longer managed. What was served before, and the "
-          "settings, are kept for a year, should a domain come back.")
+          "settings, are kept for a year, in case a domain comes back.")
     if listed := sorted(set(gone) & set(renewal.settings.domains or ())):
         print(f"Take {', '.join(listed)} out of --qiniu-domains, too: certbot renew fails as long "
               "as a domain is named there that does not exist.")

@@ -1,7 +1,7 @@
-"""The three levels that every command answers with.
+"""The three levels in which every command reports.
 
-A level is ``ok``, ``attention`` (somebody has to see to it) or ``unknown`` (it is not known).
-Each finding has one, with a stable word for the reason and a sentence for humans.
+A level is ``ok``, ``attention`` (somebody must act) or ``unknown``. Each finding has one, with a
+stable word for the reason and a sentence for humans.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Level(Enum):
 class Finding:
     """Something about a subject: a lineage, a credentials file, the renewal as a whole.
 
-    :ivar days_left: whole days until the end that this is about; None where it is about none.
+    :ivar days_left: whole days until the end that this is about; None if it is about none.
     """
 
     level: Level
@@ -38,7 +38,7 @@ class Finding:
 
 
 def with_all_concerned(findings: Collection[Finding]) -> list[Finding]:
-    """Merge findings of one text into one that names all they concern."""
+    """Merge findings with the same text into one that names all their subjects."""
     concerned: dict[str, dict[str, None]] = {}
     for item in findings:
         concerned.setdefault(item.text, {})[item.subject] = None
@@ -62,12 +62,12 @@ def worst(levels: Iterable[Level]) -> Level:
 
 
 def exit_status(level: Level) -> int:
-    """0 fine, 1 attention, 2 could not tell."""
+    """Return 0 for fine, 1 for attention, 2 for unknown."""
     return {Level.OK: 0, Level.ATTENTION: 1, Level.UNKNOWN: 2}[level]
 
 
 def days_left(not_after: float, now: float) -> int:
-    """Whole days until then; negative after it."""
+    """Return the whole days until then; negative after it."""
     return int((not_after - now) // DAY)
 
 

@@ -1,6 +1,4 @@
-"""``certbot-qiniu install-timer``: run ``certbot-qiniu renew`` twice a day.
-
-By systemd units, or by a line for cron.
+"""``certbot-qiniu install-timer``: run ``certbot-qiniu renew`` twice a day, by systemd or cron.
 """
 
 from __future__ import annotations
@@ -38,7 +36,7 @@ from certbot_qiniu.environment import program
 from certbot_qiniu.lineages import Renewal, read_renewals
 
 SYSTEMD_RUNS = Path("/run/systemd/system")
-"""There exactly where systemd is the init (``sd_booted(3)``)."""
+"""Exists if, and only if, systemd is the init (``sd_booted(3)``)."""
 CRON_FILE = Path("/etc/cron.d") / OWN_NAME
 SECONDS = 60
 MARKS = {"--notify": "--notify=", "--heartbeat": "--heartbeat=", "--prometheus": "--prometheus=",
@@ -48,12 +46,12 @@ MARKS = {"--notify": "--notify=", "--heartbeat": "--heartbeat=", "--prometheus":
 NOTIFY_FILE, HEARTBEAT_FILE, ENVIRONMENT_FILE = "notify", "heartbeat", "environment"
 
 MARK = "# Written by certbot-qiniu install-timer"
-"""The beginning of our files, by which they are told from somebody else's of the same name."""
+"""The beginning of our files, which distinguishes them from others of the same name."""
 
 PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 FILES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 VARIABLES = (*PROXIES, *map(str.lower, PROXIES), *FILES)
-"""The variables that a shell may have set for all that reaches the network."""
+"""The variables that a shell may set for programs that use the network."""
 
 _TIMER = MARK + """. For changes of your own: systemctl edit {name}.timer
 [Unit]
@@ -70,7 +68,7 @@ WantedBy=timers.target
 
 _SERVICE = MARK + """. For changes of your own: systemctl edit {name}.service
 [Unit]
-Description=Renew certificates, deploy them to Qiniu Cloud and nginx, and tell what is wrong
+Description=Renew certificates, deploy them to Qiniu Cloud and nginx, and report what is wrong
 Wants=network-online.target
 After=network-online.target
 {on_failure}
@@ -78,7 +76,7 @@ After=network-online.target
 Type=oneshot
 EnvironmentFile=-{environment}
 ExecStart={renew}
-# certbot may take six hours; what it must not exceed, the command sees to itself.
+# certbot may take six hours; the command itself enforces its limits.
 TimeoutStartSec=7h
 # The command passes the signal on: certbot would take a second one for an order to go back. And a
 # web server that certbot or a hook has started outlives this.
@@ -88,7 +86,7 @@ KillMode=process
 """
 
 _CRON = MARK + """
-# Renew certificates, deploy them to Qiniu Cloud and nginx, and tell what is wrong.
+# Renew certificates, deploy them to Qiniu Cloud and nginx, and report what is wrong.
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 """
 
@@ -101,7 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--directory", type=Path, metavar="DIR",
         help=f"where to write the units (default: {SYSTEMD_FOLDER}, and enabled at once)"))
     parser.add_argument("--cron", action="store_true",
-                        help=f"write {CRON_FILE} instead (default where no systemd runs)")
+                        help=f"write {CRON_FILE} instead (default if no systemd runs)")
     parser.add_argument("--on-failure", default="", metavar="UNIT",
                         help="a systemd unit to start when the renewal fails (OnFailure=)")
     completed_by(A_FILE, parser.add_argument(
@@ -116,7 +114,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the units or the cron file, and start the timer.
 
-    :raises errors.UsageError: when that is not possible.
+    :raises errors.UsageError: if that is not possible.
     """
     check_heartbeats(url for url in arguments.heartbeat if not url.startswith("@"))
     folder = arguments.config_dir / "qiniu"
@@ -163,7 +161,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _metrics_file(path: Path | None) -> Path | None:
     """Return the file that the metrics go into.
 
-    :raises errors.UsageError: when the textfile collector could not read it.
+    :raises errors.UsageError: if the textfile collector could not read it.
     """
     file = metrics.file_at(path) if path else None
     if file and (file.suffix != ".prom" or not file.parent.is_dir()):
@@ -176,7 +174,7 @@ def _metrics_file(path: Path | None) -> Path | None:
 
 
 def _name_others(arguments: argparse.Namespace, lineages: Iterable[str]) -> None:
-    """Name what undoes the work of the timer, and how to turn it off."""
+    """Name jobs that undo the timer's work, and how to turn them off."""
     wanted = Wanted(arguments.config_dir, usual_config_dir(), frozenset(lineages))
     for job in certbot_jobs.jobs():
         if use(job, wanted) is Use.LACKS_PLUGIN:
@@ -184,9 +182,9 @@ def _name_others(arguments: argparse.Namespace, lineages: Iterable[str]) -> None
 
 
 def _refuse_without_plugins(renewals: Mapping[str, Renewal]) -> None:
-    """See that every lineage of the machine can be renewed before something does it by itself.
+    """Refuse a timer if a lineage of the machine cannot be renewed here.
 
-    :raises errors.UsageError: with what is missing, and the command that installs it.
+    :raises errors.UsageError: if so, with the missing plugins and the command that installs them.
     """
     there = plugins.installed()
     problems = [plugins.sentence(lineage, names) for lineage, names
@@ -201,8 +199,8 @@ def _refuse_without_plugins(renewals: Mapping[str, Renewal]) -> None:
 
 
 def _public(values: Iterable[str], kept: Path) -> list[str]:
-    """Return an option's values for a public file: URLs, which hold secrets, go into *kept*."""
-    # Where there is no home, ~ stays as it is: pathlib's expanduser would raise.
+    """Return an option's values for a public file; URLs hold secrets, and go into *kept*."""
+    # Without a home, ~ stays as it is: pathlib's expanduser would raise.
     found = [f"@{os.path.abspath(os.path.expanduser(value[1:]))}" if value.startswith("@")
              else f"@{kept}" for value in values]
     return list(dict.fromkeys(found))
@@ -210,14 +208,14 @@ def _public(values: Iterable[str], kept: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Job:
-    """The command to be run.
+    """The command to run.
 
-    :ivar environment: a file with the variables that it needs.
-    :ivar options: that name certbot's folders where unusual.
+    :ivar environment: a file with variables for it.
+    :ivar options: that name certbot's folders, if they are not the usual ones.
     :ivar notify: the values of ``--notify``; no secrets, as units and cron files are public.
     :ivar heartbeat: the values of ``--heartbeat``, likewise without secrets.
     :ivar on_failure: a unit to start when the run fails, "" for none.
-    :ivar prometheus: where metrics are written, None for nowhere.
+    :ivar prometheus: the file for metrics, None for none.
     :ivar no_probe: whether the edge is not asked.
     """
 
@@ -250,14 +248,14 @@ def units(job: Job) -> dict[str, str]:
 
 
 def cron(job: Job) -> str:
-    """Return the file for ``/etc/cron.d``, where there is no systemd."""
+    """Return the file for ``/etc/cron.d``, for a machine without systemd."""
     return _CRON + cron_line(job, "root ") + "\n"
 
 
 def cron_line(job: Job, user: str = "") -> str:
-    """Write the line for cron; its time is this machine's own, so that not all ask at once.
+    """Return the line for cron; its time differs by machine, so that not all ask at once.
 
-    :param user: with a blank, where the line must name one.
+    :param user: with a blank, if the line must name one.
     """
     spread = int.from_bytes(hashlib.sha256(_machine().encode()).digest()[:4], "big")
     hour, minute = divmod(spread % (12 * 60), 60)
@@ -272,7 +270,7 @@ def cron_line(job: Job, user: str = "") -> str:
 
 
 def _machine() -> str:
-    """Return what tells this machine from others, also from those made of the same image."""
+    """Return a text that differs from that of other machines, even of the same image."""
     try:
         number = Path("/etc/machine-id").read_text(encoding="ascii")
     except OSError:
@@ -281,12 +279,12 @@ def _machine() -> str:
 
 
 def _argument(text: str) -> str:
-    """*text* as one word of a command in a unit, where variables are replaced."""
+    """Return *text* as one word of a command in a unit, in which variables are replaced."""
     return _word(text.replace("$", "$$"))
 
 
 def _word(text: str) -> str:
-    """*text* as one word in a unit."""
+    """Return *text* as one word in a unit."""
     escaped = _escaped(text)
     if escaped and not set(escaped) & set(" \t\"'\\;"):
         return escaped
@@ -294,7 +292,7 @@ def _word(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """*text* without systemd's specifiers."""
+    """Return *text* with systemd's specifiers escaped."""
     return text.replace("%", "%%")
 
 
@@ -302,9 +300,9 @@ def _escaped(text: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write one of our files, and keep what somebody else has put in its place.
+    """Write one of our files; rename a file that somebody else has put there.
 
-    :raises errors.UsageError: when that is not possible.
+    :raises errors.UsageError: if that is not possible.
     """
     is_ours, before = False, ""
     with contextlib.suppress(OSError):
@@ -321,7 +319,7 @@ def _write(path: Path, text: str) -> None:
             raise errors.UsageError(f"Could not rename {path}: {error.strerror}. Run this as root, "
                                     "or name another --directory") from error
         print(f"Kept: {path}, which was not written by this program, as {kept}")
-    # No secrets are in it, and systemd wants it readable.
+    # It has no secrets, and systemd wants it readable.
     output.write(path, text, "--directory", mode=0o644)
     print(f"Written: {path}")
     lost = [option for option, mark in MARKS.items() if is_ours and mark in before
@@ -337,9 +335,9 @@ def _free_name(path: Path) -> Path:
 
 
 def _keep_environment(path: Path, environment: Mapping[str, str]) -> None:
-    """Take over what this shell has set for the network, and keep what was taken over before.
+    """Store this shell's variables for the network, and keep those that were stored before.
 
-    :raises errors.UsageError: when that is not possible.
+    :raises errors.UsageError: if that is not possible.
     """
     found = {name: os.path.abspath(value) if name in FILES else value
              for name in VARIABLES if (value := environment.get(name))}
@@ -358,14 +356,14 @@ def _keep_environment(path: Path, environment: Mapping[str, str]) -> None:
 
 
 def _quoted(value: str) -> str:
-    """*value* as a shell and systemd alike read it."""
+    """Return *value* quoted for a shell and systemd alike."""
     return '"' + re.sub(r'(["\\$`])', r"\\\1", value) + '"'
 
 
 def enable() -> None:
-    """Let systemd read the units and start the timer.
+    """Make systemd read the units and start the timer.
 
-    :raises errors.UsageError: when it does not.
+    :raises errors.UsageError: if that fails.
     """
     for arguments in (["daemon-reload"], ["enable", "--now", f"{OWN_NAME}.timer"]):
         command = ["systemctl", *arguments]

@@ -1,7 +1,7 @@
 """Read scripts and crontabs that run lego: how it proves domains, its hook, its keys.
 
-lego itself keeps none of that. The lines are read as a shell would split them, and nothing is run:
-constants are put in where they are used, and what is computed stays unknown.
+lego itself stores none of that. The lines are read as a shell would split them, and nothing is run:
+constants are put in where they are used, and computed values stay unknown.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_PROGRAM = re.compile(r"(?:[^\s=]*/)?lego(?::[\w.-]+)?")  # also an image of a container's
+_PROGRAM = re.compile(r"(?:[^\s=]*/)?lego(?::[\w.-]+)?")  # also the image of a container
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _ENDS = {"&&", "||", "|", ";", "&"}
@@ -23,7 +23,7 @@ _OPTIONS = {"domains", "email", "server", "key-type", "dns", "http.webroot", "re
 
 @dataclass(frozen=True)
 class LegoRun:
-    """A command line of lego's.
+    """A command line of lego.
 
     :ivar source: the file that it stands in.
     :ivar options: the values of each option, by its long name without dashes.
@@ -37,7 +37,7 @@ class LegoRun:
     environment: Mapping[str, str] = field(repr=False)
 
     def value(self, *names: str) -> str:
-        """Return the first value of these options that is given and known, else ""."""
+        """Return the first value of these options that is given and known, "" without one."""
         return next((value for name in names for value in self.options.get(name, ())
                      if is_known(value)), "")
 
@@ -49,7 +49,7 @@ class LegoRun:
 
 
 def is_known(value: str) -> bool:
-    """Return whether nothing in a word is left to be computed by a shell."""
+    """Return whether a shell need not compute anything in a word."""
     return not set(value) & set("$`")
 
 

@@ -1,6 +1,6 @@
-"""``certbot-qiniu loop``: what a container runs, where neither cron nor systemd is.
+"""``certbot-qiniu loop``: renew in a container, which has neither cron nor systemd.
 
-``certbot-qiniu renew`` every twelve hours. How the last one ended is in
+Every twelve hours it does what ``certbot-qiniu renew`` does. The result of the last renewal is in
 ``<config_dir>/qiniu/loop.json``, which ``--health`` reads for the container's ``HEALTHCHECK``.
 """
 
@@ -25,27 +25,27 @@ from certbot_qiniu.command.renew import Cycle, Programs
 
 EVERY_SECONDS, JITTER_SECONDS = 43_200, 3_600
 TICK_SECONDS = 1
-"""The time within which a signal ends the pause between two renewals."""
+"""The longest time that a signal takes to end the pause between two renewals."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this subcommand."""
     parser.add_argument("--health", action="store_true",
-                        help="tell how the loop of this configuration is instead: exit status 0, "
-                             "or 1 when renewals have failed, or none has ended, for a day")
+                        help="report the health of this configuration's loop instead: exit status "
+                             "0, or 1 when renewals have failed, or none has ended, for a day")
     renew.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Renew until a signal ends it.
 
-    :raises errors.QiniuError: when it cannot begin, or it is not known how it is.
+    :raises errors.QiniuError: if it cannot begin, or its health is unknown.
     """
     path = loop_health.path(arguments.config_dir)
     if arguments.health:
         return _tell(path)
     renew.check_arguments(arguments)
-    os.environ["TERM"] = "dumb"  # a container's log is no terminal, even where it has one
+    os.environ["TERM"] = "dumb"  # a container's log is no terminal, even if it has one
     for _, text in containers.lost_with_it(
             {kind: getattr(arguments, f"{kind}_dir") for kind in FOLDERS}):
         print(f"certbot-qiniu: {text}", file=sys.stderr)
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _before(path: Path) -> Health:
-    """Read how it was left; a file that cannot be read is no reason not to renew."""
+    """Read its last health; a file that cannot be read is no reason not to renew."""
     try:
         return loop_health.read(path) or Health(0)
     except errors.StateError as error:
@@ -77,7 +77,7 @@ def _before(path: Path) -> Health:
 
 
 def _cycle(arguments: argparse.Namespace, programs: Programs) -> Cycle:
-    """Renew and tell, once; what cannot even begin has failed, too."""
+    """Renew and report once; a renewal that cannot even begin has failed, too."""
     try:
         return renew.cycle(arguments, programs)
     except (certbot_errors.Error, OSError) as error:
@@ -105,7 +105,7 @@ def _tell(path: Path) -> int:
 def _write(path: Path, health: Health) -> None:
     try:
         loop_health.write(path, health)
-    except errors.StateError as error:  # it is no reason not to renew
+    except errors.StateError as error:  # no reason not to renew
         print(f"certbot-qiniu: {error}", file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""The health of ``certbot-qiniu loop``: the file that it leaves for whoever looks after it."""
+"""The health of ``certbot-qiniu loop``: the file that it writes for those who monitor it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ LOST = "the loop writes it anew"
 class Health:
     """The health of the loop.
 
-    :ivar started: when it was.
-    :ivar ended: when a renewal last did, 0 for never.
-    :ivar exit_status: what ``certbot-qiniu renew`` would have ended with.
-    :ivar failing_since: when the first of the renewals failed that have failed one after the other;
-        0 where the last one did not.
+    :ivar started: when it was started.
+    :ivar ended: when the last renewal ended, 0 for never.
+    :ivar exit_status: the one that ``certbot-qiniu renew`` would have had.
+    :ivar failing_since: when the first of the last renewals that all failed did; 0 if the last one
+        did not fail.
     """
 
     started: float
@@ -38,7 +38,7 @@ class Health:
                        failing_since=since if failed else 0.0)
 
     def complaint(self, now: float) -> str:
-        """Say what is wrong with it; "" if it is well."""
+        """Say what is wrong with it; "" if it is healthy."""
         if self.failing_since and now - self.failing_since >= UNHEALTHY_SECONDS:
             return f"renewals have failed since {utc(self.failing_since)}"
         last = max(self.started, self.ended)
@@ -53,9 +53,9 @@ def path(config_dir: Path) -> Path:
 
 
 def read(file: Path) -> Health | None:
-    """Read how the loop is; None if there was none.
+    """Read the health of the loop; None if there was none.
 
-    :raises errors.StateError: when that cannot be read.
+    :raises errors.StateError: if that cannot be read.
     """
     if not file.exists():
         return None
@@ -67,6 +67,6 @@ def read(file: Path) -> Health | None:
 def write(file: Path, health: Health) -> None:
     """Replace the file.
 
-    :raises errors.StateError: when that is not possible.
+    :raises errors.StateError: if that is not possible.
     """
     write_json(file, vars(health))

@@ -1,6 +1,6 @@
 """The status in the text format of Prometheus, for node_exporter's textfile collector.
 
-What is not known has no series: a domain whose edge was not asked, a renewal that nobody told of.
+An unknown value has no series: a domain whose edge was not asked, a renewal that was not reported.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from certbot_qiniu.model import DEAD_STATES
 
 PREFIX = "certbot_qiniu_"
 FILE = "certbot_qiniu.prom"
-"""Its name in a folder."""
+"""The name of the file in a folder."""
 
 Labels = Mapping[str, str]
 
@@ -66,7 +66,7 @@ RUN: tuple[tuple[str, str, Callable[[Report], int | None]], ...] = (
 
 def text(report: Report) -> str:
     """Write every fact as a gauge."""
-    by_name = {row.domain: row for row in report.rows}  # a series may be there once only
+    by_name = {row.domain: row for row in report.rows}  # a series may occur only once
     lines: list[str] = []
     for name, help_text, of_row in DOMAIN:
         lines += _family(name, help_text, (
@@ -86,7 +86,7 @@ def text(report: Report) -> str:
 
 def file_at(path: Path) -> Path:
     """Return the file to write: in a folder, one that the textfile collector reads."""
-    return path / FILE if os.path.isdir(path) else path  # pathlib's raises where it may not look
+    return path / FILE if os.path.isdir(path) else path  # pathlib's raises without permission
 
 
 def _targets(lineage: LineageFacts) -> dict[str, bool]:

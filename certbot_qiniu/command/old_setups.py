@@ -14,7 +14,7 @@ from certbot_qiniu.command.setups import Setup, checked
 def read_setups(path: Path) -> tuple[list[Setup], list[str]]:
     """Read the setups below a folder or in a file, and say what could not be understood.
 
-    :raises errors.UsageError: when there is nothing of the kind, or it cannot be read at all.
+    :raises errors.UsageError: if there is none, or it cannot be read at all.
     """
     if path.is_file():
         return [checked(read_config(path))], []

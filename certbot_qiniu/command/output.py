@@ -34,8 +34,8 @@ class Table:
     """Rows of text below headings, each with the style of one of its cells.
 
     :ivar wraps: the columns that may be wrapped on a narrow terminal; nothing is ever cut off.
-    :ivar optional: the columns that a narrow terminal may go without, the first one first.
-    :ivar styled: which cell has the style.
+    :ivar optional: the columns that are left out on a narrow terminal, the first one first.
+    :ivar styled: the number of the cell that has the style.
     """
 
     columns: Sequence[str]
@@ -55,11 +55,11 @@ BLANK = ("", "")
 # Terminal and pipe ------------------------------------------------------------------------------
 
 MOST_NAMES = 3
-"""So many are named in a cell; ``--json`` has all of them."""
+"""The most names in a cell; ``--json`` has all of them."""
 
 NARROWEST, NARROWEST_FIRST = 12, 24
-"""Columns that are wrapped keep so many cells of the terminal; a table's first column, which says
-what the row is about, keeps more."""
+"""The least width of a wrapped column, in cells of the terminal; a table's first column, which
+names the row, keeps more."""
 
 GAP = 2
 """The space between columns."""
@@ -68,7 +68,7 @@ GAP = 2
 def accept_any_text(*, utf8: bool = False) -> None:
     """Let stdout and stderr take every text, with ``?`` for characters that they do not have.
 
-    :param utf8: stdout is for a program, whatever a terminal here would want.
+    :param utf8: stdout is for a program, whatever the terminal's encoding.
     """
     # A service may run us with these closed.
     sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
@@ -81,14 +81,14 @@ def accept_any_text(*, utf8: bool = False) -> None:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return the terminal, or whatever is in its place; rich honours ``NO_COLOR``."""
+    """Return the console of stdout or stderr; rich honours ``NO_COLOR``."""
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False, soft_wrap=False, emoji=False, markup=False)
 
 
 def show(parts: Iterable[Part], out: Console | None = None) -> None:
-    """Print *parts*, to the terminal unless told otherwise."""
+    """Print *parts*, to stdout by default."""
     out = out or console()
     if out.is_terminal:
         out.print(rendered(parts, out.width))
@@ -99,7 +99,7 @@ def show(parts: Iterable[Part], out: Console | None = None) -> None:
 
 
 def rendered(parts: Iterable[Part], width: int) -> RenderableType:
-    """Return *parts* for a terminal of this width; a line that is too wide goes on in the next."""
+    """Return *parts* for a terminal of this width; a line that is too wide is wrapped."""
     from rich.console import Group
     from rich.text import Text
 
@@ -205,7 +205,7 @@ def _rich_table(table: Table, width: int) -> RenderableType:
 
 @contextlib.contextmanager
 def progress(text: str) -> Iterator[None]:
-    """Show on stderr that something is going on, on a terminal only."""
+    """Show on stderr that something is going on, but only on a terminal."""
     out = console(stderr=True)
     if out.is_terminal:
         with out.status(text):
@@ -215,7 +215,7 @@ def progress(text: str) -> Iterator[None]:
 
 
 def finding_parts(findings: Iterable[Finding]) -> list[Part]:
-    """Write one finding a line; those of one text share a line."""
+    """Return one line for each finding; those with the same text share a line."""
     lines: list[Part] = [(f"{_capital(item.text).rstrip('.')}.", STYLES[item.level])
                          for item in with_all_concerned(list(findings))]
     return list(dict.fromkeys(lines))
@@ -227,12 +227,12 @@ def counted(domains: Sequence[str]) -> str:
 
 
 def number(value: int | None) -> str:
-    """Write a number as a cell."""
+    """Return a number as a cell."""
     return "-" if value is None else str(value)
 
 
 def _capital(text: str) -> str:
-    """*text* as the beginning of a sentence; a name stays as it is."""
+    """Return *text* as the beginning of a sentence; a name stays as it is."""
     first = text.partition(" ")[0]
     return text if "." in first else text[:1].upper() + text[1:]
 
@@ -248,7 +248,7 @@ def document(level: Level, now: float, content: dict[str, Any]) -> str:
 
 
 def with_time(row: Any) -> dict[str, Any]:
-    """Return a dataclass as a dictionary, the end of its certificate as in JSON."""
+    """Return a dataclass as a dictionary, with the end of its certificate as in JSON."""
     return {**vars(row), "not_after": utc(row.not_after) if row.not_after else None}
 
 
@@ -265,19 +265,19 @@ def _encode(value: object) -> Any:
 
 def write(path: Path, text: str, option: str, *, mode: int = 0o600,
           folder_mode: int | None = None) -> Path:
-    """Write a file that the user asked for, all of it or nothing.
+    """Write a file that the user asked for, completely or not at all.
 
-    What is no plain file (a link, a pipe, a device) is written to, and not replaced by one.
+    Anything but a plain file (a link, a pipe, a device) is written to, not replaced.
 
-    :param option: names the option that chooses another place.
-    :param folder_mode: makes the folder where there is none, with this mode.
-    :raises errors.UsageError: when that is not possible.
+    :param option: the option that chooses another place, for the error.
+    :param folder_mode: if not None, a missing folder is made, with this mode.
+    :raises errors.UsageError: if that is not possible.
     """
     try:
         if folder_mode is not None:
             path.parent.mkdir(mode=folder_mode, parents=True, exist_ok=True)
         if not _write_into(path, text):
-            write_file(path.resolve(), text, mode=mode)  # where a link leads to
+            write_file(path.resolve(), text, mode=mode)  # the file that a link leads to
     except OSError as error:
         reason = ("nobody reads from it" if error.errno == errno.ENXIO
                   else error.strerror)
@@ -287,20 +287,20 @@ def write(path: Path, text: str, option: str, *, mode: int = 0o600,
 
 
 def _write_into(path: Path, text: str) -> bool:
-    """Write into what is there and is no plain file; false where there is nothing of the kind.
+    """Write to an existing path that is no plain file; false if there is none.
 
-    :raises OSError: when that is not possible.
+    :raises OSError: if that is not possible.
     """
     try:
         found = path.stat()
     except FileNotFoundError:
         return False
-    if _is_stdout(found):  # /dev/stdout, also where that leads to a file
+    if _is_stdout(found):  # /dev/stdout, even if it leads to a file
         sys.stdout.write(text)
         return True
     if stat.S_ISREG(found.st_mode):
         return False
-    # To open a pipe that nobody reads from would take for ever.
+    # Opening a pipe without a reader would block for ever.
     handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
     os.set_blocking(handle, True)
     with os.fdopen(handle, "w", encoding="utf-8") as file:

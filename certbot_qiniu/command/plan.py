@@ -1,4 +1,4 @@
-"""``certbot-qiniu plan``: what the next ``certbot renew`` would do, and why."""
+"""``certbot-qiniu plan``: show what the next ``certbot renew`` would do, and why."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.planning.decision import Action
 
 UNCHANGED = ("keep", "leave", "skip", "forget", "wait", "queue", "fail")
-"""Verbs of the planner that change nothing."""
+"""The planner's verbs that change nothing."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Show the plan.
 
-    :raises errors.QiniuError: when not even a beginning can be made.
+    :raises errors.QiniuError: if the survey cannot even begin.
     """
     with output.progress("Asking Qiniu …"):
         facts = survey(certbot_config(arguments), arguments.cert_name)
@@ -99,7 +99,7 @@ def table(facts: Survey, planned: Sequence[Step], failed: Sequence[Finding]) -> 
                if any(item.level is Level.UNKNOWN for item in failed) else "Nothing to do.")
     parts.append((nothing if not changes else
                   f"{changes} step{'s' * (changes != 1)}; certbot-qiniu apply does them now. "
-                  "Should certbot renew a certificate, its domains get the new one.", "bold"))
+                  "If certbot renews a certificate, its domains get the new one.", "bold"))
     return parts
 
 

@@ -1,6 +1,6 @@
 """The plugins that certbot needs for the lineages of this machine, and those that it has.
 
-A certbot that lacks the installer which a renewal conf names renews the certificate without it, and
+If certbot lacks the installer that a renewal conf names, it renews the certificate without it, and
 drops it from the conf for good, with exit status 0.
 """
 
@@ -30,9 +30,9 @@ def named_by(renewal: Renewal) -> list[str]:
 
 
 def missing(renewals: Iterable[Renewal], plugins: Collection[str]) -> dict[str, list[str]]:
-    """Lineage -> the plugins that its renewal conf names and that are not among *plugins*.
+    """Return lineage -> the plugins that its renewal conf names and that are not among *plugins*.
 
-    Those that certbot does not renew by itself do not count.
+    Lineages that certbot does not renew by itself do not count.
     """
     return {renewal.lineage: names for renewal in renewals if renewal.renews
             if (names := [name for name in named_by(renewal) if name not in plugins])}

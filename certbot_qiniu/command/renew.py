@@ -1,9 +1,9 @@
-"""``certbot-qiniu renew``: what a timer, cron or a container runs.
+"""``certbot-qiniu renew``: the command for a timer, cron or a container.
 
-``certbot renew``, by the certbot of this environment, for all lineages of the machine but those
-whose plugins it lacks: it would drop these plugins from their renewal confs. Then
-``certbot-qiniu status`` with the edge, alerts and heartbeats, whatever came before, and for so long
-at most.
+It runs ``certbot renew``, by the certbot of this environment, for all lineages of the machine but
+those whose plugins it lacks: certbot would drop these plugins from their renewal confs. After that,
+even if it failed, it runs ``certbot-qiniu status`` with the edge, alerts and heartbeats. Both have
+a time limit.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from certbot_qiniu.environment import program
 from certbot_qiniu.lineages import Lineages, read_renewals
 
 CERTBOT_SECONDS = 6 * 3600
-"""The most that all renewals together may take: each waits for its DNS records to be seen."""
+"""The most that all renewals together may take: each waits until its DNS records are visible."""
 
 STATUS_SECONDS = 900
 ALERT_SECONDS = 120
 """The most that alerts and heartbeats may take after that."""
 
 STOP_SECONDS = 90
-"""The most that a program that is told to end may take; as systemd has it."""
+"""The most that a program may take to end after SIGTERM; systemd's default."""
 
 PATIENCE_SECONDS = 8
 """For so long SIGTERM is kept from what runs: that would die between a certificate and its hooks,
@@ -71,14 +71,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-q", "--quiet", action="store_true",
                         help="print nothing unless something is wrong")
     parser.add_argument("certbot_arguments", nargs="*", metavar="-- ARGUMENT",
-                        help="for certbot renew, such as --deploy-hook; after --dry-run nobody is "
-                             "told anything")
+                        help="for certbot renew, such as --deploy-hook; after --dry-run no alert "
+                             "or heartbeat is sent")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Renew what is due, and tell.
+    """Renew what is due, and report.
 
-    :raises errors.UsageError: when certbot and we would not mean the same.
+    :raises errors.UsageError: if certbot and we would see different options.
     """
     check_arguments(arguments)
     programs = Programs()
@@ -87,9 +87,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:
-    """Look that certbot and we mean the same.
+    """Refuse options that only certbot would see.
 
-    :raises errors.UsageError: when we would not.
+    :raises errors.UsageError: if there is one.
     """
     for word in arguments.certbot_arguments:
         if (name := word.partition("=")[0]) in OURS:
@@ -100,7 +100,7 @@ class Cycle(NamedTuple):
     """The result of a cycle.
 
     :ivar failed: whether a lineage could not be renewed.
-    :ivar exit_status: 1 where that or the status is a reason to look.
+    :ivar exit_status: 1 if a lineage failed or the status needs attention.
     """
 
     failed: bool
@@ -108,7 +108,7 @@ class Cycle(NamedTuple):
 
 
 def cycle(arguments: argparse.Namespace, programs: Programs) -> Cycle:
-    """Renew what is due and tell, once."""
+    """Renew what is due and report, once."""
     missing = _missing(arguments)
     result, status = _renew(arguments, programs, missing), ""
     if not programs.stopped and "--dry-run" not in arguments.certbot_arguments:
@@ -121,7 +121,7 @@ def cycle(arguments: argparse.Namespace, programs: Programs) -> Cycle:
 
 
 def _tell(arguments: argparse.Namespace, programs: Programs, result: str) -> str:
-    """Let our own command tell how it is, and how the renewal ended; how that ended."""
+    """Run our own command to report the status and the renewal's result; return how it ended."""
     return programs.run([
         program("certbot-qiniu"), "status", "--managed",
         *["--probe"] * (not arguments.no_probe), *["--quiet"] * arguments.quiet,
@@ -140,7 +140,7 @@ def _missing(arguments: argparse.Namespace) -> dict[str, list[str]]:
 
 
 def _renew(arguments: argparse.Namespace, programs: Programs, missing: Collection[str]) -> str:
-    """Let certbot renew all but *missing*; how that ended, "" where it ended well."""
+    """Run certbot to renew all but *missing*; return how that ended, "" if it ended well."""
     command = [program("certbot"), "renew", "--no-random-sleep-on-renew",
                *["--quiet"] * arguments.quiet, *folder_options(arguments),
                *arguments.certbot_arguments]
@@ -157,9 +157,9 @@ def _renew(arguments: argparse.Namespace, programs: Programs, missing: Collectio
 
 
 class Programs:
-    """Runs programs one after the other, until it is told to end.
+    """Runs programs one after the other, until a signal stops it.
 
-    :ivar stopped: whether it was told.
+    :ivar stopped: whether a signal came.
     """
 
     def __init__(self) -> None:
@@ -167,7 +167,7 @@ class Programs:
         self._tell_at = float("inf")  # when SIGTERM is passed on
 
     def run(self, command: Sequence[str], seconds: float) -> str:
-        """Run a program for at most *seconds*; how it ended, "" where it ended well."""
+        """Run a program for at most *seconds*; return how it ended, "" if it ended well."""
         try:
             child = subprocess.Popen(command)  # noqa: S603 (ours, and certbot)
         except OSError as error:
@@ -210,7 +210,7 @@ class Programs:
             if number == signal.SIGTERM:
                 self._tell_at = min(self._tell_at, time.monotonic() + PATIENCE_SECONDS)
 
-        # What is ignored, such as by nohup, stays so, here and in what is run.
+        # A signal that is ignored, as by nohup, stays so, here and in the program that is run.
         numbers = [number for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
                    if signal.getsignal(number) != signal.SIG_IGN]
         before = {number: signal.signal(number, stop) for number in numbers}

@@ -1,4 +1,4 @@
-"""The status of all domains and lineages, as it was judged; its forms are elsewhere."""
+"""The status of all domains and lineages, as it was judged; it is formatted elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Row:
     :ivar lineage: None for a domain that certbot does not manage; likewise *in_sync*.
     :ivar not_after: end of the bound certificate, seconds since the epoch.
     :ivar edge: :attr:`Probe.word`, None without a probe.
-    :ivar edge_addresses: what each address of the edge answered.
+    :ivar edge_addresses: the answer of each address of the edge.
     """
 
     account: str
@@ -66,15 +66,15 @@ class Report:
         return worst([*levels, *(item.level for item in self.findings)])
 
     def concerns(self) -> list[Finding]:
-        """Return all that is not ok: domains first."""
+        """Return all findings that are not ok, those of domains first."""
         rows = [Finding(row.level, row.domain, row.reason, row.text,
                         row.days_left if row.reason == "Expiring" else None) for row in self.rows]
         return [item for item in (*rows, *self.findings) if item.level is not Level.OK]
 
     def unseen(self) -> set[tuple[str, str]]:
-        """List the edges that did not answer, or were not asked: they may still be wrong.
+        """List the edges that did not answer or were not asked: they may still be wrong.
 
-        So may one that has time once more, as its domain was changed again.
+So may one that got more time because its domain was changed again.
         """
         return {(reason, row.domain) for row in self.rows for reason in EDGE_REASONS
                 if row.protocol == "https" and row.state not in DEAD_STATES

@@ -1,4 +1,4 @@
-"""``certbot-qiniu status``: what every domain serves, and whether that is right.
+"""``certbot-qiniu status``: show what every domain serves, and whether that is right.
 
 What a survey finds is judged in :mod:`certbot_qiniu.command.judge`; what this machine runs by
 itself is judged here.
@@ -56,10 +56,10 @@ LEAST_WATCH_SECONDS = 5
 """Qiniu counts calls."""
 
 SPARE_SECONDS = 5
-"""The rest of a deadline when the edge is no longer waited for: the report needs it."""
+"""The part of a deadline that is left for the report, after waiting for the edge."""
 
 SUCCESS = ("", "0", "success")
-"""The ends of a renewal that was right: not told, by the shell, by systemd."""
+"""The results of a renewal that succeeded: unknown, by the shell, by systemd."""
 
 
 # Arguments and run ------------------------------------------------------------------------------
@@ -82,12 +82,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     extent = parser.add_mutually_exclusive_group()
     extent.add_argument("--managed", action="store_true",
                         help="only the domains that certbot manages, without the account's lists "
-                             "where that takes fewer calls")
+                             "if that takes fewer calls")
     extent.add_argument("--all-details", action="store_true",
                         help="also read what each domain serves that certbot does not manage, a "
                              "call for each: 10,000 domains take 20 minutes")
     parser.add_argument("--warn-days", type=int, default=WARN_DAYS, metavar="N",
-                        help="attention where a certificate ends in less than N days (default: "
+                        help="attention if a certificate ends in less than N days (default: "
                              "%(default)s)")
     add_notify(parser)
     add_heartbeat(parser)
@@ -106,7 +106,7 @@ def _watch_seconds(text: str) -> float:
 def run(arguments: argparse.Namespace) -> int:
     """Show the status in the form asked for, and send alerts.
 
-    :raises errors.QiniuError: when not even a beginning can be made.
+    :raises errors.QiniuError: if the survey cannot even begin.
     """
     if arguments.watch:
         return _watch(arguments)
@@ -123,7 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
     elif not (arguments.quiet or arguments.prometheus) or report.level is not Level.OK:
         output.show(table(report))
     ended = max(exit_status(report.level), written, _alert(arguments, urls, report))
-    # How the renewal before this has ended is in the report, too.
+    # The report also has the result of the renewal before this.
     for problem in alerts.heartbeat(heartbeats) if ended == 0 else []:
         print(f"certbot-qiniu: {problem}", file=sys.stderr)
     if "Late" in {item.reason for item in report.findings} or alerts.is_held_up():
@@ -132,7 +132,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _write_metrics(path: str | None, report: Report) -> int:
-    """Write the metrics where a path is named; 2 if that failed, which keeps no alert back."""
+    """Write the metrics if a path is given; return 2 if that failed: alerts must still go out."""
     if path in (None, "-"):
         return 0
     try:
@@ -145,7 +145,7 @@ def _write_metrics(path: str | None, report: Report) -> int:
 
 
 def _report_in_time(arguments: argparse.Namespace) -> Report:
-    """Return the status of everything, or that it is not known until the deadline."""
+    """Return the status of everything, or an unknown one at the deadline."""
     if arguments.deadline is None:
         return _report(arguments)
     pool = ThreadPoolExecutor(1)
@@ -184,7 +184,7 @@ def _report(arguments: argparse.Namespace) -> Report:
 
 def probe(facts: Survey, lineages: Lineages, seconds: float, *,
           only_managed: bool = False) -> Survey:
-    """*facts* with what the edge serves for every domain that speaks HTTPS and is published."""
+    """Add to *facts* what the edge serves for every domain that speaks HTTPS and is published."""
     domains = [domain for account in facts.accounts for domain in account.domains.values()
                if (domain.protocol, domain.state) == ("https", "success")
                and (facts.lineage_of(domain.name) or not only_managed)]
@@ -197,7 +197,7 @@ def probe(facts: Survey, lineages: Lineages, seconds: float, *,
 
 
 def _expected(facts: Survey, lineages: Lineages, ids: Iterable[str]) -> dict[str, Expected]:
-    """Find those of *ids*, which Qiniu says are bound, that are ours; held and older ones too."""
+    """Find our certificates among the bound *ids*, including held and older ones."""
     newest = {one.certificate.fingerprint: one.certificate
               for one in facts.lineages if one.certificate}
     return {cert_id: expect(cert_id, digest, newest.get(digest) or lineages.find(lineage, digest))
@@ -206,7 +206,7 @@ def _expected(facts: Survey, lineages: Lineages, ids: Iterable[str]) -> dict[str
 
 
 def _alert(arguments: argparse.Namespace, urls: Sequence[str], report: Report) -> int:
-    """Send what is to be sent; 1 when that failed."""
+    """Send the alerts; return 1 if that failed."""
     if not urls:
         return 0
     problems = alerts.alert(arguments.config_dir / "qiniu", urls, report.concerns(),
@@ -242,7 +242,7 @@ def _watch(arguments: argparse.Namespace) -> int:
 
 
 def _judge_machine(arguments: argparse.Namespace, deployed: Iterable[str] = ()) -> list[Finding]:
-    """Judge this machine, whatever Qiniu has.
+    """Judge this machine, apart from Qiniu.
 
     :param deployed: lineages that are known to be at Qiniu.
     """
@@ -261,10 +261,10 @@ def _judge_machine(arguments: argparse.Namespace, deployed: Iterable[str] = ()) 
 def _judge_jobs(uses: Sequence[tuple[Job, Use]], *, is_run: bool) -> list[Finding]:
     """Judge the timers and crontabs of this machine.
 
-    Where none is known something else may renew, such as the loop of a container; but a timer of
-    ours that is off was meant to.
+    If none is known, something else may renew, such as the loop of a container; but a timer of
+    ours that is off was meant to renew.
 
-    :param is_run: whether this is told after a renewal, so that something does run it.
+    :param is_run: whether a renewal has just ended, so that something does run it.
     """
     renews = is_run or {found for _, found in uses} & {Use.RENEWS, Use.NOT_KNOWN}
     findings = []

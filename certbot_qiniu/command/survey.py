@@ -1,9 +1,9 @@
 """Observe accounts and lineages, and change nothing, neither here nor at Qiniu.
 
-Qiniu is asked for what is managed, what would be taken as well, and no more, unless a user wants to
-see all: an account may have ten thousand domains of others. The files are opened read-only, so the
-steps of ``certbot renew`` itself can be gone through: what they would write stays in memory, and
-what they would send is only planned.
+Qiniu is asked only for managed domains and those that would be taken as well, unless a user wants
+to see all: an account may have ten thousand domains of others. The files are opened read-only, so
+the steps of ``certbot renew`` itself can be done: their writes stay in memory, and their changes at
+Qiniu are only planned.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from certbot_qiniu.targets.hook import Hook, hooks_of
 from certbot_qiniu.webserver.nginx import Nginx
 
 GONE_SECONDS = 7 * DAY
-"""For so long a domain that is gone needs attention."""
+"""A domain that is gone needs attention for so long."""
 
 def survey(config: Any, only: str = "", *, scope: Scope = Scope.DELETIONS, gentle: bool = False,
            announce: Callable[[str], None] = lambda text: None) -> Survey:
@@ -48,9 +48,9 @@ def survey(config: Any, only: str = "", *, scope: Scope = Scope.DELETIONS, gentl
 
     :param config: certbot's configuration.
     :param only: the one lineage to observe, "" for all.
-    :param gentle: nobody waits for it: leave most of the accounts' calls to others.
-    :param announce: is told what takes long, before that begins.
-    :raises errors.QiniuError: when not even a beginning can be made.
+    :param gentle: nobody waits for the result: leave most of the accounts' calls to others.
+    :param announce: called with a text before work that takes long.
+    :raises errors.QiniuError: if it cannot even begin.
     """
     notes: list[str] = []
     try:
@@ -73,7 +73,7 @@ def survey(config: Any, only: str = "", *, scope: Scope = Scope.DELETIONS, gentl
     if only and only not in known:
         raise errors.UsageError(f"certbot deploys no certificate {only} to Qiniu; it does deploy: "
                                 f"{', '.join(sorted(known)) or 'none'}")
-    # The domains of a deleted lineage are forgotten, with a warning, by the others' turn.
+    # Surveying the others forgets the domains of a deleted lineage, with a warning.
     observed = {name: renewals[name] for name in sorted(known)
                 if (only in ("", name) and name in renewals and deployer.lineages.exists(name)
                     and name not in deployer.store.damaged)}
@@ -133,7 +133,7 @@ class _Observations:
         try:
             facts = self.plan_renewal(context, account, name, renewal)
         except errors.QiniuError as error:
-            # That links are broken says more than that there is no certificate to be read.
+            # Broken links are a better explanation than an unreadable certificate.
             if (name, "BrokenLinks") not in {(one.subject, one.reason) for one in self.findings}:
                 self.problem(name, error)
             return
@@ -148,9 +148,9 @@ class _Observations:
 
     def plan_renewal(self, context: Context, account: AccountSurvey, name: str,
                      renewal: Renewal) -> LineageFacts:
-        """Go through a renewal of *name*, up to the point where something would be sent.
+        """Do the steps of a renewal of *name*, up to the first change that would be sent.
 
-        :raises errors.QiniuError: when that is not possible.
+        :raises errors.QiniuError: if that is not possible.
         """
         settings, memory = renewal.settings, self.memory
         certificate = context.lineages.current(name)
@@ -192,7 +192,7 @@ class _Observations:
 
     def observe_hooks(self, name: str, hook: str | None, certificate: Certificate,
                       ) -> tuple[Hook, ...]:
-        """Return the user's programs, and what became of them."""
+        """Return the user's programs, and the result of each."""
         try:
             return hooks_of(
                 hook, self.memory.lineage(name), certificate.fingerprint) if hook else ()
@@ -201,7 +201,7 @@ class _Observations:
             return ()
 
     def announce_calls(self, what: str, calls: int) -> None:
-        """Say what takes long, and how long."""
+        """Announce work that takes long, with its duration."""
         minutes = calls / self.deployer.accounts.rates[API] / 60
         self.announce(f"{what} one by one takes about {calls} call{'s' * (calls != 1)} and "
                       f"{minutes:.1f} minutes")
@@ -220,7 +220,7 @@ class _Observations:
                              for name in expected(self.deployer.store, lineage))}
 
     def survey(self, notes: list[str]) -> Survey:
-        """Return all of it."""
+        """Return all observations."""
         if not self.lineages and not self.findings:
             self.findings.append(Finding(
                 Level.UNKNOWN, "certbot", "NothingDeployed",
@@ -256,7 +256,7 @@ class _Observations:
 
 
 def remembered_command(memory: Memory, lineage: str) -> str:
-    """Return the command that brings a lineage back to Qiniu with the options that it had."""
+    """Return the command that deploys a lineage to Qiniu again with its former options."""
     entry = memory.lineage(lineage)
     words = list(entry.options)
     if "--qiniu-credentials" in words:
@@ -270,5 +270,5 @@ def remembered_command(memory: Memory, lineage: str) -> str:
 
 
 def _level(error: errors.QiniuError) -> Level:
-    """No answer says nothing about the deployment; a refusal says that it cannot go on."""
+    """Return UNKNOWN for a missing answer, ATTENTION for a refusal: that stops the deployment."""
     return Level.UNKNOWN if isinstance(error, errors.Unreachable) else Level.ATTENTION

@@ -1,7 +1,7 @@
 """Our certificates at Qiniu: find, upload, keep and delete them.
 
-Ours is what bears our name and whose id we recorded at the upload, or whose fingerprint is in the
-lineage's archive here; either by itself is not enough of a memory, and a name proves nothing.
+A certificate is ours if it bears our name, and we recorded its id at the upload or find its
+fingerprint in the lineage's archive here. A name by itself proves nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ MINIMUM_DAYS = 30
 def find_wanted(context: Context, wanted: Iterable[Managed]) -> dict[str, errors.QiniuError]:
     """Find those certificates of the desired state at Qiniu that the memory does not know.
 
-    :returns: fingerprint -> error, for those that could not be looked for.
+    :returns: fingerprint -> error, for those that could not be searched for.
     """
     missing = {(entry.lineage, entry.binding.fingerprint) for entry in wanted
                if entry.binding.fingerprint and not context.uploads_of(entry.binding.fingerprint)}
@@ -59,10 +59,10 @@ def find_wanted(context: Context, wanted: Iterable[Managed]) -> dict[str, errors
 def remember_copies(context: Context, lineage: str) -> None:
     """Note every certificate at Qiniu that is a version of *lineage* in certbot's archive.
 
-    One under another name is never taken for ours, whatever its names and dates are: authorities
-    that date by the day issue several such in a day.
+    One under another name is never taken for ours, even if its names and dates match: authorities
+    that date by the day issue several such certificates in a day.
 
-    :raises errors.ApiError: when the list cannot be had.
+    :raises errors.ApiError: if the list cannot be read.
     """
     _remember_copies(context, lineage, context.account.certificates())
 
@@ -88,12 +88,12 @@ def foreign_certificates(context: Context, domains: Iterable[Domain], lineages: 
                          ) -> dict[str, RemoteCertificate]:
     """Find those certificates that *domains* serve and that are not ours, by id.
 
-    The list is read once for each, until it is met; then a domain's record has it. One that is in
+    The list is read once for each, until it shows it; then a domain's record has it. One that is in
     no list has neither a name nor an end.
 
-    :param lineages: whose copies are looked for among them: they are ours although the memory
-        was lost.
-    :raises errors.ApiError: when the list cannot be had.
+    :param lineages: copies of their certificates are looked for, too: they are ours even if the
+        memory was lost.
+    :raises errors.ApiError: if the list cannot be read.
     """
     memory = context.memory
     serving = {domain.name: domain.cert_id for domain in domains
@@ -122,9 +122,9 @@ def foreign_certificates(context: Context, domains: Iterable[Domain], lineages: 
 
 
 def unusable_certificates(context: Context, ids: Collection[str]) -> dict[str, float]:
-    """Find those of these certificates, which are not ours, that no domain can go back to.
+    """Find those of these certificates of others to which no domain can go back.
 
-    :returns: by id, when they have ended; 0 for those that Qiniu no longer has.
+    :returns: by id, when they ended; 0 for those that Qiniu no longer has.
     """
     ends = former_ends(context, ids)
     return {cert_id: end or 0.0 for cert_id, end in ends.items()
@@ -134,15 +134,15 @@ def unusable_certificates(context: Context, ids: Collection[str]) -> dict[str, f
 def former_ends(context: Context, ids: Collection[str]) -> dict[str, float | None]:
     """Find when these certificates end, which are not ours.
 
-    :returns: by id, the end, 0 where nobody knows it; None for those that Qiniu no longer has.
+    :returns: by id, the end, 0 if unknown; None for those that Qiniu no longer has.
     """
     if not ids:
         return {}
     try:
         certificates = context.account.certificates_among(ids)
     except errors.ApiError as error:
-        # Qiniu itself refuses what is gone; what has ended it may take.
-        logger.debug("What was seen of them before must do: %s", error)
+        # Qiniu itself refuses a deleted certificate, but may take an expired one.
+        logger.debug("Using what was seen of them before: %s", error)
         ends = {record.foreign.cert_id: record.foreign.not_after
                 for record in context.memory.domains.values() if record.foreign}
         return {cert_id: ends.get(cert_id, 0) for cert_id in ids}
@@ -151,11 +151,11 @@ def former_ends(context: Context, ids: Collection[str]) -> dict[str, float | Non
 
 
 def validity_of(context: Context, lineage: str, fingerprint: str) -> tuple[float, float]:
-    """Return the end and the lifetime of a certificate of ours; zeros where nobody knows them.
+    """Return the end and the lifetime of a certificate of ours; zeros if unknown.
 
-    Qiniu is asked only for one that certbot no longer has.
+    Qiniu is asked only about one that certbot no longer has.
 
-    :raises errors.ApiError: when its list cannot be had.
+    :raises errors.ApiError: if its list cannot be read.
     """
     if own := context.lineages.find(lineage, fingerprint):
         return own.not_after.timestamp(), (own.not_after - own.not_before).total_seconds()
@@ -170,11 +170,11 @@ def validity_of(context: Context, lineage: str, fingerprint: str) -> tuple[float
 
 def certificate_for(context: Context, binding: Binding, lineage: str, *,
                     keep_certificates: int) -> RemoteCertificate:
-    """Find the certificate of a binding at Qiniu, and upload it when it is not there.
+    """Find the certificate of a binding at Qiniu, and upload it if it is not there.
 
-    :param lineage: whose certificate it is, where it is ours.
-    :param keep_certificates: as for :func:`clean`, should the account's quota be full.
-    :raises errors.QiniuError: when it cannot be had.
+    :param lineage: the lineage of the certificate, if it is ours.
+    :param keep_certificates: as for :func:`clean`, in case the account's quota is full.
+    :raises errors.QiniuError: if it cannot be found or uploaded.
     """
     if not binding.fingerprint:
         return RemoteCertificate(binding.cert_id, binding.cert_id)
@@ -223,9 +223,9 @@ def _upload(context: Context, certificate: Certificate, keep_certificates: int) 
 
 
 def too_old(context: Context, certificate: Certificate) -> str:
-    """Say that Qiniu may refuse *certificate* for its age; "" where it has it, or is it young.
+    """Say that Qiniu may refuse *certificate* for its age; "" if it has it, or it is young.
 
-    :raises errors.ApiError: when the list cannot be had, which is asked only about an old one.
+    :raises errors.ApiError: if the list cannot be read; it is asked for only for an old one.
     """
     days = (certificate.not_after.timestamp() - context.clock()) / DAY
     if days >= MINIMUM_DAYS or context.uploads_of(certificate.fingerprint):
@@ -265,7 +265,7 @@ def _remember_refusal(context: Context, certificate: Certificate, error: errors.
 
 
 def refused(context: Context, certificate: Certificate, waiting: Collection[Domain]) -> str:
-    """Say that Qiniu would only refuse the certificate again; "" where the key may be sent.
+    """Say that Qiniu would only refuse the certificate again; "" if the key may be sent.
 
     :param waiting: the domains that are to get it.
     """
@@ -278,7 +278,7 @@ def refused(context: Context, certificate: Certificate, waiting: Collection[Doma
 
 
 def _served_until(context: Context, domain: Domain) -> float:
-    """Return the end of what *domain* serves; 0 if it serves nothing, or that is not known."""
+    """Return the end of what *domain* serves; 0 if it serves nothing, or if unknown."""
     if domain.protocol != "https":
         return 0
     if upload := context.memory.uploads.get(domain.cert_id):
@@ -289,9 +289,9 @@ def _served_until(context: Context, domain: Domain) -> float:
 
 
 def is_gone(context: Context, cert_id: str, error: errors.Refused) -> bool:
-    """Tell whether a certificate was refused because Qiniu no longer has it."""
+    """Return whether a certificate was refused because Qiniu no longer has it."""
     gone = error.code in GONE_CODES
-    # Only the CDN has codes; elsewhere the list has to tell.
+    # Only the CDN has codes; for other services the list must show it.
     if gone or error.code == error.status:
         try:
             certificates = context.account.certificates(refresh=True)
@@ -306,10 +306,10 @@ def is_gone(context: Context, cert_id: str, error: errors.Refused) -> bool:
 
 
 def clean(context: Context, scope: Collection[str], keep_certificates: int) -> int:
-    """Delete what the lineages in *scope* uploaded to this account and nothing needs any more.
+    """Delete certificates that the lineages in *scope* uploaded here and nothing needs any more.
 
-    Where the list of certificates is at hand, what other lineages have left behind goes, too. A
-    failure is a warning and no more: the next run tries again.
+    If the list of certificates is at hand, those that other lineages have left behind go, too. A
+    failure is only a warning: the next run tries again.
 
     :param keep_certificates: how many superseded certificates a rollback may need.
     :returns: how many certificates were deleted.
@@ -317,7 +317,7 @@ def clean(context: Context, scope: Collection[str], keep_certificates: int) -> i
     deleted = 0
     for lineage in sorted(scope):
         if context.memory.lineage(lineage).hold:
-            continue  # after a rollback nothing is thrown away until it is settled
+            continue  # after a rollback nothing is deleted until it is settled
         deleted += _try_to_clean(context, lineage, unneeded(context, lineage, keep_certificates),
                                  is_here=True)
     if context.account.has_certificates:
@@ -327,9 +327,9 @@ def clean(context: Context, scope: Collection[str], keep_certificates: int) -> i
 
 
 def left_behind(context: Context, scope: Collection[str] = ()) -> dict[str, list[str]]:
-    """Find what is in this account of lineages that certbot deleted, or that have left it.
+    """Find the certificates here of lineages that certbot deleted, or that left this account.
 
-    Their domains keep what they serve, and nobody reads them: only Qiniu can tell what is in use.
+    Their domains keep what they serve, and nobody reads them: only Qiniu knows what is in use.
 
     :param scope: lineages that are known to be here.
     :returns: lineage -> ids that nothing else here needs, without a call.
@@ -378,13 +378,13 @@ def unneeded(context: Context, lineage: str, keep_certificates: int) -> list[str
     former = memory.lineage(lineage).former
     if (context.store.damaged or _publishes_unknown(context, managed)
             or (managed and former is None)):
-        return []  # what is not known may be needed
+        return []  # some are unknown, and may be needed
     ours = {cert_id: upload.fingerprint
             for cert_id, upload in sorted(memory.uploads_by(lineage).items())
             if upload.may_be_in(context.account_name)}
     needed = kept_fingerprints(managed, former or (), keep_certificates)
     if not superseded(ours, needed, _bound(memory.domains_of(lineage))):
-        return []  # whatever the other lineages need
+        return []  # even without the needs of other lineages
     needed |= kept_fingerprints(context.store.state, (), 0)
     needed |= _baselines(memory.domains)
     return superseded(ours, needed, bound_ids(context))
@@ -393,7 +393,7 @@ def unneeded(context: Context, lineage: str, keep_certificates: int) -> list[str
 def _publishes_unknown(context: Context, names: Iterable[str]) -> bool:
     """Return whether one of these is in processing, and the memory has lost what it was sent.
 
-    Qiniu tells what a domain serves only once that is published: any certificate may be the one.
+    Qiniu shows what a domain serves only once it is published: it may be any certificate.
     """
     records = context.memory.domains
     return any(name in records and records[name].processing_since and not records[name].sent
@@ -401,9 +401,9 @@ def _publishes_unknown(context: Context, names: Iterable[str]) -> bool:
 
 
 def bound_ids(context: Context) -> set[str]:
-    """Find the ids that a domain of ours was last seen to serve, or that some domain was sent.
+    """Find the ids that our domains were last seen to serve, or that any domain was sent.
 
-    What other domains were once seen to serve may be long past: of them :func:`_used` asks Qiniu.
+    Observations of other domains may be outdated: about those :func:`_used` asks Qiniu.
     """
     records = context.memory.domains
     ours = {name: record for name, record in records.items()
@@ -434,7 +434,7 @@ def _clean_lineage(context: Context, lineage: str, ids: Collection[str], *, is_h
             continue  # it may be in another account
         name = certificate_name(lineage, upload.fingerprint)
         if certificate is None or certificate.name != name:
-            memory.uploads.pop(cert_id)  # gone, or renamed by somebody: then it is theirs
+            memory.uploads.pop(cert_id)  # gone, or theirs, as somebody renamed it
         elif cert_id in bound_ids(context) or _used(context, certificate):
             logger.debug("Certificate %s is still in use; it stays", name)
         elif context.account.delete(cert_id):
@@ -448,10 +448,10 @@ def _clean_lineage(context: Context, lineage: str, ids: Collection[str], *, is_h
 def expired_strays(context: Context) -> list[RemoteCertificate]:
     """Find the expired certificates with a name of our kind that are not provably ours.
 
-    They may be an older machine's, or somebody else's: only the user can tell. What any domain may
-    use is not among them.
+    They may be an older machine's, or somebody else's: only the user knows. Certificates that a
+    domain may use are left out.
 
-    :raises errors.ApiError: when a list cannot be had.
+    :raises errors.ApiError: if a list cannot be read.
     """
     bound = bound_ids(context)
     return [item for item in sorted(context.account.certificates().values(),
@@ -470,7 +470,7 @@ def _used(context: Context, certificate: RemoteCertificate) -> bool:
     """Return whether any domain of the account serves *certificate*; doubt counts as yes."""
     users = context.account.users(certificate)
     if users is None:
-        # No list can tell: read every domain that speaks HTTPS.
+        # No list shows it: read every domain that speaks HTTPS.
         domains = context.account.domains()
         names = [name for name, domain in domains.items() if domain.protocol == "https"]
         details, failures = read_details(context, names, domains)

@@ -1,7 +1,7 @@
-"""certbot's checkpoints, as far as they hold our files: remembered, pruned, never read for long.
+"""certbot's checkpoints, as far as they hold our files: remember them, prune them, read few.
 
-certbot keeps every checkpoint for ever and copies, lists and sorts all of them for the next one.
-Those of ours that nobody can want any more are taken out of its folder; nobody else's ever is.
+certbot keeps every checkpoint for ever, and lists and sorts all of them for the next one. Those of
+ours that nobody can need any more are taken out of its folder; other checkpoints never are.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PRUNED = "qiniu-pruned-"
 
 
 class Checkpoints(Protocol):
-    """certbot's reverter, as far as it is needed here."""
+    """The part of certbot's reverter that is needed here."""
 
     def add_to_checkpoint(self, save_files: set[str], save_notes: str) -> None:
         """Keep copies of files in the checkpoint in progress."""
@@ -32,7 +32,7 @@ class Checkpoints(Protocol):
 
 
 class NoCheckpoints:
-    """In place of certbot's reverter: what is not written needs no checkpoint."""
+    """Takes the place of certbot's reverter if nothing is written: that needs no checkpoint."""
 
     def add_to_checkpoint(self, save_files: set[str], save_notes: str) -> None:
         """Keep nothing."""
@@ -51,8 +51,8 @@ def prune(backups: Path, names: Iterable[str], folder: Path) -> None:
     """Delete those of the named checkpoints that hold nothing but files below *folder*.
 
     One that is half deleted would stop every later rollback. So it is taken out of certbot's
-    folder first, and what a crash leaves of it then, the next pruning deletes. A failure is of no
-    consequence: more room is taken.
+    folder first; if a crash leaves parts of it, the next pruning deletes them. A failure only
+    costs room.
     """
     for name in names:
         path = backups / name
@@ -68,7 +68,7 @@ def prune(backups: Path, names: Iterable[str], folder: Path) -> None:
 def _is_ours_alone(path: Path, folder: Path) -> bool:
     """Return whether a checkpoint undoes changes of files below *folder*, and nothing else.
 
-    :raises OSError: when that cannot be told.
+    :raises OSError: if that is unknown.
     """
     copies = _copies(path)
     return bool(copies) and all(Path(name).is_relative_to(folder) for name in copies) and (
@@ -76,12 +76,12 @@ def _is_ours_alone(path: Path, folder: Path) -> bool:
 
 
 def finish_deletion(path: Path, folder: Path) -> bool:
-    """Delete what a crash has left of a checkpoint of ours that was rolled back already.
+    """Delete the rest that a crash has left of our checkpoint that was rolled back already.
 
-    certbot names a copy only once it is there. Where one is missing, certbot had restored all of
-    them and was deleting; left so, the checkpoint would stop this and every later rollback.
+    certbot names a copy only once it exists. If one is missing, certbot had restored all of them
+    and was deleting. If left, the checkpoint would stop this and every later rollback.
 
-    :returns: whether there was such a one.
+    :returns: whether there was one.
     """
     try:
         copies = _copies(path)
@@ -100,7 +100,7 @@ def finish_deletion(path: Path, folder: Path) -> bool:
 def finish_deletions(backups: Path, folder: Path) -> bool:
     """Do the same for all finalized checkpoints: runs since then may have made others.
 
-    :returns: whether the newest of them was such a one.
+    :returns: whether the newest of them was one.
     """
     paths = sorted(backups.iterdir(), reverse=True) if backups.is_dir() else []
     return [finish_deletion(path, folder) for path in paths][:1] == [True]
@@ -108,9 +108,9 @@ def finish_deletions(backups: Path, folder: Path) -> bool:
 
 def older_states(backups: Path, folder: Path, count: int,
                  ) -> list[tuple[Path, dict[str, tuple[str, str]]]]:
-    """Read what ``certbot rollback --checkpoints count`` would put back, in its order.
+    """Read the states that ``certbot rollback --checkpoints count`` would restore, in its order.
 
-    :returns: a path, and what it would say: the lineage and the fingerprint of each domain.
+    :returns: a path, and its content: the lineage and the fingerprint of each domain.
     """
     paths = sorted(backups.iterdir(), reverse=True)[:count] if backups.is_dir() else []
     return [found for path in paths for found in _states(path, folder)]
@@ -118,7 +118,7 @@ def older_states(backups: Path, folder: Path, count: int,
 
 def former_fingerprints(backups: Path, folder: Path, current: Mapping[str, Collection[str]],
                         ) -> dict[str, tuple[str, ...]]:
-    """Find in all checkpoints what the older states of lineages had, once it was forgotten.
+    """Find the fingerprints of lineages' older states in all checkpoints, after a lost memory.
 
     :param current: the lineages, and the fingerprints that they have now.
     :returns: the fingerprints of each lineage, newest first.
@@ -151,7 +151,7 @@ def _states(path: Path, folder: Path) -> Iterator[tuple[Path, dict[str, tuple[st
 def _copies(path: Path) -> dict[str, str]:
     """Return the files that a checkpoint would restore, and the names of their copies.
 
-    :raises OSError: when it cannot be read.
+    :raises OSError: if it cannot be read.
     """
     names = (path / "FILEPATHS").read_text(encoding="utf-8", errors="replace").splitlines()
     return {name: f"{Path(name).name}_{index}" for index, name in enumerate(names)}

@@ -39,14 +39,14 @@ def choose_domains(context: Context, names: Collection[str], listed: Sequence[st
                    excluded: Collection[str] = ()) -> Selection:
     """Choose the domains that a certificate for *names* is to serve.
 
-    A domain that cannot be read is a problem of the selection, and holds up no other one.
+    A domain that cannot be read is a problem of the selection, and does not hold up others.
 
     :param listed: the domains that the user named in ``--qiniu-domains``, None for ``auto``.
-    :param lineage: whose certificate it is, "" where that is unknown.
+    :param lineage: the lineage of the certificate, "" if unknown.
     :param ends: when the certificate ends (epoch seconds).
     :param take_over: whether a domain may be taken from another lineage or installation.
     :param excluded: those that ``auto`` never takes.
-    :raises errors.ApiError: when the account's lists cannot be read.
+    :raises errors.ApiError: if the account's lists cannot be read.
     """
     names, owned = frozenset(names), context.store.owners()
     domains = context.account.domains()
@@ -78,9 +78,9 @@ def choose_domains(context: Context, names: Collection[str], listed: Sequence[st
 
 
 def fresh_end(context: Context, lineage: str) -> float:
-    """Return the end of a certificate issued now: lineages keep their lifetime, as a rule.
+    """Return the end of a certificate issued now, assuming that the lineage keeps its lifetime.
 
-    :param lineage: "" where there is none yet.
+    :param lineage: "" if there is none yet.
     """
     lifetime = USUAL_LIFETIME
     with contextlib.suppress(errors.UsageError):
@@ -94,15 +94,15 @@ def check_selection(context: Context, names: Collection[str], lineage: str, *,
                     can_ask: bool, excluded: Collection[str] = ()) -> str:
     """Refuse a certificate that no domain would serve, before it is issued.
 
-    :param lineage: which it will be, "" where that is unknown.
+    :param lineage: the lineage that it will be, "" if unknown.
     :param can_ask: whether there is a user who can answer.
     :param excluded: the domains that ``auto`` never takes.
-    :returns: a warning to him, where the account's domains have other names.
-    :raises errors.QiniuError: when the account cannot be used, or that is so.
+    :returns: a warning to that user, if the account's domains have other names.
+    :raises errors.QiniuError: if the account cannot be used, or no domain would serve it.
     """
     selection = choose_domains(context, names, None, lineage, ends=fresh_end(context, lineage),
                                take_over=True, excluded=excluded)
-    # What could not be read now may be read later.
+    # A domain that cannot be read now may be readable later.
     if selection.chosen or selection.problems or (selection.http_only and can_ask):
         return ""
     text = wording.nothing_matched(names, selection, context.account.domains())
@@ -112,12 +112,12 @@ def check_selection(context: Context, names: Collection[str], lineage: str, *,
 
 
 def check_listed(context: Context, names: Collection[str], listed: Sequence[str] | None) -> None:
-    """Refuse domains that the user listed and that cannot be served, before anything is issued.
+    """Refuse listed domains that cannot be served, before anything is issued.
 
     :param names: the SANs that are asked for, none if they are not known yet.
-    :raises errors.QiniuError: when the account cannot be used, or a domain not be served.
+    :raises errors.QiniuError: if the account cannot be used, or a domain cannot be served.
     """
-    context.memory.listings.clear()  # the user may just have added a domain, and wait for it here
+    context.memory.listings.clear()  # the user may have just added a domain
     domains = dict(context.account.domains())
     if not listed or not names:
         return
@@ -130,9 +130,9 @@ def check_listed(context: Context, names: Collection[str], listed: Sequence[str]
 
 def _observe_missing(context: Context, names: Iterable[str], domains: dict[str, Domain],
              ) -> dict[str, errors.QiniuError]:
-    """Add to *domains* what it lacks of *names*: a domain added a moment ago may be missing.
+    """Add to *domains* those of *names* that it lacks: a new domain may be missing in the lists.
 
-    :returns: those of which it is unknown whether they exist.
+    :returns: those that may or may not exist.
     """
     failures: dict[str, errors.QiniuError] = {}
     for name in names:
@@ -151,13 +151,13 @@ def _observe_missing(context: Context, names: Iterable[str], domains: dict[str, 
 
 def rehearse(context: Context, names: Collection[str], settings: Settings, lineage: str, *,
              fresh: bool = True, is_told: bool = False) -> list[str]:
-    """Say in a line each what the next real renewal would change, or leave out.
+    """Return a line for each thing that the next real renewal would change or leave out.
 
     :param names: the SANs.
-    :param lineage: "" for one that is not there yet.
+    :param lineage: "" for one that does not exist yet.
     :param fresh: whether that renewal begins with a new certificate, or deploys the present one.
     :param is_told: see :func:`~certbot_qiniu.deployment.rehearsal.what_fails`.
-    :raises errors.QiniuError: when the real run would fail.
+    :raises errors.QiniuError: if the real run would fail.
     """
     present = context.lineages.current(lineage) if context.lineages.exists(lineage) else None
     ends = fresh_end(context, lineage)
@@ -200,7 +200,7 @@ def rehearse(context: Context, names: Collection[str], settings: Settings, linea
 
 
 def why_let_go(entry: Managed, names: Collection[str], settings: Settings) -> str:
-    """Say why a managed domain is managed no longer, "" if no option or name says so.
+    """Say why a domain is managed no longer, "" if no option or name ends that.
 
     :param names: the SANs of its lineage's certificate.
     """
@@ -216,7 +216,7 @@ def why_let_go(entry: Managed, names: Collection[str], settings: Settings) -> st
 
 
 def unread_services(context: Context, settings: Settings) -> list[str]:
-    """Say why services that the user has chosen cannot be listed; the default is a try."""
+    """Say why services that the user has chosen cannot be listed; by default that is no error."""
     if settings.services == tuple(DEFAULT_SERVICES.split(",")):
         return []
     return [str(error) for name, error in context.account.domains_and_failures()[1].items()
@@ -227,8 +227,8 @@ def remember_baselines(context: Context, names: Iterable[str], lineage: str,
                        ) -> dict[str, errors.QiniuError]:
     """Remember what each domain serves before it is touched for the first time.
 
-    :returns: the domains that could not be read, and must not be touched therefore.
-    :raises errors.QiniuError: when the lists cannot be had or the memory not be written.
+    :returns: the domains that could not be read, and so must not be touched.
+    :raises errors.QiniuError: if the lists cannot be read or the memory cannot be written.
     """
     fresh = [name for name in names
              if not context.memory.domains.get(name, Record()).is_ours]
@@ -250,7 +250,7 @@ def remember_baselines(context: Context, names: Iterable[str], lineage: str,
 def _is_as_before(record: Record, domain: Domain, found: Binding) -> bool:
     """Return whether the baseline of a domain that comes back is its own, not a namesake's.
 
-    One that still has our certificate had something else before us.
+    A domain that still has our certificate had something else before us.
 
     :param found: what it serves now.
     """

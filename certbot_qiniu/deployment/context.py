@@ -57,8 +57,8 @@ class Context:
 
     :ivar say: shows a line to the user.
     :ivar clock: seconds since the epoch, for dates.
-    :ivar monotonic: seconds, for durations: that somebody sets the clock does not move it.
-    :ivar waiting: that of the whole process.
+    :ivar monotonic: seconds, for durations: setting the clock does not move it.
+    :ivar waiting: shared by the whole process.
     """
 
     store: Store
@@ -90,14 +90,14 @@ class Context:
 
     def tls_refusals(self, asked: Iterable[tuple[str, ...] | None],
                      ) -> dict[tuple[str, ...] | None, str]:
-        """Do the same for TLS versions: those asked for, and None for what domains have."""
+        """Return the same for TLS versions: those asked for, and None for those of the domains."""
         found = {versions: self.field_refusal(TLS_VERSIONS, versions)
                  for versions in {*asked, None}}
         return {versions: text for versions, text in found.items() if text}
 
     @property
     def account_name(self) -> str:
-        """Our name for the account, which is that of the first of its keys that we knew."""
+        """Our name for the account: that of the first of its keys that we knew."""
         return self.memory.account_of(self.account.client.account)
 
 

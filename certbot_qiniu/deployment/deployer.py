@@ -1,8 +1,8 @@
-"""Decide what a lineage's domains should serve, and see it done.
+"""Decide what a lineage's domains should serve, and have it done.
 
-Between certbot's verbs (``installer``) and one account's reconciler (``reconcile``): which account
-a lineage belongs to, which domains it takes, when the desired state changes, and where a hold is
-obeyed. The same steps serve ``certbot renew`` and the command line.
+This stands between certbot's verbs (``installer``) and one account's reconciler (``reconcile``). It
+decides which account a lineage belongs to, which domains it takes, when the desired state changes,
+and when a hold is obeyed. The same steps serve ``certbot renew`` and the command line.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class Deployer:
     def context(self, credentials: str | None, services: Collection[str] = ()) -> Context:
         """Make the context of a reconcile of the account behind *credentials*.
 
-        :param services: those that matter; by default the usual ones, and all that are in use.
-        :raises errors.UsageError: when the credentials are bad.
+        :param services: the services that matter; by default the usual ones, and all in use.
+        :raises errors.UsageError: if the credentials are bad.
         """
         services = services or {*DEFAULT_SERVICES.split(","), *self._services_in_use()}
         account = self.accounts.get(credentials, services)
@@ -87,7 +87,7 @@ class Deployer:
         return context
 
     def _services_in_use(self, lineage: str = "") -> set[str]:
-        """List the services of the domains that a lineage manages or is to restore; "": of all."""
+        """List the services of the domains that a lineage, or any, manages or is to restore."""
         store, memory = self.store, self.store.memory
         wanted = (store.managed(lineage) if lineage else store.state).values()
         records = (memory.domains_of(lineage) if lineage else memory.domains).values()
@@ -95,10 +95,10 @@ class Deployer:
             record.service for record in records if record.is_ours}
 
     def credentials_of(self, lineage: str, settings: Settings) -> str | None:
-        """Return the lineage's credentials file: as this run was told, else as remembered.
+        """Return the lineage's credentials file: from this run's options, else the remembered one.
 
-        :raises errors.UsageError: when a conf names it without its folder: what certbot is told on
-            the command line is made absolute.
+        :raises errors.UsageError: if a conf names it without its folder; on the command line it is
+            made absolute.
         """
         path = settings.credentials
         if path and not os.path.isabs(os.path.expanduser(path)):
@@ -121,10 +121,10 @@ class Deployer:
 
     def deploy(self, certificate: Certificate, settings: Settings, redirect: bool | None,
                ask: Callable[[tuple[str, ...]], Iterable[str]]) -> State:
-        """Return the desired state with *certificate* on all the domains it is for.
+        """Return the desired state with *certificate* on all domains that it is for.
 
-        :param ask: which of these http-only domains to switch to HTTPS.
-        :raises errors.QiniuError: when the domains cannot be chosen.
+        :param ask: asks which of these http-only domains to switch to HTTPS.
+        :raises errors.QiniuError: if the domains cannot be chosen.
         """
         lineage = certificate.lineage
         self.store.check(lineage)
@@ -151,8 +151,8 @@ class Deployer:
             if settings.tls_versions and self.store.memory.domains[name].service != "cdn":
                 self.say(wording.without_tls_versions(name))
         if settings.domains is None:
-            # What is missing is not let go: that it is gone is found, and told, in the end. What
-            # is frozen or offline may be in service again tomorrow.
+            # A missing domain is not let go: reconciling finds that it is gone, and reports it. A
+            # frozen or offline one may be in service again tomorrow.
             there = context.account.domains()
             chosen |= {name for name, entry in self.store.managed(lineage).items()
                        if not why_let_go(entry, certificate.names, settings)
@@ -166,11 +166,11 @@ class Deployer:
                  ) -> Failures:
         """Bring the desired state of a lineage to its newest certificate and today's domains.
 
-        For the domains that it has already this needs no network, and happens in any case.
+        For the domains that it already has this needs no network, and is always done.
 
-        :param look_for_new: whether others are looked for in the account's lists.
+        :param look_for_new: whether new ones are looked for in the account's lists.
         :returns: what went wrong with the others.
-        :raises errors.QiniuError: when the files here cannot be read or written.
+        :raises errors.QiniuError: if the files here cannot be read or written.
         """
         self.store.check(lineage)
         certificate, failures = self.lineages.current(lineage), Failures()
@@ -194,7 +194,7 @@ class Deployer:
                 logger.warning("%s", wording.let_go(name, why))
                 chosen.remove(name)
         try:
-            # What the rollback gave back stays as long as there is no newer certificate.
+            # Domains that the rollback gave back stay so until there is a newer certificate.
             if look_for_new and not memory.hold:
                 new, problems = self._choose_new(certificate, settings, chosen)
                 chosen |= new
@@ -207,10 +207,10 @@ class Deployer:
         return failures
 
     def stays_held(self, lineage: str, settings: Settings, *, is_told: bool) -> bool:
-        """Foresee whether a run that issues nothing leaves a rollback's hold as it is.
+        """Return whether a run that issues nothing would leave a rollback's hold as it is.
 
         :param is_told: see :func:`~certbot_qiniu.deployment.rehearsal.what_fails`.
-        :raises errors.DeployError: when that run would fail for what the hold rests on.
+        :raises errors.DeployError: if that run would fail because of what is served under the hold.
         """
         newest, memory = self.lineages.current(lineage), self.store.memory.lineage(lineage)
         if memory.hold != newest.fingerprint:
@@ -246,14 +246,14 @@ class Deployer:
 
     def _choose_new(self, certificate: Certificate, settings: Settings, chosen: set[str],
                     ) -> tuple[set[str], list[errors.QiniuError]]:
-        """Find the domains that *certificate* is to serve besides *chosen*, and what is wrong.
+        """Find the domains that *certificate* is to serve in addition to *chosen*, and problems.
 
-        :raises errors.QiniuError: when the account's lists cannot be had.
+        :raises errors.QiniuError: if the account's lists cannot be read.
         """
         lineage, ends = certificate.lineage, certificate.not_after.timestamp()
         context = self.context(self.credentials_of(lineage, settings), settings.services)
         if ends <= context.clock():
-            # Of those that it has already the planner tells.
+            # The planner reports those that it already has.
             return set(), [] if chosen else [
                 errors.DeployError(wording.expired(lineage, ends), has_outlook=True)]
         selection = choose_domains(context, certificate.names, settings.domains, lineage, ends=ends,
@@ -274,12 +274,12 @@ class Deployer:
         return new, []
 
     def redirect(self, state: State, lineage: str, san: str) -> State:
-        """*state* with http redirected to https wherever *san* is served with *lineage*."""
+        """Return *state* with http redirected to https wherever *san* is served with *lineage*."""
         return _bound_as(state, lineage, san,
                          lambda binding: replace(binding, force_https=True))
 
     def hsts(self, state: State, lineage: str, san: str) -> State:
-        """*state* with HSTS wherever *san* is served with *lineage*, a former refusal forgotten."""
+        """Return *state* with HSTS wherever *lineage* serves *san*; forget a former refusal."""
         changed = _bound_as(state, lineage, san, lambda binding: replace(binding, hsts=True))
         for name, entry in changed.items():
             if entry != state[name] and entry.service != "cdn":
@@ -296,7 +296,7 @@ class Deployer:
 
     def _changes(self, chosen: Iterable[str], certificate: Certificate, settings: Settings,
                  redirect: bool | None) -> Changes:
-        """Return the changes for that; None stands for a domain that is let go."""
+        """Return the changes for :meth:`_with`; None stands for a domain that is let go."""
         lineage = certificate.lineage
         changes: dict[str, Managed | None] = dict.fromkeys(self.store.managed(lineage))
         for name in sorted(set(chosen)):
@@ -304,7 +304,7 @@ class Deployer:
             seen = self.store.memory.domains.get(name, Record()).seen
             if known is None and seen:
                 self.store.memory.update(name, taken_from=seen.cert_id)
-            # One that comes back has the settings that it had.
+            # A domain that comes back gets its former settings.
             former = known.binding if known else self.store.memory.gone_of(lineage).get(name)
             force = former.force_https if former and redirect is None else redirect
             service = self.store.memory.domains.get(name, Record()).service
@@ -345,7 +345,7 @@ class Deployer:
                 observe(self.context(credentials, {"cdn"}), asked, refresh=False)
 
     def _tell_left_out(self, selection: Selection, chosen: set[str], lineage: str) -> None:
-        # Of those that are let go, more is said.
+        # More is said elsewhere about those that are let go.
         selection = selection.without({found.name for found in selection.left_out if (
             found.obstacle is Obstacle.EXCLUDED and found.name in self.store.managed(lineage))})
         for line in wording.left_out(selection, chosen):
@@ -356,9 +356,9 @@ class Deployer:
     def check_list(self, lineage: str, settings: Settings) -> None:
         """Refuse to believe an account that has no domain of ours at all.
 
-        An account that cannot be asked is told of where the domains are brought up to date.
+        An account that cannot be asked is reported by the code that brings the domains up to date.
 
-        :raises errors.ListInDoubt: when none of those that we manage there is there.
+        :raises errors.ListInDoubt: if it has none of the domains that we manage there.
         """
         with contextlib.suppress(errors.ApiError, errors.UsageError):
             context = self._own_context(lineage, settings)
@@ -384,10 +384,10 @@ class Deployer:
         return False
 
     def forget(self, lineage: str, settings: Settings) -> list[str]:
-        """Stop managing the domains of a lineage that are missing; what is known of them is kept.
+        """Stop managing the missing domains of a lineage; keep what is known of them.
 
         :returns: their names.
-        :raises errors.QiniuError: when it is not known which are missing.
+        :raises errors.QiniuError: if it is unknown which are missing.
         """
         self.store.check(lineage)
         return forget(self._own_context(lineage, settings), lineage)
@@ -395,7 +395,7 @@ class Deployer:
     def _own_context(self, lineage: str, settings: Settings) -> Context:
         """Make the context of a reconcile of one lineage.
 
-        :raises errors.UsageError: when the credentials are bad.
+        :raises errors.UsageError: if the credentials are bad.
         """
         return self.context(self.credentials_of(lineage, settings),
                             {*settings.services, *self._services_in_use(lineage)})
@@ -405,7 +405,7 @@ class Deployer:
     def settle(self, lineage: str, settings: Settings, options: Options) -> Outcome:
         """Reconcile the domains of one lineage.
 
-        :raises errors.QiniuError: when not even a beginning can be made.
+        :raises errors.QiniuError: if it cannot even begin.
         """
         self.store.check(lineage)
         self.check_list(lineage, settings)
@@ -426,7 +426,7 @@ class Deployer:
         return whole
 
     def fingerprints(self, lineage: str) -> set[tuple[str, str]]:
-        """(lineage, fingerprint) of all that the desired state has for a lineage."""
+        """Return (lineage, fingerprint) of all certificates in the desired state of a lineage."""
         return {(lineage, fingerprint) for fingerprint in self.store.fingerprints(lineage)}
 
     def all_lineages(self) -> list[str]:
@@ -443,7 +443,7 @@ class Deployer:
 
 def _bound_as(state: State, lineage: str, san: str,
               change: Callable[[Binding], Binding]) -> State:
-    """*state* with the bindings changed of what *san* covers and *lineage* serves."""
+    """Return *state* with other bindings of the domains that *san* covers and *lineage* serves."""
     return {name: replace(entry, binding=change(entry.binding))
             if entry.lineage == lineage and covering_name([san.lower()], name) else entry
             for name, entry in state.items()}
@@ -456,12 +456,12 @@ def open_deployer(config: NamespaceConfig, say: Callable[[str], None], *,
     """Return a deployer on a certbot configuration, with its files open.
 
     :param note: shows a line that a renewal does not show each time.
-    :param accounts: those of the process, where there are any.
-    :param stores: likewise the files that are open already, by their folder.
-    :param waiting: that of the process.
-    :param checkpoints: certbot's; None where nothing is written that needs one.
-    :param read_only: what would be written stays in memory.
-    :raises errors.StateError: when the files cannot be read, or are in use.
+    :param accounts: the process's, if there are any.
+    :param stores: the process's open files, if there are any, by their folder.
+    :param waiting: the process's.
+    :param checkpoints: certbot's reverter; None if nothing is written that needs it.
+    :param read_only: changes stay in memory.
+    :raises errors.StateError: if the files cannot be read, or are in use.
     """
     folder = Path(config.config_dir)
     stores = {} if stores is None else stores

@@ -1,7 +1,7 @@
 """Hold a lineage's newest certificate back after a rollback, and end the hold in time.
 
-For how long is decided in :mod:`certbot_qiniu.deployment.planning.hold`; here is what it is about:
-which lineages are on hold, and what their domains serve instead.
+:mod:`certbot_qiniu.deployment.planning.hold` decides for how long. This module knows which lineages
+are on hold, and what their domains serve instead.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 def put(store: Store, lineage: str, fingerprint: str) -> None:
     """Keep a certificate of a lineage from being deployed again by itself.
 
-    :raises errors.StateError: when that cannot be written.
+    :raises errors.StateError: if that cannot be written.
     """
     store.memory.lineage(lineage).hold = fingerprint
     store.write_memory()
@@ -48,11 +48,11 @@ def lift(store: Store, lineage: str) -> str:
 
 
 def begin(store: Store, lineages: Collection[str]) -> None:
-    """Before a rollback: note what it takes back, so that :func:`finish` finds out what it did.
+    """Before a rollback: note what it will undo, so that :func:`finish` finds out what it did.
 
     A rollback may be killed as soon as certbot's reverter has begun.
 
-    :raises errors.StateError: when that cannot be written.
+    :raises errors.StateError: if that cannot be written.
     """
     for lineage in lineages:
         store.memory.lineage(lineage).leaving = {
@@ -61,9 +61,9 @@ def begin(store: Store, lineages: Collection[str]) -> None:
 
 
 def finish(store: Store, lineages: Lineages) -> None:
-    """After a rollback, killed or not: hold the lineages whose certificate it took back.
+    """After a rollback, killed or not: hold the lineages whose certificate it undid.
 
-    :raises errors.StateError: when that cannot be written.
+    :raises errors.StateError: if that cannot be written.
     """
     begun = [lineage for lineage, memory in store.memory.lineages.items()
              if memory.leaving is not None and lineage not in store.damaged]
@@ -77,10 +77,10 @@ def finish(store: Store, lineages: Lineages) -> None:
                 newest = lineages.current(name).fingerprint
             except errors.UsageError as error:
                 logger.debug("%s", error)
-                continue  # nor can it be deployed
+                continue  # it cannot be deployed either
             now = {domain: entry.binding.fingerprint
                    for domain, entry in store.managed(lineage).items()}
-            # A domain that was gone may come back into the state; it is not taken back.
+            # A domain that is gone may come back into the state; it is not being rolled back.
             if before.items() - now.items() or set(now.values()) - {*before.values(), newest}:
                 returned = {*before, *(memory.given_back if memory.hold else ())}
                 memory.given_back = tuple(sorted(returned - set(store.state)))
@@ -133,7 +133,7 @@ def _judge(context: Context, newest: Certificate,
     """Look at what a rollback keeps a lineage's domains on, and tell of what ends soon.
 
     :param newest: the certificate that is held back.
-    :param others: domains that would get it as well, and were never managed.
+    :param others: domains that would get it, too, and were never managed.
     :returns: whether the hold ends now, and what is wrong with it.
     """
     lineage, end = newest.lineage, newest.not_after.timestamp()
@@ -141,7 +141,7 @@ def _judge(context: Context, newest: Certificate,
     found, failures = served_instead(context, newest, others)
     ending = [one for one in found if outlook(one, end, now) is Outlook.ENDS]
     if ending:
-        # The others get the newest one, too, but for what goes on serving what it was given back.
+        # The others get the newest one, too, except domains that were given back.
         managed = context.store.managed(lineage)
         found = [one for one in found if one.name not in managed] if (
             context.memory.lineage(lineage).given_back) else []
@@ -163,8 +163,8 @@ def served_instead(context: Context, newest: Certificate, others: Collection[str
                    ) -> tuple[list[Served], dict[str, errors.QiniuError]]:
     """Return what the domains serve while a rollback keeps *newest* from them, if that can end.
 
-    Of one that cannot be read what it should serve is believed, and of one that speaks http, or
-    has the newest one still: a hold must end before that does, whatever is in the way of it.
+    If a domain cannot be read, speaks http or still has the newest one, it counts as serving what
+    it should: a hold must end before that does, whatever is in the way.
 
     :param others: domains that would get *newest* as well, and were never managed.
     :returns: that, and why some could not be read.
@@ -190,7 +190,7 @@ def served_instead(context: Context, newest: Certificate, others: Collection[str
         name, ours = domain.name, memory.uploads.get(domain.cert_id)
         theirs = foreign.get(domain.cert_id) if domain.protocol == "https" else None
         if name in managed and (domain.state == "processing" or not theirs):
-            # It goes where it should.
+            # It serves what it should, or will.
             found.append(Served(name, True, *validity_of(context, lineage, managed[name])))
         elif theirs:
             found.append(Served(name, False, theirs.not_after,

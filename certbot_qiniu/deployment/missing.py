@@ -27,17 +27,17 @@ def check_list(context: Context, lineage: str, credentials: str, *, listed: Coll
     """Refuse to believe an account that has none of a lineage's domains.
 
     :param credentials: path of the account's credentials file.
-    :param listed: domains that the user named; of these he is told by name.
+    :param listed: domains that the user named: each of them is reported by itself.
     :param others_are_there: asks whether the account has any domain of another lineage.
-    :raises errors.ListInDoubt: when it is not believed.
-    :raises errors.QiniuError: when the account cannot be listed.
+    :raises errors.ListInDoubt: if it is not believed.
+    :raises errors.QiniuError: if the account cannot be listed.
     """
     memory = context.memory.lineage(lineage)
-    # Of those that a rollback has only brought back into the state, it is known.
+    # A domain that a rollback only brought back into the state is known to be gone.
     names = [name for name in expected(context.store, lineage)
              if not context.memory.domains.get(name, Record()).gone]
     present = context.account.domains()
-    # One that was ours and is there proves the account, be it that it is let go, or was gone.
+    # A domain that was ever ours and is there proves the account, even if it was let go or gone.
     known = {*names, *context.memory.domains_of(lineage)}
     if not names or known & present.keys() or set(names) & set(listed):
         if memory.doubted:
@@ -55,7 +55,7 @@ def check_list(context: Context, lineage: str, credentials: str, *, listed: Coll
 
 
 def note_return(context: Context, observed: Iterable[Domain]) -> None:
-    """Note of domains that were gone that they are there, and whether as the same ones."""
+    """Note that missing domains are back, and whether they are the same ones."""
     memory = context.memory
     for domain in observed:
         record = memory.domains.get(domain.name, Record())
@@ -68,10 +68,10 @@ def note_return(context: Context, observed: Iterable[Domain]) -> None:
 
 
 def forget(context: Context, lineage: str) -> list[str]:
-    """Take the user's word that the domains of a lineage that are missing are gone.
+    """Stop managing a lineage's missing domains, which the user says are gone.
 
     :returns: their names.
-    :raises errors.QiniuError: when it is not known which are missing, or a file cannot be written.
+    :raises errors.QiniuError: if it is unknown which are missing, or a file cannot be written.
     """
     store, memory = context.store, context.memory
     names = expected(store, lineage)
@@ -83,6 +83,6 @@ def forget(context: Context, lineage: str) -> list[str]:
         entry = store.state.get(name)
         memory.bury(name, entry.binding if entry else None, context.clock())
     memory.lineage(lineage).doubted = 0.0
-    store.write_memory()  # before the state: what a crash leaves must lead back to it
+    store.write_memory()  # before the state: after a crash it must lead back to the baselines
     store.apply({name: None for name in missing if name in store.state})
     return missing

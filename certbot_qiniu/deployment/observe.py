@@ -1,7 +1,7 @@
 """Observe what the domains serve now, with as few calls as the lists allow.
 
-Nothing is changed at Qiniu here. What is learnt goes into the memory, so that later runs can tell
-from only the lists that nothing has changed.
+Nothing is changed at Qiniu here. The observations go into the memory, so that later runs see from
+the lists that nothing has changed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ UNAUTHORIZED = 401
 
 def read_details(context: Context, names: Sequence[str], domains: dict[str, Domain],
                  ) -> tuple[dict[str, Domain | None], dict[str, errors.QiniuError]]:
-    """Read the named domains in detail: from memory where the list shows no change since.
+    """Read the named domains in detail: from memory if the list shows no change since.
 
     :param domains: the account's domains, as its lists have them.
     :returns: the domains, None for those that do not exist, and why others could not be read.
@@ -40,7 +40,7 @@ def read_details(context: Context, names: Sequence[str], domains: dict[str, Doma
             continue
         if result is None and name in domains:
             failures[name] = errors.Unreachable(
-                f"read the domain {name}", "Qiniu's list has it, and its details are not to be had")
+                f"read the domain {name}", "Qiniu's list has it, but its details cannot be read")
             continue
         found[name] = result
         if result:
@@ -62,7 +62,7 @@ def known_details(context: Context, names: Sequence[str],
         return longest_unread([name for name in listed if name in state], records, now,
                               is_noted=not context.store.read_only)
 
-    # The turn is of all lineages, whatever part of the account each of them looks at.
+    # All lineages share the turn, whatever part of the account each of them needs.
     turn = {*account.turn(choose)}
     if not context.store.read_only:
         turn |= longest_unread([name for name in names if name not in state], records, now)
@@ -79,7 +79,7 @@ def known_details(context: Context, names: Sequence[str],
 
 
 def _read(context: Context, names: Sequence[str]) -> list[Domain | errors.QiniuError | None]:
-    """Read domains one by one: None for one that does not exist, or why it cannot be read."""
+    """Read domains one by one: None for one that does not exist, an error if it cannot be read."""
     def read_one(name: str) -> Domain | None:
         record = context.memory.domains.get(name)
         return context.account.observe(name, record.service if record else "")
@@ -88,10 +88,10 @@ def _read(context: Context, names: Sequence[str]) -> list[Domain | errors.QiniuE
 
 
 def observe_alone(context: Context, names: Sequence[str]) -> bool:
-    """Let the account be only these domains, read one by one, for who changes nothing.
+    """Limit the account to these domains, read one by one, for a caller that changes nothing.
 
-    :returns: false where one of them does not exist: what that means only the lists can tell.
-    :raises errors.Refused: when Qiniu does not accept the keys.
+    :returns: false if one of them does not exist: only the lists show what that means.
+    :raises errors.Refused: if Qiniu does not accept the keys.
     """
     results = _read(context, names)
     for result in results:
@@ -113,9 +113,9 @@ def observe(context: Context, names: Sequence[str], *, refresh: bool,
             ) -> tuple[dict[str, Domain], dict[str, errors.QiniuError]]:
     """Observe what the named domains serve now.
 
-    :param refresh: ask for the lists again, whatever this process has of them.
+    :param refresh: ask for the lists again, even if this process has them.
     :returns: the domains that exist, and why others could not be observed.
-    :raises errors.ApiError: when the list of a certificate's domains cannot be read.
+    :raises errors.ApiError: if the list of a certificate's domains cannot be read.
     """
     domains, unread_services = context.account.domains_and_failures(
         refresh=refresh, among=names)
@@ -142,7 +142,7 @@ def observe(context: Context, names: Sequence[str], *, refresh: bool,
 
 def _published(context: Context, names: Iterable[str],
                domains: dict[str, Domain]) -> dict[str, Domain]:
-    """Return those of our changes that the lists by themselves prove to be published."""
+    """Return our changes that the lists by themselves prove to be published."""
     by_certificate: dict[tuple[str, str], list[str]] = {}
     candidates: dict[str, Domain] = {}
     for name in names:

@@ -1,8 +1,7 @@
 """Make Qiniu equal to the desired state: observe, plan, apply.
 
-Everything done here repeats safely: what is sent is first written down (the memory), so that
-a run that died can be told from somebody else's change, and a later run ends what an earlier one
-began.
+Every step repeats safely. A change is written into the memory before it is sent: so the change of
+a run that died is not mistaken for somebody else's, and a later run ends what an earlier one began.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ class Outcome:
     :ivar problems: one message for each thing that is not in sync.
     :ivar pending: domains that Qiniu is still publishing.
     :ivar changed: domains that were changed.
-    :ivar unserved: domains that neither have what they should nor get it once it is published,
-        be it that nothing is wrong with that.
+    :ivar unserved: domains that neither have what they should nor get it once it is published, even
+        if nothing is wrong with that.
     :ivar has_outlook: whether any of the problems says what comes next.
     """
 
@@ -48,14 +47,14 @@ class Outcome:
 def reconcile(context: Context, scope: Collection[str], options: Options) -> Outcome:
     """Bring the domains of the lineages in *scope*, all of one account, to the desired state.
 
-    :raises errors.QiniuError: when the memory cannot be written, or it cannot be told whose an
-        unknown certificate is; whatever else goes wrong is in the outcome.
+    :raises errors.QiniuError: if the memory cannot be written, or the owner of a certificate is
+        unknown; all other problems are in the outcome.
     """
     return _Reconciler(context, scope, options).go()
 
 
 class _Reconciler:
-    """One reconcile, in rounds: each observes, plans and applies what is not settled yet."""
+    """One reconcile, in rounds: each observes, plans and applies for domains not settled yet."""
 
     def __init__(self, context: Context, scope: Collection[str], options: Options) -> None:
         self.context, self.scope, self.options = context, scope, options
@@ -86,15 +85,15 @@ class _Reconciler:
             else:
                 self.pending.append(name)
         if self.forgotten:
-            # Not in a checkpoint: nobody has asked for it, and a rollback that brings it back
-            # finds it gone again.
+            # Not in a checkpoint: nobody has asked for it, and after a rollback the domain
+            # is found missing again.
             self.store.apply(dict.fromkeys(self.forgotten))
         outcome = self.outcome()
         if self.options.clean and not (
                 progress.upload_errors or progress.failed or self.pending):
             for lineage in self.scope:
                 entry, account = self.memory.lineage(lineage), self.context.account_name
-                if entry.account != account:  # what it left in a former one may go now
+                if entry.account != account:  # certificates left in a former one may go now
                     entry.account = account
             clean(self.context, self.scope, self.options.keep_certificates)
         return outcome
@@ -139,7 +138,7 @@ class _Reconciler:
         return unsettled
 
     def round(self, names: list[str], *, refresh: bool) -> tuple[list[str], bool]:
-        """Return one round over *names*.
+        """Do one round over *names*.
 
         :returns: the names that are not settled yet, and whether to observe them again at once.
         """
@@ -194,7 +193,7 @@ class _Reconciler:
         return False
 
     def lacks_hsts(self, name: str) -> bool:
-        """Return whether HSTS is yet to be sent, as Qiniu takes it once all else is published."""
+        """Return whether HSTS is still to be sent: Qiniu takes it once all else is published."""
         wanted, sent = self.wanted.get(name), self.memory.domains[name].sent
         return bool(wanted and wanted.binding.hsts and sent and sent.binding.hsts is None)
 
@@ -204,7 +203,7 @@ class _Reconciler:
         if self.progress.sends.get(name):
             self.context.say(f"{name}: published")
         entry = self.store.state.get(name)
-        # From now on these are the user's to change.
+        # From now on the user may change these.
         if entry and entry.binding.force_https is None:
             self.memory.update(name, former_force=None)
         if entry and entry.binding.http2 is None:
@@ -215,7 +214,7 @@ class _Reconciler:
             self.memory.update(name, taken_from="", left="")
 
     def leave(self, action: Action) -> None:
-        """Tell that somebody has put a better certificate over ours: a timer is told once."""
+        """Report that somebody has put a better certificate over ours; to a timer only once."""
         text = wording.sentence(action)
         record = self.memory.domains.get(action.name, Record())
         if self.options.take_over or (record.left == action.other_id and not self.options.insist):
@@ -238,11 +237,11 @@ class _Reconciler:
         return True
 
     def forget(self, action: Action) -> None:
-        """Stop managing a domain that is gone, or back to what it served before."""
+        """Stop managing a domain that is gone, or serves again what it served before."""
         name, entry = action.name, self.store.state.get(action.name)
         if action.reason is Reason.NOT_FOUND:
             known = self.memory.domains.get(name, Record()).gone
-            if entry and known:  # a rollback has only brought it back into the state
+            if entry and known:  # it is only in the state again, by a rollback
                 self.context.say(wording.still_gone(name, known.at))
             elif entry:
                 self.progress.failed[name] = wording.sentence(action)

@@ -1,4 +1,4 @@
-"""Foresee for a dry run what would go wrong with domains that get a certificate."""
+"""Find for a dry run what would go wrong with domains that get a certificate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FRESH = "fresh"
 
 
 Planning = Callable[[bool], tuple[Sequence[Action], Mapping[str, errors.QiniuError]]]
-"""Plans, on asking Qiniu again or not; and tells why some domains could not be observed."""
+"""Plans, after asking Qiniu again or not; also returns why domains could not be observed."""
 
 
 def foresee(context: Context, names: Sequence[str], listed: Collection[str],
@@ -30,12 +30,12 @@ def foresee(context: Context, names: Sequence[str], listed: Collection[str],
     """Say what would go wrong with these domains, and why some get no certificate.
 
     :param listed: domains that the user named in ``--qiniu-domains``.
-    :param certificate: the one that they are to serve; None for one that is yet to be issued.
+    :param certificate: the one that they are to serve; None for one that is not issued yet.
     :param ends: when it expires, in seconds since the epoch.
     :param tls_versions: what ``--qiniu-tls`` asks for.
     :param is_told: see :func:`what_fails`.
     :returns: one text for each thing that would go wrong, and the reasons by the domains' names.
-    :raises errors.QiniuError: when Qiniu cannot be asked.
+    :raises errors.QiniuError: if Qiniu cannot be asked.
     """
     actions, problems = what_fails(
         context, lambda refresh: _planned(context, names, listed, certificate, ends, tls_versions,
@@ -53,8 +53,8 @@ def what_fails(context: Context, planned: Planning, *,
 
     A domain that is busy is waited for, as the real run does.
 
-    :param is_told: count what a renewal tells once, and then leaves, as told: where no renewal
-        comes here yet, none could ever tell it before.
+    :param is_told: whether messages that a renewal shows once count as shown: if no renewal comes
+        here yet, none can have shown them.
     :returns: what it would do, and one text for each thing that would go wrong.
     """
     actions, failures = planned(False)
@@ -65,7 +65,7 @@ def what_fails(context: Context, planned: Planning, *,
             waiting.pause(min(left, PAUSE_SECONDS), busy, context.sleep)
             actions, failures = planned(True)
     records = context.memory.domains
-    # A change that could not be published is sent again by the real run, and told all the same.
+    # The real run sends a change again that could not be published: it is reported, too.
     refusals: dict[str, list[str]] = {}
     for action in actions:
         if action.tls_refusal and action.verb is not Verb.FAIL:
@@ -76,7 +76,7 @@ def what_fails(context: Context, planned: Planning, *,
         if action.verb in (Verb.FAIL, Verb.QUEUE)
         or action.reason in (Reason.PUBLICATION_FAILED, Reason.NOT_FOUND)
         or (action.verb is Verb.LEAVE and not is_told
-            and records.get(action.name, Record()).left != action.other_id))]))  # not yet told
+            and records.get(action.name, Record()).left != action.other_id))]))  # not shown yet
 
 
 def _planned(context: Context, names: Sequence[str], listed: Collection[str],
@@ -97,7 +97,7 @@ def _planned(context: Context, names: Sequence[str], listed: Collection[str],
     text = refused(context, certificate, waiting) if certificate and not ids[fingerprint] else ""
     return plan(wanted, {}, Knowledge(
         observed, context.memory.domains, ids, context.clock(),
-        # Of those that are not managed yet, the choice of domains has judged.
+        # The choice of domains has judged those that are not managed yet.
         foreign=foreign_certificates(context, managed, owners),
         expiry={fingerprint: ends}, refused={fingerprint: text},
         tls_refusals=context.tls_refusals([tls_versions]), listed=listed)), failures

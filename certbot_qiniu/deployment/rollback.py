@@ -1,7 +1,7 @@
-"""Prepare and complete a rollback around certbot's reverter, which puts the files back.
+"""Prepare and complete a rollback around certbot's reverter, which restores the files.
 
-Before: that it can be done, and leads to nothing that ends. After: what was let go meanwhile is
-taken up again, so that it goes back to what it served before.
+Before: check that it can be done, and leads to no certificate that ends soon. After: take up again
+the domains that were let go meanwhile, so that they go back to what they served before.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from certbot_qiniu.options import Settings
 
 
 def check(deployer: Deployer, settings: Settings, count: int) -> dict[str, str]:
-    """See that going back by *count* checkpoints can be done, and leads to nothing that ends.
+    """Check that going back by *count* checkpoints works, and leads to nothing that ends soon.
 
     :returns: the lineage of each domain that it brings back, or passes on its way.
-    :raises errors.QiniuError: when no account can be used, a certificate has no time left, or a
-        file is damaged that would be replaced: what it says now, the hold would not know of.
+    :raises errors.QiniuError: if no account can be used, a certificate has no time left, or a file
+        that would be replaced is damaged: the hold needs what it says now.
     """
     store = deployer.store
     older = older_states(deployer.writer.backups, store.folder, count)
@@ -45,7 +45,7 @@ def check(deployer: Deployer, settings: Settings, count: int) -> dict[str, str]:
         if context is None:
             continue
         if failures.attempt(context.account.domains) is not None:
-            usable.add(lineage)  # what ends is known of the others as well
+            usable.add(lineage)  # the ends of the others are known, too
         back: dict[str, list[str]] = {}
         for name, (owner, fingerprint) in sorted(target.items()):
             entry = store.state.get(name)
@@ -75,15 +75,15 @@ def check(deployer: Deployer, settings: Settings, count: int) -> dict[str, str]:
 
 
 def begin(deployer: Deployer, count: int) -> None:
-    """Note what going back by *count* checkpoints takes back: certbot may be killed on its way.
+    """Note what going back by *count* checkpoints undoes: certbot may be killed on its way.
 
-    :raises errors.StateError: when that cannot be written.
+    :raises errors.StateError: if that cannot be written.
     """
     store = deployer.store
     older = older_states(deployer.writer.backups, store.folder, count)
     lineages = {owner for path, state in older
                 for owner in (path.stem, *(owner for owner, _ in state.values()))}
-    if store.former_state_path.stem in lineages:  # which is that of all
+    if store.former_state_path.stem in lineages:  # the file of all lineages
         lineages.update(deployer.all_lineages())
     holds.begin(store, lineages & {*store.memory.lineages, *deployer.all_lineages()})
 
@@ -91,8 +91,8 @@ def begin(deployer: Deployer, count: int) -> None:
 def _former(context: Context, names: Iterable[str]) -> list[Served]:
     """Return what these domains served before we first touched them, if that ends.
 
-    That is ours where the memory was lost. What has ended, or is gone, no domain goes back to: that
-    is told where it is seen.
+    After a lost memory that may be ours. No domain goes back to an expired or deleted certificate:
+    observing the domain reports that.
     """
     records = context.memory.domains
     former = {name: baseline for name in sorted(names)
@@ -108,16 +108,16 @@ def _former(context: Context, names: Iterable[str]) -> list[Served]:
 def _context(deployer: Deployer, lineage: str, settings: Settings) -> Context:
     """Make the context in which this lineage is reconciled.
 
-    :raises errors.UsageError: when the credentials are bad.
+    :raises errors.UsageError: if the credentials are bad.
     """
     return deployer.context(deployer.credentials_of(lineage, settings))
 
 
 def take_up(deployer: Deployer, passed: Mapping[str, str], settings: Settings) -> list[str]:
-    """After a rollback: give back what was let go and is, once more, not managed yet.
+    """After a rollback: give back the domains that were let go and are not managed again.
 
     :param passed: the lineages of the domains that the rollback has passed on its way.
-    :returns: what could not be done.
+    :returns: what went wrong.
     """
     store, failures = deployer.store, Failures()
     for lineage in sorted(set(passed.values())):
@@ -149,7 +149,7 @@ def _let_go(store: Store, passed: Mapping[str, str], lineage: str) -> list[str]:
 def _is_given_back(store: Store, lineage: str, domain: Domain) -> bool:
     """Return whether a domain that was let go still serves ours, as far as can be seen.
 
-    What is being published is waited for, and looked at where it is sent.
+    If it is being published, assume so: it is observed again before anything is sent.
     """
     return domain.state == "processing" or domain.cert_id in store.memory.uploads_by(lineage)
 

@@ -7,7 +7,7 @@ The *memory* holds what must survive a rollback, and so is in no checkpoint: wha
 before we first touched it (its baseline), what we sent and saw, which certificates we uploaded,
 and which lineages are on hold.
 
-Neither ever holds a secret. What a lineage has of both is found without looking at the others'.
+Neither ever holds a secret. A lineage's part of both is found without reading the others'.
 """
 
 from __future__ import annotations
@@ -54,8 +54,7 @@ class Tombstone:
     """A domain that we managed and that the account does not have any more.
 
     :ivar at: since when we know; seconds since the epoch.
-    :ivar created: its ``createAt``, "" where that is not known: with another one it is
-        another domain.
+    :ivar created: its ``createAt``, "" if unknown: with another one it is another domain.
     :ivar binding: what it should have served; None if it was on its way back to its baseline.
     """
 
@@ -71,12 +70,12 @@ class Record:
     :ivar lineage: the lineage that last managed it; "" if we only ever read it.
     :ivar baseline: its binding before we first touched it; None if we never did.
     :ivar let_go: when it was let go on purpose, and keeps what it serves; 0 if it was not.
-    :ivar gone: that it is missing at Qiniu, and what it is to have back should it return.
+    :ivar gone: set if it is missing at Qiniu, with what it gets back if it returns.
     :ivar sent: what we sent last, until it is confirmed or has failed.
-    :ivar confirmed: what we last saw it serve of what we sent.
+    :ivar confirmed: the part of what we sent that we last saw it serve.
     :ivar seen: the last detailed read, taken at *seen_at*.
-    :ivar processing_since: since when we have seen it in processing; 0 when it is not.
-    :ivar hsts: ``ours`` when we switched HSTS on, ``refused`` when Qiniu would not let us.
+    :ivar processing_since: since when we have seen it in processing; 0 if it is not.
+    :ivar hsts: ``ours`` if we switched HSTS on, ``refused`` if Qiniu did not let us.
     :ivar former_force: forced HTTPS before a redirect was asked for, for a rollback to a state in
         which it is "as it is"; likewise *former_http2* and *former_tls*, the TLS versions.
     :ivar foreign: what it was last seen to serve that is not ours, so that its end is asked once.
@@ -114,7 +113,7 @@ class Upload:
     """A certificate that we uploaded, or found again under our name.
 
     :ivar at: when, in seconds since the epoch.
-    :ivar account: our name for the access key; "" where that is not known.
+    :ivar account: our name for the access key; "" if unknown.
     """
 
     fingerprint: str
@@ -132,9 +131,9 @@ class Refusal:
     """An upload that Qiniu has refused for good.
 
     :ivar account: our name for the access key.
-    :ivar version: ours: another one may send it otherwise.
+    :ivar version: that of this program: another one may send it otherwise.
     :ivar at: seconds since the epoch.
-    :ivar text: what was said then.
+    :ivar text: the error message.
     """
 
     fingerprint: str
@@ -149,7 +148,7 @@ class LineageMemory:
     """Our memory of one lineage.
 
     :ivar credentials: path of the credentials file, so that a rollback needs no flags.
-    :ivar hold: fingerprint that a rollback took back; it is not deployed again by itself.
+    :ivar hold: fingerprint that a rollback undid; it is not deployed again by itself.
     :ivar given_back: the domains that it gave back to what they served before certbot came.
     :ivar leaving: the fingerprints of its domains when a rollback began; None once that has ended.
     :ivar nginx: fingerprint that nginx was last seen to serve, or was reloaded for.
@@ -160,10 +159,10 @@ class LineageMemory:
     :ivar account: our name for the access key with which all its domains were last seen to have
         what they should.
     :ivar former: the fingerprints that its older states had, newest first, "" for a state without
-        domains; None where that is not known.
+        domains; None if unknown.
     :ivar checkpoints: certbot's names of the checkpoints that we ended for it, and whether each
         must stay for ever. Only those that may be pruned, and the last few, are here.
-    :ivar options: its options as on a command line, for when its renewal conf has lost them.
+    :ivar options: its options as on a command line, in case its renewal conf has lost them.
     :ivar hooks: program of the user's -> fingerprint of the last certificate that it succeeded for.
     :ivar failed_hooks: program -> how it failed when it was run last, if it did.
     :cvar is_changed: whether anything of it was set since it was last written.
@@ -188,7 +187,7 @@ class LineageMemory:
     failed_hooks: Mapping[str, str] = field(default_factory=dict)
 
     def __setattr__(self, name: str, value: object) -> None:
-        """Note the change: who holds an entry may set it long after he asked for it."""
+        """Note the change: a caller may set an attribute long after it got the entry."""
         if name not in self.__dict__ or self.__dict__[name] != value:
             self.__dict__.update({name: value, "is_changed": True})
 
@@ -201,7 +200,7 @@ class LineageMemory:
             self.former = tuple([*replaced, *older][:FORMER_LIMIT])
 
     def returned(self, now: Collection[str]) -> None:
-        """Drop what is not older any more, should the state have gone back to *now*."""
+        """Drop former fingerprints up to those of *now*, if the state has gone back to them."""
         former, found = self.former or (), set(now or [""])
         if found <= set(former):
             self.former = former[1 + max(former.index(one) for one in found):]
@@ -266,8 +265,8 @@ class Memory:
     :ivar domains: by their names.
     :ivar uploads: by Qiniu's ids.
     :ivar listings: the last lists that took many calls, by account.
-    :ivar told: what was said before and is not said again, by its subject; also what an account
-        has told of itself.
+    :ivar told: messages that are not shown again, by subject; also what an account has shown of
+        itself.
     :ivar bind_methods: account -> the method by which a source domain last took a certificate.
     """
 
@@ -297,7 +296,7 @@ class Memory:
     def bury(self, name: str, binding: Binding | None, now: float) -> None:
         """Note that a domain is gone; its lineage, baseline and settings are kept.
 
-        One that was gone before, and came back only into the state, is so since then.
+        If it was gone before, and came back only into the state, the earlier time stays.
         """
         record = self.domains.get(name, Record())
         created = record.seen.created if record.seen else ""
@@ -306,12 +305,12 @@ class Memory:
                     confirmed=None, processing_since=0.0, taken_from="", left="")
 
     def gone_of(self, lineage: str) -> dict[str, Binding]:
-        """Return the domains of this lineage that are gone, and what they are to have back."""
+        """Return this lineage's domains that are gone, and what they get back if they return."""
         return {name: record.gone.binding for name, record in self.domains_of(lineage).items()
                 if record.gone and record.gone.binding}
 
     def rename(self, old: str, new: str) -> None:
-        """Let what is known of a lineage be that of another name of it.
+        """Move the memory of a lineage to its new name.
 
         Its certificates keep the name under which they are at Qiniu, and an older state of it,
         to which a rollback may lead, needs its credentials.
@@ -339,20 +338,20 @@ class Memory:
             if upload.may_be_in(account))
 
     def note_upload(self, cert_id: str, upload: Upload) -> None:
-        """Remember that a certificate is at Qiniu; since when stays, should that be known."""
+        """Remember that a certificate is at Qiniu; keep the earlier time, if known."""
         known = self.uploads.get(cert_id)
         if known and (known.fingerprint, known.lineage) == (upload.fingerprint, upload.lineage):
             upload = dataclasses.replace(upload, at=known.at)
         self.uploads[cert_id] = upload
 
     def account_of(self, key: str) -> str:
-        """Our name for the account of an access key, of which we have only a name, too."""
+        """Return our name for an access key's account, by our name for the key."""
         return self.told.get(f"account of {key}", key)
 
     def same_account(self, key: str, names: Collection[str]) -> None:
-        """Note that what is in the account of *key* was uploaded under these names of it.
+        """Note that these names are of the account of *key*: it has what was uploaded under them.
 
-        Ids are nowhere twice: a new access key, or a second one, opens the same account.
+        Ids are unique, so a new access key, or a second one, opens the same account.
         """
         same = {self.account_of(key), *names} - {""}
         if len(same) == 1:
@@ -368,9 +367,9 @@ class Memory:
                 entry.account = name
 
     def forget_old(self, state: State, now: float) -> None:
-        """Drop what was of no use for a year, and long lists that no run has used for a month.
+        """Drop records unused for a year, and long lists that no run has used for a month.
 
-        :param state: what is managed.
+        :param state: the managed domains, which stay.
         """
         if now - max((record.seen_at for record in self.domains.values()), default=now) > YEAR / 2:
             return  # rather than time has passed, the clock is wrong
@@ -389,7 +388,7 @@ class Memory:
                 del self.listings[key]
 
     def touch(self, lineages: Iterable[str]) -> None:
-        """Take it that domains of these lineages have changed."""
+        """Mark domains of these lineages as changed."""
         self._domains.touched.update(lineages)
 
     def is_touched(self, lineage: str) -> bool:
@@ -402,7 +401,7 @@ class Memory:
             name for name, entry in self.lineages.items() if entry.is_changed}
 
     def written(self, lineages: Iterable[str]) -> None:
-        """Note that what is known of these lineages is on the disk."""
+        """Note that the memory of these lineages is on the disk."""
         for name in lineages:
             for facts in (self._domains, self._uploads):
                 facts.touched.discard(name)

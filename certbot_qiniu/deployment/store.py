@@ -4,12 +4,12 @@ Each lineage has two. ``state/<lineage>.json`` says what its domains should serv
 reverter keeps checkpoints of it, and ``certbot rollback`` puts an older one back.
 ``memory/<lineage>.json`` is in no checkpoint. ``memory.json`` has what belongs to no lineage.
 
-Every file bears a serial number, one more than the highest so far: where a crash, or a hand, has
-left a domain in two of them, it belongs to the one written last. Clocks are not asked for that,
-and times of files neither, which the reverter puts back.
+Every file bears a serial number, one more than the highest so far: if a crash, or a user, has left
+a domain in two of them, it belongs to the one written last. Clocks and the times of files do not
+decide that: the reverter puts times back.
 
-``state.json`` was all of the state in version 1. Now it tells an older certbot-qiniu that it is
-too old, and shows when a rollback has put a file of that version back.
+``state.json`` was all of the state in version 1. Now it makes an older certbot-qiniu refuse to
+work, and shows if a rollback has put a file of that version back.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ from certbot_qiniu.qiniu.service import Listing
 
 VERSION = 2
 SHARED = ""
-"""In place of a lineage's name: what belongs to none."""
+"""Stands in place of a lineage's name for what belongs to none."""
 
 TEXTS = ("told", "bind_methods")
-"""The parts of the file of no lineage besides domains, uploads and listings: texts by subject."""
+"""Parts of the shared file, next to domains, uploads and listings: texts by subject."""
 
 
 @dataclass(frozen=True)
 class _Content:
-    """Read a file of the memory."""
+    """The content of a file of the memory."""
 
     entry: LineageMemory = field(default_factory=LineageMemory)
     domains: Mapping[str, Record] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class _Content:
 class Store:
     """Loads and writes our files.
 
-    :param folder: ``<config_dir>/qiniu``; made, mode 0700, when missing.
+    :param folder: ``<config_dir>/qiniu``; made with mode 0700 if it is missing.
     :param read_only: changes stay in memory: no folder is made, no lock taken, no file written.
     :ivar state: what every managed domain should serve; :meth:`apply` changes it.
     :ivar damaged: lineages with a file that cannot be used, and why; the others go on.
@@ -93,7 +93,7 @@ class Store:
     def open(self) -> None:
         """Make the folders, lock them against a second process, and load.
 
-        :raises errors.StateError: when that is not possible, or another process is at work.
+        :raises errors.StateError: if that is not possible, or another process is at work.
         """
         from certbot import errors as certbot_errors
         from certbot import util
@@ -117,17 +117,17 @@ class Store:
             self._mark()
 
     def make_folders(self) -> None:
-        """Make the folders; the reverter puts files back into those that it finds, only.
+        """Make the folders: the reverter restores files only into folders that exist.
 
-        :raises OSError: when that is not possible.
+        :raises OSError: if that is not possible.
         """
         for path in (self.folder, self.folder / "state", self.folder / "memory"):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def check(self, lineage: str) -> None:
-        """See that the files of a lineage could be read.
+        """Refuse to go on if a file of a lineage could not be read.
 
-        :raises errors.StateError: when one could not.
+        :raises errors.StateError: if one could not.
         """
         if lineage in self.damaged:
             raise self.damaged[lineage]
@@ -137,7 +137,7 @@ class Store:
     def load(self) -> None:
         """Read all files; those of version 1 are divided among the lineages.
 
-        :raises errors.StateError: when a file that is no lineage's own cannot be used, or one of
+        :raises errors.StateError: if a file that is no lineage's own cannot be used, or one of
             version 1 could not be divided.
         """
         self._clear()
@@ -145,7 +145,7 @@ class Store:
         self._read_states()
         if former is not None:
             for error in self.damaged.values():
-                raise error  # what is put back would replace it
+                raise error  # restoring would replace it
             self.state = Facts[Managed](former, "lineage")
         self._read_memories()
         if former is None:
@@ -166,11 +166,11 @@ class Store:
         return self.state.where("lineage", lineage)
 
     def fingerprints(self, lineage: str) -> set[str]:
-        """Return the fingerprints of the certificates that they should serve."""
+        """Return the fingerprints of the certificates that a lineage's domains should serve."""
         return {entry.binding.fingerprint for entry in self.managed(lineage).values()}
 
     def owners(self) -> State:
-        """Return the state, and what lineages with a damaged one are remembered to manage."""
+        """Return the state; for lineages with a damaged one, what they are remembered to manage."""
         if not self.damaged:
             return self.state
         return {**{name: Managed(name, record.service, lineage, Binding())
@@ -226,7 +226,7 @@ class Store:
         uploads: dict[str, Upload] = {}
         for lineage, (_, content) in sorted(found.items(), key=lambda item: item[1][0]):
             self._memories[lineage] = content
-            # The file written last wins, unless another is that of the lineage that manages it.
+            # The file written last wins, unless another belongs to the lineage that manages it.
             domains.update({
                 name: record for name, record in content.domains.items()
                 if name not in domains or self._manager(name) != domains[name].lineage})
@@ -236,7 +236,7 @@ class Store:
             domains, uploads, {lineage: dataclasses.replace(content.entry)
                                for lineage, content in self._memories.items() if lineage},
             dict(common.listings), dict(common.told), dict(common.bind_methods))
-        self.memory.touch(self._memories)  # a file may also have what another one's has replaced
+        self.memory.touch(self._memories)  # a file may have records that another one has replaced
         self.memory.written(lineage for lineage, content in self._memories.items()
                             if content == self._remembered(lineage))
 
@@ -244,7 +244,7 @@ class Store:
         return self.state[name].lineage if name in self.state else None
 
     def _former_state(self) -> State | None:
-        """Return the state of version 1, where there is one that was not divided yet."""
+        """Return the state of version 1, if there is one that was not divided yet."""
         raw = self._read(self.former_state_path)
         if raw.get("version") != 1:
             return None
@@ -286,7 +286,7 @@ class Store:
 
         Even a lineage's first checkpoint needs a file to copy.
 
-        :raises errors.StateError: when it cannot be written.
+        :raises errors.StateError: if it cannot be written.
         """
         for lineage in lineages:
             if lineage not in self._states and not self.read_only:
@@ -296,8 +296,8 @@ class Store:
     def apply(self, changes: Mapping[str, Managed | None]) -> None:
         """Change what domains should serve, None for those that are not managed any more.
 
-        :raises errors.StateError: when a file cannot be written; it is intact then, and the state
-            here is what is on the disk.
+        :raises errors.StateError: if a file cannot be written; it is intact then, and the state
+            here is the one on the disk.
         """
         wanted = {lineage: self.managed(lineage) for lineage in self.concerned(changes)}
         for name in changes:
@@ -320,7 +320,7 @@ class Store:
     def write_memory(self) -> None:
         """Write what has changed in :attr:`memory`.
 
-        :raises errors.StateError: when a file cannot be written; it is intact then.
+        :raises errors.StateError: if a file cannot be written; it is intact then.
         """
         if self.read_only:
             return
@@ -336,7 +336,7 @@ class Store:
                            if name in self.memory.domains}
                 self._write_memory(lineage, dataclasses.replace(
                     content, domains={**leaving, **content.domains}))
-        for lineage in sorted(changed, reverse=True):  # of version 1 the common one is the truth
+        for lineage in sorted(changed, reverse=True):  # of version 1 the shared file decides
             if changed[lineage] != self._memories.get(lineage) or not self._is_divided:
                 self._write_memory(lineage, changed[lineage])
         self._is_divided = True
@@ -375,7 +375,7 @@ class Store:
     def _divide(self, former: State | None) -> None:
         """Write a lineage's own files from those of version 1, the memory first.
 
-        A rollback may put a state of version 1 back at any time: it was the whole of it then.
+        A rollback may put a state of version 1 back at any time: it was the whole state then.
         """
         if former is not None or not self._is_divided:
             self.write_memory()
@@ -387,15 +387,15 @@ class Store:
             self._mark()
 
     def _mark(self) -> None:
-        """Let ``state.json`` refuse an older certbot-qiniu, which would begin from nothing."""
+        """Make ``state.json`` stop an older certbot-qiniu, which would begin from nothing."""
         write_json(self.former_state_path, {"domains are in": "state/<lineage>.json"}, VERSION)
 
 
 def _content(lineage: str, raw: Mapping[str, Any]) -> _Content:
     """Read a file of the memory.
 
-    :raises TypeError: when something in it is not what it should be.
-    :raises ValueError: when a checkpoint's name is no time.
+    :raises TypeError: if something in it has another type than it should.
+    :raises ValueError: if a checkpoint's name is not a time.
     """
     rest = {name: value for name, value in raw.items() if name not in (
         "version", "serial", "domains", "uploads", *(() if lineage else ("listings", *TEXTS)))}
@@ -413,7 +413,7 @@ def _content(lineage: str, raw: Mapping[str, Any]) -> _Content:
 
 
 def _memory_of_version_1(raw: Mapping[str, Any]) -> Memory:
-    """Read ``memory.json`` of the time when it was for all lineages."""
+    """Read ``memory.json`` of version 1, which was for all lineages."""
     return Memory(
         {name: _record(name, entry) for name, entry in raw.get("domains", {}).items()},
         {cert_id: dataclasses.replace(decode(Upload, entry), at=time.time())

@@ -1,4 +1,4 @@
-"""The waiting of a process for Qiniu: how much there was, who stops it, and what is seen of it."""
+"""The waiting of a process for Qiniu: count it, stop it and show it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import TextIO
 
 SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 RENEWAL_SECONDS = 60
-"""So long a whole ``certbot renew`` waits for domains that are busy; the next one comes soon."""
+"""The longest time that a ``certbot renew`` waits for busy domains; the next one comes soon."""
 
 SLICE_SECONDS = 0.5
-"""A signal ends no sleep by itself (PEP 475), so a wait is many short ones."""
+"""A signal does not end a sleep (PEP 475), so a wait is many short sleeps."""
 
 
 class Waiting:
@@ -26,7 +26,7 @@ class Waiting:
     While :meth:`watched`, the first signal stops it for good; the second one is certbot's.
 
     :param tell: shows a line, once a minute.
-    :param terminal: where one line lives instead; None where there is none.
+    :param terminal: a terminal that shows one changing line instead; None if there is none.
     :ivar waited: seconds that it took so far.
     :ivar is_stopped: whether a signal has ended it.
     """
@@ -42,7 +42,7 @@ class Waiting:
         self.is_stopped = False
 
     def left(self, limit: float) -> float:
-        """Return the seconds left to wait when *limit* is what the process may wait in all."""
+        """Return the seconds left to wait if the process may wait for *limit* in all."""
         return 0.0 if self.is_stopped else max(0.0, limit - self._elapsed())
 
     def stop(self) -> None:
@@ -62,7 +62,7 @@ class Waiting:
     def pause(self, seconds: float, names: list[str], sleep: Callable[[float], None]) -> None:
         """Sleep, unless stopped, and show for which domains.
 
-        :param names: those that are not there yet.
+        :param names: the domains that are not ready yet.
         """
         end = self._monotonic() + seconds
         try:
@@ -70,7 +70,7 @@ class Waiting:
                 self._show(names)
                 sleep(min(rest, SLICE_SECONDS))
         finally:
-            self._draw("")  # others write lines now
+            self._draw("")  # other lines follow
 
     def _elapsed(self) -> float:
         return self.waited + (0.0 if self._since is None else self._monotonic() - self._since)
@@ -87,7 +87,7 @@ class Waiting:
             self._tell(text)
 
     def _draw(self, text: str) -> None:
-        """Let the terminal's last line be *text*."""
+        """Show *text* as the terminal's last line."""
         if self._terminal and text != self._shown:
             width = shutil.get_terminal_size().columns - 1  # a line that wraps cannot be erased
             self._terminal.write(f"\r\x1b[K{text[:width]}")
@@ -96,9 +96,9 @@ class Waiting:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """Let the first signal stop the waiting, and the next one do what it did before."""
+        """Let the first signal stop the waiting, and the next one have its usual effect."""
         if threading.current_thread() is not threading.main_thread():
-            yield  # only there can signals be caught
+            yield  # signals can be caught only there
             return
         former = {number: handler for number in SIGNALS
                   if (handler := signal.getsignal(number)) not in (signal.SIG_IGN, None)}

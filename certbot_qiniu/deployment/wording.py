@@ -22,7 +22,7 @@ STATES: Mapping[str, str] = {
     "offlined": "is offline at Qiniu",
     "deleted": "is deleted at Qiniu",
 }
-"""Qiniu's words for the states in which a domain can serve nothing, and ours."""
+"""Qiniu's words for the states in which a domain can serve nothing -> ours."""
 
 _EXPIRED = ("certbot's certificate {lineage} ended on {end}, and an expired certificate is never "
             "sent. Run certbot renew --cert-name {lineage}, and see what that says went wrong")
@@ -76,8 +76,8 @@ _SENTENCES: Mapping[Reason | tuple[Verb, Reason], str] = {
     Reason.NOT_FOUND:
         "{name} does not exist in this Qiniu account as a domain of its {service} any more; "
         "certbot renew says so once and stops managing it. What it served before, and its "
-        "settings, are kept for a year: should it come back, it gets its certificate again, or, "
-        "where a rollback holds that, the next one",
+        "settings, are kept for a year: if it comes back, it gets its certificate again, or, "
+        "if a rollback holds that, the next one",
     Reason.DEAD:
         "{name} {state}{cause} and cannot be changed",
     Reason.NOT_OPERABLE:
@@ -107,13 +107,13 @@ _PHRASES: Mapping[Reason, str] = {
     Reason.IN_SYNC: "in sync",
     Reason.CHANGED: "has been changed since it had a certificate of ours, and is left as it is",
 }
-"""The same next to the domain's name in a step of ``plan``; for other reasons the sentence."""
+"""The same for a step of ``plan``, which names the domain; other reasons use the sentence."""
 
 
 def sentence(action: Action) -> str:
-    """Say why a domain is not in sync; "" if there is nothing to tell."""
+    """Say why a domain is not in sync; "" if there is nothing to report."""
     if action.verb is Verb.FORGET and action.restoring:
-        return ""  # that a rollback has given it up is told where it is given up
+        return ""  # reported where the rollback gives it up
     template = _SENTENCES.get((action.verb, action.reason)) or _SENTENCES[action.reason]
     return _filled(template, action)
 
@@ -156,7 +156,7 @@ def _in_brackets(detail: str) -> str:
 
 
 def not_published(action: Action, *, is_sent_again: bool) -> str:
-    """Say that Qiniu gave up on a change, and whether it is sent once more."""
+    """Say that Qiniu gave up on a change, and whether it is sent again."""
     because = f": {action.detail}" if action.detail else ""
     again = ("It was sent again now; the next certbot renew confirms it"
              if is_sent_again else "The next certbot renew sends it again")
@@ -164,14 +164,14 @@ def not_published(action: Action, *, is_sent_again: bool) -> str:
 
 
 def not_taken(action: Action) -> str:
-    """Say that a domain stays as it is, however often a change is sent."""
+    """Say that a domain does not change, however often a change is sent."""
     return (f"{action.name} does not take the change: Qiniu accepts it and then shows the old "
             "binding. Somebody else may be changing the domain at the same time; the next certbot "
             "renew tries again")
 
 
 def without_tls_versions(name: str) -> str:
-    """Say that ``--qiniu-tls`` does nothing for a domain of another service."""
+    """Say that ``--qiniu-tls`` has no effect on a domain of another service."""
     return f"{name}: Qiniu has TLS versions for CDN domains only; left without"
 
 
@@ -221,7 +221,7 @@ def hsts_unsent(name: str) -> str:
 def sent(action: Action, certificate: str) -> str:
     """Say what was sent.
 
-    :param certificate: its name at Qiniu, where one is bound.
+    :param certificate: its name at Qiniu, if one is bound.
     """
     if action.verb is Verb.HSTS:
         switched_on = action.binding and action.binding.hsts
@@ -235,7 +235,7 @@ def sent(action: Action, certificate: str) -> str:
 
 
 def held(served: Served, lineage: str, now: float) -> str:
-    """Say on what a rollback keeps a domain, for how long, and what ends that."""
+    """Say what a domain serves under a rollback's hold, for how long, and what ends that."""
     end = f"ends on {date(served.end)}" if served.end else "ends nobody knows when"
     what = (f"an older certificate of {lineage}" if served.is_ours else
             "what it served before certbot managed it")
@@ -246,7 +246,7 @@ def held(served: Served, lineage: str, now: float) -> str:
 
 
 def held_until(served: Collection[Served]) -> str:
-    """Say after "until certbot has a newer one" what else ends a hold, or makes it end badly."""
+    """Say, after "until certbot has a newer one", what else ends a hold, well or badly."""
     ours = [one.gives_way for one in served if one.gives_way]
     until = f", or {date(min(ours))} comes: what is served instead ends soon after" if ours else ""
     foreign = [one for one in served if not one.gives_way]
@@ -269,15 +269,15 @@ def goes_back(names: Collection[str], lineage: str, end: float) -> str:
 
 
 def goes_back_to_former(served: Served) -> str:
-    """Return the same of a domain that gets back what it served before certbot came."""
+    """Say the same of a domain that gets back what it served before certbot came."""
     return (f"{served.name}: back to the certificate that it had before certbot managed it, which "
             f"ends on {date(served.end)}")
 
 
 def too_late_to_go_back(told: Sequence[str]) -> str:
-    """Refuse a rollback to what ends too soon.
+    """Refuse a rollback to a certificate that ends too soon.
 
-    :param told: what :func:`goes_back` says of each.
+    :param told: the sentences of :func:`goes_back`.
     """
     return (f"Nothing was rolled back, as a certificate would be served with less than "
             f"{LEAST_DAYS} days, or a quarter of its lifetime, left: {'; '.join(told)}. Keep the "
@@ -286,7 +286,7 @@ def too_late_to_go_back(told: Sequence[str]) -> str:
 
 
 def changed_since(name: str) -> str:
-    """Say that a domain is not given back, as somebody has put something else there."""
+    """Say that a domain is not given back, as somebody has put another certificate there."""
     return (f"{name} has been changed since it had a certificate of ours: it is left as it is, and "
             "does not go back to what it served before certbot managed it")
 
@@ -309,7 +309,7 @@ def https_kept(name: str, refusal: str) -> str:
 def let_go(name: str, why: str) -> str:
     """Name a domain that is not managed any more, and keeps what it serves.
 
-    :param why: "" where that was said before.
+    :param why: "" if that was said before.
     """
     return (f"{name} is let go{f', as {why}' if why else ''}: it keeps what it serves, and gets no "
             "renewed certificates")
@@ -333,7 +333,7 @@ def list_in_doubt(lineage: str, names: Sequence[str], credentials: str) -> str:
 def gone(name: str, at: float, held: str = "") -> str:
     """Say, for some days, that a domain was found missing.
 
-    :param held: the lineage, where a rollback holds it.
+    :param held: the lineage, if a rollback holds it.
     """
     what = ("the next certbot renew gives it its certificate and settings" if not held else
             "as a rollback holds its certificate, it gets one with the next renewal of that, or "
@@ -343,7 +343,7 @@ def gone(name: str, at: float, held: str = "") -> str:
 
 
 def still_gone(name: str, at: float) -> str:
-    """Say that a rollback finds nothing to put back, as was told before."""
+    """Say that a rollback cannot restore a domain that was reported missing before."""
     return f"{name}: missing at Qiniu since {date(at)}, so there is nothing to put back"
 
 
@@ -361,15 +361,15 @@ _OBSTACLES: Mapping[Obstacle, str] = {
     Obstacle.EXCLUDED: "is named by --qiniu-exclude",
     Obstacle.FOREIGN: "serves a certificate that {foreign}",
 }
-"""The rest of a sentence about a domain. A domain that cannot be read has the error's, and what
-does not exist one for all such domains together."""
+"""The rest of a sentence about a domain. A domain that cannot be read has the error's text; those
+that do not exist share one sentence."""
 
 SHOWN_DOMAINS = 20
-"""So many domains of an account are shown to somebody who may have mistyped one."""
+"""The most domains of an account that are shown to a user who may have mistyped one."""
 
 
 def why(found: NotChosen) -> str:
-    """Say why a domain is not chosen, as what comes after its name."""
+    """Say why a domain is not chosen, in words that follow its name."""
     return _OBSTACLES[found.obstacle].format(
         state=STATES.get(found.state, ""), cause=_in_brackets(found.detail),
         lineage=found.lineage, names=", ".join(found.names), foreign=_what(found.foreign),
@@ -385,7 +385,7 @@ def _what(foreign: RemoteCertificate | None) -> str:
 
 
 def _remedy(found: NotChosen) -> str:
-    """Say, after :func:`why`, how the user can decide otherwise."""
+    """Say, after :func:`why`, what the user can do about it."""
     if found.obstacle is Obstacle.EXCLUDED:
         return (" (to serve it: take it out of there, or --qiniu-exclude none --qiniu-domains "
                 f"{found.name})")
@@ -394,7 +394,7 @@ def _remedy(found: NotChosen) -> str:
 
 
 def problems(selection: Selection) -> list[str]:
-    """Say in a sentence each what is wrong with domains that the user listed."""
+    """Return a sentence for each problem with the domains that the user listed."""
     missing = [found for found in selection.problems if found.obstacle is Obstacle.NOT_FOUND]
     others = [_problem(found) for found in selection.problems if found not in missing]
     return [*([_not_found(missing)] if missing else []), *dict.fromkeys(others)]
@@ -409,7 +409,7 @@ def _problem(found: NotChosen) -> str:
 
 
 def _not_found(missing: Sequence[NotChosen]) -> str:
-    """Say which domains the account does not have, and once what it has."""
+    """Say which domains the account does not have, and which it has."""
     several = len(missing) > 1
     near = "".join(_near(found, several=several) for found in missing)
     what = "are no domains of this Qiniu account" if several else (
@@ -431,9 +431,9 @@ def _shown(domains: tuple[str, ...]) -> str:
 
 
 def left_out(selection: Selection, chosen: Collection[str]) -> list[str]:
-    """Name what a deployment leaves as it is, in one line each.
+    """Return a line for each domain that a deployment leaves as it is.
 
-    :param chosen: what is served, http-only domains that the user agreed to included.
+    :param chosen: the domains that are served, including http-only ones that the user agreed to.
     """
     lines = [f"{found.name} {why(found)}: left out{_remedy(found)}"
              for found in selection.left_out]
@@ -446,11 +446,11 @@ def left_out(selection: Selection, chosen: Collection[str]) -> list[str]:
 
 def nothing_matched(names: Collection[str], selection: Selection, domains: Collection[str],
                     lineage: str = "") -> str:
-    """Tell a user for whose certificate there is no domain what there is instead.
+    """Say that no domain matches a certificate, and which domains there are.
 
     :param names: the certificate's SANs.
     :param domains: the account's domains.
-    :param lineage: which certificate it is, where it is there already.
+    :param lineage: the certificate's lineage, if it exists already.
     """
     certificate = f"the certificate {lineage}" if lineage else "a certificate"
     text = (f"No domain in this Qiniu account is to be served by {certificate} for "
@@ -488,7 +488,7 @@ def expired(lineage: str, ends: float) -> str:
 
 
 def too_old(lineage: str, days: float) -> str:
-    """Say that a certificate that is not at Qiniu yet may come too late."""
+    """Say that Qiniu may refuse a certificate that is not there yet for its age."""
     return (f"The certificate of {lineage} ends in {days:.0f} days and is not at Qiniu yet: Qiniu "
             "is known to refuse certificates with less than 30 days left. Renew it first: certbot "
             f"renew --force-renewal --cert-name {lineage}")
@@ -515,10 +515,10 @@ def stays_held(lineage: str) -> str:
 
 def rehearsal(selection: Selection, domains: Mapping[str, Domain],
               left: Mapping[str, str]) -> list[str]:
-    """Name in one line each what the next renewal would change, or leave out.
+    """Return a line for each thing that the next renewal would change or leave out.
 
     :param domains: the account's domains.
-    :param left: why chosen ones stay as they are.
+    :param left: the reasons why chosen ones stay as they are.
     """
     lines = [f"  {left.get(name) or f'{name}: {_change(domains.get(name))}'}"
              for name in selection.chosen]

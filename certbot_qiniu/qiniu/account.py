@@ -1,7 +1,7 @@
 """A Qiniu account: its certificates, and the domains of each of its services.
 
-Which service is which, neither the planner nor the reconciler knows: each keeps one small contract
-(:class:`~certbot_qiniu.qiniu.service.Service`), and another one is another module next to this.
+Neither the planner nor the reconciler knows one service from another: each keeps one small contract
+(:class:`~certbot_qiniu.qiniu.service.Service`). A new service is a new module next to this one.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ LISTS_MAX_AGE_SECONDS = 600.0
 """A run over hundreds of lineages asks for the lists once, one that lasts hours asks again."""
 
 FEW_CALLS = 6
-"""The cost of a list of unknown length: so many domains are as well read one by one."""
+"""The assumed cost of a list of unknown length: reading so many domains singly costs the same."""
 
 FEW_LOOKS = 3
-"""So many times the list of certificates is read as far as it is needed; then to its end."""
+"""So many times the list of certificates is read only as far as needed; then to its end."""
 
 
 @dataclass
 class Lists:
-    """The lists of an account, for all who look at it, whatever services they see.
+    """The lists of an account, shared by all who look at it, whatever services they see.
 
     :ivar domains: service -> when its domains were listed, and these.
     :ivar calls: how many the list of CDN domains has taken.
@@ -67,11 +67,11 @@ class Account:
     """One Qiniu account, with its lists fetched once.
 
     :param services: its services, in the order in which a domain is looked for in them.
-    :param lists: those that others who look at the account have, too.
-    :ivar optional: services that an account may well not have: that the list of one cannot be
-        had is an error only for what is managed there.
+    :param lists: shared with others who look at the account.
+    :ivar optional: services that an account may well not have: failing to list one is an error only
+        for domains that are managed there.
     :ivar guards: services that are asked who uses a certificate although they are not chosen.
-    :ivar notes: what earlier runs have left.
+    :ivar notes: facts from earlier runs.
     """
 
     def __init__(self, client: QiniuClient, services: Iterable[Service] = (), *,
@@ -90,17 +90,17 @@ class Account:
     def domains(self, *, refresh: bool = False) -> dict[str, Domain]:
         """Return all domains by name, from the lists.
 
-        :raises errors.ApiError: when a list cannot be had, unless its service is optional.
+        :raises errors.ApiError: if a list cannot be read, unless its service is optional.
         """
         return self.domains_and_failures(refresh=refresh, strict=True)[0]
 
     def domains_and_failures(self, *, refresh: bool = False, strict: bool = False,
                              among: Collection[str] = (),
                              ) -> tuple[dict[str, Domain], dict[str, errors.ApiError]]:
-        """Return all domains by name, and for each service whose list cannot be had, why.
+        """Return all domains by name, and the reason for each service whose list cannot be read.
 
-        A refresh is for the services that take time to publish: of the others a list tells
-        which domains there are and no more.
+        A refresh is for the services that take time to publish: the list of another one shows
+        only which domains there are.
 
         :param strict: only an optional service may fail.
         :param among: those that a refresh is for, should they not be all.
@@ -195,9 +195,9 @@ class Account:
         return self._lists.are_presumed
 
     def turn(self, choose: Callable[[list[str]], Collection[str]]) -> Collection[str]:
-        """Return the managed domains that this run reads though no list shows that it must.
+        """Return the managed domains that this run reads although no list shows a change.
 
-        :param choose: does that, once for all who look at the account, of all that is listed.
+        :param choose: chooses them from the listed names, once for all who look at the account.
         """
         lists = self._lists
         if lists.turn is None:
@@ -207,7 +207,7 @@ class Account:
 
     @property
     def list_calls(self) -> int:
-        """The number of calls that the list of domains takes, as far as that was noticed."""
+        """The number of calls that the list of domains takes, as far as that is known."""
         calls = self.notes.told.get(self._long_list, "")
         return int(calls) if calls.isdecimal() else FEW_CALLS
 
@@ -233,15 +233,15 @@ class Account:
     def _claim(self, found: dict[str, Domain], domain: Domain) -> None:
         """Enter a listed domain, unless an earlier service has one of its name."""
         other = found.setdefault(domain.name, domain).service
-        # That a CDN domain is its bucket's too is as it should be.
+        # A CDN domain is in the list of its bucket, too: that is no conflict.
         if other not in (domain.service, "cdn"):
             self._warn(domain.name, domain.service, (
                 f"{domain.name} is listed by the services {other} and {domain.service}; it is "
-                f"taken as a domain of {other}. Leave {other} out of --qiniu-services where that "
-                "is wrong"))
+                f"taken as a domain of {other}. If that is wrong, leave {other} out of "
+                "--qiniu-services"))
 
     def _warn(self, subject: str, reason: str, text: str) -> None:
-        """Warn, only once for the same reason: it may be so for good."""
+        """Warn only once for the same reason, which may last for good."""
         told = self.notes.told
         logger.log(logging.INFO if told.get(subject) == reason else logging.WARNING, "%s", text)
         told[subject] = reason
@@ -252,7 +252,7 @@ class Account:
     def certificates(self, *, refresh: bool = False) -> dict[str, RemoteCertificate]:
         """Return all certificates by id.
 
-        :raises errors.ApiError: when the list cannot be had.
+        :raises errors.ApiError: if the list cannot be read.
         """
         lists = self._lists
         if lists.certificates is None or refresh or self._is_old(lists.certificates_at):
@@ -261,9 +261,9 @@ class Account:
         return lists.certificates or {}
 
     def certificates_among(self, ids: Collection[str]) -> dict[str, RemoteCertificate]:
-        """Find these certificates by id: the list is read until it has them.
+        """Find these certificates by id: the list is read until it has shown them.
 
-        :raises errors.ApiError: when it cannot be had.
+        :raises errors.ApiError: if it cannot be read.
         """
         lists, known = self._lists, dict[str, RemoteCertificate | None]()
         listed = {} if self._is_old(lists.certificates_at) else lists.certificates or {}
@@ -273,7 +273,7 @@ class Account:
                 known[cert_id] = listed[cert_id]
             elif cert_id in lists.met and not self._is_old(at):
                 known[cert_id] = item
-        # What was looked for in vain is not looked for again; what was not may be new.
+        # An id that was looked for in vain is not looked for again; any other may be new.
         if unknown := set(ids) - known.keys():
             is_part = lists.looks < FEW_LOOKS
             lists.looks += 1
@@ -293,7 +293,7 @@ class Account:
 
     @property
     def has_certificates(self) -> bool:
-        """Whether their list was asked for already."""
+        """Whether the list of certificates was read already."""
         return self._lists.certificates is not None
 
     def _is_old(self, at: float) -> bool:
@@ -308,7 +308,7 @@ class Account:
         """Return one domain in detail; a name that is in no list is looked for in every service.
 
         :param service: the one that it belonged to when it was last seen.
-        :raises errors.ApiError: when it cannot be read, or may be where we cannot look.
+        :raises errors.ApiError: if it cannot be read, nor the service that it may belong to.
         """
         if failure := self._lists.unread.get(name):
             raise failure
@@ -331,7 +331,7 @@ class Account:
         return None
 
     def note(self, domain: Domain) -> None:
-        """Put what we know better than the list into it."""
+        """Update the list with what is known of *domain* since."""
         if self._domains is not None:
             known = self._domains.get(domain.name)
             self._domains[domain.name] = replace(
@@ -344,9 +344,9 @@ class Account:
             self._lists.certificates[certificate.cert_id] = certificate
 
     def delete(self, cert_id: str) -> bool:
-        """Delete a certificate; False when Qiniu says that it is in use.
+        """Delete a certificate; false if Qiniu says that it is in use.
 
-        :raises errors.ApiError: when Qiniu refuses for another reason or does not answer.
+        :raises errors.ApiError: if Qiniu refuses for another reason or does not answer.
         """
         gone = self.client.delete_certificate(cert_id)
         if gone:
@@ -356,9 +356,9 @@ class Account:
         return gone
 
     def users(self, certificate: RemoteCertificate) -> set[str] | None:
-        """Return the domains of all services that serve *certificate*; None where that is unknown.
+        """Return the domains of all services that serve *certificate*; None if that is unknown.
 
-        :raises errors.ApiError: when a list cannot be had.
+        :raises errors.ApiError: if a list cannot be read.
         """
         found: set[str] = set()
         for service in (*self.services.values(), *self.guards):
@@ -386,10 +386,10 @@ class Accounts:
     """The Qiniu accounts of a process, each opened once, whatever the number of lineages.
 
     Lineages with other services see the same account differently, and share its client and lists.
-    Two files with one access key are one account only if they have the same secret, too: a wrong
-    one in one of them is only that one's.
+    Two files with one access key are one account only if their secrets are equal, too: a wrong
+    secret in one file must not harm users of the other.
 
-    :param config_dir: certbot's, for whose files are trusted.
+    :param config_dir: certbot's; files of its owner are trusted.
     :param gentle: leave most of what Qiniu allows the account to its other programs.
     :ivar rates: the most calls a second, by host.
     """
@@ -403,7 +403,7 @@ class Accounts:
     def get(self, credentials: str | None, services: Collection[str] = SERVICES) -> Account:
         """Return the account behind a credentials file, with the named services.
 
-        :raises errors.UsageError: when there is no such file, or it is bad.
+        :raises errors.UsageError: if the file is missing or bad.
         """
         if not credentials:
             raise errors.UsageError(

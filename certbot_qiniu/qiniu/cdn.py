@@ -28,7 +28,7 @@ class Cdn:
         return self._client.list_domains()
 
     def observe(self, domain: str) -> Domain | None:
-        """Return one CDN domain in detail; None when it does not exist."""
+        """Return one CDN domain in detail; None if it does not exist."""
         return self._client.get_domain(domain)
 
     def bind(self, domain: Domain, certificate: RemoteCertificate, binding: Binding) -> None:
@@ -39,7 +39,7 @@ class Cdn:
             domain.name, certificate.cert_id, force_https=bool(binding.force_https),
             http2=bool(binding.http2), enable=domain.protocol != "https",
             tls_versions=binding.tls_versions, others=domain.https_fields,
-            # TLS versions only, if no read shows them, leave no trace.
+            # A change of only the TLS versions leaves no trace if no read shows them.
             is_visible=before != wanted or domain.tls_versions is not None)
 
     def unbind(self, domain: Domain) -> None:
@@ -52,10 +52,10 @@ class Cdn:
 
     def users(self, certificate: RemoteCertificate,
               among: Collection[str] = ()) -> set[str] | None:
-        """Return the domains that serve *certificate*; None where Qiniu's list cannot tell."""
+        """Return the domains that serve *certificate*; None if Qiniu's list cannot say."""
         found = {domain.name for domain in self._client.list_domains(certificate.cert_id, among)}
         if found and self._filter_works is None:
-            # Some other list could have come back: ask for a certificate that cannot exist.
+            # Qiniu may have ignored the filter: ask for a certificate that cannot exist.
             try:
                 self._filter_works = not self._client.list_domains(secrets.token_hex(12))
             except errors.Refused:

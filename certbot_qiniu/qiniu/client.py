@@ -67,7 +67,7 @@ NOT_OPERABLE = {404905, 404910}  # HTTP 404, but the domain is there
 # The two ways in which clients in the field bind source domains; nobody documents either.
 BIND_WAYS = (("POST", QBOX), ("PUT", QINIU))
 WRONG_WAY = {401, 404, 405}
-"""The refusals of a method or a signature that a path does not take."""
+"""The codes of a path that does not take a method or a signature."""
 
 T = TypeVar("T")
 
@@ -84,7 +84,7 @@ class QiniuClient:
     :param clock: monotonic seconds.
     :param rates: the most calls a second, by host.
     :param source: the file that the keys are from.
-    :raises errors.UsageError: when a key cannot be one.
+    :raises errors.UsageError: if a key has a form that no key has.
     """
 
     def __init__(self, access_key: str, secret_key: str, *,
@@ -109,7 +109,7 @@ class QiniuClient:
 
     @property
     def is_sub_user(self) -> bool:
-        """Whether the key is one of a sub-user, who may less than the account."""
+        """Whether the key is a sub-user's, who may do less than the account's owner."""
         return self._access_key.startswith("IAM-")
 
     @property
@@ -118,7 +118,7 @@ class QiniuClient:
         return self._transport.calls
 
     def look(self, host: str, path: str, action: str, **how: Any) -> Any:
-        """Get an answer as it came, to a question that no other method asks; it changes nothing.
+        """Ask what no other method asks, and return the answer as it came; this changes nothing.
 
         :param how: as for :meth:`~certbot_qiniu.qiniu.transport.Transport.request`.
         """
@@ -138,9 +138,9 @@ class QiniuClient:
         return _each_once(pages, read_certificate, lambda item: item.cert_id, among)
 
     def upload_certificate(self, certificate: Certificate) -> str:
-        """Upload *certificate* and answer its id.
+        """Upload *certificate* and return its id.
 
-        Where that is in doubt or refused as done already, a copy found in the list is taken.
+        If the outcome is in doubt, or Qiniu refuses a second copy, one found in the list is taken.
 
         https://developer.qiniu.com/fusion/13368
         """
@@ -167,7 +167,7 @@ class QiniuClient:
         return cert_id
 
     def delete_certificate(self, cert_id: str) -> bool:
-        """Delete a certificate: true when it is gone, false when something still uses it.
+        """Delete a certificate: true if it is gone, false if something still uses it.
 
         https://developer.qiniu.com/fusion/13368
         """
@@ -204,7 +204,7 @@ class QiniuClient:
         return _each_once(pages, read_domain, lambda item: item.name, among)
 
     def get_domain(self, name: str) -> Domain | None:
-        """Read a CDN domain in detail; None when the account has none of this name.
+        """Read a CDN domain in detail; None if the account has none of this name.
 
         https://developer.qiniu.com/fusion/13363
         """
@@ -224,9 +224,9 @@ class QiniuClient:
         That usually takes 8 to 15 minutes, overseas longer.
 
         :param enable: whether this switches the domain from HTTP to HTTPS.
-        :param tls_versions: undocumented, and so not sent where there are none to be said.
+        :param tls_versions: undocumented, so sent only if there are any.
         :param others: fields that a read has shown.
-        :param is_visible: whether a read can tell that the change is done.
+        :param is_visible: whether a read can show that the change is done.
 
         https://developer.qiniu.com/fusion/13364
         """
@@ -300,8 +300,8 @@ class QiniuClient:
     def list_source_domains(self, bucket: str) -> list[Domain]:
         """List the source domains of a bucket, frozen ones with the reasons.
 
-        The page's own list is asked for first. Where that is not there, the list that Qiniu's
-        tools use tells source domains from CDN domains.
+        The page's own list is asked for first. If that does not exist, the list that Qiniu's
+        tools use is: it marks which are source domains and which CDN domains.
 
         https://developer.qiniu.com/kodo/8338
         """
@@ -346,7 +346,7 @@ class QiniuClient:
         return {name: cert_id for name, cert_id in bound if name and ID.fullmatch(cert_id)}
 
     def bind_source_domain(self, name: str, cert_id: str, first: str = "") -> str:
-        """Bind a certificate to a source domain; :meth:`list_bindings` tells whether it took.
+        """Bind a certificate to a source domain; :meth:`list_bindings` shows whether it took.
 
         Undocumented; what Qiniu's console calls. https://developer.qiniu.com/kodo
 
@@ -413,16 +413,16 @@ class QiniuClient:
 
     def _change_source_domain(self, path: str, name: str, cert_id: str, first: str,
                               action: str) -> str:
-        """Bind or unbind, and answer the method that worked."""
+        """Bind or unbind, and return the method that worked."""
         body = {"certid": _checked_id(cert_id), "domain": canonical_domain(name)}
         ways = sorted(BIND_WAYS, key=lambda way: way[0] != first)
         return self._ask_either_way(path, ways, action, body)[1][0]
 
     def _ask_either_way(self, path: str, ways: Sequence[tuple[str, str]], action: str,
                         body: Any = None) -> tuple[Any, tuple[str, str]]:
-        """Ask the undocumented interface, and answer what it said and the way that it took.
+        """Ask the undocumented interface, and return its answer and the way that worked.
 
-        A repeat does no harm, other than one of an upload would: no key is in these calls, and
+        A repeat does no harm, unlike one of an upload: no private key is in these calls, and
         binding twice is binding once.
 
         :param ways: methods, each with its signature, in the order in which they are tried.
@@ -469,7 +469,7 @@ class QiniuClient:
         raise errors.Unreachable(action, f"no end after {len(seen)} pages")
 
     def _detail(self, name: str) -> tuple[Domain, dict[str, Any]]:
-        """Read a CDN domain: what the model knows of it, and the answer itself."""
+        """Read a CDN domain, as a value of the model and as the answer itself."""
         name = canonical_domain(name)
         action = f"read the CDN domain {name}"
         entry = as_object(self._transport.request(API, "GET", f"/domain/{name}", action=action),
@@ -483,7 +483,7 @@ class QiniuClient:
                 is_done: Callable[[Domain], bool], body: Any = None) -> None:
         """Change a CDN domain, reading it before a repeat, which Qiniu would refuse.
 
-        :param operations: as which Qiniu shows the change while publishing it.
+        :param operations: Qiniu's names for the change while it is published.
         :param is_done: whether a domain shows the change.
         """
         def settled() -> bool | None:
@@ -498,7 +498,7 @@ class QiniuClient:
 
 
 def _checked_id(text: str) -> str:
-    """*text*, if it can stand in a path as the id of a certificate or the name of a hub."""
+    """Return *text* if it can stand in a path as the id of a certificate or a hub's name."""
     if not ID.fullmatch(text):
         raise errors.UsageError(f"{text!r} is no id or name that Qiniu gives")
     return text

@@ -1,7 +1,7 @@
 """Kodo's source domains (自定义源站域名): served by a bucket itself, without the CDN.
 
-Qiniu documents how they are listed, and not how they get certificates: that is what its console
-calls, which keys of sub-users may not, and which may change.
+Qiniu documents how they are listed, but not how they get certificates: we call what its console
+calls. Keys of sub-users may not call that, and Qiniu may change it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ UNDOCUMENTED_ADVICE = (
     "certificates of source domains in Qiniu's console, and leave source domains out with "
     "--qiniu-services cdn")
 OR_WRONG_KEYS = (
-    ". Where it refuses all other calls as well, check qiniu_access_key and qiniu_secret_key in "
+    ". If it refuses all other calls as well, check qiniu_access_key and qiniu_secret_key in "
     "the credentials file")
 OR_GONE = ". If the domain is no longer one of its bucket's, the next certbot renew sees that"
 NO_SOURCE_DOMAIN_ADVICE = (
@@ -42,8 +42,8 @@ class Kodo:
     """Source domains of the account's buckets.
 
     Their list takes a call for each bucket, and most accounts have buckets without any. So it is
-    made once a day and remembered. What the domains serve is one call more, for all of them, and
-    is asked only by a run in which one of them matters: one without costs nothing here.
+    made once a day and remembered. One more call shows what all of them serve. Only a run in which
+    one of them matters makes it: the others cost nothing here.
     """
 
     name = "kodo"
@@ -65,7 +65,7 @@ class Kodo:
         return [_domain(listing, name, listing.bound) for name in listing.domains]
 
     def observe(self, domain: str) -> Domain | None:
-        """Return one source domain in detail; None when it does not exist."""
+        """Return one source domain in detail; None if it does not exist."""
         with self._lock:
             try:
                 listing = self._remembered() or self._list_anew()
@@ -118,7 +118,7 @@ class Kodo:
         return None
 
     def _list_anew(self) -> Listing:
-        # First, as a key that may not see the bindings need not look into every bucket.
+        # First: a key that may not see the bindings need not look into every bucket.
         if not isinstance(self._bindings, errors.Refused):
             self._bindings = None
         bound = self._bound()
@@ -142,7 +142,7 @@ class Kodo:
                 with self._advising():
                     self._bindings = self._client.list_bindings()
             except errors.Refused as refusal:
-                self._bindings = refusal  # no other domain's question has another answer
+                self._bindings = refusal  # the answer is the same for every domain
         if isinstance(self._bindings, errors.Refused):
             raise self._bindings
         return self._bindings
@@ -164,7 +164,7 @@ class Kodo:
                 advice = UNDOCUMENTED_ADVICE + {401: OR_WRONG_KEYS, 404: unknown}.get(
                     refusal.status, "")
             elif refusal.status == 403:
-                advice = advice or forbidden  # a wrong clock is known already
+                advice = advice or forbidden  # that of a wrong clock is more precise
             raise _reworded(refusal, refusal.action, advice) from refusal
 
 

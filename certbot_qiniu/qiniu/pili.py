@@ -40,7 +40,7 @@ class Pili:
         return [self._identified(*entry) for entry in self._read().values()]
 
     def observe(self, domain: str) -> Domain | None:
-        """Return one live domain in detail; None when it does not exist."""
+        """Return one live domain in detail; None if it does not exist."""
         entry = self._read().get(domain)
         return self._identified(*entry) if entry else None
 
@@ -71,14 +71,14 @@ class Pili:
     def users(self, certificate: RemoteCertificate,
               among: Collection[str] = ()) -> set[str] | None:
         """Return the live domains that show *certificate*, or another one of its name."""
-        self._live = None  # Qiniu may well delete what is in use: an old list will not do
+        self._live = None  # Qiniu may delete what is in use, so an old list will not do
         try:
             live = self._read()
         except errors.Refused:
             if self._has_hubs:
                 raise
             return set()  # no live streaming in this account, or not for this key
-        # Which certificate of a name is served, nobody says: so every one counts.
+        # Nothing shows which certificate of a name is served, so every one counts.
         return {name for name, (_, shown) in live.items()
                 if shown and shown in (certificate.name, certificate.cert_id)}
 
@@ -97,7 +97,7 @@ class Pili:
             return self._live
 
     def _identified(self, domain: Domain, shown: str) -> Domain:
-        """*domain* with the id of its certificate; what no certificate is named, is an id."""
+        """Return *domain* with the id of its certificate; an unknown name is taken for an id."""
         if not shown or domain.protocol != "https":
             return replace(domain, detailed=True)
         return replace(domain, detailed=True, cert_id=self._id_of(shown))

@@ -1,7 +1,7 @@
 """Read Qiniu's answers: any JSON becomes a value of the model, or a typed error.
 
 Keys are compared in lower case, as Qiniu spells one key in several ways (``certid``, ``certId``,
-``certID``). What has no usable name or id is left out; what is of an unknown form is an error.
+``certID``). An entry without a usable name or id is left out; an unknown form is an error.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ HSTS = {"op": "set", "key": "Strict-Transport-Security", "value": "max-age=31536
 """The value that certbot's own nginx installer sets."""
 
 _LONGEST_TEXT = 4096
-"""Characters: more than any marker or reason has. What is shown of one text ends here."""
+"""Characters: more than any marker or reason has. A longer text is cut off."""
 _LONGEST_WORD = 256
 """Likewise of a name or a word, which stands in tables: all rows are as wide as the widest."""
 _MOST_ITEMS = 100
 """Likewise of the list that a setting is: there are four versions of TLS."""
 _OWN_FIELDS = {"certid", "forcehttps", "http2enable", "freecert"}
-"""Of ``https``: those that have a place of their own; a free certificate is nothing to ask for."""
-_LARGEST_NUMBER = 2**53  # that any JSON has exactly
+"""Fields of ``https`` not to be sent back: three have arguments, and we order no certificate."""
+_LARGEST_NUMBER = 2**53  # the largest that every JSON reader keeps exact
 _LATEST_TIME = 253_402_300_799  # the end of the year 9999: what datetime can hold
 
 
@@ -86,7 +86,7 @@ def read_domain(entry: dict[str, Any], *, detailed: bool = False) -> Domain | No
 
 
 def read_name(value: object) -> str | None:
-    """*value* as a domain's name, None when it is none that could stand in a path."""
+    """Return *value* as a domain's name, None if it could not stand in a path."""
     try:
         return canonical_domain(value if isinstance(value, str) else "")
     except errors.UsageError:
@@ -101,14 +101,14 @@ def unreadable(action: str) -> errors.Unreachable:
 
 
 def as_object(value: Any, action: str) -> dict[str, Any]:
-    """*value*, which must be an object, with its keys in lower case."""
+    """Return *value*, which must be an object, with its keys in lower case."""
     if not isinstance(value, dict):
         raise unreadable(action)
     return lowered(value)
 
 
 def as_list(value: Any, action: str) -> list[Any]:
-    """*value*, which must be a list; null and nothing are how Go writes an empty one."""
+    """Return *value*, which must be a list; Go writes an empty one as null or nothing."""
     if value is None or value == {}:
         return []
     if not isinstance(value, list):
@@ -122,7 +122,7 @@ def as_objects(value: Any, action: str) -> list[dict[str, Any]]:
 
 
 def lowered(value: Any) -> dict[str, Any]:
-    """*value* with its keys in lower case; what is no object is empty."""
+    """Return *value* with its keys in lower case, {} if it is no object."""
     return {key.lower(): item for key, item in value.items()} if isinstance(value, dict) else {}
 
 
@@ -132,7 +132,7 @@ def text(entry: dict[str, Any], key: str) -> str:
 
 
 def _word(entry: dict[str, Any], key: str) -> str:
-    """Return a word in a form that may be shown; one that is cut off shows that."""
+    """Return a word in a form that may be shown; an ellipsis marks one that is cut off."""
     found = text(entry, key)
     return found if len(found) <= _LONGEST_WORD else f"{found[:_LONGEST_WORD - 1]}…"
 
@@ -153,7 +153,7 @@ def seconds(entry: dict[str, Any], key: str) -> int:
 def plain(value: object) -> Plain | None:
     """Return a setting that can be sent back as it is, None for anything else.
 
-    What has lines, as a key in PEM has, is none; null is how Go writes an empty list.
+    A text of several lines, such as a key in PEM, is none. Go writes an empty list as null.
     """
     if isinstance(value, list):
         is_plain = len(value) <= _MOST_ITEMS and all(
@@ -165,7 +165,7 @@ def plain(value: object) -> Plain | None:
 
 
 def _tls_versions(https: dict[str, Any]) -> tuple[str, ...] | None:
-    """Return the names of the versions of TLS; None where they are not shown, or are no names."""
+    """Return the names of the versions of TLS; None if they are not shown, or are no names."""
     value = plain(https.get("tlsversions"))
     names = [item for item in value if isinstance(item, str)] if isinstance(value, tuple) else None
     return None if names is None or len(names) != len(https["tlsversions"]) else tuple(names)

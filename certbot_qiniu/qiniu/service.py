@@ -17,7 +17,7 @@ from certbot_qiniu.model import Binding, Domain, RemoteCertificate
 class Listing:
     """The domains of a service whose list takes many calls, as they were at *at*.
 
-    :ivar domains: name -> why it is frozen, "" when it is not.
+    :ivar domains: name -> why it is frozen, "" if it is not.
     :ivar bound: name -> id of the certificate that it served.
     """
 
@@ -31,7 +31,7 @@ class Notes:
     """Facts from earlier runs for the services of an account, which change them in place.
 
     :ivar listings: account -> the last list of a service whose list takes many calls.
-    :ivar told: what was said before and is not said again, by its subject.
+    :ivar told: warnings that were given before and are not repeated, by subject.
     :ivar bind_methods: account -> the method by which a source domain last took a certificate.
     :ivar clock: seconds since the epoch.
     """
@@ -54,39 +54,39 @@ class Service(Protocol):
     def list(self) -> Iterable[Domain]:
         """Return all domains of the account, without their details.
 
-        :raises errors.ApiError: when Qiniu refuses or does not answer.
+        :raises errors.ApiError: if Qiniu refuses or does not answer.
         """
 
     def observe(self, domain: str) -> Domain | None:
-        """Return one domain in detail; None when it does not exist.
+        """Return one domain in detail; None if it does not exist.
 
-        :raises errors.ApiError: when it cannot be read.
+        :raises errors.ApiError: if it cannot be read.
         """
 
     def bind(self, domain: Domain, certificate: RemoteCertificate, binding: Binding) -> None:
         """Make *domain* serve *certificate* with the settings of *binding*, all of them decided.
 
-        :raises errors.ApiError: when Qiniu refuses or does not answer.
+        :raises errors.ApiError: if Qiniu refuses or does not answer.
         """
 
     def unbind(self, domain: Domain) -> None:
         """Switch *domain* back to http.
 
-        :raises errors.ApiError: when Qiniu refuses, does not answer, or has no call for that.
+        :raises errors.ApiError: if Qiniu refuses, does not answer, or has no call for that.
         """
 
     def set_hsts(self, domain: Domain, *, on: bool) -> None:
-        """Switch HSTS on or off; asked only where an observed domain says which it is.
+        """Switch HSTS on or off; called only if an observed domain shows which it is.
 
-        :raises errors.UsageError: when the service has no such setting.
-        :raises errors.ApiError: when Qiniu refuses or does not answer.
+        :raises errors.UsageError: if the service has no such setting.
+        :raises errors.ApiError: if Qiniu refuses or does not answer.
         """
 
     def users(self, certificate: RemoteCertificate,
               among: Collection[str] = ()) -> set[str] | None:
-        """Return the domains that serve *certificate*, by one list; None if no list can tell.
+        """Return the domains that serve *certificate*, by one list; None if no list shows them.
 
-        :param among: the only names that are asked about, where there are any: others may be
-            missing, and the list is left once it has shown these.
-        :raises errors.ApiError: when that list cannot be had.
+        :param among: if not empty, the only names that matter: others may be missing, and the list
+            is left once it has shown these.
+        :raises errors.ApiError: if that list cannot be read.
         """

@@ -37,7 +37,7 @@ QBOX, QINIU = "QBox", "Qiniu"
 """Qiniu's two signatures: of only the path, and of nearly all of the request."""
 
 UNDATED = "Qiniu without a date"
-"""The second one, without ``X-Qiniu-Date`` or with one that the caller brings."""
+"""The second one without ``X-Qiniu-Date``, or with a date from the caller."""
 
 SCHEMES = {API: QINIU, FUSION: QBOX, UC: QINIU, PILI: QINIU}
 """The signature that each host documents."""
@@ -45,13 +45,13 @@ SCHEMES = {API: QINIU, FUSION: QBOX, UC: QINIU, PILI: QINIU}
 CALLS_PER_SECOND = {API: 9.5, FUSION: 4.75, UC: 8.0, PILI: 8.0}
 """A little below what Qiniu allows an account (10 on api, 5 on fusion).
 
-A call that the network, or the handshake of its connection, holds up for 50 ms longer than the ten
-after it (on fusion five) still arrives in time, be "a second" any one, one of the calendar, or what
-drips into a bucket. One that is refused is repeated.
+The network, or the handshake of its connection, may hold a call up for 50 ms longer than the ten
+after it (five on fusion). The limit is still kept, whether Qiniu counts in any second, in seconds
+of the clock or with a leaky bucket. A call that is refused is repeated.
 """
 
 SHORTEST_GAP = 0.98
-"""Of the gap between two calls, where one has left too late."""
+"""The part of the gap that remains between two calls if one has left too late."""
 
 GENTLE_CALLS_PER_SECOND = {API: 3.0, FUSION: 1.5, UC: 3.0, PILI: 3.0}
 """The pace if nobody waits: the limits are the account's, and it has other programs."""
@@ -59,7 +59,7 @@ GENTLE_CALLS_PER_SECOND = {API: 3.0, FUSION: 1.5, UC: 3.0, PILI: 3.0}
 ATTEMPTS = 5
 CONNECT_SECONDS, READ_SECONDS, ANSWER_SECONDS = 10, 30, 60
 ANSWER_BYTES = 8 * 1024 * 1024
-"""Several times the largest page; made of malice, this much JSON still takes half a gigabyte."""
+"""Several times the largest page. Malicious JSON of this size takes half a gigabyte of memory."""
 LONGEST_RETRY_AFTER_SECONDS = 60
 BREAKER_FAILURES, BREAKER_SECONDS = 2, 60
 TEXT_LIMIT = 300
@@ -69,8 +69,8 @@ _BAD_REQUEST, _FORBIDDEN = 400, 403
 _QPS_EXCEEDED = 403024
 _THROTTLED_STATUSES = {429, 573}
 _TRANSIENT_STATUSES = {502, 503, 504, 599}
-# What Qiniu's console is told when somebody clicks too fast; with which code is not known. The
-# interface for source domains knows no codes.
+# Qiniu's console gets these words if somebody clicks too fast; their code is not known. The
+# interface for source domains has no codes.
 _TOO_OFTEN_WORDS = ("too frequent", "频繁")
 # Other 500xxx (a frozen domain is 500923) are final. A 500 without Qiniu's code has that of HTTP.
 _TRANSIENT_CODES = {500, 500000, 500215, 500219}
@@ -167,8 +167,8 @@ class Breaker:
     def record(self, failure: errors.Unreachable | None = None) -> None:
         """Note how a call, all its repeats included, ended.
 
-        :param failure: None where it was answered. An error may be only that call's; silence
-            is not.
+        :param failure: None if it was answered. An error may be only that call's; silence is the
+            host's.
         """
         with self._lock:
             weight = 1 if failure and failure.status else BREAKER_FAILURES
@@ -186,8 +186,8 @@ _throttles: dict[tuple[str, str, Callable[[], float]], Throttle] = {}
 class _Answer:
     """An HTTP answer, taken apart.
 
-    :ivar code: Qiniu's code; the HTTP status where the body has none.
-    :ivar value: the JSON value, {} for an empty body, meaningless where *is_json* is false.
+    :ivar code: Qiniu's code; the HTTP status if the body has none.
+    :ivar value: the JSON value, {} for an empty body, meaningless if *is_json* is false.
     :ivar is_empty: whether there was no body at all.
     """
 
@@ -202,7 +202,7 @@ class _Answer:
 
 
 class _TransientError(Exception):
-    """An attempt failed in a way that may pass; *error* is what to raise when it does not."""
+    """An attempt failed in a way that may pass; *error* is raised if it does not."""
 
     def __init__(self, error: errors.Unreachable, retry_after: float = 0) -> None:
         super().__init__(str(error))
@@ -245,20 +245,20 @@ class Transport:
                 query: Mapping[str, str] | None = None, body: Any = None,
                 scheme: str = "", headers: Mapping[str, str] | None = None,
                 needs_json: bool = True, settled: Callable[[], Any] | None = None) -> Any:
-        """Call Qiniu and answer the JSON value of a success ({} for an empty body).
+        """Call Qiniu and return the JSON value of a success ({} for an empty body).
 
         :param action: what is tried, in words, for the errors.
         :param scheme: :data:`QBOX`, :data:`QINIU` or :data:`UNDATED`; by default what the host
             documents.
-        :param headers: sent besides.
-        :param settled: asked once an attempt may have taken effect although its answer was lost,
-            before the call is repeated and when the repeat is refused, and where a success came
-            without a word. What it answers, unless None, is the answer of the call. Left out
-            where a repeat does no harm.
-        :raises errors.Refused: when Qiniu says no.
-        :raises errors.Unreachable: when no usable answer came, after all repeats.
+        :param headers: sent in addition.
+        :param settled: called if an attempt may have taken effect although its answer was lost
+            (before the call is repeated, and if the repeat is refused), and after a success
+            without a word. Its result, unless None, is the result of the call. Left out if a
+            repeat does no harm.
+        :raises errors.Refused: if Qiniu says no.
+        :raises errors.Unreachable: if no usable answer came, after all repeats.
         """
-        # What Qiniu does not document shares a host with the CDN, and must not hold it up.
+        # Undocumented calls share a host with the CDN, and must not hold it up.
         breaker = self._breakers[host, path.startswith("/cert/")]
         if breaker.is_open:
             first = breaker.cause
@@ -280,7 +280,7 @@ class Transport:
                 value = _judge(answer, action, needs_json=needs_json,
                                is_cdn_domain=path.startswith("/domain/"), source=self._source)
                 if answer.is_empty and (settled or method == "GET"):
-                    # Older documents know such a success; a broken gateway answers so, too.
+                    # Older documents have such a success; a broken gateway answers so, too.
                     value = settled() if settled else None
                     if value is None:
                         _fail(errors.Unreachable, answer, action, _LATER_ADVICE,
@@ -301,7 +301,7 @@ class Transport:
         try:
             answer = repeated(attempt)
         except _TransientError as failure:
-            # A bad request is bad by itself, and says nothing about the host.
+            # A bad request says nothing about the host.
             breaker.record(None if failure.error.status == _BAD_REQUEST else failure.error)
             raise failure.error from failure.__cause__
         except errors.Refused:
@@ -354,8 +354,8 @@ class Transport:
 def _read(response: requests.Response) -> bytes:
     """Read the body, up to our limit of size.
 
-    :raises requests.ConnectionError: when it is larger, or in an encoding, which we ask not for:
-        a few bytes of one may stand for gigabytes.
+    :raises requests.ConnectionError: if it is larger, or in an encoding: we ask for none, and a
+        few bytes of one may stand for gigabytes.
     """
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding.strip().lower() != "identity":
@@ -369,7 +369,7 @@ def _read(response: requests.Response) -> bytes:
 
 
 def _pause_seconds(state: tenacity.RetryCallState) -> float:
-    """Back off 1, 2, 4, 8 seconds and a random part, or longer where Qiniu asks for it."""
+    """Back off 1, 2, 4, 8 seconds and a random part, or longer if Qiniu asks for it."""
     failure = state.outcome.exception() if state.outcome else None
     asked = failure.retry_after if isinstance(failure, _TransientError) else 0
     return max(tenacity.wait_exponential_jitter()(state), asked)
@@ -396,7 +396,7 @@ def _take_apart(response: requests.Response, content: bytes) -> _Answer:
 
 def _judge(answer: _Answer, action: str, *, needs_json: bool, is_cdn_domain: bool,
            source: str) -> Any:
-    """Answer the value of a success, or raise what the failure is.
+    """Return the value of a success, or raise the failure.
 
     ``Response.ok`` is no help: it takes Qiniu's status 612, "no such domain", for a success.
 
@@ -450,6 +450,6 @@ def _reason(error: Exception) -> str:
 
 
 def _shown(text: object) -> str:
-    """*text* from elsewhere as it may be shown: no control characters, no PEM, not too long."""
+    """Return *text* from elsewhere in a form that may be shown: printable, no PEM, not too long."""
     # Should a server ever quote our request, the private key in it goes no further.
     return printable(str(text).partition("-----BEGIN")[0])[:TEXT_LIMIT].strip()

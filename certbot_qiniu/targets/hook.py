@@ -1,7 +1,7 @@
-"""The user's own programs: ``--qiniu-hook`` runs each for every new certificate, until it succeeds.
+"""The user's programs: ``--qiniu-hook`` runs each for every new certificate, until it succeeds.
 
-certbot's own deploy hooks run once, and a failure of one is forgotten. What must follow a
-certificate wherever it fails first (a proxy, another cloud, other machines) is run here.
+certbot's own deploy hooks run once, and a failure of one is forgotten. A step that must be repeated
+until it succeeds (for a proxy, another cloud, other machines) is run here.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from certbot_qiniu.text import printable
 logger = logging.getLogger(__name__)
 
 SECONDS = 600.0
-"""For so long a hook may run."""
+"""The longest time that a hook may run."""
 
 GRACE_SECONDS = 10.0
-"""And for so long after SIGTERM."""
+"""The longest time that it may run after SIGTERM."""
 
 _LOOK_SECONDS = 0.1  # and look at what it writes
 
@@ -52,7 +52,7 @@ _QUOTED_LINES, _QUOTED_CHARACTERS = 5, 500  # of it in an error
 
 
 class HookTarget(Target):
-    """Runs programs of the user's for each lineage's newest certificate.
+    """Runs the user's programs for each lineage's newest certificate.
 
     They follow ``live/``: a hold or a rollback at Qiniu neither runs, stops nor undoes them.
 
@@ -70,9 +70,9 @@ class HookTarget(Target):
         return f"{self._hook}: run for each new certificate, and again until it succeeds."
 
     def check(self) -> None:
-        """See that there is something to run, and that nobody else can change it.
+        """Check that there is something to run, and that nobody else can change it.
 
-        :raises errors.UsageError: when it cannot be run.
+        :raises errors.UsageError: if it cannot be run.
         """
         if self.run.verb != "rollback":
             self._checked()
@@ -80,7 +80,7 @@ class HookTarget(Target):
     def rehearse(self) -> None:
         """Do the same, and say what would be run.
 
-        :raises errors.UsageError: when it cannot be run.
+        :raises errors.UsageError: if it cannot be run.
         """
         for program in self._checked():
             self.run.say(f"hook: a renewal runs {program}; a dry run does not")
@@ -105,7 +105,7 @@ class HookTarget(Target):
     def settle(self) -> None:
         """Run what has not yet succeeded for a lineage's newest certificate.
 
-        :raises errors.QiniuError: when any of it fails; the rest was run.
+        :raises errors.QiniuError: if any of them fails; the others were run.
         """
         self._settle_each(self._settle)
 
@@ -113,7 +113,7 @@ class HookTarget(Target):
         certificate, programs = self.run.lineages.current(lineage), programs_of(self._hook)
         memory = self.run.memory_of(lineage)
         if memory is None:
-            # What is not known to have run is not run twice a day.
+            # Without the memory nothing shows what has run: do not run it twice a day.
             memory = LineageMemory()
             programs = programs if lineage in self._new else []
         failures = Failures()
@@ -142,7 +142,7 @@ class HookTarget(Target):
             raise
         except errors.HookError as error:
             memory.failed_hooks = {**failed, program: error.cause}
-            if error.out:  # some programs tell their errors there
+            if error.out:  # some programs write their errors there
                 self.run.say(f"hook: {program} failed for {lineage}{_indented(':', error.out)}")
             raise
         memory.hooks = {**memory.hooks, program: certificate.fingerprint}
@@ -162,7 +162,7 @@ class HookTarget(Target):
 class Hook:
     """The result of one program for a lineage's newest certificate.
 
-    :ivar failure: how it failed when it was run last, "" where it did not.
+    :ivar failure: how it failed when it was run last, "" if it did not.
     """
 
     path: str
@@ -173,7 +173,7 @@ class Hook:
 def hooks_of(hook: str, memory: LineageMemory, fingerprint: str) -> tuple[Hook, ...]:
     """Return the programs that *hook* names, and what became of each.
 
-    :raises errors.UsageError: when they cannot be run.
+    :raises errors.UsageError: if they cannot be run.
     """
     return tuple(Hook(program, memory.hooks.get(program) == fingerprint,
                       memory.failed_hooks.get(program, ""))
@@ -183,7 +183,7 @@ def hooks_of(hook: str, memory: LineageMemory, fingerprint: str) -> tuple[Hook, 
 def checked_programs(hook: str) -> list[str]:
     """Find what *hook* names, as :func:`programs_of` does.
 
-    :raises errors.UsageError: also when another user may change any of it.
+    :raises errors.UsageError: also if another user may change any of it.
     """
     found = programs_of(hook)
     for path in (hook, *found):
@@ -194,7 +194,7 @@ def checked_programs(hook: str) -> list[str]:
 def programs_of(hook: str) -> list[str]:
     """Return the programs that a file or a folder stands for, as certbot takes its own hooks.
 
-    :raises errors.UsageError: when there is nothing to run at *hook*.
+    :raises errors.UsageError: if there is nothing to run at *hook*.
     """
     if not os.path.isabs(hook):
         raise errors.UsageError(
@@ -205,7 +205,7 @@ def programs_of(hook: str) -> list[str]:
         if os.path.isdir(hook):
             found = sorted(path for name in os.listdir(hook) if not name.endswith("~")
                            and filesystem.is_executable(path := os.path.join(hook, name)))
-            "".join(found).encode()  # what cannot be written down would be run for ever
+            "".join(found).encode()  # a name that cannot be stored would be run for ever
             return found
         os.stat(hook)
         if filesystem.is_executable(hook):
@@ -232,10 +232,10 @@ def _refuse_others(path: str) -> None:
 def run_program(program: str, environment: Mapping[str, str]) -> tuple[list[str], list[str]]:
     """Run a program to its end, in a session of its own and without a terminal.
 
-    Nothing that it has started is left behind when it is stopped, or this process is.
+    If it or this process is stopped, nothing that it has started is left behind.
 
     :returns: the last lines of what it printed, and of its errors.
-    :raises errors.HookError: when it does not start, succeed or end.
+    :raises errors.HookError: if it does not start, succeed or end.
     """
     logger.info("Running the hook %s", program)
     # Files, not pipes: a daemon left behind may hold a pipe open for ever.
@@ -261,7 +261,7 @@ def run_program(program: str, environment: Mapping[str, str]) -> tuple[list[str]
 def _wait(program: str, environment: Mapping[str, str], out: IO[bytes], err: IO[bytes]) -> int:
     """Return the exit status of a program.
 
-    :raises subprocess.TimeoutExpired: when it had to be stopped.
+    :raises subprocess.TimeoutExpired: if it had to be stopped.
     """
     with _Signals() as signals:
         process = subprocess.Popen(  # noqa: S603 (the administrator's own program)
@@ -293,12 +293,12 @@ def _shorten(file: IO[bytes]) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a program and all that it has started: kindly, then by force."""
+    """End a program and all that it has started: by SIGTERM, then by SIGKILL."""
     try:
         _signal(process, signal.SIGTERM)
         end = time.monotonic() + GRACE_SECONDS
         while _signal(process, 0) and time.monotonic() < end:
-            process.poll()  # what has ended and was not looked at is in the group still
+            process.poll()  # an ended process stays in the group until it is polled
             time.sleep(0.05)
     finally:
         _signal(process, signal.SIGKILL)
@@ -306,7 +306,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _signal(process: subprocess.Popen[bytes], number: int) -> bool:
-    """Send a signal to a program's group; false where nobody is left in it."""
+    """Send a signal to a program's group; false if nobody is left in it."""
     try:
         os.killpg(process.pid, number)
     except OSError:
@@ -315,7 +315,7 @@ def _signal(process: subprocess.Popen[bytes], number: int) -> bool:
 
 
 class _Signals:
-    """Lets a signal end a hook first, and then do what it would have done.
+    """Lets a signal end a hook first, and then take its usual effect.
 
     certbot has handlers of its own in ``run`` and ``install``. In ``renew`` it has none, or
     those of a step before, which only swallow the signal.
@@ -343,7 +343,7 @@ class _Signals:
             raise certbot_errors.SignalExit(f"a hook was stopped by signal {self._received[0]}")
 
     def begin(self) -> None:
-        """Let signals interrupt what is done from now on; there is a program to be ended."""
+        """Let signals interrupt from now on: there is a program to be ended."""
         self._has_begun = True
         self._interrupt()
 
@@ -368,7 +368,7 @@ def _lines(file: IO[bytes]) -> list[str]:
 
 
 def _quoted(out: IO[bytes], err: IO[bytes]) -> str:
-    """Return the part that an error tells; some programs tell their errors on stdout only."""
+    """Return the part that an error quotes; some programs write their errors to stdout only."""
     return " / ".join((_lines(err) or _lines(out))[-_QUOTED_LINES:])[-_QUOTED_CHARACTERS:]
 
 

@@ -11,10 +11,10 @@ logger = logging.getLogger(__name__)
 
 
 class NginxTarget(Target):
-    """Reloads nginx, and sees that it serves a lineage's newest certificate.
+    """Reloads nginx, and checks that it serves a lineage's newest certificate.
 
-    It works without our files where those cannot be read: that is no reason to leave a web server
-    behind.
+    It works even if our files cannot be read: a web server must not be left with an old certificate
+    for that.
     """
 
     def describe(self) -> str:
@@ -24,21 +24,21 @@ class NginxTarget(Target):
     def rehearse(self) -> None:
         """Test the configuration.
 
-        :raises errors.NginxError: when it is broken.
+        :raises errors.NginxError: if it is broken.
         """
         self.test()
 
     def test(self) -> None:
         """Test the configuration.
 
-        :raises errors.NginxError: when it is broken.
+        :raises errors.NginxError: if it is broken.
         """
         self._nginx.test()
 
     def settle(self) -> None:
-        """Have nginx serve each lineage's newest certificate, unless it was seen to already.
+        """Make nginx serve each lineage's newest certificate, unless it was seen to already.
 
-        :raises errors.NginxError: when it does not.
+        :raises errors.NginxError: if it does not.
         """
         self._settle_each(self._reload)
 

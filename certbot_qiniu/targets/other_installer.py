@@ -1,8 +1,8 @@
 """Another certbot installer next to ours: ``--qiniu-with nginx``.
 
-certbot gives each certificate one installer. So ours stands in certbot's place towards the other
-one, and calls it as certbot would. Both use certbot's one reverter: what they change
-together ends up in one checkpoint, and one rollback returns it together.
+certbot gives each certificate one installer. So ours calls the other one as certbot would. Both use
+certbot's one reverter: their changes end up in one checkpoint, and one rollback undoes them
+together.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class OtherInstaller(Target):
     """A certbot installer that takes part in our runs.
 
     It is made and prepared when it is first needed, because that may test a whole web server.
-    Whatever it raises comes out as :class:`errors.OtherInstallerError`.
+    Any exception of it becomes an :class:`errors.OtherInstallerError`.
 
     :param name: its name among certbot's plugins.
     :param options: options of its own, as on a command line; those in certbot's configuration
@@ -59,8 +59,8 @@ class OtherInstaller(Target):
     def _open(self) -> interfaces.Installer:
         """Return the installer, prepared.
 
-        :raises errors.UsageError: when there is no such installer, or the options are not its own.
-        :raises errors.OtherInstallerError: when it cannot work.
+        :raises errors.UsageError: if there is no such installer, or the options are not its own.
+        :raises errors.OtherInstallerError: if it cannot work.
         """
         if self._opened is None:
             kind = find_installer(self.name)
@@ -74,7 +74,7 @@ class OtherInstaller(Target):
         return self._opened
 
     def describe(self) -> str:
-        """Return its own description, or why it has none."""
+        """Return its own description, or the reason why it has none."""
         try:
             plugin = self._open()
             with self._doing("describe itself"):
@@ -106,7 +106,7 @@ class OtherInstaller(Target):
         self.test()
 
     def rehearse(self) -> None:
-        """Do what :meth:`check` does: a dry run, too, stores options."""
+        """Do the same as :meth:`check`: a dry run stores options, too."""
         self.check()
 
     def test(self) -> None:
@@ -139,7 +139,7 @@ class OtherInstaller(Target):
             return list(plugin.supported_enhancements())
 
     def enhance(self, san: str, enhancement: str, options: Options) -> bool:
-        """Switch *enhancement* on for what *san* covers; skipped where it does not support that."""
+        """Switch *enhancement* on for what *san* covers; false if it does not support that."""
         plugin = self._open()
         if enhancement not in self.enhancements():
             logger.warning("The %s installer does not support %s: skipped there for %s",
@@ -154,9 +154,9 @@ class OtherInstaller(Target):
         return True
 
     def save(self, title: str | None) -> None:
-        """Let it write its files; the checkpoint that they are in is left for us to end.
+        """Let it write its files; we end the checkpoint that they are in.
 
-        :raises errors.OtherInstallerError: also when it serves none of the certificate's names.
+        :raises errors.OtherInstallerError: also if it serves none of the certificate's names.
         """
         plugin = self._open()
         if title and self._asked and not self._deployed:
@@ -167,7 +167,7 @@ class OtherInstaller(Target):
             plugin.save(title)
 
     def renew(self, lineage: interfaces.RenewableCert) -> None:
-        """Tell it of a renewed certificate, if it wants to know."""
+        """Hand it a renewed certificate, if it takes those."""
         super().renew(lineage)
         if issubclass(find_installer(self.name), interfaces.RenewDeployer):
             plugin: Any = self._open()
@@ -175,7 +175,7 @@ class OtherInstaller(Target):
                 plugin.renew_deploy(lineage)
 
     def update(self, lineage: interfaces.RenewableCert) -> None:
-        """Let it update what it likes, if it does with every ``certbot renew``."""
+        """Let it update, if it does that with every ``certbot renew``."""
         super().update(lineage)
         self._only_outdated = True
         if issubclass(find_installer(self.name), interfaces.GenericUpdater):
@@ -186,7 +186,7 @@ class OtherInstaller(Target):
     # Making it so -------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Make it serve what is configured, if that is sound.
+        """Make it serve what is configured, if its test passes.
 
         After a mere update only if it was not restarted yet for the newest certificates.
         """
@@ -208,7 +208,7 @@ class OtherInstaller(Target):
         """Follow us back by *count* checkpoints."""
         super().roll_back(count)
         if self._shares_checkpoints:
-            self._opened = None  # what it has read is no longer what is there
+            self._opened = None  # the files that it has read have changed
         else:
             plugin = self._open()
             with self._doing("roll back"):
@@ -230,7 +230,7 @@ class OtherInstaller(Target):
 
     @contextlib.contextmanager
     def _doing(self, what: str) -> Iterator[None]:
-        """Let what it raises be a failure of its own, but for the signal that ends the program."""
+        """Turn its exceptions into one of our own, except the signal that ends the program."""
         try:
             yield
         except certbot_errors.SignalExit:
@@ -243,7 +243,7 @@ class OtherInstaller(Target):
 
 
 class _SharedReverter(reverter.Reverter):
-    """certbot's reverter, but a checkpoint is ended by us, with our file in it."""
+    """certbot's reverter, except that we end the checkpoint, with our file in it."""
 
     def finalize_checkpoint(self, title: str) -> None:
         logger.debug("Left for the qiniu plugin to end: checkpoint %s", title)
@@ -253,7 +253,7 @@ class _SharedReverter(reverter.Reverter):
 def find_installer(name: str) -> type[interfaces.Installer]:
     """Find the installer called *name* among certbot's plugins.
 
-    :raises errors.UsageError: when there is none, or it is our own.
+    :raises errors.UsageError: if there is none, or it is our own.
     """
     if name == _OURSELVES:
         raise errors.UsageError("--qiniu-with qiniu: name another installer, such as nginx")
@@ -287,9 +287,9 @@ def _parse(name: str, kind: type[interfaces.Installer], options: str) -> dict[st
 
 def _with_options(name: str, kind: type[interfaces.Installer], options: str,
                   config: NamespaceConfig) -> NamespaceConfig:
-    """Copy *config*, with *options* where it has the defaults.
+    """Copy *config*, with *options* in place of defaults.
 
-    :raises errors.UsageError: when they are not options of the plugin.
+    :raises errors.UsageError: if they are not options of the plugin.
     """
     changed = copy.deepcopy(config)
     defaults = _parse(name, kind, "")
@@ -302,7 +302,7 @@ def _with_options(name: str, kind: type[interfaces.Installer], options: str,
 def _written_options(name: str, kind: type[interfaces.Installer], config: NamespaceConfig) -> str:
     """Return the options of a plugin in *config* as on a command line, without the defaults.
 
-    :raises errors.UsageError: when one cannot be written like that.
+    :raises errors.UsageError: if one cannot be written like that.
     """
     defaults = _parse(name, kind, "")
     values = {dest: getattr(config, dest) for dest in defaults}

@@ -32,8 +32,8 @@ _ENHANCEMENTS = ("redirect", "ensure-http-header")
 class QiniuTarget(Target):
     """The domains of a Qiniu account.
 
-    :cvar _settled: (lineage, fingerprint) of what this process has brought there, for the
-        ``generic_updates`` that comes, to another installer, after a renewal.
+    :cvar _settled: (lineage, fingerprint) of what this process has deployed, for the
+        ``generic_updates`` that another instance gets after a renewal.
     """
 
     _settled: ClassVar[set[tuple[str, str]]] = set()
@@ -55,7 +55,7 @@ class QiniuTarget(Target):
     def names(self) -> list[str]:
         """Return the account's domains, as names for a certificate.
 
-        :raises errors.QiniuError: when they cannot be listed.
+        :raises errors.QiniuError: if they cannot be listed.
         """
         settings = self.run.settings
         context = self.run.deployer.context(settings.credentials, settings.services)
@@ -65,9 +65,9 @@ class QiniuTarget(Target):
     # Before anything is changed -----------------------------------------------------------------
 
     def check(self) -> None:
-        """Credentials, our files, API access, and what can be said of the domains already.
+        """Check the credentials, our files, API access, and what is known of the domains already.
 
-        :raises errors.QiniuError: when one of them will not do.
+        :raises errors.QiniuError: if one of them is not usable.
         """
         run = self.run
         if run.verb == "rollback":
@@ -90,7 +90,7 @@ class QiniuTarget(Target):
     def rehearse(self) -> None:
         """Show what the next ``certbot renew`` would do here.
 
-        :raises errors.QiniuError: when the real run would fail.
+        :raises errors.QiniuError: if the real run would fail.
         """
         run = self.run
         failures, lines = Failures(), list[str]()
@@ -106,7 +106,7 @@ class QiniuTarget(Target):
         run.deployer.check_list(lineage, settings)
         context = run.deployer.context(
             run.deployer.credentials_of(lineage, settings), settings.services)
-        # What reconfigure leads to is the plain renew after it, which issues nothing.
+        # reconfigure is followed by a plain renew, which issues nothing: rehearse that.
         fresh, is_told = run.verb != "reconfigure", not run.is_renewed(lineage)
         if lineage and not fresh and run.deployer.stays_held(lineage, settings, is_told=is_told):
             return [wording.stays_held(lineage)]
@@ -115,18 +115,18 @@ class QiniuTarget(Target):
     # The desired state --------------------------------------------------------------------------
 
     def deploy(self, certificate: Certificate, san: str, paths: tuple[str, ...]) -> None:
-        """Note the certificate: all of its names are served, whichever were asked for."""
+        """Note the certificate for all of its names, whichever certbot asks for."""
         self._certificate = certificate
 
     def enhancements(self) -> tuple[str, ...]:
-        """Redirects, and HSTS."""
+        """Return redirects and HSTS."""
         return _ENHANCEMENTS
 
     def enhance(self, san: str, enhancement: str, options: Options) -> bool:
         """Redirect http to https, or switch HSTS on, for what *san* covers.
 
-        certbot calls this after ``run`` and ``install`` also when nobody asked for a redirect;
-        then the domains keep what they have, and there is nothing to do for them.
+        certbot calls this after ``run`` and ``install`` even if nobody asked for a redirect; then
+        the domains keep what they have, and there is nothing to do.
 
         :raises errors.UsageError: for a header that is not offered.
         """
@@ -153,9 +153,9 @@ class QiniuTarget(Target):
 
     def _tell_without_effect(self, state: State, lineage: str, san: str, *,
                              is_hsts: bool) -> None:
-        """Say where an enhancement changes nothing.
+        """Report the domains at which an enhancement changes nothing.
 
-        :raises errors.UsageError: when it does so everywhere.
+        :raises errors.UsageError: if it changes none at all.
         """
         managed = {name: entry for name, entry in state.items() if entry.lineage == lineage}
         covered = {name: entry for name, entry in managed.items()
@@ -169,7 +169,7 @@ class QiniuTarget(Target):
                 self.run.say(f"{san}: no domain at Qiniu has {lineage} under this name, so nothing "
                              "is changed for it")
         if is_hsts:
-            return  # that it is only for CDN domains is told where it is set
+            return  # the code that sets it reports that it is only for CDN domains
         for name, entry in covered.items():
             if entry.service != "cdn" and name not in self._told:
                 self._told.add(name)
@@ -178,7 +178,7 @@ class QiniuTarget(Target):
     def save(self, title: str | None) -> None:
         """Choose the domains of a certificate that is new here.
 
-        :raises errors.QiniuError: when they cannot be chosen.
+        :raises errors.QiniuError: if they cannot be chosen.
         """
         certificate = self._certificate
         if not title or certificate is None or certificate.lineage in self._decided:
@@ -192,9 +192,9 @@ class QiniuTarget(Target):
         self.lineages.add(lineage)
 
     def commit(self) -> None:
-        """Write the desired state, and what is remembered of it.
+        """Write the desired state and the memory.
 
-        :raises errors.StateError: when it cannot be written.
+        :raises errors.StateError: if it cannot be written.
         """
         deployer = self.run.deployer
         if self._desired is not None:
@@ -205,14 +205,14 @@ class QiniuTarget(Target):
             self._desired = None
 
     def checkpointed(self, name: str, *, may_prune: bool) -> None:
-        """Remember it, for as long as it may be wanted."""
+        """Remember it, as long as a rollback may need it."""
         if self.run.is_open:
             self.run.deployer.writer.remember_checkpoint(name, may_prune=may_prune)
 
     def renew(self, lineage: interfaces.RenewableCert) -> None:
         """Bring the desired state to a lineage's newest certificate and today's domains.
 
-        :raises errors.QiniuError: when some of them cannot be; the others are.
+        :raises errors.QiniuError: if some of them fail; the others are done.
         """
         super().renew(lineage)
         self._converge(lineage.lineagename)
@@ -221,7 +221,7 @@ class QiniuTarget(Target):
         self.run.deployer.converge(lineage, self.run.settings).raise_any()
 
     def update(self, lineage: interfaces.RenewableCert) -> None:
-        """Do the same, unless this process has done it with success already.
+        """Do the same, unless this process has done it already.
 
         :raises errors.QiniuError: as :meth:`renew` does.
         """
@@ -238,7 +238,7 @@ class QiniuTarget(Target):
     def settle(self) -> None:
         """Make Qiniu equal to the desired state of the lineages concerned.
 
-        :raises errors.DeployError: when anything is not in sync; the text names all of it.
+        :raises errors.DeployError: if anything is not in sync; the text names all of it.
         """
         if self._is_returning is not None:
             self._settle_rolled_back()
@@ -275,7 +275,7 @@ class QiniuTarget(Target):
     def _is_settled(self, lineage: str) -> bool:
         """Return whether this process has brought the lineage to this desired state already.
 
-        The second restart of a run, after an enhancement that changed nothing, finds it so.
+        That is so at the second restart of a run, after an enhancement that changed nothing.
         """
         wanted = self.run.deployer.fingerprints(lineage)
         return bool(wanted) and wanted <= self._settled
@@ -283,7 +283,7 @@ class QiniuTarget(Target):
     def _settle_rolled_back(self) -> None:
         """Bring every domain to what the file says now, whichever lineage it belongs to."""
         deployer, settings = self.run.deployer, self.run.settings
-        deployer.store.load()  # had that failed before, nothing may be sent by what was there then
+        deployer.store.load()  # after a failure before, nothing of the older content may be sent
         if not self._is_returning:
             return
         problems = rollback.take_up(deployer, self._passed, settings)
@@ -301,7 +301,7 @@ class QiniuTarget(Target):
                                      + "; ".join(dict.fromkeys(problems)))
 
     def _tell_what_comes_again(self) -> None:
-        """Say where the renewal conf, which no rollback changes, asks for what was taken back."""
+        """Report what the renewal conf, which no rollback changes, will ask for again."""
         for lineage, renewal in read_renewals(self.run.lineages.config_dir)[0].items():
             if not renewal.is_ours:
                 continue
@@ -319,19 +319,19 @@ class QiniuTarget(Target):
     # Going back ---------------------------------------------------------------------------------
 
     def before_roll_back(self, count: int) -> None:
-        """Note what the rollback takes back.
+        """Note what the rollback undoes.
 
-        :raises errors.StateError: when that cannot be written.
+        :raises errors.StateError: if that cannot be written.
         """
         rollback.begin(self.run.deployer, count)
 
     def roll_back(self, count: int) -> None:
-        """Read the desired state that certbot has put back, and hold what it took back.
+        """Read the desired state that certbot has restored, and hold what was rolled back.
 
         certbot also goes back after any failing ``restart``. Nothing is held then: the same
         certificate may be deployed again.
 
-        :raises errors.StateError: when it cannot be read.
+        :raises errors.StateError: if it cannot be read.
         """
         super().roll_back(count)
         self._desired = None
@@ -349,7 +349,7 @@ class QiniuTarget(Target):
     def recover(self) -> None:
         """Read the desired state again, as it was before this run.
 
-        :raises errors.StateError: when it cannot be read.
+        :raises errors.StateError: if it cannot be read.
         """
         super().recover()
         self._desired = None

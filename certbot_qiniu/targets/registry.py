@@ -13,7 +13,7 @@ from certbot_qiniu.targets.target import Target
 def targets_of(run: Run) -> list[Target]:
     """List the targets of *run*: the fast local ones first, as Qiniu takes minutes to publish.
 
-    :raises errors.StateError: when a rollback cannot read which installers take part.
+    :raises errors.StateError: if a rollback cannot read which installers take part.
     """
     targets: list[Target] = [OtherInstaller(run, name, options)
                              for name, options in _other_installers(run)]
@@ -25,7 +25,7 @@ def targets_of(run: Run) -> list[Target]:
 
 
 def _other_installers(run: Run) -> list[tuple[str, str]]:
-    """Name and options of each; a rollback without flags finds those of all lineages."""
+    """Return name and options of each; for a rollback without flags, of all lineages."""
     settings = run.settings
     chosen = {(settings.other_installer or "", settings.other_installer_options)}
     if run.verb == "rollback" and not settings.other_installer:

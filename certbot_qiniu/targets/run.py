@@ -37,7 +37,7 @@ class Run:
 
     _accounts: ClassVar[Accounts | None] = None
     _stores: ClassVar[dict[Path, Store]] = {}
-    """Those of the process: certbot makes an installer for every lineage that it renews."""
+    """Shared by the process: certbot makes an installer for every lineage that it renews."""
     _waiting: ClassVar[Waiting | None] = None
 
     def __init__(self, plugin: common.Installer, undo_unfinished: Callable[[], None]) -> None:
@@ -67,12 +67,12 @@ class Run:
 
     @property
     def take_back(self) -> tuple[str, ...]:
-        """The domains that he takes back, whatever was put there."""
+        """The domains that the user takes back, whatever was put there."""
         return tuple(getattr(self.config, "qiniu_take_back", ()))
 
     @property
     def is_rehearsal(self) -> bool:
-        """Whether nothing may be changed: ``reconfigure`` simulates a renewal as a dry run does."""
+        """Whether nothing may be changed: in a dry run, or in ``reconfigure``, which makes one."""
         return bool(self.config.dry_run or self.verb == "reconfigure")
 
     @property
@@ -88,13 +88,13 @@ class Run:
         self._settings = None
 
     def names(self) -> set[str]:
-        """Return the names of the certificate, as far as certbot has told them yet."""
+        """Return the names of the certificate, as far as certbot has given them yet."""
         return {str(san).lower() for san in getattr(self.config, "domains", None) or ()}
 
     def certificate_of(self, path: str) -> Certificate:
         """Return the newest certificate of the lineage whose renewal conf names *path*.
 
-        :raises errors.UsageError: when it is not one of certbot's lineages.
+        :raises errors.UsageError: if it is not one of certbot's lineages.
         """
         if path not in self._certificates:  # certbot asks for every SAN
             named = self.lineages.with_file(path)
@@ -103,14 +103,14 @@ class Run:
                     f"{path} does not belong to a certificate that certbot manages, so it "
                     "could be neither renewed nor rolled back. Use certbot install --cert-name")
             asked = [name for name in (self.config.certname, Path(path).parent.name)
-                     if name in named]  # a conf that was copied names the same files
+                     if name in named]  # a copy of a conf names the same files
             self._certificates[path] = self.lineages.current([*asked, *named][0])
         return self._certificates[path]
 
     def rehearsed(self) -> list[str]:
-        """List the lineages that a dry run may be about, none for a certificate yet to come.
+        """List the lineages that a dry run may be about; none if the certificate is a new one.
 
-        certbot tells only their SANs and options, which several may have in common.
+        certbot gives only their SANs and options, which several may have in common.
         """
         if self.config.certname:
             return [name for name in [self.config.certname] if self.lineages.exists(name)]
@@ -120,7 +120,7 @@ class Run:
         told = {name: self._plugin.conf(name) for name in OPTIONS}
         same = [name for name in alike if told == ours[name].options
                 and str(self.config.key_type).lower() == ours[name].key_type.lower()]
-        return same or alike  # an option of the command line goes before that of the conf
+        return same or alike  # an option of the command line overrides that of the conf
 
     def is_renewed(self, lineage: str) -> bool:
         """Return whether renewals of a lineage reach us: ``certbot install`` stores nothing."""
@@ -133,7 +133,7 @@ class Run:
     def unannounced(self) -> list[str]:
         """List lineages with this run's names that renewals bring to us and that are not there yet.
 
-        Which one was renewed certbot does not tell under ``--disable-renew-updates``.
+        Under ``--disable-renew-updates`` certbot does not say which one was renewed.
         """
         known = {(entry.lineage, entry.binding.fingerprint)
                  for entry in self.deployer.store.state.values()}
@@ -146,21 +146,21 @@ class Run:
         return found
 
     def say(self, text: str) -> None:
-        """Show a line that tells of a change; ``--quiet`` drops it."""
+        """Show a line about a change; ``--quiet`` drops it."""
         try:
             prompts.tell(text)
         except ValueError:  # certbot-qiniu has no certbot display, and shows our log
             logger.info("%s", text)
 
     def note(self, text: str) -> None:
-        """Show a line that tells of no change; a renewal, which a timer runs, only logs it."""
+        """Show a line about what stays the same; a renewal, which a timer runs, only logs it."""
         if self.is_renewal:
             logger.info("%s", text)
         else:
             self.say(text)
 
     def command(self, verb: str, lineage: str) -> str:
-        """Write the command that does *verb* for a lineage as this run does, complete."""
+        """Return the complete command that does *verb* for a lineage as this run does."""
         config = self.config
         words = ["certbot", verb, "--cert-name", lineage, "-i", "qiniu",
                  *as_words(self._plugin.conf)]
@@ -187,9 +187,9 @@ class Run:
 
     @property
     def deployer(self) -> Deployer:
-        """The deployer of the desired state; our files are opened when it is first asked for.
+        """The deployer of the desired state; the first access opens our files.
 
-        :raises errors.StateError: when they cannot be read or are in use.
+        :raises errors.StateError: if they cannot be read or are in use.
         """
         return self.open()
 
@@ -199,17 +199,17 @@ class Run:
         return self._deployer is not None
 
     def open(self) -> Deployer:
-        """Open our files, unless they are open; what a crash has left is undone first.
+        """Open our files, unless they are open; undo first what a crash has left.
 
-        :raises errors.StateError: when they cannot be read or are in use.
+        :raises errors.StateError: if they cannot be read or are in use.
         """
         if self._deployer is None:
             if not (self.is_rehearsal or self._is_undone):
-                self._is_undone = True  # what is in progress later is this run's own
+                self._is_undone = True  # a later checkpoint in progress is this run's own
                 is_unfinished = Path(self.config.in_progress_dir).exists()
                 self._undo_unfinished()
                 if is_unfinished:
-                    Run._stores.pop(Path(self.config.config_dir), None)  # it is as before that now
+                    Run._stores.pop(Path(self.config.config_dir), None)  # undone: read it again
             if Run._accounts is None:
                 Run._accounts = Accounts(self.lineages.config_dir)
             self._deployer = open_deployer(
@@ -224,7 +224,7 @@ class Run:
         return deployer.store.memory.lineage(lineage).nginx if deployer else ""
 
     def remember_reload(self, lineages: Iterable[str]) -> None:
-        """Note that the local web server serves the newest certificates of *lineages*."""
+        """Remember that the local web server serves the newest certificates of *lineages*."""
         if deployer := self._deployer_or_none():
             for lineage in lineages:
                 fingerprint = self.lineages.current(lineage).fingerprint
@@ -239,13 +239,13 @@ class Run:
         return deployer.store.memory.lineage(lineage)
 
     def write_memory(self) -> None:
-        """Write what was changed of it.
+        """Write the memory, as far as it was changed.
 
-        :raises errors.StateError: when that is not possible.
+        :raises errors.StateError: if that is not possible.
         """
         if deployer := self._deployer_or_none():
             deployer.store.write_memory()
 
     def _deployer_or_none(self) -> Deployer | None:
-        """None where our files cannot be used: no reason to leave a web server behind."""
+        """Return None if our files cannot be used: the web server must be updated even then."""
         return Failures().attempt(lambda: self.deployer)

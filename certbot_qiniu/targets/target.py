@@ -1,8 +1,8 @@
-"""The contract of a target: a place that certificates must reach, whatever becomes of others.
+"""The contract of a target: a place that certificates must reach, even if others fail.
 
-certbot's installer is a list of targets. It hands each of certbot's verbs to all of them, collects
-what goes wrong, and knows nothing else of them. Another place to reach is another class here, and
-a line in :mod:`certbot_qiniu.targets.registry`.
+The installer is a list of targets. It hands each of certbot's verbs to all of them, collects their
+failures, and knows nothing else of them. Another place to reach is another class here, and a line
+in :mod:`certbot_qiniu.targets.registry`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Target:
 
     :ivar run: what the targets of one installer share.
     :ivar lineages: the names of those that :meth:`settle` is to bring here.
-    :ivar has_taken: whether anything here serves what :meth:`settle` was to bring, so that going
-        back would take it away again.
-    :cvar must_go_back: whether a :meth:`settle` that failed is repaired only by going back, as
-        what is configured here may be what is broken.
+    :ivar has_taken: whether anything here serves what :meth:`settle` deploys, so that going back
+        would take it away again.
+    :cvar must_go_back: whether only going back repairs a :meth:`settle` that failed, since the
+        configuration itself may be broken.
     """
 
     must_go_back = False
@@ -50,10 +50,10 @@ class Target:
     # Before anything is changed -----------------------------------------------------------------
 
     def check(self) -> None:
-        """Refuse what cannot work, before anything is issued or changed."""
+        """Refuse input that cannot work, before anything is issued or changed."""
 
     def rehearse(self) -> None:
-        """Do for a dry run all that the real run would do first, and show what would follow."""
+        """Do in a dry run all checks of the real run, and show what would follow."""
 
     def test(self) -> None:
         """Test the configuration."""
@@ -63,26 +63,26 @@ class Target:
     def deploy(self, certificate: Certificate, san: str, paths: tuple[str, ...]) -> None:
         """Take a certificate for *san*; nothing is written before :meth:`save`.
 
-        :param paths: of its certificate, key, chain and fullchain, as certbot has them.
+        :param paths: certbot's paths of its certificate, key, chain and fullchain.
         """
         self.lineages.add(certificate.lineage)
 
     def enhancements(self) -> Iterable[str]:
-        """certbot's names of the enhancements that are offered here."""
+        """Return certbot's names of the enhancements that are offered here."""
         return ()
 
     def enhance(self, san: str, enhancement: str, options: Options) -> bool:
-        """Switch an enhancement on for what *san* covers; false where it is not offered here."""
+        """Switch an enhancement on for what *san* covers; false if it is not offered here."""
         return False
 
     def save(self, title: str | None) -> None:
-        """Settle what is to be written, and write what certbot's checkpoint in progress undoes.
+        """Decide what to write, and write what certbot's checkpoint in progress undoes.
 
         :param title: None while more is to come.
         """
 
     def commit(self) -> None:
-        """Write what no checkpoint undoes; it comes once :meth:`save` was done everywhere."""
+        """Write what no checkpoint undoes; called once all targets were saved."""
 
     def checkpointed(self, name: str, *, may_prune: bool) -> None:
         """Follow certbot in ending the checkpoint in progress.
@@ -96,18 +96,18 @@ class Target:
         self.lineages.add(lineage.lineagename)
 
     def update(self, lineage: interfaces.RenewableCert) -> None:
-        """Take what there is to be taken with every ``certbot renew``, due or not."""
+        """Put right what needs it, with every ``certbot renew``, due or not."""
         self.lineages.add(lineage.lineagename)
 
     # Making it so -------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Make it so: the place serves what is configured."""
+        """Make the place serve what is configured."""
 
     def _settle_each(self, settle: Callable[[str], object]) -> None:
-        """Do *settle* for each lineage of this run, whatever becomes of the others.
+        """Do *settle* for each lineage of this run, even if it fails for others.
 
-        :raises errors.QiniuError: when it failed for any of them.
+        :raises errors.QiniuError: if it failed for any of them.
         """
         failures = Failures()
         for lineage in sorted(self.lineages):
@@ -118,7 +118,7 @@ class Target:
     # Going back ---------------------------------------------------------------------------------
 
     def before_roll_back(self, count: int) -> None:
-        """Write what must be known should certbot be killed on its way back."""
+        """Write what a later run must know if certbot is killed on its way back."""
 
     def roll_back(self, count: int) -> None:
         """Follow certbot back by *count* checkpoints; :meth:`settle` comes after it.
@@ -132,5 +132,5 @@ class Target:
         self.lineages.clear()
 
     def lasting(self) -> str:
-        """Say what of this run going back does not undo here; "" for nothing."""
+        """Describe what of this run is not undone here by going back; "" for nothing."""
         return ""

@@ -1,10 +1,10 @@
 """Ask Qiniu's edge which certificate each address of it shows for a domain.
 
-Asked are the addresses of the name that Qiniu has given the domain, its CNAME target. The domain's
+It asks the addresses of the name that Qiniu has given the domain, its CNAME target. The domain's
 own name may lead elsewhere: inside a company, to another CDN, or nowhere yet.
 
-Not one question is waited for beyond the time of the whole, be it that no name is resolved here, as
-behind a proxy, or that no address answers.
+The whole takes no longer than its time, even if no name is resolved here, as behind a proxy, or no
+address answers.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def ask(domains: Collection[Domain], seconds: float = SECONDS) -> dict[str, tupl
     """Ask every address of every domain's CNAME target, each once.
 
     :param seconds: for all of it.
-    :returns: the answers by the domain's name; none where it has no such name, or that leads
+    :returns: the answers by the domain's name; none if it has no such name, or that leads
         nowhere.
     """
     end = time.monotonic() + seconds
@@ -75,7 +75,7 @@ def ask(domains: Collection[Domain], seconds: float = SECONDS) -> dict[str, tupl
             logger.debug("No certificate from %s for %s: %s", address, name, error)
             return None
         except OSError as error:
-            # It is not waited for once more for each of a hundred domains.
+            # Do not wait for it again for each of a hundred domains.
             logger.debug("No answer from %s, asked for %s: %s", address, name, error)
             silent.add(address)
             return None
@@ -87,10 +87,10 @@ def ask(domains: Collection[Domain], seconds: float = SECONDS) -> dict[str, tupl
 
 
 def addresses(host: str) -> list[str]:
-    """Return all addresses of a name, IPv4 and IPv6; none where that leads nowhere.
+    """Return all addresses of a name, IPv4 and IPv6; none if it leads nowhere.
 
-    Without those that no edge can have: resolvers that block a name answer 0.0.0.0, which is this
-    machine, and a link-local one may be where a cloud keeps what is secret.
+    Leave out those that no edge can have: resolvers that block a name answer 0.0.0.0, which is this
+    machine, and a link-local address may be a cloud's service for secrets.
     """
     try:
         found = socket.getaddrinfo(host, PORT, type=socket.SOCK_STREAM)
@@ -107,15 +107,15 @@ def _is_none(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
 
 
 def _server_name(name: str) -> str:
-    """Return the name to ask for: of a wildcard, one below it."""
+    """Return the name to ask for: for a wildcard, one below it."""
     return tls.LABEL + name if name.startswith(".") else name
 
 
 def _in_turns(targets: dict[str, list[str]]) -> list[tuple[str, str]]:
     """Return the questions as (domain, address): each domain's first before any domain's second.
 
-    So all are asked at one place at least, where the time is not enough for more. Of those,
-    different addresses come first: a silent one is known before many have asked it.
+    So each is asked at one place at least if the time is not enough for more. Of those, different
+    addresses come first: a silent one is known before many have asked it.
     """
     turned = [[(name, one) for one in those[number % len(those):] + those[:number % len(those)]]
               for number, (name, those) in enumerate(targets.items()) if those]
@@ -130,7 +130,7 @@ def _in_turns(targets: dict[str, list[str]]) -> list[tuple[str, str]]:
 
 
 def _in_time(function: Callable[[T], R], items: Iterable[T], end: float) -> dict[T, R]:
-    """Return the answers of *function* that there are at *end*, asked side by side.
+    """Run *function* for all items at once, and return the results that are there at *end*.
 
     The threads are daemons and left alone: nothing can end a resolver that hangs, and a program
     that ends must not wait for it.

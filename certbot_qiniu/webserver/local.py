@@ -25,12 +25,12 @@ _OPTION = re.compile(r" (-[cpe]) ([\w./+-]+)(?= |\]|$)", re.ASCII)
 
 @dataclass(frozen=True)
 class Master:
-    """A master process of nginx's.
+    """A master process of nginx.
 
-    :ivar program: its file, "" where that cannot be seen.
+    :ivar program: its file, "" if that cannot be seen.
     :ivar is_here: whether it has this machine's files and network, or that cannot be seen.
     :ivar command: what runs the same program with the same configuration.
-    :ivar obstacle: why that is not for us to run, "" where nothing is in the way.
+    :ivar obstacle: why we must not run it, "" if nothing is in the way.
     """
 
     pid: int
@@ -41,13 +41,13 @@ class Master:
 
 
 def runs() -> bool:
-    """Return whether a process here has a name of nginx's, or cannot be seen."""
+    """Return whether a process here is named as nginx's are, or cannot be seen."""
     names = [name for _, name in _processes()]
     return not names or any(map(PROGRAM.fullmatch, names))
 
 
 def masters() -> list[Master]:
-    """nginx's master processes, as far as they can be seen."""
+    """Return nginx's master processes, as far as they can be seen."""
     return [_master(pid, title) for pid, name in _processes() if PROGRAM.fullmatch(name)
             for title in [_title(pid)] if _TITLE.match(title)]
 
@@ -78,16 +78,16 @@ def _master(pid: int, title: str) -> Master:
         owner, mode = process.stat().st_uid, _mode(process / "exe")
     except OSError:
         return Master(pid, obstacle="cannot be looked into by this user")
-    # Anyone can start su, which root owns, by another name and with a title of his choice.
+    # Anyone can start su, which root owns, under another name and with any title.
     is_nginx = PROGRAM.fullmatch(Path(program).name) and not mode & (stat.S_ISUID | stat.S_ISGID)
     options = _OPTION.findall(title)
     # The title has the words of its command line without quotes.
     is_clear = len(options) == len(re.findall(r" -[cpe]\b", title)) and all(
         path.startswith("/") for option, path in options if option == "-p")
-    obstacle = ("is no program of nginx's" if not is_nginx
+    obstacle = ("is no program of nginx" if not is_nginx
                 else "is another user's" if owner not in (0, os.geteuid())
                 else "is a program that another user can change" if others_may_change(Path(program))
-                else "" if is_clear else "was started with options that cannot be told")
+                else "" if is_clear else "was started with options that cannot be read")
     return Master(pid, program, (program, *(word for option in options for word in option)),
                   obstacle, not is_elsewhere)
 
@@ -99,8 +99,9 @@ def _mode(path: Path) -> int:
 def has_address(host: str) -> bool:
     """Return whether an address, or that of a name, is one of this machine's now.
 
-    To it goes what comes from it. (That a socket can be bound there proves nothing: machines that
-    take an address over from each other may allow it always, ``net.ipv4.ip_nonlocal_bind``.)
+    A packet to an own address is also sent from it. (Binding a socket there proves nothing:
+    machines that take an address over from each other may always allow it, by
+    ``net.ipv4.ip_nonlocal_bind``.)
     """
     import socket
 
@@ -110,5 +111,5 @@ def has_address(host: str) -> bool:
             probe.connect((host, 9))  # sends nothing
             address = probe.getpeername()[0]
             return address.startswith("127.") or bool(probe.getsockname()[0] == address)
-    except (OSError, TypeError, ValueError):  # also where it is no address and no name
+    except (OSError, TypeError, ValueError):  # also if it is no address and no name
         return False

@@ -1,7 +1,7 @@
 """Test and reload nginx, then ask it over TLS which leaf it serves.
 
-``nginx -s reload`` exits 0 even when the reload failed, so only the question tells. Where to ask is
-read from nginx's own dump of its configuration (``nginx -T``).
+``nginx -s reload`` exits 0 even if the reload failed, so only asking shows the result. nginx's own
+dump of its configuration (``nginx -T``) shows where to ask.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _NOT_RUNNING = re.compile(r'\[error\].*(?:invalid PID number|open\(\) ".*" faile
                           r"|\.service is not active, cannot reload|[Cc]ontainer \S+ is not running"
                           r'|service "\S+" is not running'
                           r"|can only create exec sessions on running containers")
-# These say little or nothing where there is no process to signal.
+# These say little or nothing if there is no process to signal.
 _SIGNALLING = {"service", "rc-service", "systemctl", "supervisorctl", "sv", "pkill", "killall"}
 
 
@@ -53,7 +53,7 @@ class Outcome:
     """The result of a reload.
 
     :ivar kind: ``reloaded`` (seen to serve the leaf), ``unconfirmed`` (reloaded, but it could not
-        be asked), ``absent`` (no nginx here), ``out of reach`` (one runs that is not to be run),
+        be asked), ``absent`` (no nginx here), ``out of reach`` (one runs that we must not run),
         ``not running``, or ``unused`` (reloaded, but no server block uses the files of this
         lineage).
     """
@@ -63,18 +63,18 @@ class Outcome:
 
 
 class Nginx:
-    """The nginx of this machine, or whatever the user's commands reach.
+    """The nginx of this machine, or the one that the user's commands reach.
 
     :param test_cmd: tests the configuration.
     :param reload_cmd: None for ``systemctl reload nginx`` or ``nginx -s reload``, as it fits.
     :param timeout_seconds: how long a command may take.
-    :param patience_seconds: how long new workers may take in all to show up after a reload, for
-        each second that a test takes.
-    :raises errors.UsageError: when a command cannot be split.
+    :param patience_seconds: how long all new workers may take to show up after a reload, for each
+        second that a test takes.
+    :raises errors.UsageError: if a command cannot be split.
     """
 
     silent_seconds: ClassVar[float] = 0.0
-    """The time that this process has waited where nobody answered at all."""
+    """The time that this process has waited at addresses where nobody answered at all."""
 
     def __init__(self, test_cmd: str = "nginx -t", reload_cmd: str | None = None, *,
                  timeout_seconds: float = 60.0, patience_seconds: float = 10.0) -> None:
@@ -85,7 +85,7 @@ class Nginx:
         self._test_seconds = 0.0
         self._out_of_reach = ""
         if self._test == _DEFAULT_TEST and self._reload:
-            # `docker exec web nginx -s reload` alone says which nginx is meant: test that one.
+            # `docker exec web nginx -s reload` says which nginx is meant: test that one.
             self._test = _swap(self._reload, ["-s", "reload"], ["-t"]) or self._test
         if self._test == _DEFAULT_TEST:
             self._test, self._out_of_reach = _find_running(_program("nginx"))
@@ -93,7 +93,7 @@ class Nginx:
 
     @property
     def is_absent(self) -> bool:
-        """Whether there is no nginx on this machine, and no command for one elsewhere."""
+        """Whether this machine has no nginx, and there is no command for one elsewhere."""
         return self._absent and self._reload is None
 
     @property
@@ -105,10 +105,10 @@ class Nginx:
         return self.is_absent or bool(is_local and not local.runs())
 
     def test(self) -> str:
-        """Test the configuration; without an nginx here there is nothing to test.
+        """Test the configuration; do nothing if there is no nginx here.
 
         :returns: what was found, and by which command.
-        :raises errors.NginxError: when it is broken, or the test cannot be run.
+        :raises errors.NginxError: if it is broken, or the test cannot be run.
         """
         if self._absent:
             return self._out_of_reach or "there is none on this machine, and nothing was tested"
@@ -131,13 +131,13 @@ class Nginx:
 
     def deploy(self, live_dir: Path, fullchain: Path, names: Sequence[str],
                fingerprint: str) -> Outcome:
-        """Test, reload, and see that the leaf is served; nginx is never started.
+        """Test, reload, and check that the leaf is served; never start nginx.
 
         :param live_dir: the lineage's folder under ``live``.
         :param fullchain: the lineage's fullchain; a link there is followed into the archive.
         :param names: the SANs.
         :param fingerprint: of the leaf that must be served.
-        :raises errors.NginxError: when the test or the reload failed, or a server block with
+        :raises errors.NginxError: if the test or the reload failed, or a server block with
             files of this lineage still serves another leaf.
         """
         if self.is_absent:
@@ -168,9 +168,9 @@ class Nginx:
         if Dump(dump).mentions({str(folder) for folder in folders}):
             return Outcome("unconfirmed", f"nginx was reloaded; it names files in {live_dir}, but "
                            "in no server block that would show them to a client")
-        return Outcome("unused", f"no server block of nginx uses the files in {live_dir}. Where it "
+        return Outcome("unused", f"no server block of nginx uses the files in {live_dir}. If it "
                        "has copies of them, they are now old: let ssl_certificate name the files "
-                       "themselves. Where it has no part in this certificate: --qiniu-skip-nginx")
+                       "themselves. If it has no part in this certificate: --qiniu-skip-nginx")
 
     def _automatic_reload(self) -> list[str]:
         """Return the reload command that belongs to the test command."""
@@ -183,7 +183,7 @@ class Nginx:
         return ["nginx", "-s", "reload"]
 
     def _dump(self) -> str:
-        """nginx's configuration, "" where it cannot be listed."""
+        """Return nginx's configuration, "" if it cannot be listed."""
         command = _swap(self._test, ["-t"], ["-T"])
         if self._absent or command is None:
             return ""
@@ -197,7 +197,7 @@ class Nginx:
                  fingerprint: str) -> Outcome:
         """Ask which leaf is served, and make sense of the answers.
 
-        :raises errors.NginxError: when it is certain that another one is.
+        :raises errors.NginxError: if it is certain that another one is.
         """
         right, wrong = self._ask_patiently(questions, fingerprint)
         if wrong and self._is_here():
@@ -218,7 +218,7 @@ class Nginx:
 
     def _ask_patiently(self, questions: list[nginx_config.Question], fingerprint: str,
                        ) -> tuple[list[nginx_config.Question], list[nginx_config.Question]]:
-        """Ask until all is as it should be, or patience ends.
+        """Ask until all answers are right, or patience ends.
 
         :returns: where the leaf is served, and where another one surely is.
         """
@@ -250,9 +250,9 @@ class Nginx:
         return list(right), wrong
 
     def _is_here(self) -> bool:
-        """Return whether it is sure that this nginx is the one that answers in our own network.
+        """Return whether this nginx is certainly the one that answers in our own network.
 
-        127.0.0.1 in a container is not the one that is asked here.
+        127.0.0.1 in a container is another address than the one asked here.
         """
         if not local.PROGRAM.fullmatch(Path(self._test[0]).name):
             return False
@@ -263,7 +263,7 @@ class Nginx:
     def _run(self, argv: list[str], option: str) -> _Result:
         """Run a command to its end.
 
-        :raises errors.NginxError: when it cannot be started or does not end; names *option*.
+        :raises errors.NginxError: if it cannot be started or does not end; names *option*.
         """
         shown = f"'{shlex.join(argv)}' ({option})"
         logger.debug("Running %s", shown)
@@ -306,7 +306,7 @@ class _Result:
 
     @property
     def is_not_running(self) -> bool:
-        """Return whether it failed for want of a running nginx."""
+        """Return whether it failed because no nginx runs."""
         return bool(self.status and _NOT_RUNNING.search(self.output))
 
     def check(self, what: str) -> None:
@@ -331,7 +331,7 @@ def _ask(questions: list[nginx_config.Question], fingerprint: str,
 
 def _serves(question: nginx_config.Question, fingerprint: str,
             timeout_seconds: float) -> bool | None:
-    """Return whether the leaf with *fingerprint* is served, None if nobody could tell."""
+    """Return whether the leaf with *fingerprint* is served, None if unknown."""
     kinds: tuple[KeyKind, ...] = ("", "ECDSA", "RSA") if question.several else ("",)
     leaves = [served_leaf(question.host, question.port, question.name, kind=kind,
                           proxied=question.proxied, timeout_seconds=timeout_seconds / len(kinds))
@@ -363,7 +363,7 @@ def _find_running(installed: str | None) -> tuple[list[str], str]:
 
 
 def _signals_nginx(argv: list[str]) -> bool:
-    """Return whether a command has another program signal this machine's nginx."""
+    """Return whether a command makes another program signal this machine's nginx."""
     words = argv[1:] if argv[0] in ("sudo", "doas") else argv
     names = [Path(word).name.removesuffix(".service") for word in words]
     return any(map(local.PROGRAM.fullmatch, names)) and (
@@ -371,7 +371,7 @@ def _signals_nginx(argv: list[str]) -> bool:
 
 
 def _swap(argv: list[str], old: list[str], new: list[str]) -> list[str] | None:
-    """*argv* with the last *old* replaced by *new*, None without an *old*."""
+    """Return *argv* with the last *old* replaced by *new*, None without an *old*."""
     for start in range(len(argv) - len(old), -1, -1):
         if argv[start:start + len(old)] == old:
             return argv[:start] + new + argv[start + len(old):]
@@ -389,5 +389,5 @@ def _program(name: str) -> str | None:
 
 
 def _search_path() -> str:
-    """PATH, and where nginx lives: cron's PATH has no sbin."""
+    """Return PATH and the usual folders of nginx: cron's PATH has no sbin."""
     return os.pathsep.join([os.environ.get("PATH") or os.defpath, "/usr/local/sbin", "/usr/sbin"])

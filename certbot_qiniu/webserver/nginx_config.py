@@ -1,8 +1,8 @@
 """Find nginx's server blocks that use a certificate, and how to ask one for its leaf.
 
-The blocks are read from nginx's own dump of its configuration (``nginx -T``). Who answers for a
-name is decided as nginx decides it, so that a question never reaches another block than the one it
-is about; where that cannot be told, a wrong answer proves nothing. Asking is not done here.
+The blocks are read from nginx's own dump of its configuration (``nginx -T``). The block that
+answers for a name is found as nginx finds it, so that a question reaches the block that it is
+about. If that is not certain, a wrong answer proves nothing. Asking is not done here.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Server:
     """A server block.
 
     :ivar certificates: absolute paths, in which variables are left as they are.
-    :ivar section: which one it is in, ``http``, ``mail`` or ``stream``.
+    :ivar section: the section that it is in, ``http``, ``mail`` or ``stream``.
     :ivar is_scripted: whether a program may choose another certificate for each connection.
     """
 
@@ -81,10 +81,10 @@ def _folders(path: str) -> tuple[Path, Path]:
 
 @dataclass(frozen=True)
 class Question:
-    """The question which leaf a client sees that asks for *name* at an address.
+    """A question: which leaf does a client see that asks for *name* at an address?
 
     :ivar several: the block has several certificates, for different kinds of keys.
-    :ivar is_sure: whether the block that answers is sure to be the one that is asked about.
+    :ivar is_sure: whether the block that answers is certainly the one asked about.
     """
 
     host: str
@@ -99,7 +99,7 @@ class Question:
 
 
 def shown(address: Address) -> str:
-    """Read an address as it is written in a configuration."""
+    """Return an address as it is written in a configuration."""
     host = f"[{address[0]}]" if ":" in address[0] else address[0]
     return f"{host}:{address[1]}"
 
@@ -120,7 +120,7 @@ def questions(servers: Iterable[Server], users: Iterable[Server], names: Sequenc
 
     :param servers: all server blocks, in nginx's order.
     :param users: those among them to ask about.
-    :param names: more names to ask for, where a block's own do not lead to it.
+    :param names: more names to ask for, if a block's own do not lead to it.
     :param is_here: whether an address is one of the machine's; another one answers for itself.
     """
     blocks: dict[Address, list[tuple[Server, Listen]]] = {}
@@ -151,7 +151,7 @@ def questions(servers: Iterable[Server], users: Iterable[Server], names: Sequenc
 
 
 def _name(user: Server, place: _Place, names: Sequence[str]) -> tuple[str, bool]:
-    """Return a name that reaches *user*, and whether that is sure; "" if there is none."""
+    """Return a name that reaches *user*, and whether it does so certainly; "" if there is none."""
     perhaps = ""
     for pattern in (*user.names, *names):
         name = _concrete(pattern)
@@ -182,7 +182,7 @@ def parse_servers(dump: str) -> list[Server] | None:
 def find_servers(dump: Dump) -> Iterator[Server]:
     """Return the server blocks of ``http``, ``mail`` and ``stream``.
 
-    :raises ValueError: when the dump cannot be understood.
+    :raises ValueError: if the dump cannot be understood.
     """
     for section in dump.main():
         if section.name not in ("http", "mail", "stream"):

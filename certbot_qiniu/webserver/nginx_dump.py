@@ -1,8 +1,8 @@
-"""nginx's dump of its configuration (``nginx -T``), as far as it is about who serves what.
+"""nginx's dump of its configuration (``nginx -T``), as far as it shows who serves what.
 
 The dump has every file that nginx reads, wherever it runs. It is read as nginx reads it
-(``ngx_conf_read_token``), each file once and only where it is included, and what is of no interest
-here is passed over and not kept: configurations have hundreds of thousands of lines.
+(``ngx_conf_read_token``), each file once and only where it is included. Directives of no interest
+are passed over and not kept: configurations have hundreds of thousands of lines.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TOKEN = re.compile(r"""
 _SPACE = re.compile(r"[ \t\r\n]+")
 _ESCAPED = re.compile(r"\\([\"'\\trn])")
 _CONTROLS = {"t": "\t", "r": "\r", "n": "\n"}
-# What in a piece of Lua may hold braces that are none, and those that are.
+# In Lua: text whose braces do not count, or a brace that does.
 _LUA = re.compile(r"""
     --\[(?P<comment>=*)\[.*?\](?P=comment)\] | --[^\n]*
   | \[(?P<long>=*)\[.*?\](?P=long)\]
@@ -55,10 +55,10 @@ class Directive:
 
 
 class Dump:
-    """A dump of nginx's.
+    """A dump from nginx.
 
     :param text: what ``nginx -T`` printed.
-    :raises ValueError: when there is no configuration in it.
+    :raises ValueError: if there is no configuration in it.
     """
 
     def __init__(self, text: str) -> None:
@@ -77,20 +77,20 @@ class Dump:
         self._matches: dict[str, list[str]] = {}
 
     def absolute(self, path: str) -> str:
-        """Return a path in the configuration, relative to the folder of its main file."""
+        """Return a configured path as an absolute one; it is relative to the main file's folder."""
         return _path(posixpath.join(posixpath.dirname(self._main), path))
 
     def main(self) -> Iterator[Directive]:
         """Return the directives of the main context.
 
-        :raises ValueError: when they cannot be understood.
+        :raises ValueError: if they cannot be understood.
         """
         return self._expanded(self._contents(self._main), (self._main,))
 
     def inside(self, directive: Directive) -> Iterator[Directive]:
         """Return the content of a block, with files where they are included.
 
-        :raises ValueError: when that cannot be understood.
+        :raises ValueError: if that cannot be understood.
         """
         return self._expanded(directive.block, ())
 
@@ -146,7 +146,7 @@ def _matches(path: str, pattern: str) -> bool:
 def _parse(text: str, start: int, end: int) -> list[Directive]:
     """Read the directives of interest in a file.
 
-    :raises ValueError: when its quotes or braces do not match.
+    :raises ValueError: if its quotes or braces do not match.
     """
     # None for a block that is passed over.
     blocks: list[list[Directive] | None] = [[]]

@@ -2,8 +2,8 @@
 
 As ``ngx_http_server_names`` fills its tables and ``ngx_http_find_virtual_server`` looks into them:
 exact names, the longest ``*.x`` or ``.x``, the longest ``x.*``, the first regular expression, the
-default block. Regular expressions are PCRE's; those that Python would not take, or would take in
-another way, may match or not.
+default block. Regular expressions are PCRE's. If Python would refuse one or read it differently, it
+is unknown whether it matches.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Block = TypeVar("Block")
 _HOST = re.compile(r"(?!.*\.\d+$)(?!\d+$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _LONGEST_HOST = 253
 
-# What means the same to PCRE and to Python, for names in ASCII.
+# This means the same to PCRE and to Python, for names in ASCII.
 _ALIKE = re.compile(r"""(?:
     [\w ,:/@&%!~<>=;"'-] | [.^$|)] | \\[dDwWbB] | \\[^a-zA-Z0-9]
   | \((?:(?![?*])|\?(?:[:=!]|P?<[a-zA-Z_]\w*>))
@@ -44,7 +44,7 @@ class ServerNames(Generic[Block]):
     """The names of all blocks at one address.
 
     :param blocks: each with its names, in nginx's order.
-    :param default: the block for whatever has no other.
+    :param default: the block for all other names.
     """
 
     def __init__(self, blocks: Iterable[tuple[Block, Iterable[str]]], default: Block) -> None:
@@ -60,7 +60,7 @@ class ServerNames(Generic[Block]):
                 self._add(name, block, taken)
 
     def _add(self, name: str, block: Block, taken: set[str]) -> None:
-        """Add a name, unless it is in conflict with an earlier one, which nginx ignores then."""
+        """Add a name, unless it conflicts with an earlier one: nginx then ignores it."""
         if name.startswith("~"):
             self._regexes.append((name[1:], block))
         elif name.startswith("*."):
@@ -115,7 +115,7 @@ def _compiled(pattern: str) -> re.Pattern[str] | None:
     if pattern not in _known:
         found = None
         if _ALIKE.fullmatch(pattern):
-            # nginx ignores case where there are capitals.
+            # nginx ignores case if there are capitals.
             flags = re.ASCII | (re.IGNORECASE if re.search("[A-Z]", pattern) else 0)
             with contextlib.suppress(re.error):
                 found = re.compile(_PERLS_GROUP.sub(_pythons_group, pattern), flags)

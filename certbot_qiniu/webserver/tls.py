@@ -1,6 +1,6 @@
 """Ask over TLS which leaf a server shows, and which chain: nginx here, or Qiniu's edge.
 
-What only a question needs is loaded by the first one, so that this costs nothing until then.
+The first question loads what it needs, so that this module costs nothing until then.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LABEL = "certbot-qiniu"
-"""Stands for the ``*`` of a wildcard, whose every name is served alike."""
+"""Stands for the ``*`` of a wildcard: all names below it are served alike."""
 
 KeyKind = Literal["", "ECDSA", "RSA"]
 """The kind of key that the leaf must have, "" for whichever the server prefers."""
@@ -28,9 +28,9 @@ KeyKind = Literal["", "ECDSA", "RSA"]
 class Leaf:
     """The leaf that a server showed.
 
-    :ivar not_after: seconds since the epoch; 0 where the certificate cannot be read.
+    :ivar not_after: seconds since the epoch; 0 if the certificate cannot be read.
     :ivar serial: hex digits, "" likewise.
-    :ivar chain: the fingerprints of what came after it; None where this Python cannot tell.
+    :ivar chain: the fingerprints of the certificates after it; None if this Python cannot say.
     """
 
     fingerprint: str
@@ -41,9 +41,9 @@ class Leaf:
 
 def served_leaf(host: str, port: int, name: str, *, timeout_seconds: float,
                 kind: KeyKind = "", proxied: bool = False) -> Leaf | None:
-    """Ask a server for *name* and answer the leaf that it shows, None where it shows none.
+    """Ask a server for *name* and return the leaf that it shows, None if it shows none.
 
-    :param kind: of the key that the client says it can do.
+    :param kind: the kind of key that the client offers.
     :param proxied: whether the server expects the PROXY protocol first.
     """
     try:
@@ -55,17 +55,17 @@ def served_leaf(host: str, port: int, name: str, *, timeout_seconds: float,
 
 def ask(host: str, port: int, name: str, *, timeout_seconds: float, kind: KeyKind = "",
         proxied: bool = False) -> Leaf:
-    """As :func:`served_leaf`, for a caller that must know what went wrong.
+    """Do the same as :func:`served_leaf`, for a caller that must know what went wrong.
 
     :param timeout_seconds: for the connection, and again for the handshake.
-    :raises OSError: where the server shows none.
+    :raises OSError: if the server shows none.
     :raises ValueError: for a name that TLS cannot ask for.
     """
     import socket
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # Which leaf it is says more than whether this machine trusts it.
+    # Which leaf is served matters more than whether this machine trusts it.
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     if kind:
@@ -87,7 +87,7 @@ def fingerprint(der: bytes) -> str:
 
 
 def _sent(connection: ssl.SSLSocket) -> list[bytes] | None:
-    """Return the certificates as they were sent, leaf first; None where this Python cannot tell."""
+    """Return the certificates as they were sent, leaf first; None if this Python cannot say."""
     public = getattr(connection, "get_unverified_chain", None)
     if public:
         return list(public())
@@ -109,6 +109,6 @@ def _end_and_serial(der: bytes) -> tuple[int, str]:
         leaf = x509.load_der_x509_certificate(der)
         return int(validity(leaf)[1].timestamp()), f"{leaf.serial_number:X}"
     except (ValueError, x509.InvalidVersion) as error:
-        # It is served all the same, and is not the one that is looked for.
+        # It is served, but is not the one that is looked for.
         logger.debug("The certificate cannot be read: %s", error)
         return 0, ""

@@ -1,4 +1,4 @@
-"""The installer beside other ways to prove a domain than DNS at Aliyun: certbot's own, and more."""
+"""The installer with other ways to prove a domain than DNS at Aliyun: certbot's own, and more."""
 
 from __future__ import annotations
 

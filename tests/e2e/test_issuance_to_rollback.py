@@ -275,7 +275,7 @@ def test_rollback_of_a_redirect(issued: Site) -> None:
 
 
 def test_failing_install_restores_what_was(site: Site) -> None:
-    """Where no domain took it, certbot says that it restored all, and that is true."""
+    """If no domain took it, certbot says that it restored all, and that is true."""
     before = site.all_serving()
     listed = (WWW, IMG, WILD)
     for name in listed:
@@ -291,7 +291,7 @@ def test_failing_install_restores_what_was(site: Site) -> None:
 
 
 def test_failing_reinstall_undoes_nothing_older(issued: Site) -> None:
-    """Where an install changed no state, its failure must not take an older checkpoint back."""
+    """If an install changed no state, its failure must not take an older checkpoint back."""
     serving = issued.all_serving()
     issued.qiniu.change_domain(IMG, cert_id=issued.old_id)
     issued.qiniu.fail_next_publication(IMG)

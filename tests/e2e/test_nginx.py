@@ -164,7 +164,7 @@ def test_absent(script: Script, lineage: Lineage) -> None:
 
 
 def test_absent_but_reload_given(script: Script, lineage: Lineage, tmp_path: Path) -> None:
-    """A reload command of the user's is run even where there is no nginx to test."""
+    """A reload command of the user's is run even if there is no nginx to test."""
     command = script("reload", f"touch {tmp_path}/reloaded")
     assert lineage.deploy(Nginx(reload_cmd=command)).kind == "unconfirmed"
     assert (tmp_path / "reloaded").exists()
@@ -230,7 +230,7 @@ def test_failing_reload(script: Script, lineage: Lineage, words: str) -> None:
 
 @pytest.mark.parametrize("tail", ["exit 1", "sleep 60", "echo nonsense", "printf '\\377\\n'"])
 def test_cannot_list(script: Script, lineage: Lineage, tail: str) -> None:
-    """Where nginx cannot list its configuration, the reload is unconfirmed, and not an error."""
+    """If nginx cannot list its configuration, the reload is unconfirmed, and not an error."""
     script("nginx", f"[ $1 != -T ] || {{ {tail}; }}")
     assert lineage.deploy(Nginx(timeout_seconds=0.5)).kind == "unconfirmed"
 
@@ -316,7 +316,7 @@ def test_real_reload(web: Web, lineage: Lineage) -> None:
     outcome = lineage.deploy(Nginx(web.test_command))
     assert ("reloaded", f"nginx serves the certificate at {LOOPBACK}:{web.port} ({SAN})") == (
         outcome.kind, outcome.detail)
-    # For a moment an old worker may still answer beside the new ones.
+    # For a moment an old worker may still answer next to the new ones.
     until(lambda: new.fingerprint == web.served_fingerprint(SAN), "the new leaf alone")
 
 
@@ -464,7 +464,7 @@ NEIGHBOURS = {
     "PCRE's classes": "server_name '~^[[:alnum:]]\\.example';",
     "conflict": "server_name .example.com;",
 }
-"""Blocks of ours beside a default block with another certificate."""
+"""Blocks of ours next to a default block with another certificate."""
 
 
 @pytest.mark.programs
@@ -528,7 +528,7 @@ def test_real_two_kinds_of_keys(web: Web, tmp_path: Path, ours: Literal["ec", "r
 
 @pytest.mark.programs
 def test_real_two_kinds_of_keys_hidden(web: Web, tmp_path: Path) -> None:
-    """Where only one of two certificates can be seen, the other may well be right."""
+    """If only one of two certificates can be seen, the other may well be right."""
     lineage = Lineage(tmp_path, key_type="rsa")
     add(web, "ssl_protocols TLSv1.3;", block(web, Lineage(tmp_path, "b").files + lineage.files))
     web.start()

@@ -101,7 +101,7 @@ def test_one_of_five_fails(site: Site) -> None:
 
 
 def test_all_fail(site: Site) -> None:
-    """Where no domain takes it, certbot restores, and says so truly."""
+    """If no domain takes it, certbot restores, and says so truly."""
     names = site.begin(SHORT)
     for name in names:
         site.qiniu.fail_next_publication(name)

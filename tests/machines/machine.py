@@ -2,7 +2,7 @@
 
 It lies over its base system like a sheet: what a test changes is gone with the machine. The
 emulators run in the process of the test and listen in the network of the machine (see
-:meth:`Machine.network`), so any number of machines can run beside each other, each with its own
+:meth:`Machine.network`), so any number of machines can run next to each other, each with its own
 ports 80 and 443, and nothing in them reaches further than that.
 """
 
@@ -28,7 +28,7 @@ _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 UNIFIED = Path("/sys/fs/cgroup/cgroup.controllers")
-"""Where it is missing, the host has the old hierarchies of control groups, of which systemd needs
+"""If it is missing, the host has the old hierarchies of control groups, of which systemd needs
 the host's own."""
 
 ENGINE = """\
@@ -104,7 +104,7 @@ class Machine:
         """Run a program as root to its end; its ``stdout`` has all that it said.
 
         :param check: whether its failing is an error here, too.
-        :raises AssertionError: when it was to succeed and did not; with all that it said.
+        :raises AssertionError: if it was to succeed and did not; with all that it said.
         """
         done = podman("exec", "--interactive", f"--workdir={folder}",
                       *(f"--env={name}={value}" for name, value in self.environment.items()),

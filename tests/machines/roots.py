@@ -49,7 +49,7 @@ def program(name: str) -> str | None:
 
 
 def missing() -> str:
-    """Why there can be no machines here, "" where they can be."""
+    """Why there can be no machines here, "" if they can be."""
     absent = [name for name in PROGRAMS if not program(name)]
     if absent:
         return f"not installed: {', '.join(absent)} (see `make machines`)"
@@ -122,7 +122,7 @@ def _bootstrap(folder: Path, name: str, included: Sequence[str], aside: Sequence
 def _apt() -> tuple[list[str], dict[str, str]]:
     """Where apt of this machine gets Debian from, and through which proxies.
 
-    :returns: nothing but debootstrap's own idea where apt has none, as on another distribution.
+    :returns: nothing but debootstrap's own idea if apt has none, as on another distribution.
     """
     environment = {**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:{SBIN}"}
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
@@ -161,7 +161,7 @@ def _output(*command: str) -> str:
 def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
     """Run a program that must succeed.
 
-    :raises RuntimeError: when it fails, with the end of all that it said.
+    :raises RuntimeError: if it fails, with the end of all that it said.
     """
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

@@ -36,7 +36,7 @@ def mounts(mounts: dict[Path, str], checkout: Path, tmp_path: Path) -> dict[Path
 
 @pytest.fixture
 def web(bare: Machine, box: Sandbox, release: int, mounts: dict[Path, str]) -> Iterator[Machine]:
-    """A web server beside the issuer, which is ``bare``."""
+    """A web server next to the issuer, which is ``bare``."""
     bare.systemctl("disable", "--now", "nginx")
     with Machine(roots.root(release) / "root", mounts, beside=bare) as machine:
         machine.put("/etc/ssh/sshd_config.d/port.conf", f"Port {PORTS['web']}\n")
@@ -47,7 +47,7 @@ def web(bare: Machine, box: Sandbox, release: int, mounts: dict[Path, str]) -> I
 @pytest.fixture
 def control(bare: Machine, web: Machine, release: int,
             mounts: dict[Path, str]) -> Iterator[Machine]:
-    """Where Ansible is, with README's inventory and variables for the two."""
+    """The folder of Ansible, with README's inventory and variables for the two."""
     with Machine(roots.root(release) / "root", mounts, beside=bare) as machine:
         machine.environment = bare.environment
         machine.script(

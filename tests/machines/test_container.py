@@ -1,4 +1,4 @@
-"""The image beside nginx in a container, as contrib/compose.yaml has them."""
+"""The image next to nginx in a container, as contrib/compose.yaml has them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def image(release: int, checkout: Path, tmp_path_factory: pytest.TempPathFactory
 class Pair:
     """Both containers, in the network of a machine.
 
-    :ivar folder: what compose.yaml has beside it.
+    :ivar folder: what compose.yaml has next to it.
     """
 
     def __init__(self, machine: Machine, box: Sandbox, image: str, folder: Path) -> None:
@@ -169,7 +169,7 @@ def test_compose(pair: Pair, box: Sandbox) -> None:
 
 
 def test_without_volumes(image: str) -> None:
-    """What the engine makes for the occasion is told from what is kept."""
+    """Temporary volumes of the engine are distinguished from kept ones."""
     said = podman("run", "--rm", "--network=none", "--no-hosts", *LIMITS, image,
                   "certbot-qiniu", "doctor").stdout
     for path in ("/etc/letsencrypt", "/var/lib/letsencrypt"):

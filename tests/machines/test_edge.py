@@ -35,7 +35,7 @@ def publish(machine: Machine) -> None:
 
 
 def asked(machine: Machine) -> tuple[str, list[str]]:
-    """What status says of the edge, as a whole and by address, where all is well."""
+    """What status says of the edge, as a whole and by address, if all is well."""
     said: dict[str, Any] = json.loads(
         machine.run("certbot-qiniu", "status", "--managed", "--probe", "--json").stdout)
     [domain] = said["domains"]

@@ -63,7 +63,7 @@ def test_renewals_as_without_us(street: Machine, box: Sandbox) -> None:
 
 
 def test_a_plugin_is_missing(street: Machine, box: Sandbox) -> None:
-    """Whoever needs a plugin that our certbot lacks is named and left; ours are renewed."""
+    """A lineage that needs a plugin that our certbot lacks is named and left; ours are renewed."""
     certbot(street, "reconfigure", "--cert-name", WWW, "--qiniu-with=")
     street.run("/opt/certbot/bin/pip", "uninstall", "--yes", "--quiet", "certbot-nginx")
     expected, leaf = {name: conf(street, name) for name in NEIGHBOURS}, street.fingerprint(WWW)

@@ -175,6 +175,19 @@ def test_punctuation(document: str) -> None:
     assert [] == found
 
 
+OBSCURE = re.compile(
+    r":raises [^:\n]+: (?:when|where)\b|\b(?:None|[Ff]alse|none|empty|0|also) where\b|\"\" where\b"
+    r"|\bas wanted\b|\b(?:cannot|could not) be told\b|\bstrangers?\b|\bbesides?\b")
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *(ROOT / document for document in DOCUMENTS
+                                              if document not in IN_CHINESE)],
+                         ids=lambda path: str(path.relative_to(ROOT)))
+def test_plain_english(path: Path) -> None:
+    """A condition begins with "if", and no page, comment or message has an archaic word."""
+    assert [] == OBSCURE.findall(path.read_text("utf-8"))
+
+
 @pytest.mark.parametrize("document", IN_CHINESE)
 def test_vocabulary(document: str) -> None:
     """One word stands for one thing, and the reader is 你."""
@@ -244,7 +257,7 @@ def test_health_check(page: str) -> None:
 
 
 def test_changelog() -> None:
-    """The changelog tells of the next version, or of the first one."""
+    """The changelog has a section for the next version, or for the first one."""
     sections = re.findall(r"^## \[(.+?)\]", read("CHANGELOG.md"), re.MULTILINE)
     assert sections
     assert sections[0] == "Unreleased" or "1.0.0" in sections

@@ -164,7 +164,7 @@ def test_installer_is_whole() -> None:
 
 
 def test_zope() -> None:
-    """Where certbot still has its zope interfaces, the plugin says that it provides them."""
+    """If certbot still has its zope interfaces, the plugin says that it provides them."""
     pytest.importorskip("zope.interface")
     installer, factory = certbot.interfaces.IInstaller, certbot.interfaces.IPluginFactory
     assert installer.implementedBy(Installer)
@@ -172,7 +172,7 @@ def test_zope() -> None:
 
 
 def test_errors_are_certbots() -> None:
-    """Whatever the plugin raises is an error that certbot expects from a plugin."""
+    """Every error of the plugin is one that certbot expects from a plugin."""
     ours = [value for value in vars(errors).values()
             if inspect.isclass(value) and value.__module__ == errors.__name__]
     assert len(ours) > 5

@@ -27,7 +27,7 @@ SHIPPED = ("benchmarks", "certbot_qiniu", "contrib", "docs", "tests", "tools")
 LOOSE = {"CHANGELOG.md", "CONTRIBUTING.md", "Containerfile", "LICENSE", "MANIFEST.in", "Makefile",
          "README.md", "README.zh-CN.md", "SECURITY.md", "noxfile.py", "pyproject.toml",
          "setup.py"}
-"""The files beside them."""
+"""The files next to them."""
 
 STRAYS = (".env", "credentials.ini", "notes.txt", "tests/junk.pyc", "tests/__pycache__/junk.pyc",
           "build/lib/junk.py", "dist/old.whl", ".venv/junk.py", "elsewhere/junk.py")

@@ -36,7 +36,7 @@ def test_every_module_has_its_unit_tests(module: str) -> None:
 
 
 def test_every_test_is_in_a_folder() -> None:
-    """No test lies beside the folders that say which harness it needs."""
+    """No test lies next to the folders that say which harness it needs."""
     assert FOLDERS == {path.relative_to(TESTS).parts[0] for path in TESTS.rglob("test_*.py")}
 
 
@@ -68,7 +68,7 @@ PLANTED = {
     *((planted, "1", "0") for planted in PLANTED), ("a mark", "0", "0"), ("a mark", "1", "2"),
     ("a whole file", "1", "2")])
 def test_skips(tmp_path: Path, planted: str, required: str, workers: str) -> None:
-    """A skip is shown, and fails the run where none is allowed, as in continuous integration."""
+    """A skip is shown, and fails the run if none is allowed, as in continuous integration."""
     (tmp_path / "test_planted.py").write_text(PLANTED[planted], "utf-8")
     (tmp_path / "test_other.py").write_text("def test_other(): pass\n", "utf-8")
     done = subprocess.run(

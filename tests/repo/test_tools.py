@@ -37,7 +37,7 @@ def test_help() -> None:
 
 
 def test_ci_runs_everything() -> None:
-    """Continuous integration runs ``make test``, and all beside it but the slow histories."""
+    """Continuous integration runs ``make test``, and all other tests but the slow histories."""
     text = (ROOT / ".ci" / "run").read_text("utf-8")
     command = text.splitlines()[-1].split()
     assert {"check", "test", "test-slow", "test-machines", "lowest", "demo"} <= set(command)

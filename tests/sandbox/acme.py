@@ -78,7 +78,7 @@ class Pebble:
         self._program.stop()
 
     def _get(self, url: str) -> str:
-        """What is at *url*; "" as long as nothing answers there."""
+        """Return the content at *url*; "" as long as nothing answers there."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}),
                                              urllib.request.HTTPSHandler(context=self._tls))
         try:

@@ -50,7 +50,7 @@ Facts = tuple[str, ...]
 
 
 class Story:
-    """What the steps share: the sandbox, the screen, and what did not hold.
+    """Shared by the steps: the sandbox, the screen, and the claims that did not hold.
 
     :ivar failed: the claims that did not hold.
     """
@@ -80,7 +80,7 @@ class Story:
             self.failed.append(claim)
 
     def table(self) -> None:
-        """Show what everything serves now, with arrows where that has changed."""
+        """Show what everything serves now, with arrows if that has changed."""
         table = Table("", "Certificate", "Redirect", "HTTP/2", "State", header_style="bold",
                       box=SIMPLE_HEAD)
         now = self.view()
@@ -140,7 +140,7 @@ class Story:
     # Looking
 
     def view(self) -> dict[str, Facts]:
-        """What Qiniu's edge and nginx serve at this moment."""
+        """Return what Qiniu's edge and nginx serve at this moment."""
         labels, facts = self._labels, dict[str, Facts]()
         for name in DOMAINS:
             serving = self.box.qiniu.serving(name)
@@ -252,7 +252,7 @@ def first_issuance(story: Story) -> None:
 
 
 def nothing_due(story: Story) -> None:
-    """What a timer does twice a day."""
+    """Renew, as a timer does twice a day."""
     story.title("2. certbot renew, nothing is due")
     status = story.certbot("renew")
     calls = story.calls()
@@ -283,7 +283,7 @@ def renewal(story: Story) -> None:
 
 
 def outage(story: Story) -> None:
-    """A deployment that fails is told of, costs nothing else, and heals by itself."""
+    """A deployment that fails is reported, costs nothing else, and heals by itself."""
     story.title("4. A renewal while Qiniu is down")
     box = story.box
     box.board.arm(Fault("reply", Response(503, b"Service Unavailable")),
@@ -316,7 +316,7 @@ def outage(story: Story) -> None:
 
 
 def drift(story: Story) -> None:
-    """What is ours is put right, what is the user's stays."""
+    """Repair our settings, and leave the user's."""
     story.title("5. Somebody changes a domain by hand")
     box = story.box
     other = Authority("Another Authority").issue("www.example.com", days=20)

@@ -29,7 +29,7 @@ scrape_configs:
 
 
 class Monitoring:
-    """What watches the metrics in a folder.
+    """Prometheus and node_exporter, which watch the metrics in a folder.
 
     :param textfiles: the folder that node_exporter reads.
     :param rules: a file of alerts; each fires after a second here.
@@ -82,7 +82,7 @@ class Monitoring:
 
 
 def _answer(url: str) -> bytes | None:
-    """What it answers, None while it is not ready."""
+    """Return its answer, None while it is not ready."""
     try:
         with urllib.request.urlopen(url, timeout=5) as response:
             content: bytes = response.read()

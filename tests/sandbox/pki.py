@@ -126,7 +126,7 @@ def _builder(subject: x509.Name, key: Key, issuer: Authority, not_before: dt.dat
 
 
 def _subject(name: str) -> x509.Name:
-    """*name* as a common name; none where it is too long for one, as public authorities do."""
+    """*name* as a common name; none if it is too long for one, as public authorities do."""
     if len(name) > _COMMON_NAME_LIMIT:
         return x509.Name([])
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])

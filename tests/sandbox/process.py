@@ -35,7 +35,7 @@ def until(probe: Callable[[], T], what: str, *, seconds: float = 15) -> T:
     """Ask *probe* again and again until its answer is true, and return that.
 
     :param what: what is waited for, in words, for the error.
-    :raises TimeoutError: when it has not come true within *seconds*.
+    :raises TimeoutError: if it has not come true within *seconds*.
     """
     deadline = time.monotonic() + seconds
     while not (answer := probe()):
@@ -66,7 +66,7 @@ class Program:
     def start(self, ready: Callable[[], bool]) -> None:
         """Start it, and wait until *ready* answers true.
 
-        :raises RuntimeError: when it ended instead, with the end of its output.
+        :raises RuntimeError: if it ended instead, with the end of its output.
         """
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(self._command, env=self._environment,

@@ -30,7 +30,7 @@ def authenticate(request: Request, accounts: Mapping[str, str], schemes: Collect
 
     :param accounts: secret keys by access key.
     :param schemes: the signature schemes that may be used here.
-    :raises Refusal: when the signature or its date is not acceptable.
+    :raises Refusal: if the signature or its date is not acceptable.
     """
     match = _AUTHORIZATION.fullmatch(request.header("Authorization") or "")
     if match is None or match[1] not in schemes:

@@ -1,4 +1,4 @@
-"""How Qiniu's services read JSON bodies, and how their lists are cut into pages."""
+"""Read JSON bodies as Qiniu's services do, and cut their lists into pages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def decode(request: Request, struct: str, fields: Fields, *, strict: bool = Fals
 
     :param struct: the Go type, for the text of a refusal.
     :param strict: refuse unknown keys, as Go does if it is told to.
-    :raises Refusal: when the body is not such an object.
+    :raises Refusal: if the body is not such an object.
     """
     content_type = (request.header("Content-Type") or "").partition(";")[0].strip()
     if content_type != "application/json":
@@ -65,7 +65,7 @@ def first(request: Request, name: str) -> str:
 def limit(request: Request, default: int) -> int:
     """Return the parameter ``limit``.
 
-    :raises Refusal: when it is no positive number.
+    :raises Refusal: if it is no positive number.
     """
     text = first(request, "limit") or str(default)
     if not re.fullmatch(r"[1-9]\d{0,8}", text, re.ASCII):

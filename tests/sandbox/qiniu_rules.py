@@ -1,4 +1,4 @@
-"""What the emulator of Qiniu's API may be told to do differently, and how it says no."""
+"""The switches of the emulator of Qiniu's API, and its refusals."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ class Switches:
     unknown_fields: Literal["ignore", "400"] = "ignore"
     """Row 29: a change of HTTPS with a field that Qiniu does not know.
 
-    Go ignores them unless it is told otherwise, and two clients send fields of their own.
+    Go ignores them unless told otherwise, and two clients send fields of their own.
     """
     cert_pairs: CertPairs = "proven"
     """Row 30: which methods and schemes ``/cert/*`` takes; :data:`CERT_PAIRS` spells them out.

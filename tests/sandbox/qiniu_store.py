@@ -1,4 +1,4 @@
-"""What Qiniu's accounts hold, and what passes there without a request.
+"""The content of Qiniu's accounts, and the changes there without a request.
 
 Tests seed and inspect it by plain methods. Nothing runs in the background: a publication
 completes by the clock, whenever somebody looks.
@@ -33,7 +33,7 @@ NEVER = float("inf")
 
 @dataclass(frozen=True)
 class Config:
-    """What a domain is set to; *fingerprint* is the leaf's, "" for an unknown certificate.
+    """A domain's settings; *fingerprint* is the leaf's, "" for an unknown certificate.
 
     No *tls_versions* is whatever Qiniu takes of itself. *ocsp* is the field that no source knows.
     """
@@ -50,7 +50,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Serving(Config):
-    """What the edge serves now, that is after the last completed publication."""
+    """The settings that the edge serves now: those of the last completed publication."""
 
     state: str = "success"
 
@@ -183,7 +183,7 @@ class Store:
 
     def add_certificate(self, fullchain_pem: str, key_pem: str | None = None, *, name: str,
                         account: str | None = None, order_id: str = "") -> str:
-        """Let a stranger have uploaded a certificate, without any check; return its id."""
+        """Upload a certificate as somebody else, without any check; return its id."""
         with self._settled() as now:
             return self._keep(certs.load_chain(fullchain_pem)[0], now, name=name,
                               account=account or self._owner, order_id=order_id,
@@ -241,7 +241,7 @@ class Store:
     def serving(self, name: str) -> Serving:
         """Return what the edge serves for a CDN, source or live domain.
 
-        :raises KeyError: when there is no such domain.
+        :raises KeyError: if there is no such domain.
         """
         with self._settled():
             domain = self._domains.get(name)

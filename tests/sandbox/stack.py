@@ -37,7 +37,7 @@ AT_DNSPOD = "example.net"
 """The domain that the Tencent Cloud account holds."""
 
 ACCOUNT = ("--agree-tos", "--no-eff-email", "-m", "admin@example.com")
-"""What certbot needs where it may have to register an account with the authority."""
+"""What certbot needs if it may have to register an account with the authority."""
 
 BIND_ACCOUNT = ("--eab-kid", EXTERNAL_ACCOUNT[0], "--eab-hmac-key", EXTERNAL_ACCOUNT[1])
 """The same, for an authority that wants accounts bound to its customers."""
@@ -56,7 +56,7 @@ class Sandbox:
     :ivar http_port: the same; the web server listens there, if one runs.
     :ivar board: the history of all API calls, and the faults.
     :ivar credentials_path: an INI file with the keys of all services.
-    :ivar config_dir: certbot's, where a call names no other.
+    :ivar config_dir: certbot's, if a call names no other.
     :ivar bootstrap: fullchain and key of a self-signed certificate for a server that has none yet.
     """
 
@@ -169,7 +169,7 @@ class Sandbox:
 
         :param check: whether its failing is an error here, too.
         :param environment: added to :attr:`environment`.
-        :raises AssertionError: when it was to succeed and did not; with all that it said.
+        :raises AssertionError: if it was to succeed and did not; with all that it said.
         """
         with self.popen(*arguments, config_dir=config_dir, environment=environment) as process:
             try:

@@ -1,4 +1,4 @@
-"""What of a caller's environment could lead programs past the sandbox."""
+"""Variables of a caller's environment that could lead programs past the sandbox."""
 
 from __future__ import annotations
 

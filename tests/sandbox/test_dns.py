@@ -32,7 +32,7 @@ def dns() -> Iterator[DNSServer]:
     (question(16, b"\x04none\x00"), 3), (question(16, b"\xc0\x0c"), 1), (question(16)[:-2], 1)],
     ids=["no such text", "compressed", "cut off"])
 def test_dns_says_no(dns: DNSServer, message: bytes, code: int) -> None:
-    """What is unknown or malformed gets an answer with the right code and no data."""
+    """An unknown or malformed question gets an answer with the right code and no data."""
     answer = dns.answer(message)
     assert (answer[3] & 0xF, answer[6:8]) == (code, b"\0\0")
 

@@ -1,4 +1,4 @@
-"""What an emulated DNS provider keeps, under which number and name, and for whom."""
+"""The records of an emulated DNS provider: their numbers, names and owners."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def test_a_program_that_is_given_up_is_stopped(tmp_path: Path) -> None:
 
 
 def test_waiting_has_an_end() -> None:
-    """What never comes true is an error that says what was waited for."""
+    """A condition that never comes true is an error that names it."""
     with pytest.raises(TimeoutError, match="pigs fly"):
         until(lambda: False, "pigs fly", seconds=0.05)
 

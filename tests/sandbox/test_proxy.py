@@ -18,7 +18,7 @@ from tests.sandbox.wire import Fault, Request, Response, Switchboard
 
 
 class Echo:
-    """An emulator that tells what reached it."""
+    """An emulator that records what reached it."""
 
     hosts = ("echo.example",)
 

@@ -498,7 +498,7 @@ def test_bodies_must_be_declared_as_json(bench: Bench, content_type: str, status
 
 
 def test_unreadable_certificates_are_refused(bench: Bench) -> None:
-    """What is no PEM is 404906, what is no certificate 404907."""
+    """A text that is no PEM is 404906, one that is no certificate 404907."""
     hollow = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
     codes = [outcome(bench.upload(ca=ca)) for ca in ("no PEM", hollow)]
     assert codes == [(404, 404906), (404, 404907)]
@@ -574,7 +574,7 @@ def test_broken_chains_are_refused(bench: Bench) -> None:
 
 
 def test_complete_chains_are_accepted(bench: Bench) -> None:
-    """The root may be there, need not, and is no matter where none are trusted."""
+    """The root may be there, need not, and is no matter if none are trusted."""
     leaf = bench.leaf()
     assert bench.upload(leaf, ca=leaf.fullchain_pem + bench.root.cert_pem)[0] == 200
     assert bench.upload(bench.root.issue("www.example.com", now=NOW))[0] == 200
@@ -733,7 +733,7 @@ def test_an_empty_page_ends_a_list(bench: Bench, count: int) -> None:
 
 
 def test_an_empty_page_ends_a_list_of_domains(bench: Bench) -> None:
-    """Also where fewer were asked for than there could have been."""
+    """That holds even if fewer were asked for than there could have been."""
     bench.qiniu.add_domain("www.example.com")
     first = bench.ask("GET", API, "/domain?limit=1000")[1]
     assert len(first["domains"]) == 1
@@ -791,7 +791,7 @@ def test_empty_lists(bench: Bench, host: str, target: str, key: str | None, styl
 
 @pytest.mark.parametrize("style", ["[]", "null"])
 def test_lists_with_entries_are_never_null(bench: Bench, style: Any) -> None:
-    """Nor do the lists in a domain differ otherwise."""
+    """The lists in a domain do not differ otherwise."""
     bench.switches.empty_lists = style
     bench.qiniu.add_bucket("assets")
     bench.qiniu.add_domain("www.example.com")
@@ -1043,7 +1043,7 @@ def test_the_list_may_lag_behind(bench: Bench) -> None:
 def test_unchangeable_domains_refuse_all_changes(bench: Bench, change: str,
                                                  details: dict[str, Any],
                                                  expected: tuple[int, int]) -> None:
-    """What the domain is comes before what is asked of it."""
+    """The kind of the domain is checked before the request for it."""
     bench.qiniu.add_domain("www.example.com", **details)
     assert outcome(bench.put(f"www.example.com/{change}", certId=7)) == expected
 
@@ -1272,7 +1272,7 @@ def test_one_of_several_publications_may_hang(bench: Bench) -> None:
 
 @pytest.mark.parametrize("style", ["hidden", "shown"])
 def test_tls_versions(bench: Bench, style: Any) -> None:
-    """They are a list, kept where a change leaves them out, and shown where switched on."""
+    """They are a list, kept if a change leaves them out, and shown if switched on."""
     bench.switches.tls_versions = style
     bench.https_domain()
     versions = ["TLSv1.2", "TLSv1.3"]
@@ -1286,7 +1286,7 @@ def test_tls_versions(bench: Bench, style: Any) -> None:
 
 @pytest.mark.parametrize("omitted", ["kept", "default"])
 def test_omitted_fields(bench: Bench, omitted: Any) -> None:
-    """What a change leaves out stays, or is as Qiniu has it of itself."""
+    """A setting that a change leaves out stays, or gets Qiniu's default."""
     bench.switches.newer_field, bench.switches.https_omitted = "shown", omitted
     bench.https_domain()
     bench.put("www.example.com/httpsconf", certId=bench.uploaded(), tlsVersions=["TLSv1.3"],
@@ -1619,7 +1619,7 @@ def live_bind(bench: Bench, cert_name: str, target: str = f"{HUB}/play.example.c
 
 
 def test_hubs_and_their_domains(live: Bench) -> None:
-    """They tell their certificate by name."""
+    """They show their certificate by name."""
     live.upload(live.leaf("hls.example.com"), name="hls")
     live.qiniu.add_live_domain("live", "hls.example.com", "liveHdl", "hls")
     assert live.ask("GET", PILI, "/v2/hubs") == (200, {"items": [{"name": "live"}]})

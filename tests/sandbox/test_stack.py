@@ -92,7 +92,7 @@ def test_issue_and_serve(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 def s_client(port: int, name: str, roots: Path) -> str:
-    """What openssl says about the server on *port*."""
+    """Return what openssl says about the server on *port*."""
     seen = subprocess.run(
         ["openssl", "s_client", "-connect", f"{LOOPBACK}:{port}", "-CAfile", str(roots), "-brief",
          "-servername", name, "-verify_hostname", name, "-verify_return_error"],
@@ -125,7 +125,7 @@ def test_strangers_are_told(sandbox: Sandbox) -> None:
 @pytest.mark.programs
 def test_the_environment_is_the_sandboxs_own(
         sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the caller has set for his own network does not reach the programs."""
+    """The caller's own settings for the network do not reach the programs."""
     for name in ("https_proxy", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "QINIU_ACCESS_KEY"):
         monkeypatch.setenv(name, "http://elsewhere.example")
     assert "http://elsewhere.example" not in sandbox.environment.values()
@@ -184,7 +184,7 @@ def test_nothing_is_left_behind() -> None:
 
 
 def test_a_failed_start_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What had been started before something failed is stopped again."""
+    """Programs that were started before a failure are stopped again."""
     def fail(_: Pebble) -> None:
         raise RuntimeError("no authority today")
 

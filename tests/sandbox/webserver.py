@@ -92,12 +92,12 @@ class Nginx:
 
     @property
     def test_command(self) -> str:
-        """What tests this server's configuration."""
+        """The command that tests this server's configuration."""
         return shlex.join([*self._base, "-t"])
 
     @property
     def reload_command(self) -> str:
-        """What makes this server read its configuration and certificates again."""
+        """The command that makes this server read its configuration and certificates again."""
         return shlex.join([*self._base, "-s", "reload"])
 
     @property
@@ -191,7 +191,7 @@ class HAProxy:
 
     @property
     def reload_command(self) -> str:
-        """What its unit in Debian runs for a reload, after the test of the configuration."""
+        """The command of its Debian unit for a reload, after the test of the configuration."""
         return f"kill -USR2 $(cat {self._pid})"
 
     def start(self) -> None:

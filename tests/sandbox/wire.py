@@ -1,4 +1,4 @@
-"""What every emulator here speaks: requests, answers, their history, and faults.
+"""The protocol of every emulator here: requests, answers, their history, and faults.
 
 An emulator is a plain object with ``handle(request) -> Response``: no sockets. Two carriers bring
 requests to it: the HTTPS proxy (:mod:`tests.sandbox.proxy`), for real programs, and
@@ -97,7 +97,7 @@ class Drop(Exception):
 
 @dataclass
 class Fault:
-    """What goes wrong at a call.
+    """A fault at a call.
 
     :ivar kind: ``refuse``, ``reset`` (before the server acted), ``reset_after`` (it acted, the
         answer is lost), ``timeout``, ``timeout_after``, ``truncate`` (acted, half the body),
@@ -189,7 +189,7 @@ class Switchboard:
     def handle(self, request: Request) -> Response:
         """Answer *request*.
 
-        :raises Drop: when a fault says that the connection breaks.
+        :raises Drop: if a fault says that the connection breaks.
         """
         status, answer = 0, b""
         try:

@@ -22,7 +22,7 @@ DOMAINS: dict[str, Settings] = {
 
 
 def fill(cloud: Cloud, days: float = 60) -> Bystanders:
-    """Put the domains into the account, and a stranger's beside them.
+    """Put the domains into the account, and somebody else's next to them.
 
     :param days: how long the certificate is valid that the domains have at first.
     """

@@ -21,7 +21,7 @@ def _run(argv: list[str], _certbots: list[str]) -> int:
 
 
 class Seat(Machine):
-    """A certbot installation, and the operator's command beside it."""
+    """A certbot installation, and the operator's command next to it."""
 
     @property
     def folders(self) -> tuple[str, ...]:

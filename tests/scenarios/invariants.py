@@ -1,4 +1,4 @@
-"""What must hold after every run of certbot, whatever happened during it.
+"""The conditions that must hold after every run of certbot, whatever happened during it.
 
 Each function raises :class:`AssertionError`, whose text begins with *where*, or returns nothing.
 """
@@ -22,7 +22,7 @@ Settings = tuple[bool, bool]
 
 @dataclass(frozen=True)
 class Bystanders:
-    """What others have in the account, to be found again as it was.
+    """Other people's part of the account, which must stay as it is.
 
     :ivar certificates: ids of certificates that others uploaded.
     :ivar domains: domains that are not ours to change, with what they serve.
@@ -43,7 +43,7 @@ def check(machine: Machine, domains: Mapping[str, Settings], others: Bystanders 
     """Check all that must hold once everything is published.
 
     :param domains: what the lineage serves, with the settings each domain must have.
-    :param leaf: the fingerprint to be served, where it is not the lineage's newest.
+    :param leaf: the fingerprint to be served, if it is not the lineage's newest.
     :param keep: how many superseded certificates of the lineage may be left at Qiniu.
     """
     qiniu = machine.cloud.qiniu

@@ -75,7 +75,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Run:
-    """How a run of certbot ended.
+    """The result of a run of certbot.
 
     :ivar status: exit status; negative for the signal that killed it.
     """

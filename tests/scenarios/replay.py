@@ -15,7 +15,7 @@ from tests.scenarios.world import Desk, Witness
 def replay(text: str, directory: Path) -> None:
     """Run the calls of a history, and show what each of them does.
 
-    :raises AssertionError: where something is not as it must be.
+    :raises AssertionError: if something is not as it must be.
     """
     run_certbot = Desk.certbot
 

@@ -23,7 +23,7 @@ def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_moving_in_issues_nothing_anew(tmp_path: Path) -> None:
-    """Ours is uploaded once, beside what a script has uploaded: names and dates prove nothing."""
+    """Ours is uploaded once, next to what a script has uploaded: names and dates prove nothing."""
     machine = seat(tmp_path)
     cloud = machine.cloud
     names = ("-d", "example.com", "-d", "*.example.com")

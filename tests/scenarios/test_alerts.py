@@ -103,7 +103,7 @@ def test_receiver_without_end(tmp_path: Path, endless: str) -> None:
 
 
 def test_alert_of_a_real_status(tmp_path: Path, receiver: Receiver) -> None:
-    """A domain that goes wrong is told within one run, and once more when it is right again."""
+    """A domain that goes wrong is reported within one run, and once more when it is right again."""
     machine = issued(tmp_path)
 
     def told() -> list[str]:
@@ -164,7 +164,7 @@ def test_what_is_not_looked_at_is_not_right_again(
 
 
 def test_metrics_that_cannot_be_written(tmp_path: Path, receiver: Receiver) -> None:
-    """That is an error, and no reason to send no alert."""
+    """That is an error, but alerts are still sent."""
     machine = issued(tmp_path)
     machine.cloud.qiniu.change_domain(IMG, cert_id=machine.cloud.stranger(IMG, days=40))
     run = machine.run("status", "--prometheus", "/nonexistent/qiniu.prom", "--notify",
@@ -186,7 +186,7 @@ def test_undelivered_alert_is_not_silent(tmp_path: Path) -> None:
 
 
 def test_undelivered_recovery(tmp_path: Path, receiver: Receiver) -> None:
-    """Even where all is well the exit status says that nobody was told."""
+    """Even if all is well the exit status says that nobody was told."""
     machine = issued(tmp_path)
     assert machine.run("status", "--renewal=1", "--notify", receiver.url).status == 1
     receiver.status = 500
@@ -196,7 +196,7 @@ def test_undelivered_recovery(tmp_path: Path, receiver: Receiver) -> None:
 
 
 def test_outage_sends_nothing(tmp_path: Path, receiver: Receiver) -> None:
-    """That Qiniu does not answer once is no alert."""
+    """If Qiniu does not answer once, there is no alert."""
     machine: Seat = issued(tmp_path)
     machine.cloud.board.arm(Fault("refuse"), times=10**6)
     assert machine.run("status", "--notify", receiver.url).status == 2
@@ -204,7 +204,7 @@ def test_outage_sends_nothing(tmp_path: Path, receiver: Receiver) -> None:
 
 
 def test_words_of_qiniu_stay_words(tmp_path: Path, receiver: Receiver) -> None:
-    """Where a receiver shows HTML, as a mail does, no markup of others becomes part of it."""
+    """If a receiver shows HTML, as a mail does, no markup of others becomes part of it."""
     machine = issued(tmp_path)
     machine.run("status", "--renewal=<a href=x>", "--notify", f"{receiver.url}?format=html")
     [message] = receiver.messages
@@ -214,7 +214,7 @@ def test_words_of_qiniu_stay_words(tmp_path: Path, receiver: Receiver) -> None:
 
 @pytest.mark.parametrize(("renewal", "calls"), [("success", 1), ("0", 1), ("exit-code", 0)])
 def test_heartbeat(tmp_path: Path, renewal: str, calls: int) -> None:
-    """It is called where the renewal succeeded and all is well, and its failure is a warning."""
+    """It is called if the renewal succeeded and all is well, and its failure is a warning."""
     machine = issued(tmp_path)
     machine.cloud.clock.sleep(400)
     path = tmp_path / "heartbeat"
@@ -234,7 +234,7 @@ def test_heartbeat_in_the_open(tmp_path: Path) -> None:
 
 def test_silent_qiniu_holds_no_alert_up(tmp_path: Path, receiver: Receiver,
                                         monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the deadline it is told that the renewal failed; what Qiniu has is not known."""
+    """At the deadline the failed renewal is reported; the status at Qiniu is unknown."""
     machine = issued(tmp_path)
     asleep = threading.Event()
     monkeypatch.setattr(status, "survey", lambda *_, **__: asleep.wait(60))

@@ -1,4 +1,4 @@
-"""How many calls a run may cost. These are counts, so they hold on any machine.
+"""The most calls that a run may cost. These are counts, so they hold on any machine.
 
 A list costs a call more than it has pages, since nothing but an empty page ends it.
 """
@@ -125,7 +125,7 @@ def test_daily_reading(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("domains", [1, 100, 1000])
 def test_nothing_to_do(tmp_path: Path, domains: int) -> None:
-    """Where nothing has changed, the lists alone say so, however many domains there are."""
+    """If nothing has changed, the lists alone say so, however many domains there are."""
     machine = deployed(Cloud(), tmp_path, domains)
     run = ordinary(machine, EVERY_FEW_HOURS)
     assert ["GET api.qiniu.com/domain"] * 2 == run.labels(), "the list, and the page that ends it"

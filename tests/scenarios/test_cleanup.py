@@ -1,4 +1,4 @@
-"""What is cleaned up at Qiniu: all that is provably ours, whatever has become of its lineage."""
+"""The clean-up at Qiniu: all that is provably ours, whatever has become of its lineage."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_deleted_lineage_is_pruned(machine: Seat) -> None:
 
 
 def test_copies_of_a_clone(machine: Seat) -> None:
-    """What a clone of this machine has uploaded of ours goes; what is under another name stays."""
+    """Our certificates that a clone of this machine uploaded go; those under other names stay."""
     current = Lineages(machine.config_dir).current(MAIN)
     for name in (current.remote_name, "a clone's own"):
         machine.cloud.qiniu.add_certificate(current.fullchain, name=name)
@@ -89,7 +89,7 @@ def test_copies_of_a_clone(machine: Seat) -> None:
     (5, "dead.example", 2), (5, "certbot_dead.example_0123", 2),
 ], ids=["expired", "valid", "another name", "a shortened name"])
 def test_dead_clone(machine: Seat, days: float, name: str, status: int) -> None:
-    """What is not provably ours goes when it is named, has expired and has a name of our kind."""
+    """One not provably ours goes if it is named, has expired and has a name of our kind."""
     stray = machine.cloud.stranger(MAIN, days=days, name=name)
     machine.cloud.clock.sleep(10 * DAY)
     machine.run("certificates", "--prune")
@@ -126,7 +126,7 @@ def names_in(machine: Seat, account: str) -> list[str]:
 
 
 def test_a_former_account(machine: Seat) -> None:
-    """What a lineage has left there goes with the run of another one that is there still."""
+    """A lineage's leftovers there go with the run of another one that is still there."""
     move(machine, SHOP)
     renewed(machine)
     renewed(machine)

@@ -213,7 +213,7 @@ class Histories(RuleBasedStateMachine):
         """Reconcile; after a success nothing of ours is left beyond the limit."""
         outcome = deployer.settle(lineage, self.options(lineage),
                                   Options(keep_certificates=1, **options))
-        # Where other people took a domain away, its old certificate is not used any more.
+        # If other people took a domain away, its old certificate is not used any more.
         if (not outcome.problems and not outcome.pending and options.get("clean", True)
                 and not self.store.memory.lineage(lineage).hold):
             assert [] == self.surplus(lineage)

@@ -99,7 +99,7 @@ def test_status_while_publishing(machine: Seat) -> None:
 
 
 def test_status_changes_nothing(machine: Seat) -> None:
-    """Neither a file nor anything at Qiniu is touched by what only looks."""
+    """Commands that only look touch neither a file nor anything at Qiniu."""
     drift(machine)
     machine.cloud.qiniu.add_domain("new.example.com", protocol="https",
                                    cert_id=machine.cloud.stranger("new.example.com"))
@@ -123,7 +123,7 @@ def test_status_of_a_plugin_that_is_missing(machine: Seat) -> None:
 
 
 def test_status_before_anything_is_deployed(tmp_path: Path) -> None:
-    """Without a lineage it cannot tell, says how to begin, and makes no folder."""
+    """Without a lineage the status is unknown; it says how to begin, and makes no folder."""
     machine = seat(tmp_path)
     run = machine.run("status")
     assert run.status == 2
@@ -132,7 +132,7 @@ def test_status_before_anything_is_deployed(tmp_path: Path) -> None:
 
 
 def test_status_without_an_answer(machine: Seat) -> None:
-    """An outage is "could not tell", with what Qiniu is asked for by name."""
+    """An outage is an unknown status, with the names of the failed calls."""
     machine.cloud.board.arm(Fault("refuse"), times=10**6)
     run = machine.run("status")
     assert run.status == 2
@@ -181,7 +181,7 @@ def lose_installer(machine: Seat) -> None:
 
 
 def test_status_after_a_rollback(machine: Seat) -> None:
-    """What a rollback returned to is as wanted, and said to be held."""
+    """A domain that a rollback returned is in sync, and is said to be held."""
     assert machine.force_renewal().status == 0
     machine.cloud.clock.sleep(4000)
     assert machine.certbot("rollback", "-i", "qiniu").status == 0
@@ -356,7 +356,7 @@ def test_plan_shows_the_upload(machine: Seat) -> None:
 
 
 def test_plan_of_a_listed_domain_that_is_gone(machine: Seat) -> None:
-    """What would fail in the next renewal fails in the plan."""
+    """A failure of the next renewal is a failure of the plan."""
     assert machine.issue(APEX, f"*{WILD}", arguments=(
         "--qiniu-domains", WWW, "--force-renewal")).status == 0
     machine.cloud.clock.sleep(400)
@@ -375,7 +375,7 @@ def test_unknown_certificate(machine: Seat, command: str) -> None:
 
 
 def test_apply_reports_what_fails(machine: Seat) -> None:
-    """Its exit status tells the truth, and the text what the next renewal does."""
+    """Its exit status is true, and the text says what the next renewal does."""
     drift(machine)
     machine.cloud.board.arm(Fault("refuse"), times=10**6)
     run = machine.run("apply")
@@ -384,7 +384,7 @@ def test_apply_reports_what_fails(machine: Seat) -> None:
 
 
 def test_apply_lifts_no_hold(machine: Seat) -> None:
-    """What was rolled back stays so."""
+    """A lineage that was rolled back stays so."""
     assert machine.force_renewal().status == 0
     machine.cloud.clock.sleep(4000)
     assert machine.certbot("rollback", "-i", "qiniu").status == 0

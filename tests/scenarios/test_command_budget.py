@@ -1,4 +1,4 @@
-"""How many calls the operator's command may cost, and what it says with so few.
+"""The most calls that the operator's command may cost, and its output with so few.
 
 An account of ten thousand domains, three of which certbot manages. A list costs a call more than it
 has pages, since nothing but an empty page ends it.
@@ -111,7 +111,7 @@ def test_plan_among_ten_thousand(crowded: Seat) -> None:
 
 
 def test_plan_after_days(tmp_path: Path) -> None:
-    """What a plan reads though no list shows a change is lost with it, so that is little."""
+    """A plan reads few domains without a change in a list, as it stores nothing of that."""
     cloud = Cloud()
     machine = seat_in(tmp_path, cloud, [f"d{number}.example.com" for number in range(30)])
     bought = cloud.stranger("*.example.com", days=300)
@@ -152,7 +152,7 @@ def test_certificates(tmp_path: Path) -> None:
 
 
 def test_what_a_lost_machine_has_left(tmp_path: Path) -> None:
-    """Who uses each of hundreds of expired ones is asked one by one, and said before."""
+    """The users of hundreds of expired ones are asked one by one, which is announced."""
     cloud = Cloud()
     machine = seat_in(tmp_path, cloud)
     leaf = cloud.authority.issue("old.example.com", days=0.01)
@@ -257,7 +257,7 @@ def test_many_foreign_certificates(tmp_path: Path, is_listed: bool) -> None:
 
 
 def test_domain_that_is_gone(crowded: Seat) -> None:
-    """What it means that a domain does not exist only the list can tell."""
+    """Only the list shows what it means that a domain does not exist."""
     crowded.cloud.qiniu.remove_domain(MANAGED[0])
     run = crowded.run("status", "--managed", "--json")
     assert (1, "missing", "NotFound") == (
@@ -298,7 +298,7 @@ def test_many_managed_domains(tmp_path: Path) -> None:
 
 
 def test_pace_of_a_timer(tmp_path: Path) -> None:
-    """What nobody waits for leaves most of the account's calls to its other programs."""
+    """A run for which nobody waits leaves most of the account's calls to other programs."""
     machine = seat_in(tmp_path, Cloud())
     for arguments, least in ([], 0.1), (["--renewal", "0"], 0.333):
         calls = machine.run("status", "--managed", "--json", *arguments).calls
@@ -308,7 +308,7 @@ def test_pace_of_a_timer(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("match", ["", "/domain/"])
 def test_outage(tmp_path: Path, match: str) -> None:
-    """Where nothing can be read nothing is known: neither that all is well, nor that it is not."""
+    """If nothing can be read nothing is known: neither that all is well, nor that it is not."""
     machine = seat_in(tmp_path, Cloud())
     machine.cloud.clock.sleep(30 * 3600)
     for arguments in ["--managed"], []:
@@ -400,7 +400,7 @@ def test_wrong_secret_in_one_of_two_files(tmp_path: Path) -> None:
 
 
 def test_hold(tmp_path: Path) -> None:
-    """What a rollback keeps is read by itself, too, and told as it is with the lists."""
+    """A domain that a rollback holds is read by itself, too, with the same report as by lists."""
     machine = seat_in(tmp_path, Cloud())
     assert machine.force_renewal().status == 0
     assert later(machine).status == 0
@@ -418,7 +418,7 @@ def test_hold(tmp_path: Path) -> None:
 
 
 def test_source_domain(tmp_path: Path) -> None:
-    """What source domains serve is one call for all of them."""
+    """The certificates of all source domains take one call."""
     cloud = Cloud()
     cloud.qiniu.add_bucket("files")
     old = cloud.stranger("*.example.com", days=40)

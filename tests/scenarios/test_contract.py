@@ -1,4 +1,4 @@
-"""What certbot does with an installer: the calls that the plugin is built on, in their order.
+"""certbot's calls of an installer, on which the plugin is built, in their order.
 
 The plugin works here as it always does, and its verbs say when certbot calls them. A certbot that
 calls others, or in another order, fails here, before anything subtler does.
@@ -165,7 +165,7 @@ def test_rollback(issued: Machine) -> None:
 
 
 def test_delete(issued: Machine) -> None:
-    """``delete`` tells the installer nothing."""
+    """``delete`` does not call the installer."""
     run = issued.certbot("delete", "--cert-name", "example.com", around=traced)
     assert run.status == 0, run.output
     assert [] == calls(run)

@@ -1,4 +1,4 @@
-"""What the doctor finds on a machine, and what programs and the network tell it."""
+"""The doctor's findings on a machine, from files, programs and the network."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_lineage_that_a_foreign_certbot_has_stripped(tmp_path: Path) -> None:
 
 
 def test_jobs_of_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Our timer is enough; a distribution's beside it is a problem, here and in the status."""
+    """Our timer is enough; a distribution's next to it is a problem, here and in the status."""
     machine, there = issued(tmp_path), host(tmp_path / "root", monkeypatch)
     machine.cloud.clock.sleep(600)
     folder = f"--config-dir={machine.config_dir}"

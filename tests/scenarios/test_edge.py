@@ -147,7 +147,7 @@ def test_one_of_three_is_old(place: Place) -> None:
 
 
 def test_while_a_change_is_published(place: Place) -> None:
-    """What Qiniu is still busy with nobody asks for."""
+    """Domains with which Qiniu is still busy are not asked about."""
     place.leads_to[WWW] = [A]
     place.servers.serve(A, place.old)
     assert place.machine.force_renewal().status == 0
@@ -187,7 +187,7 @@ def timer(place: Place, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Run
 
 
 def test_timer(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It asks the edge by default, and its exit status tells what was seen there."""
+    """It asks the edge by default, and its exit status shows what was seen there."""
     place.leads_to = {WWW: [A], IMG: [B]}
     place.servers.serve(A, place.old)
     run = timer(place, monkeypatch)
@@ -213,7 +213,7 @@ def test_timer_that_renews(place: Place, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_alerts(place: Place, receiver: Receiver) -> None:
-    """That the edge did not answer, or has time again, is no good news; that it has it all is."""
+    """An edge that did not answer, or has time again, takes no alert back; a right one does."""
     def told() -> list[str]:
         place.machine.run("status", "--managed", "--probe", "--quiet", "--notify", receiver.url)
         return [title.partition(": ")[2] for title in receiver.take()]
@@ -255,7 +255,7 @@ def test_a_hundred_silent_domains(monkeypatch: pytest.MonkeyPatch, *, shared: bo
 
 
 def test_program_ends_though_a_resolver_hangs() -> None:
-    """What cannot be ended is left behind, and the program does not wait for it."""
+    """Threads that cannot be ended are left behind, and the program does not wait for them."""
     script = ("import time; from certbot_qiniu.model import Domain; "
               "from certbot_qiniu.webserver import edge; "
               "edge.addresses = lambda _: time.sleep(60); "

@@ -57,7 +57,7 @@ PATTERNS = pytest.mark.parametrize(("value", "left"), [
 
 @PATTERNS
 def test_before_the_first_issuance(value: str, left: set[str], machine: Seat) -> None:
-    """What is excluded is never taken, and named; all the others are."""
+    """Excluded domains are never taken, and are named; all the others are taken."""
     run = machine.issue(*NAMES, arguments=("--qiniu-exclude", value))
     assert run.status == 0, run.output
     assert ours(machine) == {*ALL} - left

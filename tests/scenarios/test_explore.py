@@ -1,4 +1,4 @@
-"""What ``doctor --explore`` says of an account, under every reading of what nobody knows."""
+"""The report of ``doctor --explore``, under every reading of the unknowns."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ UNSEEN = {
     "visibility"}
 """The other switches: what only a change, time or many calls would show.
 
-A default length of pages is seen where it is below the number of certificates, as
+A default length of pages is seen if it is below the number of certificates, as
 ``list_page_cap`` above.
 """
 
@@ -184,7 +184,7 @@ def test_report(profile: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "reading", [LIKELY, *READINGS], ids=lambda reading: f"row {reading.row}: {reading.name}")
 def test_reading(reading: Reading, tmp_path: Path) -> None:
-    """What is otherwise than assumed is what the reading says, and no more."""
+    """The answers that differ from the assumptions are those of the reading, and no more."""
     run = explored(account(tmp_path, reading, publish_seconds=300))
     expected = set().union(*(SHOWN.get((name, value), set())
                              for name, value in reading.switches.items()))
@@ -230,7 +230,7 @@ def test_documented() -> None:
     ("GET uc.qiniuapi.com/buckets", json_response(200, 7), "18 +not foreseen +.*unknown form"),
 ], ids=["612", "400999", "a domain", "no object", "no list", "403", "other domains", "a number"])
 def test_not_foreseen(match: str, answer: Response, finding: str, tmp_path: Path) -> None:
-    """It is told as such, whatever it is, and without a word of what came."""
+    """It is reported as such, whatever it is, and without a word of what came."""
     machine = account(tmp_path)
     machine.cloud.board.arm(Fault("reply", answer), match=match, times=100)
     run = explored(machine, status=int("not foreseen" in finding))
@@ -261,7 +261,7 @@ def test_many_repeats(tmp_path: Path) -> None:
 
 
 def test_empty_account(tmp_path: Path) -> None:
-    """Where nothing is, nothing is known, and nothing is wrong."""
+    """With an empty account nothing is known, and nothing is wrong."""
     cloud = Cloud(Switches())
     cloud.switches.clock_window = 30
     run = explored(Seat(cloud, tmp_path))
@@ -297,7 +297,7 @@ def test_refused_pages(match: str, status: int, verdict: str, finding: str, tmp_
 
 
 def test_name_that_is_a_path(tmp_path: Path) -> None:
-    """What could lead to the detail of a certificate, which shows its private key, is not asked."""
+    """A question that could show a certificate's detail, with its private key, is not asked."""
     machine = account(tmp_path)
     entry = {"protocol": "https", "operatingState": "success"}
     names = [f"../sslcert/{machine.cloud.qiniu.certificates()[0].cert_id}", "www.example.com"]

@@ -225,7 +225,7 @@ def disturbed(scenario: Scenario, fault: str, index: int) -> Run:
 def judge(scenario: Scenario, fault: str, index: int) -> str:
     """Run one case and what follows; say in a word how it went.
 
-    :raises AssertionError: when anything is not as it must be.
+    :raises AssertionError: if anything is not as it must be.
     """
     case, where = scenario.case, f"{fault} at {index}"
     run = disturbed(scenario, fault, index)

@@ -1,4 +1,4 @@
-"""What our files cost, and what a crash at any of their operations leaves."""
+"""The cost of our files, and the state after a crash at any of their operations."""
 
 from __future__ import annotations
 
@@ -263,7 +263,7 @@ def disturbing(machine: Machine, at: int, fault: str, seen: list[int] | None = N
 
 
 class Estate:
-    """A machine with two lineages, whose domains served http and a stranger's certificate."""
+    """A machine with two lineages, whose domains served http and somebody else's certificate."""
 
     def __init__(self, directory: Path, verb: str) -> None:
         self.cloud = Cloud(Switches(publish_seconds=3))

@@ -115,7 +115,7 @@ def is_running(number: int) -> bool:
 
 
 def test_once_for_each_certificate(tmp_path: Path, programs: Programs) -> None:
-    """At the first issuance and at each renewal, with what certbot tells its own hooks."""
+    """They run at the first issuance and each renewal, with the variables of certbot's hooks."""
     hook = programs.write("reload", "echo all is well; echo mind the gap >&2; cat")
     machine = begin(tmp_path, hook)
     live = machine.config_dir / "live" / APEX
@@ -133,7 +133,7 @@ def test_once_for_each_certificate(tmp_path: Path, programs: Programs) -> None:
 
 
 def test_no_input(tmp_path: Path, programs: Programs) -> None:
-    """What is typed, or comes through a pipe, is certbot's."""
+    """Input from a terminal or a pipe stays with certbot."""
     @contextlib.contextmanager
     def typed() -> Iterator[None]:
         reading, writing = os.pipe()
@@ -210,7 +210,7 @@ def test_certonly(tmp_path: Path, programs: Programs) -> None:
 
 
 def test_disabled_updates(tmp_path: Path, programs: Programs) -> None:
-    """Under certbot's switch what was just renewed is told, all else not."""
+    """Under certbot's switch hooks run for a lineage that was just renewed, for no other."""
     machine = begin(tmp_path, programs.write("reload"))
     programs.ran()
     ok(machine.renew("--disable-renew-updates"))
@@ -267,7 +267,7 @@ def test_folder(tmp_path: Path, programs: Programs) -> None:
 
 
 def test_two_of_three_fail(tmp_path: Path, programs: Programs) -> None:
-    """All run, all that fail are told, and only these are run again."""
+    """All run, all that fail are reported, and only these are run again."""
     for name in ("1", "2", "3"):
         programs.write(name, f'test {name} = 2 || {{ echo "no {name}" >&2; exit {name}; }}')
     machine = issued(tmp_path)
@@ -294,7 +294,7 @@ def test_empty_folder(tmp_path: Path, programs: Programs) -> None:
 
 
 def test_failure_then_success(tmp_path: Path, programs: Programs) -> None:
-    """What failed in the first run keeps nothing back, needs attention, and is run again."""
+    """A hook that fails in the first run holds nothing up, needs attention, and is run again."""
     hook = programs.write("reload", f"test -e {tmp_path}/up || {{ echo 'bind: \x1b[31min use' >&2;"
                           " exit 7; }")
     machine = seat(tmp_path)
@@ -329,7 +329,7 @@ def metrics(machine: Seat) -> str:
 
 
 def test_not_yet_run(tmp_path: Path, programs: Programs) -> None:
-    """It is said where one was added and no renewal has come yet."""
+    """It is said if one was added and no renewal has come yet."""
     machine = begin(tmp_path, programs.folder)
     hook = programs.write("new")
     status = machine.run("status")
@@ -418,7 +418,7 @@ def test_refused_before_anything_is_issued(tmp_path: Path, programs: Programs, k
 
 
 def test_killed_in_the_middle(tmp_path: Path, programs: Programs) -> None:
-    """What was running is run again, what had succeeded is not."""
+    """A hook that was running is run again; those that had succeeded are not."""
     programs.write("1")
     programs.write("2", f"test -e {tmp_path}/up || kill -KILL $PPID")
     programs.write("3")
@@ -487,7 +487,7 @@ def test_rollback(tmp_path: Path, programs: Programs) -> None:
 
 
 def test_failed_under_a_hold(tmp_path: Path, programs: Programs) -> None:
-    """What failed before the rollback is run again by the renewals after it."""
+    """A hook that failed before the rollback is run again by the renewals after it."""
     machine = begin(tmp_path, programs.write("reload", f"test -e {tmp_path}/up"), status=1)
     failed(machine.force_renewal())
     ok(machine.certbot("rollback", "-i", "qiniu"))

@@ -55,7 +55,7 @@ def test_run(protocol: str, machine: Machine) -> None:
 
 
 def test_not_asked_for(machine: Machine) -> None:
-    """Who does not ask for HSTS gets none."""
+    """A user who does not ask for HSTS gets none."""
     machine.issue(NAME)
     assert headers(machine) == (OWN,)
 
@@ -86,7 +86,7 @@ def test_drift(machine: Machine) -> None:
 
 
 def test_certificate_first(machine: Machine) -> None:
-    """Where both are to be changed a renewal sends the certificate, and the next run HSTS."""
+    """If both are to be changed a renewal sends the certificate, and the next run HSTS."""
     machine.issue(NAME, arguments=("--hsts",))
     machine.cloud.clock.sleep(PUBLISHED)
     machine.cloud.qiniu.change_domain(NAME, headers=())

@@ -1,4 +1,4 @@
-"""What systemd makes of the units, and what it is told."""
+"""The units as systemd reads them, and the commands that it gets."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_units_are_valid(tmp_path: Path, folders: list[str], arguments: tuple[st
 
 def test_systemd_is_told(tmp_path: Path, folders: list[str],
                          monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where systemd runs, it reads the units and starts the timer."""
+    """If systemd runs, it reads the units and starts the timer."""
     log, programs = tmp_path / "log", tmp_path / "bin"
     programs.mkdir()
     systemctl = programs / "systemctl"

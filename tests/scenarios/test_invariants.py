@@ -35,7 +35,7 @@ def _copy(machine: Machine, others: Bystanders) -> None:
 
 
 def _leftovers(machine: Machine, others: Bystanders) -> None:
-    """Two superseded certificates where one is kept."""
+    """Two superseded certificates if one is kept."""
     for _ in range(2):
         machine.cloud.stranger(*NAMES, name="certbot_example.com_ba9876543210")
 

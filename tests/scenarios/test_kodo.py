@@ -62,7 +62,7 @@ def leaves(machine: Machine, *names: str) -> list[bool]:
 
 
 def test_issue_and_renew(machine: Machine) -> None:
-    """Source domains are found beside CDN domains, bound, and bound again by a renewal."""
+    """Source domains are found next to CDN domains, bound, and bound again by a renewal."""
     assert machine.issue(*SANS).status == 0
     assert leaves(machine, CDN, SOURCE, PLAIN) == [True] * 3
     renewed = later(machine, machine.force_renewal)
@@ -124,7 +124,7 @@ def test_life(pairs: CertPairs, method: Literal["401", "404", "405"], machine: M
 
 
 def test_in_no_way(machine: Machine) -> None:
-    """Where Qiniu takes neither way, that is said once, and the CDN gets its certificates."""
+    """If Qiniu takes neither way, that is said once, and the CDN gets its certificates."""
     machine.cloud.switches.cert_pairs = "none"
     run = machine.issue(*SANS)
     assert (run.status, leaves(machine, CDN, SOURCE)) == (0, [True, False])
@@ -227,7 +227,7 @@ def test_refused_listing(call: str, machine: Machine) -> None:
 
 
 def test_refused_listing_of_a_service_that_was_chosen(machine: Machine) -> None:
-    """Who names other services than the default wants them: then it is an error."""
+    """A user who names other services than the default wants them: a refusal is an error."""
     refuse(machine.cloud, "/buckets")
     run = machine.issue(*SANS, arguments=("--qiniu-services", "kodo,cdn,pili"))
     assert run.status == 1
@@ -240,7 +240,7 @@ def test_refused_listing_of_a_service_that_was_chosen(machine: Machine) -> None:
 
 
 def test_refused_listing_of_managed_domains(machine: Machine) -> None:
-    """What is managed there makes it an error; the CDN gets its certificate all the same."""
+    """If a source domain is managed, that is an error; the CDN still gets its certificate."""
     machine.issue(*SANS)
     refuse(machine.cloud, "/cert/bindings")
     run = later(machine, machine.force_renewal)
@@ -287,7 +287,7 @@ def test_refused_bind(status: int, text: str, advice: str, machine: Machine) -> 
 
 
 def test_bind_without_effect(machine: Machine) -> None:
-    """What Qiniu accepts and does not show is an error: a status alone proves nothing."""
+    """A change that Qiniu accepts and does not show is an error: only a status proves nothing."""
     machine.cloud.board.arm(Fault("reply", json_response(200, {})), times=10**6,
                             match=lambda call: call.path == "/cert/bind")
     run = machine.issue(*SANS)
@@ -319,7 +319,7 @@ def test_deleted_source_domain(machine: Machine) -> None:
 
 
 def test_calls(machine: Machine) -> None:
-    """Buckets are listed once a day; else one call more, and none where nothing is managed."""
+    """Buckets are listed once a day; else one call more, and none if nothing is managed."""
     machine.issue(*SANS)
     assert later(machine, machine.renew).labels("uc.") == []
     quiet = later(machine, machine.renew)
@@ -383,7 +383,7 @@ def test_rollback(machine: Machine) -> None:
 
 
 def test_rollback_that_qiniu_refuses(machine: Machine) -> None:
-    """Where HTTPS cannot be taken off again that is said, once, and the rest goes back."""
+    """If HTTPS cannot be taken off again that is said, once, and the rest goes back."""
     before = machine.cloud.qiniu.serving(SOURCE).cert_id
     machine.issue(*SANS)
     refuse(machine.cloud, "/cert/unbind", 404, "not found")

@@ -1,4 +1,4 @@
-"""Where lineages are, by what certbot itself makes of its renewal confs."""
+"""The places of lineages, as certbot itself reads them from its renewal confs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OTHER = "shop.example.org"
 
 
 def test_conf_that_certbot_wrote(tmp_path: Path) -> None:
-    """What certbot stores of a run is what the run was told."""
+    """certbot stores the options that a run was given."""
     machine = issued(tmp_path)
     found, problems = read_renewals(machine.config_dir)
     assert problems == []
@@ -160,7 +160,7 @@ def _add(line: str) -> Callable[[Seat], None]:
 def test_what_certbot_does_not_renew(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Seat], object],
         status: int, certbot: str, words: str, remedy: str) -> None:
-    """Where certbot skips or fails, ``status`` and ``doctor`` say so, and what to do."""
+    """If certbot skips or fails, ``status`` and ``doctor`` say so, and what to do."""
     monkeypatch.setattr(doctor, "qiniu_time", lambda: None)
     machine = issued(tmp_path)
     machine.cloud.clock.sleep(600)
@@ -274,7 +274,7 @@ def relative(machine: Seat) -> tuple[str, ...]:
 
 
 def test_relative_credentials(tmp_path: Path) -> None:
-    """What is given without its folder is stored with it, as renewals are run elsewhere."""
+    """A relative path is stored as an absolute one, as renewals are run elsewhere."""
     machine = seat(tmp_path)
     run = machine.certbot("run", "-a", "standalone", *relative(machine), "-d", APEX, "-d",
                           f"*.{APEX}", around=functools.partial(within, tmp_path))
@@ -296,7 +296,7 @@ def test_relative_credentials_in_reconfigure(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("folder", ["/", "."])
 def test_stored_relative_credentials(tmp_path: Path, folder: str) -> None:
-    """Wherever certbot runs, it says what mends that; the conf keeps the plugin."""
+    """Wherever certbot runs, it says how to fix that; the conf keeps the plugin."""
     machine = issued(tmp_path)
     change(machine, f"qiniu_credentials = {machine.credentials}", "qiniu_credentials = qiniu.ini")
     command = f"certbot reconfigure --cert-name {APEX} -i qiniu --qiniu-credentials /PATH/TO/qiniu"
@@ -339,7 +339,7 @@ def test_a_conf_edited_by_hand(tmp_path: Path, line: str, status: int) -> None:
 
 
 def test_cli_ini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What certbot takes from its files, the command takes from them."""
+    """The command takes from certbot's files what certbot takes from them."""
     machine = issued(tmp_path)
     machine.cloud.clock.sleep(600)
     ini = tmp_path / "xdg" / "letsencrypt" / "cli.ini"

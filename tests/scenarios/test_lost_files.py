@@ -38,7 +38,7 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def test_lost_memory(tmp_path: Path) -> None:
-    """Who has lost both files finds his own certificate again, and is no stranger to himself."""
+    """After losing both files our own certificate is found again, and counts as ours."""
     cloud = Cloud()
     cloud.qiniu.add_domain("www.example.com", protocol="https",
                            cert_id=cloud.stranger("*.example.com"))
@@ -56,7 +56,7 @@ def test_lost_memory(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["{", '{"version": 2, "domains": {"www.example.com": 7}}',
                                      '{"version": 99}'])
 def test_damaged_lineage(machine: Machine, kind: str, content: str) -> None:
-    """A damaged file costs its own lineage alone, which says so; it stays for a human to mend."""
+    """A damaged file costs only its own lineage, which says so; it stays for a human to repair."""
     path = machine.config_dir / "qiniu" / kind / f"{WWW}.json"
     whole = path.read_text()
     path.write_text(content)

@@ -1,4 +1,4 @@
-"""Another installer beside ours: ones made up here, then certbot-nginx over a real nginx."""
+"""Another installer next to ours: ones made up here, then certbot-nginx over a real nginx."""
 
 from __future__ import annotations
 
@@ -335,7 +335,7 @@ def test_bad_input(make: Callable[[type[Apart]], User], arguments: tuple[str, ..
                                    RuntimeError("out of order")], ids=["certbot's", "a bug"])
 def test_failing_run(make: Callable[[type[Apart]], User], monkeypatch: pytest.MonkeyPatch,
                      verb: str, undone: list[str], error: Exception) -> None:
-    """Where the other installer fails, the run says so, and nothing is left half done anywhere."""
+    """If the other installer fails, the run says so, and nothing is left half done anywhere."""
     user = make(Apart)
     monkeypatch.setattr(Apart, "fails", {verb})
     monkeypatch.setattr(Apart, "error", error)
@@ -383,7 +383,7 @@ def test_failing_renewal_is_healed(make: Callable[[type[Apart]], User],
 
 
 def test_renewals_are_passed_on(make: Callable[[type[Apart]], User]) -> None:
-    """One that wants to know of renewals is told, and one that fails does not stop Qiniu."""
+    """One that takes renewals is called for them, and one that fails does not stop Qiniu."""
     user = make(Updating)
     user.issue()
     user.calls()
@@ -440,7 +440,7 @@ def test_reconfigure_takes_another_installer_on(make: Callable[[type[Apart]], Us
 
 def test_serving_none_of_the_names(make: Callable[[type[Apart]], User],
                                    monkeypatch: pytest.MonkeyPatch) -> None:
-    """One with other names alone is an error; one that tells no names gets every SAN."""
+    """One with only other names is an error; one that reports no names gets every SAN."""
     monkeypatch.setattr(Apart, "served", ["example.net"])
     user = make(Apart)
     run = user.issue()
@@ -459,7 +459,7 @@ def test_serving_none_of_the_names(make: Callable[[type[Apart]], User],
 
 
 def test_one_checkpoint_for_both(make: Callable[[type[Apart]], User]) -> None:
-    """What both change is one checkpoint, and one rollback without flags returns both."""
+    """The changes of both are one checkpoint, and one rollback without flags undoes both."""
     user = make(Sharing)
     run = user.issue()
     assert 0 == run.status, run.output
@@ -513,7 +513,7 @@ def test_failed_run_returns_the_other_installer(make: Callable[[type[Apart]], Us
 
 
 def test_killed_run(make: Callable[[type[Apart]], User]) -> None:
-    """What a killed run had written for the other installer is undone by the next one."""
+    """The next run undoes what a killed run had written for the other installer."""
     user = make(Sharing)
     with_fake = (*user.machine.installer, "--qiniu-with", "fake")
     assert 0 == user.certbot("certonly", "-a", "standalone", *with_fake, "-d", "example.com",
@@ -725,7 +725,7 @@ def test_nginx_or_qiniu_failing_alone(site: Site) -> None:
 
 def test_failed_save_costs_no_baseline(make: Callable[[type[Apart]], User],
                                        monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the other installer cannot save, no domain is let go, and a rollback returns all."""
+    """If the other installer cannot save, no domain is let go, and a rollback returns all."""
     user = make(Apart)
     run = user.certbot("run", "-a", "standalone", *user.machine.installer, *NAMES,
                        "--qiniu-domains", f"{WWW},{IMG}")
@@ -762,7 +762,7 @@ def test_failed_save_changes_no_setting(make: Callable[[type[Apart]], User],
 
 
 def test_install_taken_back_is_not_told_as_deployed(make: Callable[[type[Apart]], User]) -> None:
-    """What certbot takes back was not deployed, and is not said to be."""
+    """A certificate that certbot takes back was not deployed, and is not said to be."""
     user = make(Apart)
     assert 0 == user.certbot("certonly", "-a", "standalone", *NAMES).status
     user.cloud.board.arm(Fault("reply", json_response(403, {"code": 403000, "error": "no"})),
@@ -775,7 +775,7 @@ def test_install_taken_back_is_not_told_as_deployed(make: Callable[[type[Apart]]
 
 
 def test_unreadable_files_undo_nothing_of_others(make: Callable[[type[Apart]], User]) -> None:
-    """Where our own files are damaged, what the other installer writes at a renewal stays."""
+    """If our own files are damaged, what the other installer writes at a renewal stays."""
     user = make(Changing)
     assert 0 == user.issue().status
     (user.machine.config_dir / "qiniu" / "memory.json").write_text("{damaged")
@@ -786,7 +786,7 @@ def test_unreadable_files_undo_nothing_of_others(make: Callable[[type[Apart]], U
 
 
 def test_apply_reaches_qiniu_without_the_other_installer(tmp_path: Path) -> None:
-    """Where the other installer is not there any more, ``apply`` says so, and serves Qiniu."""
+    """If the other installer is not there any more, ``apply`` says so, and serves Qiniu."""
     machine = seat(tmp_path)
     Apart.log = tmp_path / "log"
     run = machine.issue(APEX, f"*{WILD}", arguments=("--qiniu-with", "fake"),

@@ -88,7 +88,7 @@ def test_name_or_id(taken: str, machine: Machine) -> None:
 
 
 def test_name_of_several_certificates(machine: Machine) -> None:
-    """Where several certificates bear a name, the newest is what a live domain serves."""
+    """If several certificates bear a name, the newest is what a live domain serves."""
     machine.cloud.clock.sleep(1)
     machine.cloud.stranger("*.example.com", name="the former")
     assert issue(machine).status == 0
@@ -98,7 +98,7 @@ def test_name_of_several_certificates(machine: Machine) -> None:
 @pytest.mark.parametrize("call", ["GET pili.qiniuapi.com/v2/hubs",
                                   "GET pili.qiniuapi.com/v2/hubs/stage"])
 def test_refused_listing(call: str, machine: Machine) -> None:
-    """Who chose live domains hears that they cannot be listed, before anything is issued."""
+    """If live domains were chosen and cannot be listed, that is an error before issuing."""
     refuse(machine.cloud, call)
     run = issue(machine)
     assert run.status == 1

@@ -138,7 +138,7 @@ def test_a_failed_publication_of_the_first_issuance_costs_the_others_nothing(
 
 
 def test_a_first_issuance_that_reaches_no_domain_is_taken_back(tmp_path: Path) -> None:
-    """What certbot then says, that the configuration was restored, is true; renew deploys it."""
+    """certbot's message that the configuration was restored is true; renew deploys it."""
     cloud, machine, others = begin(tmp_path)
     before = {name: cloud.qiniu.serving(name) for name in (WWW, IMG, ".example.com")}
     for name in before:

@@ -1,4 +1,4 @@
-"""Qiniu's limits on calls: kept with hundreds of domains, and survived where others use them up."""
+"""Qiniu's limits on calls: kept with hundreds of domains, and survived if others use them up."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ANSWERS = pytest.mark.parametrize(
 
 
 def account(count: int, **switches: Any) -> tuple[Cloud, dict[str, tuple[bool, bool]], Bystanders]:
-    """An account with *count* domains on a stranger's certificate."""
+    """An account with *count* domains on somebody else's certificate."""
     cloud = Cloud(Switches(publish_seconds=60, enforce_rate=True, **switches))
     old = cloud.stranger("*.example.com")
     domains = {f"d{number:03}.example.com": (number % 2 == 0, number % 3 == 0)

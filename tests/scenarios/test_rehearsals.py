@@ -1,4 +1,4 @@
-"""What a rehearsal says comes true: over random accounts and lasting faults.
+"""A rehearsal's result comes true: over random accounts and lasting faults.
 
 ``renew --dry-run`` ends as ``renew --force-renewal`` from the same state, and ``reconfigure`` as
 the plain ``renew`` after it. What a rehearsal cannot know, as it sends nothing, is left out here:
@@ -290,7 +290,7 @@ def files(world: World) -> dict[str, bytes]:
 def rehearse(world: World, events: list[tuple[str, str]], fault: str) -> None:
     """Let all that happen, and compare what a rehearsal says with what comes.
 
-    :raises AssertionError: when they differ.
+    :raises AssertionError: if they differ.
     """
     world.reset()
     world.sleep(HOUR)
@@ -323,7 +323,7 @@ def compare_reconfigure(state: Rehearsal, lineage: Lineage, *, is_held: bool) ->
     """``reconfigure`` with the present options, and the plain renewal after it.
 
     :param is_held: whether a rollback may keep that renewal from looking at anything; what is
-        wrong with the options is told all the same.
+        wrong with the options is reported all the same.
     """
     world = state.world
     options = ("--qiniu-domains", ",".join(world.listed(lineage) or ["auto"]))

@@ -22,7 +22,7 @@ from tests.scenarios.command import WWW, issued
 @pytest.mark.parametrize(("script", "ended"), [
     ("exit 0", ""), ("exit 3", "3"), ("kill -9 $$", "signal 9")])
 def test_how_a_program_ended(script: str, ended: str) -> None:
-    """In a word for the status, and in none where it ended well."""
+    """In a word for the status, and in none if it ended well."""
     assert ended == Programs().run(["/bin/sh", "-c", script], 60)
 
 
@@ -65,7 +65,7 @@ def test_neighbour_keeps_his_installer(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_certbot_without_the_plugin_strips(tmp_path: Path) -> None:
-    """What our own check keeps from happening: certbot renews, drops the installer, and exits 0."""
+    """Without our own check certbot renews, drops the installer, and exits 0."""
     machine = issued(tmp_path)
     conf = machine.config_dir / "renewal" / "example.com.conf"
     conf.write_text(conf.read_text().replace("installer = qiniu", "installer = apache"))
@@ -82,7 +82,7 @@ def sleeper(then: str = "exit 3", first: str = "") -> list[str]:
 
 
 def test_program_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is told to end, and killed should it not."""
+    """It gets SIGTERM, and is killed if it does not end."""
     monkeypatch.setattr(renew, "STOP_SECONDS", 0.3)
     begun = time.monotonic()
     assert "it took more than 0 seconds" == Programs().run(sleeper(), 0.2)
@@ -102,7 +102,7 @@ def when_there(path: Path, act: Callable[[], None]) -> None:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
-    """A machine with two lineages, whose certbot does what it is told, and what it has run."""
+    """A machine with two lineages, whose certbot acts as told, and the commands that it has run."""
     log, renewal = tmp_path / "log", tmp_path / "renewal"
     renewal.mkdir()
     for name, installer in (("a", "qiniu"), ("b", "qiniu"), ("shop", "nowhere")):
@@ -122,7 +122,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 
 
 def test_renewal_then_status(machine: Callable[[str], list[str]]) -> None:
-    """What can be renewed is, each lineage by a run of its own, and the status is told."""
+    """Each lineage that can be renewed is, by a run of its own, and the status hears of it."""
     assert ["renew --cert-name=a", "renew --cert-name=b", "status --renewal=3"] == machine("exit 3")
 
 
@@ -171,7 +171,7 @@ def test_ignored_signals_stay_so() -> None:
 
 
 def test_signal_before_there_is_a_child() -> None:
-    """What is started afterwards is told at once."""
+    """A program that is started afterwards is stopped at once."""
     programs = Programs()
     programs.stopped = True
     begun = time.monotonic()

@@ -149,7 +149,7 @@ def test_a_hold_on_a_foreign_certificate(command: str, tmp_path: Path) -> None:
 
 
 def test_a_hold_on_a_foreign_certificate_that_somebody_has_replaced(tmp_path: Path) -> None:
-    """What counts is what is served now."""
+    """The certificate that is served now counts."""
     machine = account(tmp_path)
     assert 0 == machine.issue(*NAMES).status
     later(machine)
@@ -161,7 +161,7 @@ def test_a_hold_on_a_foreign_certificate_that_somebody_has_replaced(tmp_path: Pa
 
 
 def test_a_hold_on_ours_that_somebody_has_replaced(tmp_path: Path) -> None:
-    """What our file says of the domain is no matter while it serves a better one."""
+    """Our file's entry for the domain does not matter while it serves a better one."""
     machine = renewed(tmp_path)
     rollback(machine)
     theirs = by_hand(machine)
@@ -229,7 +229,7 @@ def test_a_domain_that_is_new_under_a_hold(tmp_path: Path) -> None:
 
 
 def test_a_typing_error_under_a_hold(tmp_path: Path) -> None:
-    """It is told when it is made, and not weeks later."""
+    """It is reported when it is made, and not weeks later."""
     machine = renewed(tmp_path)
     rollback(machine)
     run = machine.certbot("reconfigure", "--cert-name", APEX, *machine.installer,
@@ -300,7 +300,7 @@ def test_to_what_was_there_before_and_ends_soon(days: float, status: int, tmp_pa
 
 
 def test_to_one_of_ours_that_was_there_before_and_ends_soon(tmp_path: Path) -> None:
-    """Who has lost our files takes one of ours for what was there before: it ends all the same."""
+    """After a lost memory the former certificate may be ours: it expires like any other."""
     machine = renewed(tmp_path)
     rollback(machine)
     shutil.rmtree(machine.config_dir / "qiniu")
@@ -341,7 +341,7 @@ def test_to_what_was_there_before_and_is_of_no_use(how: str, tmp_path: Path) -> 
 
 
 def test_of_no_use_and_settings_changed(tmp_path: Path) -> None:
-    """What serves ours is not taken for somebody else's because its settings are his."""
+    """A domain that serves ours counts as ours even if somebody changed its settings."""
     machine = account(tmp_path)
     assert 0 == machine.issue(*NAMES).status
     later(machine)
@@ -354,7 +354,7 @@ def test_of_no_use_and_settings_changed(tmp_path: Path) -> None:
 
 
 def test_of_no_use_and_replaced(tmp_path: Path) -> None:
-    """What somebody has put over ours stays, and is named."""
+    """A certificate that somebody has put over ours stays, and is named."""
     machine = account(tmp_path)
     assert 0 == machine.issue(*NAMES).status
     later(machine)
@@ -384,7 +384,7 @@ def test_what_is_left_of_it_undoes_nothing_that_was_done_since(tmp_path: Path) -
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_keys_that_may_not_switch_https_off(status: int, tmp_path: Path) -> None:
-    """What is left of a rollback is made up for once they may: no baseline is lost for that."""
+    """The rest of a rollback is done once they may: no baseline is lost meanwhile."""
     machine = account(tmp_path)
     machine.cloud.qiniu.add_domain(APEX)
     assert 0 == machine.issue(*NAMES).status
@@ -657,7 +657,7 @@ EVENTS = {
 
 @pytest.mark.parametrize("event", EVENTS)
 def test_after_every_event(event: str, tmp_path: Path) -> None:
-    """What each domain serves after a rollback, as docs/reliability.md has it."""
+    """The certificate of each domain after a rollback, as docs/reliability.md has it."""
     happens, count, status, www, img = EVENTS[event]
     machine = two_domains(tmp_path)
     first = {name: machine.cloud.qiniu.serving(name) for name in (WWW, IMG)}

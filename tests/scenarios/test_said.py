@@ -1,4 +1,4 @@
-"""What certbot's commands say of their own, and that a dry run ends as the real one does."""
+"""Our messages in certbot's commands; a dry run ends as the real one does."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_install_that_renewals_do_not_follow(machine: Machine) -> None:
 
 
 def test_a_renewal_tells_what_it_changed(issued: Machine) -> None:
-    """A line for each domain that was put right, and none where nothing was to be done."""
+    """A line for each domain that was put right, and none if nothing was to be done."""
     issued.cloud.qiniu.change_domain(WWW, cert_id=issued.cloud.stranger(WWW, days=30))
     run = issued.renew()
     assert 0 == run.status, run.output
@@ -120,7 +120,7 @@ def test_enhance_a_name_without_a_domain(machine: Machine) -> None:
 
 @pytest.mark.parametrize("verb", ["run", "enhance"])
 def test_a_redirect_of_a_source_domain(machine: Machine, verb: str) -> None:
-    """Where Qiniu has no redirects, it is said, once."""
+    """If Qiniu has no redirects, it is said, once."""
     cloud = machine.cloud
     cloud.qiniu.add_bucket("bucket")
     cloud.qiniu.add_source_domain("dl.example.com", "bucket", cert_id=cloud.stranger(*NAMES))
@@ -159,7 +159,7 @@ def test_disabled_updates_fail(issued: Machine) -> None:
 
 @pytest.mark.parametrize(("fault", "times"), [("busy", 1), ("replaced", 0), ("damaged", 0)])
 def test_what_comes_next_is_said_once(issued: Machine, fault: str, times: int) -> None:
-    """Nobody is told twice that a renewal tries again, nor where it does not."""
+    """The message that a renewal tries again comes once, and only if it does."""
     lasting(issued, fault)
     run = issued.force_renewal()
     assert (1, times) == (run.status, words(run).count("next certbot renew tries again")), (

@@ -243,7 +243,7 @@ def test_s3_no_redirect(rig: Rig, scribe: Scribe, certificate: Certificate) -> N
 
 
 def test_s4_answers_are_bounded(rig: Rig, scribe: Scribe) -> None:
-    """What is beyond the limits is not read, and no name leads to another path."""
+    """Nothing beyond the limits is read, and no name leads to another path."""
     scribe.answer = Response(200, b" " * (8 * 1024 * 1024 + 1))
     with pytest.raises(errors.Unreachable, match="too large"):
         rig.client.list_domains()
@@ -406,7 +406,7 @@ def test_s15_no_shell(tmp_path: Path) -> None:
 
 
 def test_s16_hooks(tmp_path: Path) -> None:
-    """What others may change is not run; the rest gets no key, and steers no terminal."""
+    """A hook that others may change is not run; others get no key, and steer no terminal."""
     hook, seen = tmp_path / "hooks" / "hook $(touch made)", tmp_path / "environment"
     hook.parent.mkdir(mode=0o755)
     hook.write_text(f"#!/bin/sh\nenv > {seen}\necho \"$@\" >> {seen}\nprintf '\\033[31mred\\n'\n")

@@ -24,7 +24,7 @@ METHODS = [name for name, member in vars(Target).items()
 
 ANSWERS: dict[str, Any] = {"describe": "", "names": ("example.com",), "enhance": True,
                            "enhancements": ("redirect",)}
-"""What a target answers; None where it is not named here."""
+"""What a target answers; None if it is not named here."""
 
 FLOWS: dict[str, Callable[[Seat], Run]] = {
     "run": lambda seat: seat.certbot(
@@ -112,7 +112,7 @@ def test_methods_are_known() -> None:
 
 @pytest.mark.parametrize("flow", FLOWS)
 def test_all_are_asked_alike(seat: Seat, tmp_path: Path, flow: str) -> None:
-    """Where nothing fails, each target is asked the same, and what certbot needs of it."""
+    """If nothing fails, each target is asked the same, and what certbot needs of it."""
     log = tmp_path / "log"
     with targets(log, (), ValueError):
         run = FLOWS[flow](seat)

@@ -48,7 +48,7 @@ def begin(directory: Path, **switches: Any) -> Seat:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Seat:
-    """The same, where reads show the versions, and a change that leaves them out resets them."""
+    """The same, if reads show the versions, and a change that leaves them out resets them."""
     return begin(tmp_path, tls_versions="shown", https_omitted="default")
 
 
@@ -200,7 +200,7 @@ def test_a_change_of_the_option_alone(machine: Seat) -> None:
 
 
 def test_first_https_carries_no_other_field(machine: Seat) -> None:
-    """What is switched to HTTPS gets the documented fields, and the versions that are asked for."""
+    """A domain that is switched to HTTPS gets the documented fields and the versions asked for."""
     machine.cloud.switches.newer_field = "shown"
     run = machine.issue(*NAMES, arguments=("--qiniu-tls", "1.3"))
     [body] = bodies(run)[APEX]
@@ -209,7 +209,7 @@ def test_first_https_carries_no_other_field(machine: Seat) -> None:
 
 
 def test_nothing_is_said_of_what_is_not_there(tmp_path: Path) -> None:
-    """Where no version was chosen, and no other field is shown, a change is as documented."""
+    """If no version was chosen, and no other field is shown, a change is as documented."""
     machine = begin(tmp_path, tls_versions="shown")
     run = machine.issue(*NAMES)
     assert {*bodies(run)[OLD][0]} == {"certId", "forceHttps", "http2Enable"}
@@ -337,12 +337,12 @@ def test_rollback_of_http2(machine: Seat) -> None:
 
 @pytest.fixture
 def blind(tmp_path: Path) -> Seat:
-    """The same, where no read shows the versions."""
+    """The same, if no read shows the versions."""
     return begin(tmp_path)
 
 
 def test_sent_once(blind: Seat) -> None:
-    """What no read shows is sent once for each change of option and certificate."""
+    """Versions that no read shows are sent once for each change of option and certificate."""
     assert blind.issue(*NAMES).status == 0
     for choice, count in (("1.2", 4), ("1.3", 4), ("keep", 0), ("1.3", 4)):
         blind.cloud.clock.sleep(HALF_A_DAY)
@@ -372,7 +372,7 @@ def test_rollback_of_what_no_read_shows(count: str, names: tuple[str, ...], blin
 
 
 def test_killed_before_it_was_sent(blind: Seat) -> None:
-    """What was only about to be sent is sent by the next run, although no read shows that."""
+    """A change that was about to be sent is sent by the next run, although no read shows it."""
     blind.issue(*NAMES)
     blind.cloud.clock.sleep(HALF_A_DAY)
     asking(blind, "1.3")
@@ -385,7 +385,7 @@ def test_killed_before_it_was_sent(blind: Seat) -> None:
 
 @pytest.mark.parametrize("kind", ["refuse", "reset_after"])
 def test_lost(kind: Any, blind: Seat) -> None:
-    """A call of which nothing is known is repeated until the answer is: no read can tell."""
+    """A call with an unknown result is repeated until it is known: no read shows it."""
     blind.issue(*NAMES)
     blind.cloud.clock.sleep(HALF_A_DAY)
     asking(blind, "1.3")
@@ -399,7 +399,7 @@ def test_lost(kind: Any, blind: Seat) -> None:
 
 @pytest.mark.parametrize("noop", ["400910", "400013", "publish"])
 def test_there_already(noop: Any, blind: Seat) -> None:
-    """That a domain has them already is no failure, however Qiniu says it."""
+    """It is no failure if a domain has them already, however Qiniu says it."""
     blind.cloud.switches.noop = noop
     blind.issue(*NAMES)
     blind.cloud.clock.sleep(HALF_A_DAY)
@@ -414,7 +414,7 @@ def test_there_already(noop: Any, blind: Seat) -> None:
 
 
 def refused(machine: Seat, run: Run) -> None:
-    """The run tells of the refusal, names all domains, and ends with 1."""
+    """The run reports the refusal, names all domains, and ends with 1."""
     text = " ".join(run.output.split())
     assert run.status == 1, run.output
     assert text.count(REFUSED) == 1
@@ -476,7 +476,7 @@ def test_refused_at_any_time(tmp_path: Path) -> None:
 
 
 def test_refused_under_keep(tmp_path: Path) -> None:
-    """What was only to be kept is a warning, once; nothing else suffers."""
+    """If versions were only to be kept, there is one warning; nothing else suffers."""
     machine = begin(tmp_path, tls_versions="shown", tls_field="400")
     text = f"{WILD}: Qiniu shows tlsVersions among its HTTPS settings, and refused to get that back"
     run = machine.issue(*NAMES)
@@ -493,7 +493,7 @@ def test_refused_under_keep(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("code", [400030, 400999, 400910, 400013, 400401, 400326])
 def test_not_about_the_field(code: int, machine: Seat) -> None:
-    """What is said of the rest costs no version of TLS: the change is not sent without."""
+    """A refusal for another reason costs no version of TLS: the change is not sent without."""
     machine.issue(*NAMES)
     machine.cloud.clock.sleep(HALF_A_DAY)
     machine.cloud.board.arm(Fault("reply", json_response(400, {"code": code, "error": "no"})),
@@ -536,7 +536,7 @@ def path_of(machine: Seat, kind: str) -> Path:
 
 
 def test_files_as_before(blind: Seat) -> None:
-    """Who neither asks for versions nor sees any has files that an older version can read."""
+    """Without versions asked for or seen, an older version can read the files."""
     blind.issue(*NAMES)
     for days in (1, 1):
         blind.cloud.clock.sleep(days * 86_400)
@@ -548,7 +548,7 @@ def test_files_as_before(blind: Seat) -> None:
 
 
 def test_files_of_a_newer_version(machine: Seat) -> None:
-    """What a newer version knows of a binding is kept by this one, in all of its files."""
+    """This version keeps a newer one's fields of a binding, in all of its files."""
     machine.issue(*NAMES)
     future = {"ciphers": ["A", {"b": 1}], "none": None}
     for kind, places in (("state", ("binding",)), ("memory", ("baseline",))):

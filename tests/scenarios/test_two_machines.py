@@ -143,7 +143,7 @@ def test_an_install_alone_does_not_end_the_quarrel(tmp_path: Path) -> None:
 
 
 def test_leaving_the_domains_out_there_and_an_install_here_does(tmp_path: Path) -> None:
-    """What the message advises works: the first machine has the domains for good."""
+    """The message's advice works: the first machine has the domains for good."""
     pair = Pair(tmp_path)
     one, two = pair.machines.values()
     assert 0 == two.renew("--force-renewal", "--qiniu-domains", IMG).status
@@ -161,7 +161,7 @@ def test_leaving_the_domains_out_there_and_an_install_here_does(tmp_path: Path) 
 
 
 def test_the_two_are_parted_by_their_lists(tmp_path: Path) -> None:
-    """What the message advises works: a list of its own on each machine ends the quarrel."""
+    """The message's advice works: a list of its own on each machine ends the conflict."""
     pair = Pair(tmp_path)
     assert 1 == pair.machines["one"].renew().status
     for name, machine in pair.machines.items():

@@ -56,7 +56,7 @@ class Reading:
     :ivar leaf: how certificates differ from the usual ones.
     :ivar allowed: codes that Qiniu may answer under this reading, although nothing is wrong.
     :ivar notices_after: seconds until a change made by somebody else can be seen at all.
-    :ivar arguments: what the first issuance is told besides.
+    :ivar arguments: further arguments of the first issuance.
     :ivar services: the account has domains of other services, too, and they are served.
     :ivar unserved: those of these domains that cannot be, and keep what they have.
     :ivar access_key: whose key is used.
@@ -445,7 +445,7 @@ def test_rows_11_and_22_busy_in_any_words(
 
 
 def test_row_12_every_change_says_all(tmp_path: Path) -> None:
-    """Three fields in every change, whatever the domain has, and no other where none is shown."""
+    """Three fields in every change, whatever the domain has, and no other if none is shown."""
     machine, _ = settled(tmp_path)
     machine.cloud.clock.sleep(HOUR)
     bodies = [json.loads(call.request.body) for call in machine.force_renewal().calls
@@ -576,7 +576,7 @@ def test_row_26_domains_that_cannot_be_changed(
 
 
 def test_row_27_a_change_that_no_list_shows(tmp_path: Path) -> None:
-    """Where ``modifyAt`` does not move, the full read of each day finds what others changed."""
+    """If ``modifyAt`` does not move, the full read of each day finds what others changed."""
     machine, others = settled(tmp_path, modify_at="frozen")
     cloud = machine.cloud
     assert 0 == machine.renew().status
@@ -593,7 +593,7 @@ def test_row_27_a_change_that_no_list_shows(tmp_path: Path) -> None:
     ("hidden", "kept"), ("shown", "kept"), ("shown", "default")])
 def test_row_29_tls_versions_that_were_chosen(
         tls_versions: str, omitted: str, tmp_path: Path) -> None:
-    """What somebody chose in the console stays, unless no read shows it and Qiniu drops it."""
+    """A choice in the console stays, unless no read shows it and Qiniu drops it."""
     machine, others = begin(tmp_path, tls_versions=tls_versions, https_omitted=omitted)
     qiniu = machine.cloud.qiniu
     qiniu.change_domain(WWW, tls_versions=("TLSv1.2", "TLSv1.3"))
@@ -602,7 +602,7 @@ def test_row_29_tls_versions_that_were_chosen(
 
 
 def test_row_28_a_certificate_without_a_common_name(tmp_path: Path) -> None:
-    """Where Qiniu wants one, the run says how to get it, and everything serves as before."""
+    """If Qiniu wants one, the run says how to get it, and everything serves as before."""
     reading = Reading(28, "refused", {"no_common_name": "400348"}, leaf={"common_name": False})
     machine, _ = begin(tmp_path, reading)
     before = {name: machine.cloud.qiniu.serving(name) for name in DOMAINS}
@@ -641,7 +641,7 @@ def test_row_18_back_to_what_was_before(unbind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pairs", ["none", "QBox", "PUT and Qiniu", "any", "proven"])
 def test_row_30_after_a_change_of_what_is_taken(pairs: CertPairs, tmp_path: Path) -> None:
-    """Source domains follow to what is taken now; where nothing is that is said, and healed."""
+    """Source domains take the way that works now; if none does, that is said, and healed later."""
     reading = Reading(30, "proven", {}, services=True)
     machine, others = begin(tmp_path, reading)
     cloud = machine.cloud

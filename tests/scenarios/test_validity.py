@@ -91,7 +91,7 @@ def test_a_better_certificate_put_over_ours_stays(about: dict[str, str], tmp_pat
 
 
 def test_a_renewal_of_ours_leaves_it_too(tmp_path: Path) -> None:
-    """Ours is renewed meanwhile, and still ends sooner: nothing is sent, and it is told once."""
+    """Ours is renewed meanwhile, but still ends sooner: nothing is sent; that is reported once."""
     machine = issued(tmp_path)
     theirs = by_hand(machine)
     later(machine, status=1)
@@ -102,7 +102,7 @@ def test_a_renewal_of_ours_leaves_it_too(tmp_path: Path) -> None:
 
 
 def test_it_is_told_again_of_another_one(tmp_path: Path) -> None:
-    """Each certificate that somebody puts there is told once."""
+    """Each certificate that somebody puts there is reported once."""
     machine = issued(tmp_path)
     for _ in range(2):
         by_hand(machine)
@@ -111,7 +111,7 @@ def test_it_is_told_again_of_another_one(tmp_path: Path) -> None:
 
 
 def test_looking_does_not_count_as_telling(tmp_path: Path) -> None:
-    """What status, plan, apply and a dry run have said, the timer says all the same."""
+    """The timer reports even what status, plan, apply and a dry run have reported."""
     machine = issued(tmp_path)
     by_hand(machine)
     for command in ("status", "plan", "apply"):
@@ -139,7 +139,7 @@ def test_taken_back(tmp_path: Path) -> None:
 
 
 def test_taken_back_although_the_publication_fails(tmp_path: Path) -> None:
-    """What was taken back is sent again by later renewals, until it is there."""
+    """Later renewals send a certificate that was taken back again, until it is there."""
     machine = issued(tmp_path)
     by_hand(machine)
     machine.cloud.qiniu.fail_next_publication(WWW)
@@ -162,7 +162,7 @@ def test_thirty_days_before_its_end_ours_is_put_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("days", [0.5, 89])
 def test_drift_is_put_back(days: float, tmp_path: Path) -> None:
-    """What ends sooner than ours is put back by the next renewal, which succeeds."""
+    """The next renewal replaces one that ends sooner than ours, and succeeds."""
     machine = issued(tmp_path)
     by_hand(machine, days)
     later(machine)
@@ -171,7 +171,7 @@ def test_drift_is_put_back(days: float, tmp_path: Path) -> None:
 
 
 def test_what_is_left_has_not_taken_ours(tmp_path: Path) -> None:
-    """Where ours is left out at one domain and refused at the other, nobody has it."""
+    """If ours is left out at one domain and refused at the other, nobody has it."""
     machine = account(tmp_path)
     machine.cloud.qiniu.add_domain(PAY, protocol="https",
                                    cert_id=machine.cloud.stranger(*NAMES, days=20))
@@ -246,7 +246,7 @@ def test_it_is_taken_once_ours_ends_later(tmp_path: Path) -> None:
 
 
 def test_listed_it_is_taken(tmp_path: Path) -> None:
-    """Whatever is there; and what somebody puts there later is told of as anywhere."""
+    """Any certificate there is replaced; one put there later is reported as anywhere."""
     machine = with_pay(tmp_path, order_id="1")
     old = machine.cloud.qiniu.serving(PAY).cert_id
     run = machine.issue(*NAMES, arguments=("--qiniu-domains", f"{PAY},{WWW}"))
@@ -259,7 +259,7 @@ def test_listed_it_is_taken(tmp_path: Path) -> None:
 
 
 def test_listed_by_a_renewal_it_is_taken(tmp_path: Path) -> None:
-    """Also where a renewal is the first to see it listed, and the first try comes to nothing."""
+    """The same holds if a renewal is the first to see it listed, and the first try fails."""
     machine = with_pay(tmp_path)
     assert 0 == machine.issue(*NAMES).status
     machine.cloud.clock.sleep(DAY)
@@ -274,7 +274,7 @@ def test_listed_by_a_renewal_it_is_taken(tmp_path: Path) -> None:
 
 
 def test_an_end_that_cannot_be_learnt(tmp_path: Path) -> None:
-    """Counts as later where the domain is not ours, as sooner where it is."""
+    """Counts as later if the domain is not ours, as sooner if it is."""
     machine = with_pay(tmp_path)
     machine.cloud.qiniu.change_domain(PAY, cert_id="0123456789abcdef01234567")
     run = machine.issue(*NAMES)
@@ -328,7 +328,7 @@ def test_where_every_match_is_left_a_renewal_succeeds(tmp_path: Path) -> None:
     ("example.net", ("example.com",), "The account has: example.net"),
 ])
 def test_a_forgotten_name(domain: str, asked: tuple[str, ...], hint: str, tmp_path: Path) -> None:
-    """Where nothing of the account is covered, nothing is issued, and what is missing is named."""
+    """If nothing of the account is covered, nothing is issued, and what is missing is named."""
     cloud = Cloud()
     cloud.qiniu.add_domain(domain, kind="wildcard" if domain[0] == "." else "normal")
     machine = Machine(cloud, tmp_path)
@@ -371,7 +371,7 @@ def test_an_expired_certificate_is_never_sent(tmp_path: Path) -> None:
 
 
 def test_serving_an_expired_certificate_is_no_success(tmp_path: Path) -> None:
-    """Also where it is the one that is wanted."""
+    """That holds even if it is the wanted one."""
     machine = issued(tmp_path)
     later(machine, 88 * DAY)
     run = later(machine, 2 * DAY, status=1)
@@ -460,7 +460,7 @@ def test_an_account_without_that_rule(tmp_path: Path) -> None:
 
 
 def test_reconfigure_where_nobody_could_tell(tmp_path: Path) -> None:
-    """What a renewal tells once keeps no lineage out whose renewals do not come to us yet."""
+    """A message shown once by renewals does not stop a lineage whose renewals do not reach us."""
     machine = issued(tmp_path)
     by_hand(machine)
     assert "which somebody has put over ours" in text(reconfigured(machine, status=1))
@@ -474,7 +474,7 @@ def test_reconfigure_where_nobody_could_tell(tmp_path: Path) -> None:
 
 
 def test_reconfigure_under_a_hold(tmp_path: Path) -> None:
-    """What the newest certificate would meet is no matter while a rollback holds it."""
+    """Obstacles of the newest certificate do not matter while a rollback holds it."""
     machine = issued(tmp_path)
     assert 0 == machine.certbot("rollback", "-i", "qiniu").status
     by_hand(machine, name="certbot_another_0123456789ab")
@@ -511,7 +511,7 @@ def test_a_final_refusal_is_believed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["status", "plan"])
 def test_a_final_refusal_is_one_line(command: str, tmp_path: Path) -> None:
-    """Nobody is told beside it that the next renewal binds the certificate, until it is tried."""
+    """Nothing else says that the next renewal binds the certificate, until that is tried."""
     machine = refused(tmp_path)
     machine.cloud.qiniu.add_domain("img.example.com", protocol="https",
                                    cert_id=machine.cloud.stranger(*NAMES, days=20))
@@ -583,7 +583,7 @@ def test_a_refusal_that_may_pass_is_tried_again(tmp_path: Path) -> None:
 
 
 def test_the_same_names_and_dates_are_no_proof(tmp_path: Path) -> None:
-    """Authorities that date by the day issue two such: ours is uploaded beside the other."""
+    """Authorities that date by the day issue two such: ours is uploaded next to the other."""
     machine = issued(tmp_path)
     midnight = now(machine).replace(hour=0, minute=0, second=0, microsecond=0)
     one, other = (machine.cloud.authority.intermediate("By the day").issue(

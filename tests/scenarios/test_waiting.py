@@ -73,7 +73,7 @@ SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signa
 
 @SIGNALS
 def test_the_first_signal_stops_the_waiting_alone(number: int, tmp_path: Path) -> None:
-    """What was sent is left to Qiniu and the next renew: exit status 0, nothing taken back."""
+    """Qiniu and the next renew finish the sent changes: exit status 0, nothing taken back."""
     machine = Seat(tmp_path)
     begun = machine.cloud.clock.now
     run = interrupted(machine, number)
@@ -100,7 +100,7 @@ def test_the_first_signal_names_what_was_not_sent(number: int, tmp_path: Path) -
 
 
 def test_the_first_signal_holds_for_the_whole_process(tmp_path: Path) -> None:
-    """What an enhancement sends after it is not waited for, either."""
+    """A later enhancement's change is not waited for, either."""
     machine = Seat(tmp_path)
     begun = machine.cloud.clock.now
     run = interrupted(machine, signal.SIGINT, arguments=("--hsts",))

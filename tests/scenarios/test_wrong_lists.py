@@ -98,7 +98,7 @@ def names_served(machine: Machine) -> dict[str, str]:
 
 @pytest.mark.parametrize("ends", ["renewal", "install"])
 def test_a_rollback_over_what_is_gone(machine: Seat, ends: str) -> None:
-    """What was told is not told again, and what the hold keeps from it is not promised."""
+    """A report is not repeated, and does not promise what the hold keeps from the domain."""
     machine.cloud.clock.sleep(DAY)
     assert 0 == machine.force_renewal().status
     later(machine)
@@ -183,7 +183,7 @@ def test_empty_list_for_a_week(machine: Seat) -> None:
 
 
 def test_domains_of_another_lineage_are_there(machine: Seat) -> None:
-    """A lineage's only domain is gone at once where others of the account are there."""
+    """A lineage's only domain is gone at once if others of the account are there."""
     machine.cloud.qiniu.add_domain("b.example.org")
     assert 0 == machine.issue("b.example.org").status
     later(machine)
@@ -276,7 +276,7 @@ def test_made_anew(machine: Seat) -> None:
 
 
 def test_hidden_for_a_while(machine: Seat) -> None:
-    """What was never deleted has the baseline that it had, and needs no change."""
+    """A domain that was never deleted keeps its baseline, and needs no change."""
     hidden = hide(machine, WWW)
     later(machine, status=1)
     show(machine, hidden)
@@ -324,7 +324,7 @@ def test_listed(machine: Seat) -> None:
 
 
 def test_narrowed_list(machine: Seat) -> None:
-    """What a narrowed list lets go is named, and its baseline is kept."""
+    """A domain that a narrowed list lets go is named, and its baseline is kept."""
     conf = machine.config_dir / "renewal" / f"{APEX}.conf"
     conf.write_text(conf.read_text().replace(
         "qiniu_credentials", f"qiniu_domains = {IMG}\nqiniu_credentials"))
@@ -336,7 +336,7 @@ def test_narrowed_list(machine: Seat) -> None:
 
 
 def test_narrowed_by_install(machine: Seat) -> None:
-    """Likewise where `install` narrows it."""
+    """The same holds if `install` narrows it."""
     run = machine.certbot("install", *machine.installer, "--cert-name", APEX, "--qiniu-domains",
                           IMG)
     assert 0 == run.status, run.output

@@ -93,11 +93,11 @@ class Witness(Qiniu):
 
     @property
     def lost(self) -> set[str]:
-        """The strangers' certificates that are not there any more."""
+        """The foreign certificates that are not there any more."""
         return self.strangers - self._certificates.keys()
 
     def add_certificate(self, *arguments: Any, **options: Any) -> str:
-        """Let a stranger have uploaded a certificate."""
+        """Upload a certificate as somebody else."""
         cert_id = super().add_certificate(*arguments, **options)
         self.strangers.add(cert_id)
         return cert_id
@@ -368,7 +368,7 @@ class World:
         return None if value == "auto" else value.strip('"').split(",")
 
     def newest(self, lineage: Lineage) -> Newest | None:
-        """A lineage's newest certificate, where there is one."""
+        """A lineage's newest certificate, if there is one."""
         return newest(self.machine.config_dir / "live" / lineage.name / "fullchain.pem")
 
     def archive(self, lineage: Lineage) -> set[str]:
@@ -379,7 +379,7 @@ class World:
 
 
 def newest(path: Path) -> Newest | None:
-    """What a file of certbot's holds."""
+    """The content of a certbot file."""
     return _newest(path.read_text()) if path.exists() else None
 
 

@@ -51,7 +51,7 @@ def managed(binding: Binding, name: str = NAME, lineage: str = "example.com") ->
 
 def knowledge(domain: Domain | None, remembered: Record | None = None,
               **changes: Any) -> Knowledge:
-    """All that is known where there is one domain."""
+    """All that is known if there is one domain."""
     known = Knowledge({domain.name: domain} if domain else {},
                       {NAME: remembered} if remembered else {}, IDS, NOW, ours={"new", "old"})
     return replace(known, **changes)

@@ -119,14 +119,14 @@ def test_impossible_key(name: str, key: str, ini: Path) -> None:
 
 
 def test_sample_of_the_readme(ini: Path) -> None:
-    """What was left of the sample is named, with what is to stand there."""
+    """A rest of the sample is named, with what belongs there."""
     ini.write_text(f"qiniu_access_key = {AK}\nqiniu_secret_key = …\n", encoding="utf-8")
     assert refusal(ini).startswith("qiniu_secret_key in")
     assert "put the SecretKey (SK)" in refusal(ini)
 
 
 def test_which_line_is_malformed(ini: Path) -> None:
-    """Its number is told, and not what is in it."""
+    """The error has its number, but not its content."""
     ini.write_text(f"# mine\nqiniu_access_key = {AK}\nqiniu_secret_key: {SK}\n{SK}\n")
     assert refusal(ini).startswith("Line 3 of the Qiniu credentials file")
 

@@ -34,7 +34,7 @@ PLENTY = 20.0
 
 @pytest.fixture
 def against(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hostile]:
-    """The network between us and everybody, as the environment tells of it."""
+    """The network, as the environment describes it."""
     (tmp_path / ".netrc").write_text("default login somebody password netrc-secret\n")
     (tmp_path / ".netrc").chmod(0o600)
     with hostile(tmp_path, transport.API, "uc.qiniuapi.com", "beat.example.com") as network:
@@ -141,7 +141,7 @@ def test_memory(way: str, words: str, against: Hostile, client: QiniuClient) -> 
 
 
 def test_no_encoding_is_asked_for(against: Hostile, client: QiniuClient) -> None:
-    """Nor does what ~/.netrc knows go out with a call."""
+    """No credentials from ~/.netrc go out with a call."""
     assert [] == client.list_buckets()
     [request] = against.requests
     assert b"Accept-Encoding: identity\r\n" in request
@@ -154,7 +154,7 @@ def test_no_encoding_is_asked_for(against: Hostile, client: QiniuClient) -> None
     ids=["doctor", "heartbeat"])
 def test_head(way: str, ask: Callable[[], object], against: Hostile,
               monkeypatch: pytest.MonkeyPatch) -> None:
-    """What doctor and a heartbeat ask ends in time, too; a body does not even begin to matter."""
+    """The calls of doctor and of a heartbeat end in time, too; their body is not read."""
     monkeypatch.setattr(doctor, "CLOCK_SECONDS", PATIENCE)
     monkeypatch.setattr(alerts, "HEARTBEAT_SECONDS", PATIENCE)
     against.way = way
@@ -169,7 +169,7 @@ def test_head(way: str, ask: Callable[[], object], against: Hostile,
 
 
 def test_signals_pass() -> None:
-    """What ends the program is not turned into an answer that came too late."""
+    """An exception that ends the program is not turned into an answer that came too late."""
     def interrupted() -> None:
         with deadline.deadline(0):
             threading.Event().wait(0.05)

@@ -1,4 +1,4 @@
-"""What an error says, and what kind of error certbot takes it for."""
+"""The text of an error, and its kind for certbot."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_message(facts: dict[str, int | str], message: str) -> None:
 
 
 def test_facts_stay_readable() -> None:
-    """What a caller decides by is there as it came, and not only in the text."""
+    """The facts for a caller's decision are attributes, and not only in the text."""
     error = errors.Refused("bind it", "no", status=400, code=400030, reqid="abc", advice="Wait")
     assert ("bind it", "no", 400, 400030, "abc", "Wait") == (
         error.action, error.text, error.status, error.code, error.reqid, error.advice)

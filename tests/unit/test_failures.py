@@ -1,4 +1,4 @@
-"""Independent works are all done, and what went wrong is told at the end."""
+"""All independent tasks are done, and failures are reported at the end."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_others_become_certbots(error: Exception, text: str) -> None:
 
 
 def test_several_become_one() -> None:
-    """All of them are told, each text once, in the order in which they came."""
+    """All of them are reported, each text once, in the order in which they came."""
     failures, done = Failures(), list[int]()
     for text in ("one", "two", "one"):
         failures.attempt(partial(fail, errors.UsageError(text)))
@@ -73,7 +73,7 @@ def test_several_become_one() -> None:
     certbot_errors.SignalExit(), KeyboardInterrupt(), SystemExit(3)],
     ids=lambda error: type(error).__name__)
 def test_the_end_passes_at_once(error: BaseException) -> None:
-    """What ends the program is never kept for later."""
+    """An exception that ends the program is never kept for later."""
     failures = Failures()
     with pytest.raises(type(error)):
         failures.attempt(fail, error)
@@ -97,7 +97,7 @@ def test_calls_with_the_same_cause() -> None:
 
 
 def test_calls_that_were_not_tried() -> None:
-    """What was not tried because another call failed has that call's cause."""
+    """A call that was not tried because another one failed has that one's cause."""
     first = unreachable("a")
     second = errors.Unreachable("read the CDN domain b", "not tried", first=first)
     assert ["Could not read the CDN domain a, b: no answer. Wait"] == told_once([first, second])
@@ -111,7 +111,7 @@ def test_many_calls() -> None:
 
 
 def test_each_has_the_common_sentence() -> None:
-    """Whoever is asked about one of them hears the same."""
+    """Each of them has the same text."""
     assert {"x": "Could not read the CDN domain a, b: no answer. Wait",
             "y": "Could not read the CDN domain a, b: no answer. Wait", "z": "odd"} == each_cause({
                 "x": unreachable("a"), "y": unreachable("b"), "z": errors.UsageError("odd")})
@@ -123,7 +123,7 @@ def test_each_has_the_common_sentence() -> None:
     ([errors.DeployError("open a ticket", has_outlook=True)], False),
     ([errors.UsageError("no such domain"), errors.StateError("mend it")], False)])
 def test_outlook(found: list[Exception], is_added: bool) -> None:
-    """That a renewal tries again is added where no error says itself what comes next."""
+    """The text adds that a renewal tries again, unless an error says what comes next."""
     failures = Failures()
     failures.errors = found
     assert ("told. The next certbot renew tries again" if is_added else "told") == (

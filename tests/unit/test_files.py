@@ -51,7 +51,7 @@ def test_own_files(tmp_path: Path, uid: int) -> None:
 
 @pytest.mark.parametrize("euid", [0, 1000])
 def test_file_of_another_user(tmp_path: Path, euid: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever else owns it could change it: refused with the command that fixes it."""
+    """Another owner could change it: it is refused, with the command that fixes it."""
     monkeypatch.setattr(os, "geteuid", lambda: euid)
     path = tmp_path / "a b"
     user = "root" if not euid else files._user(euid)
@@ -88,7 +88,7 @@ def test_file_within_a_container(tmp_path: Path, uid: int, uid_map: str | None, 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o601])
 def test_file_that_others_can_read(tmp_path: Path, uid: int, mode: int) -> None:
-    """That comes first: a chown would not mend it."""
+    """That comes first: a chown would not fix it."""
     path = tmp_path / "f"
     with pytest.raises(errors.UsageError, match=f"mode {mode:04o}.*Run: chmod 600 {path}"):
         check_owner(path, owned(path, OTHERS, mode), "The file", tmp_path)
@@ -111,7 +111,7 @@ def test_damaged_json(tmp_path: Path, text: str) -> None:
 
 
 def test_a_byte_order_mark(tmp_path: Path) -> None:
-    """What an editor of Windows has saved is read."""
+    """A file saved by a Windows editor is read."""
     path = tmp_path / "state.json"
     path.write_text('\ufeff{"version": 1}', "utf-8")
     assert {"version": 1} == files.read_json(path)
@@ -127,7 +127,7 @@ class Times:
 @pytest.mark.parametrize("time", ["NaN", "Infinity", "-1e400", "1e12", "true", "null", "[]",
                                   "1" + "0" * 400])
 def test_times_that_are_none(time: str) -> None:
-    """What no clock has shown is no time."""
+    """A value that no clock has shown is no time."""
     with pytest.raises(TypeError, match="seen_at"):
         files.decode(Times, json.loads(f'{{"seen_at": {time}}}'))
     assert Times(1.5) == files.decode(Times, {"seen_at": 1.5})
@@ -147,7 +147,7 @@ def test_what_others_may_change(tmp_path: Path, folder: int, name: str, *, expec
 
 
 def test_links_by_way_of_an_open_folder(tmp_path: Path) -> None:
-    """Whoever can replace one link of several decides where all of them lead."""
+    """A user who can replace one link of several decides where all of them lead."""
     for name, mode in ("own", 0o755), ("open", 0o777):
         (tmp_path / name).mkdir()
         (tmp_path / name).chmod(mode)
@@ -166,7 +166,7 @@ def test_links_by_way_of_an_open_folder(tmp_path: Path) -> None:
 
 
 def test_link_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who owns a link may lead it elsewhere, whatever it leads to now."""
+    """The owner of a link may lead it elsewhere, whatever it leads to now."""
     (tmp_path / "program").touch(0o755)
     (tmp_path / "link").symlink_to("program")
     assert not others_may_change(tmp_path / "link")

@@ -137,7 +137,7 @@ def test_more_info(make: Callable[..., Seat]) -> None:
 
 
 def test_names_and_enhancements(make: Callable[..., Seat]) -> None:
-    """What any place has is offered, each once and in order."""
+    """The names of all targets are offered, each once and in order."""
     seat = make()
     for place, found in zip(seat.places, (("b", "a"), ("c", "b")), strict=True):
         place.answers |= {"names": found, "enhancements": found}
@@ -162,14 +162,14 @@ def test_prepare(make: Callable[..., Seat], verb: str, values: dict[str, Any],
 
 
 def test_prepare_unused(make: Callable[..., Seat]) -> None:
-    """Who has neither chosen us nor set us up is not offered us."""
+    """A user who has neither chosen nor set up the plugin is not offered it."""
     with pytest.raises(certbot_errors.NoInstallationError):
         make(installer="nginx", qiniu_credentials=None).installer().prepare()
 
 
 @pytest.mark.parametrize("values", [{}, {"dry_run": True}], ids=["real", "dry run"])
 def test_prepare_fails(make: Callable[..., Seat], values: dict[str, Any]) -> None:
-    """What cannot work is an error that certbot does not swallow, as it does a PluginError."""
+    """A setup that cannot work is an error that certbot does not swallow like a PluginError."""
     seat = make("run", **values)
     for place in seat.places:
         for method in ("check", "rehearse"):
@@ -181,7 +181,7 @@ def test_prepare_fails(make: Callable[..., Seat], values: dict[str, Any]) -> Non
 
 def test_prepare_of_damaged_files(make: Callable[..., Seat],
                                   monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same where it cannot be told which places there are."""
+    """The same holds if it is unknown which targets there are."""
     def refuse(_: object) -> None:
         raise errors.StateError("damaged")
 
@@ -237,7 +237,7 @@ def test_deploy_foreign(make: Callable[..., Seat]) -> None:
     ((False, True), False), ((True, True), False), ((False, False), True)])
 def test_enhance(make: Callable[..., Seat], offers: tuple[bool, bool], *,
                  is_error: bool) -> None:
-    """An enhancement is each place's that offers it, and an error where none does."""
+    """An enhancement is each place's that offers it, and an error if none does."""
     seat = make()
     for place, offer in zip(seat.places, offers, strict=True):
         place.answers["enhance"] = offer
@@ -253,7 +253,7 @@ def test_enhance(make: Callable[..., Seat], offers: tuple[bool, bool], *,
 
 
 def test_save(make: Callable[..., Seat]) -> None:
-    """What all places write is one checkpoint, which ends with the title."""
+    """The changes of all targets are one checkpoint, which ends with the title."""
     seat = make()
     installer = seat.installer()
     seat.change(installer)
@@ -313,7 +313,7 @@ def test_save_temporarily(make: Callable[..., Seat], title: str | None) -> None:
 
 
 def test_failed_save(make: Callable[..., Seat]) -> None:
-    """Where one place could not write, the checkpoint stays for certbot to recover from."""
+    """If one place could not write, the checkpoint stays for certbot to recover from."""
     seat = make()
     installer = seat.installer()
     seat.change(installer)
@@ -327,7 +327,7 @@ def test_failed_save(make: Callable[..., Seat]) -> None:
 
 
 def test_commit_comes_last(make: Callable[..., Seat]) -> None:
-    """What no checkpoint undoes is written once every place was saved, and not without a title."""
+    """Data outside the checkpoint is written once every target was saved, only with a title."""
     seat = make()
     installer = seat.installer()
     order: list[str] = []
@@ -342,7 +342,7 @@ def test_commit_comes_last(make: Callable[..., Seat]) -> None:
 @pytest.mark.parametrize("back", ["rollback_checkpoints", "recovery_routine"])
 def test_install_that_was_taken_back(make: Callable[..., Seat], shown: list[str],
                                      back: str) -> None:
-    """Where certbot takes an installation back, nobody is told that it was deployed."""
+    """If certbot takes an installation back, nobody is told that it was deployed."""
     seat = make("install")
     installer = seat.installer()
     installer._lineages.add("example.com")
@@ -393,7 +393,7 @@ def test_rollback_of_nothing(make: Callable[..., Seat]) -> None:
 
 
 def test_rollback_that_a_place_fails(make: Callable[..., Seat]) -> None:
-    """certbot would skip the restart: so it is restart that tells what went wrong before."""
+    """certbot would skip the restart, so the restart reports what went wrong before."""
     seat = make("rollback")
     installer = seat.installer()
     seat.places[0].fail("roll_back", errors.StateError("damaged"))
@@ -406,7 +406,7 @@ def test_rollback_that_a_place_fails(make: Callable[..., Seat]) -> None:
 
 
 def test_rollback_that_cannot_be_noted(make: Callable[..., Seat]) -> None:
-    """What must be known should it be killed is written first, or nothing is rolled back."""
+    """The notes for a killed rollback are written first, or nothing is rolled back."""
     seat = make("rollback")
     earlier = seat.installer()
     seat.change(earlier)
@@ -418,7 +418,7 @@ def test_rollback_that_cannot_be_noted(make: Callable[..., Seat]) -> None:
 
 
 def test_told_once(make: Callable[..., Seat]) -> None:
-    """A second restart does not tell again what the first one told."""
+    """A second restart does not repeat the first one's report."""
     seat = make("rollback")
     installer = seat.installer()
     seat.places[0].fail("roll_back", errors.StateError("damaged"))
@@ -447,7 +447,7 @@ def test_renew_deploy(make: Callable[..., Seat]) -> None:
 
 
 def test_renew_deploy_never_raises(make: Callable[..., Seat]) -> None:
-    """certbot would skip the restart: what went wrong is told by it, with what it means."""
+    """certbot would skip the restart, which reports what went wrong and what that means."""
     seat = make("renew")
     installer = seat.installer()
     seat.places[0].fail("renew", OSError(28, "no room"))
@@ -463,7 +463,7 @@ def test_renew_deploy_never_raises(make: Callable[..., Seat]) -> None:
 
 
 def test_generic_updates(make: Callable[..., Seat]) -> None:
-    """What failed or drifted is put right with every renew, in a checkpoint if it changes files."""
+    """Every renew repairs failures and drift, in a checkpoint if it changes files."""
     seat = make("renew")
     installer = seat.installer()
     installer.generic_updates(renewed())
@@ -489,7 +489,7 @@ def test_generic_updates_fail(make: Callable[..., Seat]) -> None:
 
 @pytest.mark.parametrize("verb", ["renew_deploy", "generic_updates"])
 def test_damaged_files(make: Callable[..., Seat], verb: str) -> None:
-    """Damaged files of ours leave no web server behind, and are told."""
+    """Damaged files of ours leave no web server behind, and are reported."""
     seat = make("renew")
     (seat.folder / "qiniu").mkdir()
     (seat.folder / "qiniu" / "state.json").write_text("damaged")
@@ -536,7 +536,7 @@ def conf(seat: Seat, text: str) -> None:
 
 
 def test_partly_deployed(make: Callable[..., Seat], shown: list[str]) -> None:
-    """What has the certificate keeps it; what failed is told once, where nothing is put back."""
+    """Targets with the certificate keep it; failures are reported once, and nothing is put back."""
     seat = make("run")
     conf(seat, "installer = qiniu")
     installer = deployed(seat)
@@ -557,7 +557,7 @@ def test_partly_deployed(make: Callable[..., Seat], shown: list[str]) -> None:
 
 
 def test_not_deployed_at_all(make: Callable[..., Seat]) -> None:
-    """Where nothing has the certificate, certbot is to put back what was before, and it is said."""
+    """If nothing has the certificate, certbot is to put back what was before, and it is said."""
     seat = make("run")
     installer = deployed(seat)
     seat.places[1].fail("settle", errors.DeployError("bad"))
@@ -594,7 +594,7 @@ def test_install_that_nothing_repairs(make: Callable[..., Seat], shown: list[str
 
 @pytest.mark.parametrize("verb", ["run", "install", "enhance", "certonly"])
 def test_restart_without_a_deployment(make: Callable[..., Seat], verb: str) -> None:
-    """After an enhancement, a rollback or ``certonly`` nothing asks later: it is told at once."""
+    """After an enhancement, a rollback or ``certonly`` nothing asks later: it is raised at once."""
     seat = make(verb)
     seat.places[0].has_taken = True
     seat.places[1].fail("settle", errors.DeployError("bad"))
@@ -618,7 +618,7 @@ def test_gone_back(make: Callable[..., Seat]) -> None:
 @pytest.mark.parametrize("end", [certbot_errors.SignalExit(), KeyboardInterrupt()],
                          ids=lambda end: type(end).__name__)
 def test_who_leaves_waits_no_more(make: Callable[..., Seat], end: BaseException) -> None:
-    """What certbot does after a signal is not to wait for anything."""
+    """After a signal certbot must not wait for anything."""
     seat = make("renew")
     seat.places[0].fail("settle", end)
     installer = seat.installer()
@@ -630,7 +630,7 @@ def test_who_leaves_waits_no_more(make: Callable[..., Seat], end: BaseException)
 
 @pytest.mark.parametrize("is_back", [True, False])
 def test_a_signal_ends_a_deployment(make: Callable[..., Seat], *, is_back: bool) -> None:
-    """certbot goes on after SIGTERM as if all were well: it is told right after it."""
+    """certbot goes on after SIGTERM as if all were well: the error is raised right after it."""
     seat = make()
     installer = deployed(seat)
     seat.places[1].fail("settle", certbot_errors.SignalExit())
@@ -723,7 +723,7 @@ def test_how_to_renew(make: Callable[..., Seat], shown: list[str], verb: str,
 
 
 def test_not_told_after_a_failure(make: Callable[..., Seat], shown: list[str]) -> None:
-    """Who has to put something right first is not told of renewals."""
+    """A user who must fix something first gets no advice about renewals."""
     seat = make("install")
     seat.places[0].fail("settle", errors.DeployError("no"))
     with pytest.raises(errors.DeployError):

@@ -179,7 +179,7 @@ def test_versions(tmp_path: Path) -> None:
 
 
 def test_damaged_version(tmp_path: Path) -> None:
-    """A damaged version hides no other one, and neither do strange files beside them."""
+    """A damaged version hides no other one, and neither do strange files next to them."""
     leaves = [renew(tmp_path, "a.example.com", version=version) for version in (1, 2, 3)]
     archive = tmp_path / "archive" / "a.example.com"
     (archive / "fullchain2.pem").write_text("damaged")
@@ -204,7 +204,7 @@ def test_find(tmp_path: Path) -> None:
 
 
 def test_find_what_is_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is live, as is nearly always asked for, is found without a search, with its own key."""
+    """The live version, nearly always the wanted one, is found without a search, with its key."""
     renew(tmp_path, "a.example.com")
     newer = renew(tmp_path, "a.example.com", version=2)
     lineages = Lineages(tmp_path)

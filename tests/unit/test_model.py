@@ -143,7 +143,7 @@ def test_key_form(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, tmp_path:
 
 
 def test_repr_is_short() -> None:
-    """What lands in a log of a certificate is neither its chain nor where its key is."""
+    """A certificate's repr has neither its chain nor the path of its key."""
     assert "PEM" not in repr(CERTIFICATE)
     assert "privkey" not in repr(CERTIFICATE)
 
@@ -159,7 +159,7 @@ COPY = RemoteCertificate("id", CERTIFICATE.remote_name, ("*.EXAMPLE.com", "examp
     COPY, dataclasses.replace(COPY, names=()), dataclasses.replace(COPY, not_after=0),
 ], ids=["all said", "no names said", "no end said"])
 def test_is_copy(remote: RemoteCertificate) -> None:
-    """A certificate under our name is a copy where nothing speaks against it."""
+    """A certificate under our name is a copy if nothing speaks against it."""
     assert remote.is_copy_of(CERTIFICATE)
 
 
@@ -170,7 +170,7 @@ def test_is_copy(remote: RemoteCertificate) -> None:
     dataclasses.replace(COPY, not_after=COPY.not_after + 1),
 ], ids=["another name", "a SAN less", "a SAN more", "another end"])
 def test_is_no_copy(remote: RemoteCertificate) -> None:
-    """A namesake with other SANs or another end is a stranger."""
+    """A namesake with other SANs or another end is not ours."""
     assert not remote.is_copy_of(CERTIFICATE)
 
 
@@ -184,7 +184,7 @@ def test_is_no_copy(remote: RemoteCertificate) -> None:
     f"{'a' * 64}.example.com", f"{'a.' * 122}example.com", "https://a.example.com", "a.example.c",
 ])
 def test_no_domain(text: str) -> None:
-    """What is no domain name is refused, and quoted."""
+    """A text that is no domain name is refused, and quoted."""
     with pytest.raises(errors.UsageError, match="is not a domain name") as caught:
         canonical_domain(text)
     assert repr(text.strip()) in str(caught.value)
@@ -250,7 +250,7 @@ def covers(san: str, domain: str) -> bool:
 @example(["*.example.com"], "a.example.com")
 @example(["*.a.example.com"], ".example.com")
 def test_covering_name(sans: list[str], domain: str) -> None:
-    """The SAN that is found covers the domain, and where none is found, none does."""
+    """The SAN that is found covers the domain, and if none is found, none does."""
     found = covering_name(sans, domain)
     assert (found is not None) == any(covers(san, domain) for san in sans)
     if found is not None:
@@ -324,7 +324,7 @@ def test_plain_name() -> None:
 
 
 def test_validity_by_old_cryptography() -> None:
-    """Where cryptography knows no time zones yet, its times are taken for what they are, UTC."""
+    """If cryptography knows no time zones yet, its times are taken for what they are, UTC."""
     leaf = AUTHORITY.issue("example.com")
     parsed = x509.load_pem_x509_certificate(leaf.cert_pem.encode())
     old = types.SimpleNamespace(not_valid_before=leaf.not_before.replace(tzinfo=None),

@@ -106,7 +106,7 @@ def test_every_type_is_tried() -> None:
 @settings(deadline=None, max_examples=40,
           suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_round_trip(name: str, data: st.DataObject, tmp_path: Path) -> None:
-    """What an option became is stored in a conf, and is the same when it comes back from it."""
+    """An option's value is stored in a conf, and is the same when it is restored from it."""
     convert, values = CONVERSIONS[name]
     try:
         value = convert(data.draw(values))
@@ -173,7 +173,7 @@ def test_settings() -> None:
 
 
 def test_words() -> None:
-    """What is given is given again, as on a command line, and what has its default is not."""
+    """Options with other values than the default are written as on a command line."""
     given = ("--qiniu-exclude", "*.a.cn", "--qiniu-http2", "off", "--qiniu-tls", "1.2")
     assert given == read(*given).words
     assert () == read("--qiniu-exclude", "none", "--qiniu-tls", "keep").words

@@ -1,4 +1,4 @@
-"""What a user is asked, and that a timer never is."""
+"""The questions to a user; a timer is never asked."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from certbot_qiniu.text import is_token, printable
     ("", ""), ("a 好", "a 好"), ("\x1b[31ma\n", " [31ma "), ("a\u202eb", "a b"), ("\udcff", " "),
 ], ids=["empty", "visible", "terminal", "right to left", "half a character"])
 def test_printable(text: str, expected: str) -> None:
-    """What could steer a terminal is replaced, and nothing else."""
+    """Characters that could steer a terminal are replaced, and nothing else."""
     assert expected == printable(text)
     assert expected.replace(" ", "") == printable(text, "").replace(" ", "")
 

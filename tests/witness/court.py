@@ -1,4 +1,4 @@
-"""Where the witnesses appear: an account, a certificate for it, and the way to the emulator."""
+"""The court for the witnesses: an account, a certificate for it, and the way to the emulator."""
 
 from __future__ import annotations
 

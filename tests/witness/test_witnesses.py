@@ -100,7 +100,7 @@ def test_witness(witness: Callable[[Court], subprocess.CompletedProcess[str]],
                  set(), id="other readings"),
 ])
 def test_less_likely_readings(switches: Switches, fails: set[str], tmp_path: Path) -> None:
-    """Where the emulator was, or is on purpose, stricter than the service, witnesses fail."""
+    """If the emulator was, or is on purpose, stricter than the service, witnesses fail."""
     failed = set()
     for witness in WITNESSES:
         with court(switches, tmp_path) as here:

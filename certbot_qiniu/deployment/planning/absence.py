@@ -1,4 +1,4 @@
-"""Tell deleted domains from the list of another account."""
+"""Distinguish deleted domains from the list of another account."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Collection
 from certbot_qiniu.model import DAY
 
 DOUBT_SECONDS = 7 * DAY
-"""For so long a list without any domain of ours is not believed."""
+"""A list without any domain of ours is not believed for so long."""
 
 
 def is_in_doubt(missing: Collection[str], expected: Collection[str], *, others_are_there: bool,
                 since: float, now: float) -> bool:
-    """Tell whether the account's list is doubted, rather than all these domains believed gone.
+    """Return whether the account's list is doubted, instead of all these domains believed gone.
 
-    An empty list, or another account's, looks just so; it must cost nothing that is remembered.
+    An empty list, or another account's, looks the same; the memory must not suffer from it.
 
     :param missing: domains of a lineage that the account does not have.
     :param expected: all that the lineage manages, or is to put back.

@@ -10,14 +10,14 @@ from certbot_qiniu.deployment.state import Record, Sent
 from certbot_qiniu.model import DAY, TLS_VERSIONS, Binding, Domain
 
 REFUSED_SECONDS = 30 * DAY
-"""For so long a field that Qiniu has refused is not sent again."""
+"""A field that Qiniu has refused is not sent again for so long."""
 
 ABOUT_THE_REST = frozenset({400030, 400999, 400910, 400013, 400401, 400326})
 """Codes of a 400 that says nothing against a field: busy, nothing to change, the certificate."""
 
 
 def serves(domain: Domain, wanted: Binding, ids: Mapping[str, frozenset[str]]) -> bool:
-    """Tell whether *domain* is bound as *wanted*.
+    """Return whether *domain* is bound as *wanted*.
 
     Settings that are None, on either side, agree with all.
 
@@ -33,9 +33,9 @@ def serves(domain: Domain, wanted: Binding, ids: Mapping[str, frozenset[str]]) -
 
 
 def satisfies(sent: Binding, wanted: Binding) -> bool:
-    """Tell whether what was sent is what is wanted, whatever its id at Qiniu was then.
+    """Return whether the binding that was sent is the wanted one, whatever its id at Qiniu was.
 
-    What was not sent of TLS versions is not on its way.
+    TLS versions that were not sent are not on their way.
     """
     if sent.protocol != wanted.protocol or not _agree(sent.hsts, wanted.hsts):
         return False
@@ -60,12 +60,12 @@ def _agree(one: Any, other: Any) -> bool:
 
 
 def shows_versions(domain: Domain, wanted: Binding) -> bool:
-    """Tell whether a read has shown *domain* to have the TLS versions that are wanted."""
+    """Return whether a read has shown *domain* to have the TLS versions that are wanted."""
     return domain.tls_versions is not None and _agree(domain.tls_versions, wanted.tls_versions)
 
 
 def is_unsent(domain: Domain, wanted: Binding, record: Record) -> bool:
-    """Tell whether TLS versions are wanted that no read shows, and that were not sent yet."""
+    """Return whether TLS versions are wanted that no read shows, and that were not sent yet."""
     confirmed = record.confirmed.binding if record.confirmed else Binding()
     return bool(wanted.tls_versions and domain.tls_versions is None
                 and not (confirmed.tls_versions
@@ -73,10 +73,10 @@ def is_unsent(domain: Domain, wanted: Binding, record: Record) -> bool:
 
 
 def as_confirmed(sent: Sent, domain: Domain, *, is_certain: bool) -> Sent:
-    """Say what of *sent* is proved by *domain*, which serves it.
+    """Return the part of *sent* that *domain*, which serves it, proves.
 
-    :param is_certain: whether Qiniu has taken the change: of what no read shows that is all that
-        can be known.
+    :param is_certain: whether Qiniu has taken the change: nothing else can be known of settings
+        that no read shows.
     """
     if domain.tls_versions is not None or is_certain:
         return sent
@@ -102,12 +102,12 @@ def resolve(wanted: Binding, domain: Domain, record: Record) -> Binding:
         wanted, hsts=None,  # no part of this change
         force_https=bool(force if wanted.force_https is None else wanted.force_https),
         http2=bool(http2 if wanted.http2 is None else wanted.http2),
-        # Where none are chosen, and none are to be, there is nothing to be said of them.
+        # If none are chosen, and none are to be, none are sent.
         tls_versions=versions if versions or domain.tls_versions else None)
 
 
 def sendable(domain: Domain, refused: Collection[str]) -> Domain:
-    """*domain* with those other fields of HTTPS that go back with a change of it.
+    """Return *domain* with those other fields of HTTPS that go back with a change of it.
 
     A switch to HTTPS has nothing to keep, and what Qiniu refuses would only cost a call.
 
@@ -119,10 +119,10 @@ def sendable(domain: Domain, refused: Collection[str]) -> Domain:
 
 
 def refusal_key(account: str, field: str, asked: tuple[str, ...] | None = None) -> str:
-    """Under which subject it is remembered that Qiniu refuses a field.
+    """Return the subject under which the memory has Qiniu's refusal of a field.
 
-    :param asked: the TLS versions that the user has chosen; for other fields, and where he keeps
-        what is there, None.
+    :param asked: the TLS versions that the user has chosen; None for other fields, and if the
+        user keeps what is there.
     """
     return f"field {field} of {account}{_as_asked(asked)}"
 
@@ -143,7 +143,7 @@ def read_refusal(note: str, now: float) -> str:
 
 
 def binding_of(domain: Domain, uploads: Mapping[str, str]) -> Binding:
-    """Take what *domain* serves now as a binding to return to.
+    """Return what *domain* serves now, as a binding to return to.
 
     :param uploads: Qiniu's id -> fingerprint, for certificates of ours.
     """

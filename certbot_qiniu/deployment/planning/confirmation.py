@@ -14,15 +14,15 @@ HEADER_OPERATIONS = frozenset({"update_resp_header"})
 
 
 def has_failed(domain: Domain) -> bool:
-    """Tell whether the last change of *domain* was one of HTTPS that Qiniu could not publish."""
+    """Return whether the last change of *domain* was one of HTTPS that Qiniu could not publish."""
     return domain.state == "failed" and domain.operation in HTTPS_OPERATIONS
 
 
 def as_published(entry: Domain, record: Record) -> Domain | None:
-    """Say what a domain serves if the list of the domains with our certificate has it.
+    """Return what a domain serves if the list of the domains with our certificate has it.
 
     That proves our change to be published, as the domain has changed since we read it and is at
-    rest: no older state looks like that. None where the list proves nothing; HSTS is in no list.
+    rest: no older state looks like that. None if the list proves nothing; HSTS is in no list.
 
     :param entry: the domain as the account's list has it.
     """
@@ -43,9 +43,9 @@ def as_published(entry: Domain, record: Record) -> Domain | None:
 
 
 def account_for(record: Record, domain: Domain, now: float) -> Record:
-    """Compare what is observed with what was sent: the record with what follows from it.
+    """Compare what is observed with what was sent, and return the record that follows.
 
-    :param domain: as it was observed, in detail where it is at rest.
+    :param domain: as it was observed, in detail if it is at rest.
     :param now: seconds since the epoch.
     """
     if domain.state == "processing":

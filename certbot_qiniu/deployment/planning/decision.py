@@ -1,7 +1,7 @@
 """Decide what each domain needs now, and why.
 
-No network, disk, clock or certbot here: what is known comes in as values, *now* included, and what
-to do goes out as :class:`Action` values, each with its reason and the facts that a human is told
+No network, disk, clock or certbot here: all facts come in as values, *now* included. Decisions go
+out as :class:`Action` values, each with its reason and the facts to report to the user
 (:mod:`certbot_qiniu.deployment.wording` has the words). The planner does not know one service from
 another.
 """
@@ -75,23 +75,23 @@ class Action:
     """One step of a plan.
 
     :ivar binding: what to send, settings all decided; for BIND and HSTS. Its certificate is a
-        fingerprint, where it is ours, until it is applied.
+        fingerprint, if it is ours, until it is applied.
     :ivar enable: the domain speaks http now and is switched to HTTPS.
     :ivar restoring: the domain is being given up, and goes back to its baseline.
-    :ivar service: in which it was looked for; with NOT_FOUND.
+    :ivar service: the one in which it was looked for; with NOT_FOUND.
     :ivar state: Qiniu's word for the domain's state; with DEAD.
     :ivar detail: Qiniu's own words about that state; also with PUBLICATION_FAILED. With REFUSED
-        all that there is to say.
+        the whole sentence.
     :ivar operation: what Qiniu is busy with; with BUSY and STUCK.
     :ivar ours: whether that is a change of our own; with BUSY.
     :ivar stuck_seconds: for how long Qiniu has been busy; with STUCK.
     :ivar other_certificate: name of the certificate that is left; with OTHER_INSTALLATION, and
-        REPLACED, where it may have none.
+        REPLACED, when it may have none.
     :ivar other_id: its id at Qiniu; with REPLACED.
     :ivar lineage: whose certificate has ended, with EXPIRED, or stays, with BASELINE_….
     :ivar end: the end of what has ended, or of the one that is left (epoch seconds).
     :ivar tls_refusal: what Qiniu said when it refused the TLS versions that the user asked for;
-        whatever is done is done without them.
+        the action leaves them out.
     """
 
     verb: Verb
@@ -122,17 +122,17 @@ class Knowledge:
     :ivar foreign: id -> certificate, of those that domains serve and that are not ours.
     :ivar ours: ids of all certificates that we have uploaded.
     :ivar expiry: fingerprint -> end of validity (epoch seconds) of our own certificates.
-    :ivar unusable: id -> end, of baselines' certificates that have expired; 0 of those that are
+    :ivar unusable: id -> end, of baselines' certificates that have expired; 0 for those that are
         gone.
-    :ivar refused: fingerprint -> what there is to say, of our certificates that Qiniu would only
+    :ivar refused: fingerprint -> the sentence about it, for our certificates that Qiniu would only
         refuse again.
     :ivar tls_refusals: TLS versions that were asked for, None for those that a domain had, -> what
-        Qiniu said when it refused to be told of them.
+        Qiniu said when it refused to take them.
     :ivar listed: domains that the user named in ``--qiniu-domains``.
     :ivar take_over: whether other installations' certificates may be replaced (``install``,
         ``run``).
     :ivar take_back: domains that the user takes back from whatever was put there.
-    :ivar returning: whether a rollback is under way, and not what is left of an earlier one.
+    :ivar returning: whether a rollback is under way, instead of the rest of an earlier one.
     :ivar now: seconds since the epoch.
     """
 
@@ -154,7 +154,7 @@ class Knowledge:
 
 def plan(wanted: Iterable[Managed], restore: Mapping[str, Binding],
          known: Knowledge) -> list[Action]:
-    """Plan what makes Qiniu equal to the desired state: one action per domain, ordered by name.
+    """Plan the actions that make Qiniu equal to the desired state: one per domain, by name.
 
     :param wanted: the desired state.
     :param restore: domains that are to go back to these bindings, their baselines.
@@ -167,14 +167,14 @@ def plan(wanted: Iterable[Managed], restore: Mapping[str, Binding],
 
 
 def decide(name: str, wanted: Binding, known: Knowledge, *, restoring: bool = False) -> Action:
-    """Decide what one domain needs to serve *wanted*: the first rule that applies says it.
+    """Decide what one domain needs to serve *wanted*: the first rule that applies decides.
 
-    :param restoring: it is a baseline, of which nothing was asked for by the user.
+    :param restoring: it is a baseline, for which the user asked nothing.
     """
     domain, record = known.observed.get(name), known.records.get(name, Record())
     if domain is None:
-        # Make sure that a typing error in the user's list is told; what we found ourselves and is
-        # there no more was deleted, and is no longer managed.
+        # Make sure that a typing error in the user's list is reported. A domain that we found
+        # ourselves and that is missing was deleted, and is no longer managed.
         return Action(Verb.FAIL if name in known.listed else Verb.FORGET, name, Reason.NOT_FOUND,
                       service=record.service)
     asked = None if restoring else wanted.tls_versions
@@ -191,15 +191,15 @@ def _without_versions(action: Action, refusal: str) -> Action:
     if action.verb is Verb.KEEP:
         action = replace(action, verb=Verb.FAIL, reason=Reason.TLS_VERSIONS_REFUSED)
     elif action.verb not in (Verb.BIND, Verb.WAIT, Verb.HSTS):
-        return action  # other things matter more
+        return action  # other reasons matter more
     return replace(action, tls_refusal=refusal)
 
 
 def _with_hsts(wanted: Binding, record: Record) -> Binding:
-    """*wanted* with the HSTS to strive for.
+    """Return *wanted* with the HSTS to aim for.
 
-    What Qiniu refused is not asked for again; what we switched on and nobody wants any more is
-    switched off.
+    If Qiniu refused HSTS, it is not asked for again; if we switched it on and nobody wants it any
+    more, it is switched off.
     """
     if record.hsts == "refused":
         return replace(wanted, hsts=None)
@@ -207,7 +207,7 @@ def _with_hsts(wanted: Binding, record: Record) -> Binding:
 
 
 def _changed_since(name: str, wanted: Binding, known: Knowledge) -> Action | None:
-    """Make sure that what is left of a rollback undoes nothing that somebody has done since."""
+    """Make sure that the rest of a rollback undoes nothing that somebody has done since."""
     domain, record = known.observed.get(name), known.records.get(name, Record())
     if (known.returning or domain is None or (domain.protocol, domain.state) != ("https", "success")
             or record.sent or domain.cert_id in {*known.ours, wanted.cert_id}):
@@ -244,12 +244,12 @@ class _Situation:
 
     @property
     def failed(self) -> Sent | None:
-        """The change of ours that Qiniu could not publish."""
+        """Our change that Qiniu could not publish."""
         return self.record.sent if has_failed(self.domain) else None
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether what is wanted has just failed: that it is shown all the same proves nothing."""
+        """Whether the wanted change has just failed: then it proves nothing that Qiniu shows it."""
         return (self.failed is not None and self.wanted.protocol == "https"
                 and satisfies(self.failed.binding, self.wanted))
 
@@ -273,7 +273,7 @@ class _Situation:
 def _dead(it: _Situation) -> Action | None:
     """Make sure that a domain that can serve nothing is left alone.
 
-    The user must know where he named it, or else he waits for it in vain.
+    If the user named it, it is reported: otherwise they would wait for it in vain.
     """
     if it.domain.state not in DEAD_STATES:
         return None
@@ -282,7 +282,7 @@ def _dead(it: _Situation) -> Action | None:
 
 
 def _expired(it: _Situation) -> Action | None:
-    """Make sure that no certificate is sent that has ended, and that serving one is no success."""
+    """Make sure that no expired certificate is sent, and that serving one is no success."""
     if not it.wanted.fingerprint or claim(it.contest) is not Claim.EXPIRED:
         return None
     return Action(Verb.FAIL, it.name, Reason.EXPIRED, lineage=it.record.lineage,
@@ -290,7 +290,7 @@ def _expired(it: _Situation) -> Action | None:
 
 
 def _stuck(it: _Situation) -> Action | None:
-    """Make sure that what Qiniu never ends to publish is told, whoever began it."""
+    """Make sure that a change that Qiniu never ends to publish is reported, whoever made it."""
     since, now = it.record.processing_since, it.known.now
     if it.domain.state != "processing" or not since or now - since <= DAY:
         return None
@@ -333,9 +333,9 @@ def _in_sync(it: _Situation) -> Action | None:
 
 
 def _baseline_unusable(it: _Situation) -> Action | None:
-    """Make sure that nothing goes back to a certificate that is of no use any more.
+    """Make sure that no domain goes back to a certificate that is of no use any more.
 
-    Where somebody has replaced ours meanwhile, nothing is left to be given back.
+    If somebody has replaced ours meanwhile, nothing is left to be given back.
     """
     end = it.known.unusable.get(it.wanted.cert_id)
     if it.wanted.protocol != "https" or end is None:
@@ -347,10 +347,10 @@ def _baseline_unusable(it: _Situation) -> Action | None:
 
 
 def _not_operable(it: _Situation) -> Action | None:
-    """Make sure that nothing is sent where Qiniu refuses this account every change.
+    """Make sure that nothing is sent if Qiniu refuses this account every change.
 
-    It is an error where the user named the domain, and where it served ours before: there a
-    certificate of ours runs out.
+    It is an error if the user named the domain, or if it served ours before: then our certificate
+    runs out there.
     """
     if it.domain.operable:
         return None
@@ -359,7 +359,7 @@ def _not_operable(it: _Situation) -> Action | None:
 
 
 def _foreign(it: _Situation) -> Action | None:
-    """Make sure that a better certificate than ours stays where somebody has put it on purpose."""
+    """Make sure that a better certificate than ours stays if somebody put it there on purpose."""
     contest = it.contest
     found, foreign = claim(contest) if it.wanted.fingerprint else Claim.OURS, contest.foreign
     if foreign and found is Claim.OTHER_INSTALLATION:
@@ -374,7 +374,7 @@ def _foreign(it: _Situation) -> Action | None:
 def _hsts_alone(it: _Situation) -> Action | None:
     """Make sure that HSTS comes after all else: Qiniu takes it as a change of its own.
 
-    After a failed one Qiniu takes no change of headers.
+    After a failed change Qiniu takes no change of headers.
     """
     domain = it.domain
     if it.is_doubtful or not it.serves(replace(it.wanted, hsts=None)):
@@ -386,7 +386,7 @@ def _hsts_alone(it: _Situation) -> Action | None:
 
 
 def _back_to_http(it: _Situation) -> Action | None:
-    """Make sure that a domain that served http before gets that back."""
+    """Make sure that a domain that served http before goes back to it."""
     if it.wanted.protocol != "http":
         return None
     if it.failed:
@@ -396,13 +396,13 @@ def _back_to_http(it: _Situation) -> Action | None:
 
 
 def _refused(it: _Situation) -> Action | None:
-    """Make sure that no private key is sent where Qiniu would only refuse the certificate again."""
+    """Make sure that no private key is sent if Qiniu would only refuse the certificate again."""
     text = it.known.refused.get(it.wanted.fingerprint)
     return Action(Verb.FAIL, it.name, Reason.REFUSED, detail=text) if text else None
 
 
 def _bind(it: _Situation) -> Action:
-    """Make sure that everything else gets the certificate and its settings, in one change."""
+    """Make sure that every other domain gets the certificate and its settings, in one change."""
     domain, enable, detail = it.domain, it.domain.protocol != "https", ""
     if it.failed:
         reason, detail = Reason.PUBLICATION_FAILED, domain.state_reason

@@ -8,24 +8,24 @@ from certbot_qiniu.deployment.state import Managed, Record, Upload
 from certbot_qiniu.model import DAY, Domain
 
 SPREAD = 6
-"""So many runs it takes until all domains were read though no list shows a change."""
+"""So many runs read all domains, even if no list shows a change."""
 
 FEW = 10
-"""So many domains a run reads in any case: where there are no more, each is read once a day."""
+"""A run reads so many domains in any case: if there are no more, each is read once a day."""
 
 FEWEST = 4
-"""So many who changes nothing, and so writes down nothing of what he learns."""
+"""The same for a command that changes nothing, and so stores nothing of what it reads."""
 
 LONGEST_SECONDS = 7 * DAY
-"""For so long a reading is believed at most, however seldom this runs."""
+"""The longest time that a reading is believed, however seldom this runs."""
 
 
 def needs_reading(entry: Domain, record: Record | None, now: float, *, is_its_turn: bool = False,
                   is_outdated: bool = False) -> bool:
-    """Tell whether the account's list by itself does not say what a domain serves.
+    """Return whether a domain must be read: the account's list does not show what it serves.
 
-    Where its ``modifyAt`` and state are as at the last detailed read, nobody has changed it. Now
-    and then it is read all the same, should Qiniu not move that field for every change.
+    If its ``modifyAt`` and state are as at the last detailed read, nobody has changed it. It is
+    read now and then anyway, in case Qiniu does not move that field for every change.
 
     :param entry: the domain as the list has it.
     :param now: seconds since the epoch.
@@ -33,15 +33,15 @@ def needs_reading(entry: Domain, record: Record | None, now: float, *, is_its_tu
     :param is_outdated: whether it is about to get a new certificate: a renewal does not pay for
         that reading, which falls to the runs before and after it.
     """
-    # Make sure that what was never read, and what we have changed since, is read.
+    # Make sure that a domain is read that was never read, or that we have changed since.
     if record is None or record.seen is None or record.sent:
         return True
     seen = record.seen
-    # Make sure that what somebody has changed is read; without a time of change nobody can tell.
+    # Make sure that a changed domain is read; without a time of change it may be one.
     if not entry.modified or (entry.modified, entry.state, entry.protocol) != (
             seen.modified, seen.state, seen.protocol):
         return True
-    # Make sure that a change which moves no time of change is found all the same.
+    # Make sure that a change which moves no time of change is found, too.
     age = now - record.seen_at
     if is_outdated:
         return not 0 <= age < LONGEST_SECONDS + DAY
@@ -53,10 +53,10 @@ def longest_unread(names: Collection[str], records: Mapping[str, Record], now: f
     """Choose those of *names* that a run reads although no list shows a change.
 
     The sixth that is longest unread, of those that were not read for a day: with two runs a day
-    every domain is read within four days, and with few domains every day. What was not read for
-    :data:`LONGEST_SECONDS` is read by whoever comes to it, and takes no turn from the others.
+    every domain is read within four days, and with few domains every day. Any run reads
+    a domain that was not read for :data:`LONGEST_SECONDS`; it takes no turn from the others.
 
-    :param is_noted: whether what is read is written down; else just the first few are.
+    :param is_noted: whether the result is stored; if not, just the first few are read.
     """
     waiting = sorted((record.seen_at, name) for name in names
                      if (record := records.get(name)) and record.seen

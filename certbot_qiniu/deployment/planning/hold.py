@@ -1,7 +1,7 @@
 """Decide how long a rollback keeps the newest certificate back: no older one may expire.
 
-What a domain serves under the hold is ours, an older one, or what was there before certbot came.
-Ours can give way to the newest by itself; what somebody else bound only he or a user may replace.
+Under the hold a domain serves an older certificate of ours, or what it served before certbot came.
+Ours can give way to the newest by itself; only a user may replace one that somebody else bound.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from enum import Enum
 from certbot_qiniu.model import DAY
 
 LEAST_DAYS = 7
-"""To a certificate of ours with less left nothing goes back, and a hold on one ends.
+"""No domain goes back to a certificate of ours with less time left, and a hold on one ends.
 
-Of short-lived ones it is a part of their lifetime: a quarter, and an eighth.
+For short-lived ones it is a part of their lifetime: a quarter, and an eighth.
 """
 
 
@@ -32,7 +32,7 @@ class Served:
     """The certificate that a domain serves under a hold; http serves nothing that could end.
 
     :ivar is_ours: whether it is an older certificate of the lineage that is held.
-    :ivar end: of what it serves (epoch seconds); 0 where that could not be learnt.
+    :ivar end: of what it serves (epoch seconds); 0 if unknown.
     :ivar lifetime: of that, in seconds; 0 likewise.
     """
 
@@ -47,7 +47,7 @@ class Served:
         return self.end - self.within(LEAST_DAYS, 8) if self.is_ours and self.end else 0.0
 
     def within(self, days: float, part: int) -> float:
-        """So many seconds before its end: *days*, or less of one that does not live for long."""
+        """Return the time *days* before its end, or less if it does not live for long."""
         return min(days * DAY, self.lifetime / part) if self.lifetime else days * DAY
 
 
@@ -70,7 +70,7 @@ def outlook(served: Served, newest_end: float, now: float) -> Outlook:
 
 
 def ends_too_soon(one: Served, now: float) -> bool:
-    """Tell whether a rollback to what is served here would leave hardly any time.
+    """Return whether a rollback to what is served here would leave hardly any time.
 
     :param now: seconds since the epoch.
     """

@@ -14,16 +14,16 @@ TOO_OLD_CODE = 400322
 BELIEVED_SECONDS = 7 * DAY
 URGENT_DAYS = 14
 URGENT_SECONDS = DAY - 3600
-"""A day, for a timer that comes a little earlier each time."""
+"""A day, with room for a timer that comes a little earlier each time."""
 
 
 def is_believed(refusal: Refusal | None, now_refused: Refusal, served_until: float) -> bool:
-    """Tell whether a certificate would only be refused again, so that its key is not sent.
+    """Return whether a certificate would only be refused again, so that its key is not sent.
 
     :param refusal: what is remembered.
     :param now_refused: the same as it would be remembered now: certificate, account, version, time.
-    :param served_until: the first end of what the domains serve that wait for it; 0 where they
-        serve nothing, or nobody knows.
+    :param served_until: when the first certificate ends of those that the waiting domains serve; 0
+        if they serve nothing, or if unknown.
     """
     if refusal is None or (refusal.fingerprint, refusal.account, refusal.version) != (
             now_refused.fingerprint, now_refused.account, now_refused.version):

@@ -1,4 +1,4 @@
-"""Select the domains of a lineage, and say what stands in the way of others."""
+"""Select the domains of a lineage, and say why others are not chosen."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Selection:
             obstacles <= {*purpose, *_UNUSABLE})
 
     def without(self, names: Collection[str]) -> Selection:
-        """Return the same but for what is left out of *names*, of which more is said elsewhere."""
+        """Return the same without what is left out of *names*: it is reported elsewhere."""
         return replace(self, left_out=tuple(
             found for found in self.left_out if found.name not in names))
 
@@ -99,7 +99,7 @@ def is_excluded(name: str, excluded: Iterable[str]) -> bool:
 def candidates(domains: Iterable[Domain], names: Collection[str], listed: Sequence[str] | None,
                managed: Collection[str], back: Collection[str] = (),
                excluded: Collection[str] = ()) -> list[Domain]:
-    """Find the domains whose details :func:`select` wants to see before it chooses."""
+    """Find the domains whose details :func:`select` needs before it chooses."""
     pool = [domain for domain in domains if _unusable(domain) is None]
     if listed is not None:
         return [domain for domain in pool if domain.name in listed]
@@ -122,7 +122,7 @@ def select(domains: Mapping[str, Domain], names: Collection[str], listed: Sequen
     :param listed: the domains that the user named in ``--qiniu-domains``, None for ``auto``.
     :param state: the desired state so far, for who manages what.
     :param foreign: id -> certificate, of those that the candidates serve and that are not ours.
-    :param ends: when our certificate ends; 0 where nobody knows it.
+    :param ends: when our certificate ends; 0 if unknown.
     :param now: seconds since the epoch.
     :param alive: the lineages that certbot still has.
     :param take_over: whether a domain may be taken from another installation, and a listed one
@@ -137,18 +137,18 @@ def select(domains: Mapping[str, Domain], names: Collection[str], listed: Sequen
 
     if listed is not None:
         return _select_listed(domains, names, listed, lineage, owner, take_over)
-    # A rehearsal may not know the lineage; then no domain can be its own.
+    # A rehearsal may not know the lineage; then it has no domains yet.
     own = {name for name in state if lineage and owner(name) == lineage}
     chosen, http_only = [], []
     left_out, problems = list[NotChosen](), list[NotChosen]()
     for name, domain in sorted(domains.items()):
-        # Make sure that nothing is even mentioned that the certificate is not for.
+        # Make sure that only domains that the certificate covers are mentioned.
         if not covering_name(names, name):
             continue
-        # Make sure that what the user leaves out is left out, whoever has it, and whatever it is.
+        # Make sure that a domain that the user excludes is left out, whoever has it.
         if is_excluded(name, excluded):
             left_out.append(NotChosen(name, Obstacle.EXCLUDED))
-        # Make sure that nothing is planned that Qiniu will not do, also where a SAN names it.
+        # Make sure that nothing is planned that Qiniu will not do, even if a SAN names it.
         elif obstacle := _unusable(domain):
             left_out.append(obstacle)
         # Make sure that two lineages, or two installations, do not take it from each other in turn.
@@ -159,13 +159,13 @@ def select(domains: Mapping[str, Domain], names: Collection[str], listed: Sequen
             left_out.append(NotChosen(name, Obstacle.GIVEN_BACK, lineage=given_back[name]))
         elif name not in own and (obstacle := _claimed(
                 domain, Contest(now, ends, take_over=take_over), foreign or {})):
-            # Make sure that of two installations that quarrel one is told.
+            # Make sure that one of two competing installations is reported.
             (problems if obstacle.obstacle is Obstacle.OTHER_INSTALLATION
              else left_out).append(obstacle)
-        # Make sure that what the certificate is made for, and what is ours or was, is served.
+        # Make sure that a domain is served that a SAN names, or that is or was ours.
         elif san_of(name) in names or name in own or name in back:
             chosen.append(name)
-        # Make sure that nobody pays for HTTPS traffic that he did not ask for.
+        # Make sure that nobody pays for HTTPS traffic without having asked for it.
         elif domain.protocol != "https":
             http_only.append(name)
         else:
@@ -175,7 +175,7 @@ def select(domains: Mapping[str, Domain], names: Collection[str], listed: Sequen
 
 def _select_listed(domains: Mapping[str, Domain], names: Collection[str], listed: Sequence[str],
                    lineage: str, owner: Callable[[str], str], take_over: bool) -> Selection:
-    """Choose just what the user listed; whatever of it cannot be served is a problem."""
+    """Choose just the domains that the user listed; one that cannot be served is a problem."""
     chosen, problems = [], []
     for name in listed:
         domain = domains.get(name)
@@ -194,7 +194,7 @@ def _select_listed(domains: Mapping[str, Domain], names: Collection[str], listed
 
 def _claimed(domain: Domain, contest: Contest,
              foreign: Mapping[str, RemoteCertificate]) -> NotChosen | None:
-    """Whose certificate keeps us from this domain, None where ours may go there."""
+    """Return the reason why another certificate stays on this domain, None if ours may go there."""
     if domain.protocol != "https":
         return None
     served = foreign.get(domain.cert_id)

@@ -1,4 +1,4 @@
-"""Choose the certificates of ours at Qiniu that nothing needs any more."""
+"""Choose our certificates at Qiniu that nothing needs any more."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def superseded(fingerprints: Mapping[str, str], needed: Collection[str],
             copies = [cert_id for cert_id, other in fingerprints.items() if other == fingerprint]
             keeper = next((cert_id for cert_id in copies if cert_id in bound), copies[0])
             found += [cert_id for cert_id in copies if cert_id != keeper]
-    # Make sure that nothing goes that a domain serves, needed or not.
+    # Make sure that no certificate goes that a domain serves, needed or not.
     return [cert_id for cert_id in found if cert_id not in bound]
 
 
 def kept_fingerprints(state: State, former: Sequence[str], keep_certificates: int) -> set[str]:
     """Find the fingerprints that are needed: all of the state, and older ones for a rollback.
 
-    :param former: what a lineage's older states had, newest first, "" for a certificate of nobody.
+    :param former: the fingerprints of a lineage's older states, newest first, "" for one without.
     :param keep_certificates: how many of these are kept.
     """
     needed = {entry.binding.fingerprint for entry in state.values()}

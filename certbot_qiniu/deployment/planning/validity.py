@@ -1,4 +1,4 @@
-"""Whose certificate goes before: ours, or a *foreign* one that a domain serves already.
+"""Decide between our certificate and a *foreign* one that a domain serves already.
 
 One table of rules for all who ask: which domains are taken over (``selection``), and what a managed
 domain needs (``decision``). The first rule that applies decides.
@@ -17,7 +17,7 @@ from certbot_qiniu.model import (
 )
 
 LEFT_UNTIL_DAYS = 30
-"""So long before its end what somebody put over ours is replaced: he may have forgotten it."""
+"""So long before its end a certificate over ours is replaced: its owner may have forgotten it."""
 
 
 class Claim(Enum):
@@ -35,10 +35,10 @@ class Contest:
     """Our newest certificate, and what the domain serves that it is for.
 
     :ivar now: seconds since the epoch.
-    :ivar ends: the end of ours; 0 where nobody knows it.
+    :ivar ends: the end of ours; 0 if unknown.
     :ivar fingerprint: ours; it decides between two installations' of the same second.
-    :ivar foreign: what the domain serves, None where that is ours or nothing. Its end is 0 where
-        it could not be learnt.
+    :ivar foreign: what the domain serves, None if that is ours or nothing. Its end is 0 if
+        unknown.
     :ivar managed: whether the domain is ours already.
     :ivar listed: whether the user named it in ``--qiniu-domains``.
     :ivar take_over: whether other installations' certificates may be replaced.
@@ -69,11 +69,11 @@ def claim(it: Contest) -> Claim:
         is_theirs = _is_newer(foreign, it) and not it.take_over
         return Claim.OTHER_INSTALLATION if is_theirs else Claim.OURS
     if it.managed:
-        # Make sure that what somebody put there with a purpose stays, as long as that is safe.
+        # Make sure that a certificate that somebody put there on purpose stays while that is safe.
         is_safe = foreign.not_after - it.now > LEFT_UNTIL_DAYS * DAY
         return (Claim.REPLACED if _ends_later(foreign, it) and is_safe and not it.asked
                 else Claim.OURS)
-    # Make sure that nobody loses by us what he has paid for, or what is good for longer than ours.
+    # Make sure that nobody loses a certificate that was paid for, or lasts longer than ours.
     if not it.listed and (_is_bought(foreign, it.now) or _ends_later(foreign, it)):
         return Claim.FOREIGN
     return Claim.OURS
@@ -84,10 +84,10 @@ def _is_other_installations(foreign: RemoteCertificate, now: float) -> bool:
 
 
 def _is_newer(theirs: RemoteCertificate, it: Contest) -> bool:
-    """Return whether another installation's certificate goes before ours.
+    """Return whether another installation's certificate takes precedence over ours.
 
-    Of two that end in the same second it is the same one for both, or each would take the domain
-    back from the other for ever.
+    If two end in the same second, both installations must decide for the same one, or each would
+    take the domain back from the other for ever.
     """
     _, digits = parse_certificate_name(theirs.name) or ("", "")
     return (theirs.not_after, digits) > (it.ends, it.fingerprint[:FINGERPRINT_DIGITS])
@@ -98,5 +98,5 @@ def _is_bought(foreign: RemoteCertificate, now: float) -> bool:
 
 
 def _ends_later(foreign: RemoteCertificate, it: Contest) -> bool:
-    """Return whether it ends after ours; the safer answer is given for an unknown end."""
+    """Return whether it ends after ours; an unknown end gets the safer answer."""
     return foreign.not_after > it.ends if foreign.not_after else not it.managed

@@ -43,7 +43,7 @@ class Desk(Rig):
 
     @property
     def arguments(self) -> argparse.Namespace:
-        """What the command is told of certbot's folders."""
+        """The options that name certbot's folders."""
         return argparse.Namespace(config_dir=self.config_dir, work_dir=self.config_dir / "work",
                                   logs_dir=self.config_dir / "logs", config=None, given={})
 

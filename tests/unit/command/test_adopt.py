@@ -145,7 +145,7 @@ def test_acme_details(tmp_path: Path, changed: dict[str, str], present: str, abs
 
 @pytest.mark.parametrize(("path", "is_there"), [("/etc/ssl/a.cer", True), ("no", False)])
 def test_where_nginx_reads_from(tmp_path: Path, path: str, is_there: bool) -> None:
-    """What acme.sh installed for nginx is named beside what takes its place."""
+    """What acme.sh installed for nginx is named next to what takes its place."""
     home = acme_home(tmp_path, {**DOMAIN, "Le_RealFullChainPath": path})
     said = "\n".join(adopt.describe(planned(tmp_path, home), Path("/etc/letsencrypt")))
     assert is_there == ("ssl_certificate /etc/letsencrypt/live/example.com/fullchain.pem;  "
@@ -153,7 +153,7 @@ def test_where_nginx_reads_from(tmp_path: Path, path: str, is_there: bool) -> No
 
 
 def test_other_certificates_stay_with_acme(tmp_path: Path) -> None:
-    """Where some certificates never went to Qiniu, they stay, and so does the cron job."""
+    """If some certificates never went to Qiniu, they stay, and so does the cron job."""
     home = acme_home(tmp_path)
     mail = home / "mail.example.org_ecc"
     mail.mkdir()
@@ -179,7 +179,7 @@ def test_without_keys_they_are_asked_for(tmp_path: Path,
 
 
 def test_lego(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The certificate tells the names; what lego did not keep is asked for."""
+    """The certificate has the names; the user is asked for what lego did not keep."""
     lego_home(tmp_path, "*.example.com", "example.com")
     assert ATTENTION == command(tmp_path)
     said = capsys.readouterr().out
@@ -202,7 +202,7 @@ def test_a_new_certificate_for_a_config_json(tmp_path: Path) -> None:
 
 
 def test_domains_that_differ_stay_as_they_are(tmp_path: Path) -> None:
-    """Where the script treated domains differently, no option speaks for all of them."""
+    """If the script treated domains differently, no option speaks for all of them."""
     path = config_json(tmp_path, nginx={}, qiniu={
         "access_key": "AKold", "secret_key": QINIU_SECRET, "domains": [
             {"name": "file.example.com", "force_https": False, "http2_enable": False},
@@ -367,7 +367,7 @@ def test_jobs_of_a_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_jobs_of_lego(tmp_path: Path) -> None:
-    """Whatever runs the program or something in its folder."""
+    """All jobs are found that run the program or something in its folder."""
     home = lego_home(tmp_path, "example.com")
     lay_out(tmp_path, {"etc/cron.d/a": f"36 5 * * * root {home}/renew.sh\n@daily root legolas\n"})
     [setup], _ = read_setups(home)
@@ -388,7 +388,7 @@ def test_renewal(text: str, *, expected: bool) -> None:
 
 @pytest.mark.parametrize("names", [("example.com",), ("other.example.com",)], ids=str)
 def test_a_lineage_for_other_names_is_issued_anew(tmp_path: Path, names: Sequence[str]) -> None:
-    """Where certbot's certificate lacks a name that was served, it must get another one."""
+    """If certbot's certificate lacks a name that was served, it must get another one."""
     renew(tmp_path / "etc", "example.com", *names)
     conf_path = tmp_path / "etc" / "renewal" / "example.com.conf"
     conf_path.write_text("[renewalparams]\nauthenticator = webroot\n")
@@ -467,7 +467,7 @@ def test_what_is_complete(tmp_path: Path, found: Setup, *, expected: bool) -> No
 
 
 def test_one_key_in_common_is_not_enough(tmp_path: Path) -> None:
-    """A file is shared only where every key agrees, and is written once for all."""
+    """A file is shared only if every key agrees, and is written once for all."""
     adoptions = adopt.plan([
         setup("a", qiniu_access_key="1", qiniu_secret_key="2"),
         setup("b", qiniu_access_key="1", qiniu_secret_key="3"),

@@ -1,4 +1,4 @@
-"""Alerts: each change is told once to each receiver, and no secret is given away."""
+"""Alerts: each change is reported once to each receiver, and no secret is given away."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def alert(folder: Path, urls: list[str], found: Report) -> list[str]:
 
 
 def test_each_change_is_told_once(tmp_path: Path, channel: Channel) -> None:
-    """New, more, another reason, less, and all well again: only what changes is told."""
+    """New, more, another reason, less, and all well again: only what changes is reported."""
     def tell(*concerns: tuple[str, str]) -> list[str]:
         assert alert(tmp_path, ["json://a"], report(*concerns)) == []
         return channel.take()
@@ -83,7 +83,7 @@ def test_each_change_is_told_once(tmp_path: Path, channel: Channel) -> None:
 
 @pytest.mark.parametrize(("bygone", "expected"), [((), True), ((WWW,), False)])
 def test_what_is_over_is_not_right(bygone: tuple[str, ...], expected: bool) -> None:
-    """Of a domain that stays gone nobody is told any more, and not that it is right again."""
+    """A domain that stays gone causes no more alerts, and none that it is right again."""
     message = alerts.compose({f"Gone {WWW}": "gone"}, {}, "host", bygone)
     assert expected == bool(message and f"Right again: {WWW}" in message.body)
 
@@ -255,7 +255,7 @@ def test_memory_of_alerts(tmp_path: Path, channel: Channel) -> None:
         "cut off", "a list", "newer", "told is a list", "told a number", "a word", "null",
         "too large", "too deep"])
 def test_damaged_memory_of_alerts(tmp_path: Path, channel: Channel, text: str) -> None:
-    """A file that cannot be used is an error that names it, and nobody is told anything twice."""
+    """A file that cannot be used is an error that names it, and nothing is sent twice."""
     (tmp_path / alerts.FILE_NAME).write_text(text)
     with pytest.raises(errors.QiniuError, match=alerts.FILE_NAME):
         alert(tmp_path, ["json://a"], report((WWW, "Outdated")))
@@ -278,7 +278,7 @@ def test_what_was_told_outlasts_an_outage(tmp_path: Path, channel: Channel) -> N
 
 
 def test_what_was_not_looked_at_is_not_right_again(tmp_path: Path, channel: Channel) -> None:
-    """That the edge did not answer is no good news, and no news of the others either."""
+    """If the edge did not answer, no alert is taken back, and the others are not affected."""
     first = report((WWW, "EdgeDiffers"), (IMG, "EdgeDiffers"), (WWW, "Expiring")).concerns()
     unseen = {("EdgeDiffers", WWW)}
     for concerns, found in ((first, set()), ([], unseen), (first[:1], set()), ([], set())):
@@ -320,7 +320,7 @@ def test_receivers_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_worse_is_not_right_again(tmp_path: Path, channel: Channel) -> None:
-    """What needs attention for another reason is told as that alone."""
+    """A subject that needs attention for another reason is reported only for that."""
     for found in (report((WWW, "Expiring")), report((WWW, "Expired"))):
         alert(tmp_path, ["json://a"], found)
     assert f"{WWW}: Expired in 9 days\n\n1 in all; see: certbot-qiniu status" == (
@@ -328,7 +328,7 @@ def test_worse_is_not_right_again(tmp_path: Path, channel: Channel) -> None:
 
 
 def test_reminders(tmp_path: Path, channel: Channel) -> None:
-    """A certificate that is about to end is told of again, the more often the sooner."""
+    """A certificate that is about to end is reported again, more often towards its end."""
     told = []
     for left in (20, 15, 14, 13, 8, 7, 6, 4, 3, 2, 1, 0):
         ends = Finding(Level.ATTENTION, WWW, "Expiring", f"it ends in {left} days", left)
@@ -381,7 +381,7 @@ BEAT = f"https://hc.example.com/{SECRET}"
     (requests.exceptions.InvalidURL(BEAT), "InvalidURL")], ids=str)
 def test_heartbeat(monkeypatch: pytest.MonkeyPatch, answer: int | Exception,
                    problem: str) -> None:
-    """It is called once, without patience or redirects; a failure is told without its secret."""
+    """It is called once, without redirects; a failure is reported without its secret."""
     calls = []
 
     def get(_session: object, url: str, **options: object) -> Answer:

@@ -1,4 +1,4 @@
-"""Doing at once what a renewal would: each lineage, one after the other, beside no certbot."""
+"""Do at once what a renewal would: one lineage after the other, while no certbot runs."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def parsed(*options: str) -> argparse.Namespace:
     (("--config-dir", misc.get_default_folder("config")), []),
 ], ids=["the usual ones", "one", "two", "the usual one by name"])
 def test_folder_options(options: tuple[str, ...], expected: list[str]) -> None:
-    """Folders are named where they are not the usual ones, in one order."""
+    """Folders are named if they are not the usual ones, in one order."""
     assert expected == arguments.folder_options(parsed(*options))
 
 

@@ -80,7 +80,7 @@ def test_python_of_a_certbot(tmp_path: Path, asked: list[list[str]], text: str,
 
 
 def test_virtual_environment(tmp_path: Path, asked: list[list[str]]) -> None:
-    """Its files tell, so that nobody is asked, and whoever may change it does not matter."""
+    """Its files show them: nothing is run, so it does not matter who may change it."""
     python = put(tmp_path / "bin" / "python3", "")
     certbot = put(tmp_path / "bin" / "certbot", f"#!{python}\n")
     Path(certbot).chmod(0o777)

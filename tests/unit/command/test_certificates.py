@@ -94,7 +94,7 @@ def test_what_is_told_of_one() -> None:
 
 
 def test_one_without_an_end() -> None:
-    """Where Qiniu does not say when it ends, that is not the year 1970."""
+    """If Qiniu does not say when it ends, that is not the year 1970."""
     facts = seen()
     account = AccountFacts("a.ini", {}, {"old": RemoteCertificate("old", "x")})
     [found] = certificates.certificates(Survey(NOW, (account,), uploads=facts.uploads))
@@ -186,7 +186,7 @@ def test_whose_are_shown(desk: Desk, capsys: pytest.CaptureFixture[str], names: 
 
 
 def test_one_deletion(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
-    """One is told of as one."""
+    """A single one is reported in the singular."""
     oldest = min(item.cert_id for item in desk.qiniu.certificates())
     desk.client.delete_certificate(oldest)
     run(desk, prune=True)
@@ -252,7 +252,7 @@ def test_expired_stray_on_a_terminal(desk: Desk, strays: dict[str, str], answer:
     ids=["offered", "in use", "one of two", "another name"])
 def test_expired_stray_by_name(desk: Desk, strays: dict[str, str], named: list[str],
                                gone: set[str], error: str) -> None:
-    """Who names one is not asked; one that is not offered is an error, and none goes then."""
+    """A user who names one is not asked; if one is not offered, that is an error and none goes."""
     with pytest.raises(errors.UsageError, match=error) if error else contextlib.nullcontext():
         run(desk, prune=True, expired=[strays[what] for what in named])
     assert set(strays) - gone == left(desk, strays)
@@ -266,7 +266,7 @@ def test_expired_without_prune(desk: Desk) -> None:
 
 def test_stray_whose_users_are_unknown(desk: Desk, strays: dict[str, str],
                                        monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no list tells who uses it, somebody does."""
+    """If no list tells who uses it, somebody does."""
     monkeypatch.setattr(Account, "users", lambda *_: None)
     with pytest.raises(errors.UsageError, match="Not deleted"):
         run(desk, prune=True, expired=[strays["old"]])

@@ -54,7 +54,7 @@ def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_unreadable_folder(capsys: pytest.CaptureFixture[str],
                            monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who is not allowed to read certbot's files is told to be root."""
+    """A user who may not read certbot's files is advised to be root."""
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", "/etc/letsencrypt/live")
 
@@ -101,7 +101,7 @@ def raising(error: BaseException) -> Callable[[argparse.Namespace], int]:
 ], ids=["ours", "certbot's", "permission", "interrupt"])
 def test_errors(plain: Callable[..., int], capsys: pytest.CaptureFixture[str],
                 error: BaseException, status: int, said: str) -> None:
-    """An error is told in one line on stderr, and never as a traceback."""
+    """An error is reported in one line on stderr, and never as a traceback."""
     assert status == plain(raising(error))
     assert ("", said) == tuple(capsys.readouterr())
 

@@ -63,7 +63,7 @@ def test_no_renewal(text: str) -> None:
 
 
 def test_several() -> None:
-    """Each call counts by itself, with what it is told."""
+    """Each call counts by itself, with its own options."""
     one, other = found("certbot renew --cert-name a --dry-run; certbot renew --cert-name=b -q")
     assert ("a", "b") == (one.option("--cert-name"), other.option("--cert-name"))
     assert (True, False) == (one.rehearses, other.rehearses)
@@ -84,7 +84,7 @@ def test_rights(text: str, as_root: bool) -> None:
 @pytest.mark.parametrize("runner", ["docker exec web", "podman run --rm -v /a:/b", "ssh host",
                                     "conda run -n web", "pipx run"])
 def test_elsewhere(runner: str) -> None:
-    """What runs in another system is told from what runs here."""
+    """A call in another system is distinguished from one here."""
     [call] = found(f"/usr/bin/{runner} certbot renew")
     assert runner.split()[0] == call.elsewhere
 
@@ -154,7 +154,7 @@ def test_crontab() -> None:
 
 
 def test_at_boot() -> None:
-    """What runs at boot is told from what runs again and again."""
+    """A job at boot is distinguished from one that runs again and again."""
     assert [True, False] == [line.at_boot for line in crontab("@reboot a\n@daily a\n", "bob")]
 
 

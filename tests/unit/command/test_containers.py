@@ -44,7 +44,7 @@ def test_lost_with_it(mounts: str, lost: set[Path], tmp_path: Path,
 
 
 def test_no_mounts_to_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nothing can be told nothing is said."""
+    """If nothing is known, nothing is said."""
     monkeypatch.setattr(containers, "MOUNTS", tmp_path / "nowhere")
     assert not list(containers.lost_with_it(FOLDERS))
 

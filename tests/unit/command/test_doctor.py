@@ -33,7 +33,7 @@ NOW = 1_800_000_000.0
 
 @pytest.fixture(autouse=True)
 def no_certbot_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the certbot beside these tests off the PATH."""
+    """Keep the certbot next to these tests off the PATH."""
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
 
 
@@ -68,7 +68,7 @@ def test_certbot_of_the_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
     ("/opt/x/bin/certbot", f"does not belong to {sys.prefix}", "Use the one next to")])
 def test_where_a_certbot_comes_from(monkeypatch: pytest.MonkeyPatch, path: str, cause: str,
                                     remedy: str) -> None:
-    """It decides on the remedy, which always leads to the certbot beside this program."""
+    """It decides on the remedy, which always leads to the certbot next to this program."""
     monkeypatch.setattr(doctor, "plugins_of", lambda _: None)
     [check] = doctor.check_certbot(path)
     assert (Level.ATTENTION, "certbot") == (check.level, check.topic)
@@ -123,7 +123,7 @@ def test_damaged_renewals() -> None:
 
 
 def test_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What any lineage uses and is not there is a problem; dns-aliyun is told of in any case."""
+    """A missing plugin that a lineage uses is a problem; dns-aliyun is always listed."""
     monkeypatch.setattr(plugins, "installed", lambda: {"standalone", "apache", "qiniu"})
     found = doctor.check_plugins([renewal("a.example.com", authenticator="standalone"),
                                   renewal("b.example.com", authenticator="dns-nowhere"),
@@ -364,7 +364,7 @@ def test_forms_of_a_command(machine: Host, command: str) -> None:
 
 
 def test_cron_file(machine: Host) -> None:
-    """What install-timer writes for cron is found where there is no systemd."""
+    """What install-timer writes for cron is found if there is no systemd."""
     line = install_timer.cron(install_timer.Job(Path("/e/environment")))
     path = machine.put("etc/cron.d/certbot-qiniu", line)
     assert [("ok", f"{path} (line 4) runs {OURS} renew", "")] == timers()
@@ -394,7 +394,7 @@ def test_cron_with_another_path(machine: Host) -> None:
 
 
 def test_debians_cron_file(machine: Host) -> None:
-    """It leaves everything to systemd, so it is not counted, and is no problem beside a timer."""
+    """It leaves everything to systemd, so it is not counted, and is no problem next to a timer."""
     other = machine.certbot("usr/bin/certbot")
     text = (f"0 */12 * * * root test -x {other} -a \\! -d /run/systemd/system && perl -e 'sleep "
             f"int(rand(43200))' && {other} -q renew --no-random-sleep-on-renew\n")
@@ -504,7 +504,7 @@ def test_foreign_certbot_for_its_own_lineage(machine: Host) -> None:
 
 
 def test_job_of_another_user(machine: Host) -> None:
-    """Whoever may not write certbot's folder renews nothing, and nothing of his is run."""
+    """A user who may not write certbot's folder renews nothing, and no program of theirs is run."""
     certbot = machine.certbot("home/bob/bin/certbot", "qiniu")
     machine.plugins.clear()
     machine.put("var/spool/cron/crontabs/bob", f"0 0 * * * {certbot} renew\n")
@@ -523,13 +523,13 @@ def test_job_that_becomes_root(machine: Host) -> None:
 
 
 def test_other_folder(machine: Host) -> None:
-    """A job counts where it is told of the folder that matters, or would find it by itself."""
+    """A job counts if its options name the folder that matters, or it would find it by itself."""
     machine.timer("certbot-qiniu", f"{OURS} renew --config-dir=/srv/le")
     assert ["ok"] == [level for level, _, _ in timers(config_dir="/srv/le")]
 
 
 def test_container(machine: Host) -> None:
-    """What a container has cannot be told from here."""
+    """The plugins in a container are unknown from outside."""
     machine.timer("renew", "/usr/bin/docker run --rm certbot/certbot renew")
     [(level, text, _)] = timers()
     assert ("unknown", True) == (level, "in docker" in text)
@@ -552,7 +552,7 @@ def test_one_job_for_each_lineage(machine: Host) -> None:
     (0o755, Level.OK, "hook"), (0o644, Level.ATTENTION, "is not executable"),
     (0o777, Level.ATTENTION, "another user of this machine can change it")])
 def test_hooks(tmp_path: Path, mode: int, level: Level, text: str) -> None:
-    """What could not be run by a renewal is told before one comes."""
+    """A program that a renewal could not run is reported beforehand."""
     hook = tmp_path / "hook"
     hook.touch()
     hook.chmod(mode)

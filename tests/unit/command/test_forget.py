@@ -1,4 +1,4 @@
-"""Taking a user's word that domains are gone: beside no certbot, and what is said of it."""
+"""Take a user's word that domains are gone, while no certbot runs, and say so."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, asked: list[str], gone: list[str]) -> int:
-    """Run the command where *gone* is missing."""
+    """Run the command if *gone* is missing."""
     def missing(lineage: str, _: Any) -> list[str]:
         asked.append(lineage)
         return gone

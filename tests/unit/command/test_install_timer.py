@@ -282,7 +282,7 @@ def test_same_again(tmp_path: Path, folders: list[str], capsys: pytest.CaptureFi
 
 def test_units_of_the_users_own(tmp_path: Path, folders: list[str],
                                 capsys: pytest.CaptureFixture[str]) -> None:
-    """They are kept beside ours under a name that systemd ignores, each time, and it is said."""
+    """They are kept next to ours under a name that systemd ignores, each time, and it is said."""
     unit = tmp_path / "certbot-qiniu.service"
     for text in ("[Service]\nExecStart=/mine\n", "[Service]\nExecStart=/mine too\n"):
         unit.write_text(text)

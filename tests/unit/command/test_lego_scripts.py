@@ -1,4 +1,4 @@
-"""What scripts that run lego tell."""
+"""The options that scripts give to lego."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def test_frozen() -> None:
     ("same", "1", "1"), ("chain", "1", "0"), ("other", "0", None), ("seen", None, None),
     ("unknown", None, None), (None, None, None)])
 def test_edge(word: str | None, same: str | None, complete: str | None) -> None:
-    """What the edge did not tell, or is not ours, has no series."""
+    """An edge that was not seen, or a certificate that is not ours, has no series."""
     found = report(seen(KEEP))
     values = series(replace(found, rows=tuple(replace(row, edge=word) for row in found.rows)))
     assert (same, complete) == (values.get(f"edge_same{OF_DOMAIN}"),
@@ -95,7 +95,7 @@ def test_edge(word: str | None, same: str | None, complete: str | None) -> None:
 
 @pytest.mark.parametrize(("renewed", "value"), [(True, "1"), (False, "0"), (None, None)])
 def test_renewal(renewed: bool | None, value: str | None) -> None:
-    """Where nobody told how it ended, nothing is made up."""
+    """If nobody told how it ended, nothing is made up."""
     assert value == series(report(seen(KEEP), renewed=renewed)).get("renewal_success")
 
 

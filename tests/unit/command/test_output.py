@@ -118,7 +118,7 @@ def test_chinese_takes_two_cells() -> None:
 
 
 def test_file_for_the_user(tmp_path: Path) -> None:
-    """It is private unless said otherwise, and its folder is made where that is asked for."""
+    """It is private unless said otherwise, and its folder is made if that is asked for."""
     path = tmp_path / "new" / "file"
     assert path == output.write(path, "text", "--option", folder_mode=0o700)
     assert ("text", 0o600) == (path.read_text(), path.stat().st_mode & 0o777)
@@ -182,7 +182,7 @@ def test_device_is_written_to() -> None:
 
 
 def test_stdout_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was printed before stays, where stdout is a file, too."""
+    """What was printed before stays, if stdout is a file, too."""
     path = tmp_path / "redirected"
     with path.open("w", encoding="utf-8") as out:
         monkeypatch.setattr(sys, "stdout", out)

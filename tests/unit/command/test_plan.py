@@ -31,7 +31,7 @@ def test_nothing_is_cleaned_up_before_all_is_published() -> None:
 
 @pytest.mark.parametrize(("changes", "doomed"), CLEAN_UPS.values(), ids=CLEAN_UPS)
 def test_clean_up(changes: dict[str, Any], doomed: list[str]) -> None:
-    """A deletion is a step exactly where the clean-up would delete."""
+    """A deletion is a step exactly if the clean-up would delete."""
     found = superseding(changes)
     assert [step.verb for step in steps(found)] == ["keep", *["delete"] * len(doomed)]
 
@@ -93,7 +93,7 @@ def shown(facts: Survey) -> list[str]:
     (Action(Verb.SKIP, WWW, Reason.NOT_OPERABLE), "Nothing to do."),
     (Action(Verb.FORGET, WWW, Reason.NOT_FOUND), "Nothing to do."),
     (Action(Verb.FAIL, WWW, Reason.NOT_OPERABLE), "Nothing to do."),
-    (BIND, "1 step; certbot-qiniu apply does them now. Should certbot renew a certificate, its "
+    (BIND, "1 step; certbot-qiniu apply does them now. If certbot renews a certificate, its "
            "domains get the new one."),
 ], ids=["keep", "wait", "none", "queue", "skip", "forget", "fail", "bind"])
 def test_sum(action: Action | None, last: str) -> None:
@@ -155,7 +155,7 @@ def test_command_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
 
 def test_words_of_a_hold() -> None:
-    """What a rollback holds is said to be as it left it, and not as wanted."""
+    """A domain that a rollback holds is said to be as it left it, and not in sync."""
     held, free = (steps(seen(KEEP, facts={"held": held}))[0].text for held in (True, False))
     assert "as the rollback left it" in held
     assert "rollback" not in free

@@ -55,7 +55,7 @@ def lacking(place: Place) -> None:
 
 
 def test_renewal_then_status(place: Place) -> None:
-    """All lineages at once, then what is to be told of it, with the same folders."""
+    """It renews all lineages at once, then reports, with the same folders."""
     assert 0 == place.run("--notify=@/n", "--heartbeat=@/h", "--prometheus=/p", "--deadline=60")
     assert ["certbot renew --no-random-sleep-on-renew",
             "certbot-qiniu status --managed --probe --deadline=60.0 --prometheus=/p --notify=@/n "
@@ -78,7 +78,7 @@ def test_arguments(place: Place, arguments: tuple[str, ...], certbot: str, statu
     ("", "", 0), ("1", "", 1), ("", "1", 1), ("", "2", 2), ("1", "2", 1), ("signal 9", "", 1),
     ("", "signal 9", 2)])
 def test_exit_status(place: Place, certbot: str, status: str, ended: int) -> None:
-    """Either half may say that somebody has to look; the second one is told of the first."""
+    """Either half may need attention; the second one gets the result of the first."""
     place.ends = {"certbot": certbot, "certbot-qiniu": status}
     assert ended == place.run()
     assert place.ran[-1].endswith(f"--renewal={certbot}")
@@ -102,7 +102,7 @@ def test_lineage_whose_plugin_is_missing(place: Place, capsys: pytest.CaptureFix
 
 
 def test_failure_of_one_of_several(place: Place) -> None:
-    """The others are renewed nevertheless, and the status is told of it."""
+    """The others are still renewed, and the status gets the result."""
     lacking(place)
     place.conf("a", "authenticator = webroot", "installer = qiniu")
     place.ends["--cert-name=a"] = "1"
@@ -112,7 +112,7 @@ def test_failure_of_one_of_several(place: Place) -> None:
 
 
 def test_one_lineage_whose_plugin_is_missing(place: Place) -> None:
-    """Nothing is renewed; and what others lack is no matter where one is named that lacks none."""
+    """Nothing is renewed; and what others lack is no matter if one is named that lacks none."""
     lacking(place)
     assert 1 == place.run("--cert-name=shop")
     assert ["certbot-qiniu"] == [line.split()[0] for line in place.ran]
@@ -129,7 +129,7 @@ def test_plugins_that_cli_ini_chooses(place: Place, tmp_path: Path) -> None:
 
 
 def test_dry_run_tells_nobody(place: Place) -> None:
-    """A rehearsal is no renewal that a heartbeat could tell of."""
+    """A rehearsal is no renewal that a heartbeat could confirm."""
     assert 0 == place.run("--heartbeat=@/h", "--", "--dry-run")
     assert ["certbot renew --no-random-sleep-on-renew --dry-run"] == place.ran
 

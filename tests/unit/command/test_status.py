@@ -56,7 +56,7 @@ def test_who_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, domain: D
 @pytest.mark.parametrize(("deadline", "seconds"), [(None, 60), (900, 60), (30, 25), (2, -3)])
 def test_deadline_goes_before_the_edge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
                                        deadline: float | None, seconds: float) -> None:
-    """An edge that is silent never costs what else there is to tell."""
+    """A silent edge never costs the rest of the report."""
     asked: list[float] = []
 
     def ask(domains: list[Domain], seconds: float) -> dict[str, tuple[Answer, ...]]:

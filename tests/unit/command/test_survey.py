@@ -101,7 +101,7 @@ def test_only_one(desk: Desk) -> None:
     (Fault("reply", json_response(401, {"code": 401001, "error": "bad token"})),
      ("attention", "Refused"))], ids=["no answer", "refused"])
 def test_account_without_an_answer(desk: Desk, fault: Fault, finding: tuple[str, str]) -> None:
-    """It is told once for all of its lineages: no answer is unknown, a refusal needs attention."""
+    """It is reported once for all its lineages: no answer is unknown, a refusal needs attention."""
     for name in ("a.example.com", "b.example.com"):
         desk.deploy(name)
     desk.board.arm(fault, times=10**6)
@@ -122,7 +122,7 @@ def test_credentials_that_cannot_be_used(desk: Desk) -> None:
 
 
 def test_domain_that_cannot_be_read(desk: Desk) -> None:
-    """Why is told under its name, and the others are read; also where no list is."""
+    """The reason is reported under its name, and the others are read, even without a list."""
     newest = desk.deploy("example.com", WWW, "img.example.com")
     cert_id = desk.upload(newest)
     for name in (WWW, "img.example.com"):
@@ -152,7 +152,7 @@ def test_keys_that_are_not_accepted(desk: Desk) -> None:
 
 
 def test_the_only_domain_cannot_be_read(desk: Desk) -> None:
-    """That is unknown of this domain, with lists and without."""
+    """Its users are unknown for this domain, with lists and without."""
     newest = desk.deploy("example.com", WWW)
     desk.qiniu.add_domain(WWW, protocol="https", cert_id=desk.upload(newest))
     manage(desk, wants(newest, WWW))
@@ -262,7 +262,7 @@ def test_problems_of_choosing(desk: Desk) -> None:
 def test_machine_without_a_web_server(
         desk: Desk, monkeypatch: pytest.MonkeyPatch, reload: str, server: str, *,
         installed: bool, runs: bool) -> None:
-    """Where no nginx is, or none runs, none is to be reloaded, today or ever."""
+    """If there is no nginx, or none runs, none is to be reloaded."""
     options = {"qiniu_nginx_reload_cmd": reload} if reload else {}
     desk.deploy("example.com", WWW, qiniu_skip_nginx=False, **options)
     desk.qiniu.add_domain(WWW)

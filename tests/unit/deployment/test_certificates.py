@@ -1,4 +1,4 @@
-"""Certificates at Qiniu: found again, told from strangers, uploaded, or not to be had."""
+"""Certificates at Qiniu: found again, distinguished from foreign ones, uploaded, or missing."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_no_longer_here(rig: Rig, certificate: Certificate) -> None:
 
 def test_about_to_end(
         rig: Rig, certificate: Certificate, caplog: pytest.LogCaptureFixture) -> None:
-    """That Qiniu may refuse a certificate that ends soon is said before."""
+    """A warning says beforehand that Qiniu may refuse a certificate that ends soon."""
     rig.wait(61.5 * DAY)
     with caplog.at_level(logging.WARNING), pytest.raises(errors.Refused, match="400322"):
         obtained(rig, wanted(certificate))
@@ -121,7 +121,7 @@ def test_is_gone(rig: Rig, certificate: Certificate, status: int, code: int, the
 
 
 def test_is_gone_unknown(rig: Rig) -> None:
-    """Where the list cannot be read, Qiniu's code alone counts."""
+    """If the list cannot be read, Qiniu's code alone counts."""
     rig.refuse("/sslcert", times=2)
     assert is_gone(rig.context, "id", errors.Refused("bind", "no", status=400, code=400401))
     assert not is_gone(rig.context, "id", errors.Refused("bind", "no", status=400, code=400))
@@ -137,7 +137,7 @@ def served(*cert_ids: str) -> list[Domain]:
 
 
 def test_foreign(rig: Rig, certificate: Certificate) -> None:
-    """Whatever is served and is not ours is told, with its end; what is in no list has none."""
+    """Each foreign certificate that is served is reported, with its end if a list has it."""
     old = rig.renew(LINEAGE, *SANS)
     ours, lost = uploaded(rig, certificate), rig.upload(old)
     theirs = rig.upload(certificate, "console", order_id="1")
@@ -181,7 +181,7 @@ def test_foreign_cost(rig: Rig, certificate: Certificate) -> None:
 @pytest.mark.parametrize(("code", "is_final"), [
     (400322, True), (400319, True), (404906, True), (400500, False), (400030, False)])
 def test_refusal(code: int, is_final: bool, rig: Rig, certificate: Certificate) -> None:
-    """After a refusal that cannot pass what was said is told, in place of sending the key."""
+    """After a final refusal its message is reported again, and the key is not sent."""
     rig.refuse("POST fusion", code, times=2)
     sends = []
     for _ in range(2):
@@ -199,7 +199,7 @@ def test_refusal(code: int, is_final: bool, rig: Rig, certificate: Certificate) 
 
 
 def test_insisting(rig: Rig, certificate: Certificate) -> None:
-    """Who insists sends it; once it is there, nothing is remembered."""
+    """A user who insists sends it; once it is there, the refusal is forgotten."""
     rig.refuse("POST fusion", 400348)
     with pytest.raises(errors.Refused):
         obtained(rig, wanted(certificate))
@@ -245,7 +245,7 @@ def test_find_wanted(rig: Rig) -> None:
 
 
 def test_find_wanted_nothing(rig: Rig, certificate: Certificate) -> None:
-    """Where nothing of ours is wanted, or all of it is known, nothing is listed."""
+    """If nothing of ours is wanted, or all of it is known, nothing is listed."""
     uploaded(rig, certificate)
     wanted = [Managed(A, "cdn", LINEAGE, Binding("https", certificate.fingerprint)),
               Managed(B, "cdn", LINEAGE, Binding("https", "", "bought"))]
@@ -254,7 +254,7 @@ def test_find_wanted_nothing(rig: Rig, certificate: Certificate) -> None:
 
 
 def test_find_wanted_unreachable(rig: Rig, certificate: Certificate) -> None:
-    """That the certificates cannot be listed is told for each one that was looked for."""
+    """If the certificates cannot be listed, each one that was looked for has that error."""
     wanted = [Managed(A, "cdn", LINEAGE, Binding("https", certificate.fingerprint))]
     rig.refuse("/sslcert")
     failures = find_wanted(rig.context, wanted)
@@ -276,7 +276,7 @@ def test_namesakes(rig: Rig) -> None:
 
 
 def test_validity_of(rig: Rig, certificate: Certificate) -> None:
-    """certbot's archive tells it, else Qiniu's list, else nobody."""
+    """certbot's archive has it, otherwise Qiniu's list, otherwise it is unknown."""
     end, begin = certificate.not_after.timestamp(), certificate.not_before.timestamp()
     assert (end, end - begin) == validity_of(rig.context, LINEAGE, certificate.fingerprint)
     assert [] == rig.calls()

@@ -149,7 +149,7 @@ def test_seen_or_sent(rig: Rig) -> None:
 
 
 def test_unknown_publication(rig: Rig) -> None:
-    """While a domain publishes what no memory tells, every certificate of its lineage stays."""
+    """While a domain publishes an unknown certificate, every one of its lineage stays."""
     lineage, other = Lineage(rig, 3), Lineage(rig, 3, "example.org", "example.org")
     rig.memory.update(A, processing_since=rig.now)
     assert unneeded(rig.context, LINEAGE, 0) == []
@@ -173,7 +173,7 @@ def test_used_by_somebody(ignore_cert_filter: bool, rig: Rig) -> None:
 
 
 def test_doubt(rig: Rig) -> None:
-    """Where no list can tell and a domain cannot be read, the certificate stays."""
+    """If no list shows the users and a domain cannot be read, the certificate stays."""
     lineage = Lineage(rig, 2)
     rig.qiniu.switches.ignore_cert_filter = True
     rig.refuse(f"/domain/{A}")
@@ -182,7 +182,7 @@ def test_doubt(rig: Rig) -> None:
 
 
 def test_in_use(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
-    """That Qiniu itself says that a certificate is in use is no error, and it stays known."""
+    """If Qiniu itself says that a certificate is in use, that is no error, and it stays known."""
     lineage = Lineage(rig, 2)
     rig.qiniu.add_bucket("bucket")
     rig.qiniu.add_source_domain("s.example.com", "bucket", lineage.ids[0])
@@ -196,7 +196,7 @@ def test_in_use(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_no_filter(rig: Rig) -> None:
-    """Where no list can tell, all domains on https are looked at, and an unused one goes."""
+    """If no list shows the users, all domains on https are read, and an unused one goes."""
     lineage = Lineage(rig, 2)
     rig.qiniu.add_domain(B)
     rig.qiniu.switches.ignore_cert_filter = True
@@ -326,7 +326,7 @@ def test_cost(rig: Rig) -> None:
 
 
 class Left:
-    """A lineage beside the main one, deleted from certbot; B serves the newer of its two."""
+    """A lineage next to the main one, deleted from certbot; B serves the newer of its two."""
 
     def __init__(self, rig: Rig) -> None:
         self.rig, self.main = rig, Lineage(rig, 1)
@@ -359,7 +359,7 @@ def old(rig: Rig) -> Left:
 
 
 def move(old: Left) -> None:
-    """Let B serve the main lineage's, which only Qiniu tells."""
+    """Let B serve the main lineage's, which only Qiniu knows."""
     old.rig.qiniu.change_domain(B, cert_id=old.main.ids[0])
 
 

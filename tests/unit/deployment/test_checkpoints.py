@@ -146,7 +146,7 @@ def test_finish_deletion(desk: Desk, lost: str) -> None:
 
 @pytest.mark.parametrize("which", range(3))
 def test_finish_deletions(desk: Desk, which: int) -> None:
-    """Such a one is found behind newer ones, too; that it is the newest is told."""
+    """Such a checkpoint is found behind newer ones, too; the result says if it is the newest."""
     made = [desk.checkpoint(desk.state("a", str(number))) for number in range(3)]
     next(made[which].glob("a.json_*")).unlink()
     assert (which == 2) == finish_deletions(desk.backups, desk.folder)
@@ -211,7 +211,7 @@ def test_older_states(desk: Desk) -> None:
 
 
 def test_no_checkpoints(desk: Desk) -> None:
-    """Where no reverter is at hand nothing is kept, and nothing fails."""
+    """If no reverter is at hand nothing is kept, and nothing fails."""
     NoCheckpoints().add_to_checkpoint({str(desk.home / "missing")}, "notes")
     NoCheckpoints().finalize_checkpoint("title")
     assert [] == list(desk.backups.iterdir())

@@ -128,7 +128,7 @@ def test_choose_own(rig: Rig, certificate: Certificate) -> None:
 
 
 def test_choose_after_a_loss(rig: Rig, certificate: Certificate) -> None:
-    """Who has lost the memory is no stranger to himself: what is in the archive is ours."""
+    """After a lost memory a certificate in the archive still counts as ours."""
     rig.qiniu.add_domain(A, protocol="https", cert_id=rig.upload(certificate))
     assert choose(rig, None) == Selection((A,))
 
@@ -197,7 +197,7 @@ def test_check_listed_without_access(rig: Rig) -> None:
 
 @pytest.mark.parametrize("can_ask", [True, False])
 def test_check_selection(rig: Rig, certificate: Certificate, *, can_ask: bool) -> None:
-    """Where nothing is covered a user is warned, and what nobody watches is refused."""
+    """If nothing is covered a user is warned, and what nobody watches is refused."""
     rig.qiniu.add_domain("static.example.com")
     asked: list[tuple[str, ...]] = [("static.example.com",), ("example.com",)]
     assert "" == check_selection(rig.context, asked[0], "", can_ask=can_ask)
@@ -258,7 +258,7 @@ def test_baselines(rig: Rig, certificate: Certificate) -> None:
 @pytest.mark.parametrize("is_ours", [True, False])
 def test_baseline_of_one_that_was_let_go(rig: Rig, certificate: Certificate, *,
                                          is_ours: bool) -> None:
-    """Taken again, it keeps its first baseline where it still has our certificate, only."""
+    """Taken again, it keeps its first baseline if it still has our certificate, only."""
     theirs = rig.upload(certificate, "bought")
     cert_id = uploaded(rig, certificate) if is_ours else theirs
     rig.qiniu.add_domain(A, protocol="https", cert_id=cert_id)
@@ -270,7 +270,7 @@ def test_baseline_of_one_that_was_let_go(rig: Rig, certificate: Certificate, *,
 
 
 def test_baseline_unreadable(rig: Rig) -> None:
-    """A domain that cannot be read has no baseline, is told, and the others have theirs."""
+    """A domain that cannot be read has no baseline, is reported, and the others have theirs."""
     rig.qiniu.add_domain(A)
     rig.qiniu.add_domain(B)
     rig.refuse(f"/domain/{A}")
@@ -384,7 +384,7 @@ def test_check_listed_unseen(rig: Rig, code: int) -> None:
 
 
 def test_check_listed_forgets_listings(rig: Rig) -> None:
-    """Who runs certbot by hand may just have added a domain: no old list will do."""
+    """A user who runs certbot by hand may just have added a domain: lists are read anew."""
     rig.memory.listings["key"] = Listing(rig.now, {}, {})
     check_listed(rig.context, (), None)
     assert {} == rig.memory.listings

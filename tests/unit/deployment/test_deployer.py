@@ -57,7 +57,7 @@ def deploy(deployer: Deployer, certificate: Certificate, settings: Settings = SE
 ], ids=["usual and used", "chosen", "more"])
 def test_services(rig: Rig, deployer: Deployer, accounts: Accounts, services: Collection[str],
                   expected: set[str]) -> None:
-    """Where nobody chooses, the usual services matter, and those in which we have domains."""
+    """If nobody chooses, the usual services matter, and those in which we have domains."""
     manage(rig, entry(A, service="pili"))
     deployer.context(KEYS, services)
     assert [(KEYS, expected)] == accounts.asked
@@ -111,7 +111,7 @@ def test_credentials_are_remembered(rig: Rig, deployer: Deployer, certificate: C
 
 
 def test_relative_credentials(rig: Rig, deployer: Deployer, certificate: Certificate) -> None:
-    """A conf that names a file without its folder is told with what mends it, and not believed."""
+    """A conf that names a file without its folder is refused, with the command that fixes it."""
     rig.qiniu.add_domain(A, protocol="https")
     relative = replace(SETTINGS, credentials="keys/q.ini")
     command = f"certbot reconfigure --cert-name {LINEAGE} -i qiniu --qiniu-credentials /PATH/TO/"
@@ -126,7 +126,7 @@ def test_relative_credentials(rig: Rig, deployer: Deployer, certificate: Certifi
 
 def test_other_installer_is_remembered(rig: Rig, deployer: Deployer,
                                        certificate: Certificate) -> None:
-    """The other installer is that of the last run, also where it is none any more."""
+    """The other installer is that of the last run, even if it is none any more."""
     rig.qiniu.add_domain(A, protocol="https")
     for name, options in (("nginx", "--nginx-ctl /x"), (None, "")):
         deploy(deployer, certificate, replace(
@@ -161,7 +161,7 @@ def test_deploy(rig: Rig, deployer: Deployer, certificate: Certificate,
 def test_redirect_option(rig: Rig, deployer: Deployer, certificate: Certificate,
                          redirect: bool | None, former: bool | None,
                          expected: bool | None) -> None:
-    """A redirect is as asked for, and as it was where nobody asks; HSTS stays as it was."""
+    """A redirect is as asked for, and as it was if nobody asks; HSTS stays as it was."""
     rig.qiniu.add_domain(A, protocol="https")
     manage(rig, entry(A, force_https=former, hsts=True))
     settings = replace(SETTINGS, http2=False)
@@ -311,7 +311,7 @@ def test_converge_lets_go(rig: Rig, deployer: Deployer, certificate: Certificate
 @pytest.mark.parametrize("broken", ["list", "credentials", "domain"])
 def test_converge_without_an_account(rig: Rig, deployer: Deployer, certificate: Certificate,
                                      broken: str) -> None:
-    """Domains that we have get the new certificate in any case; what went wrong is told."""
+    """Domains that we have get the new certificate in any case; what went wrong is reported."""
     rig.qiniu.add_domain(A, protocol="https")
     manage(rig, entry(A))
     settings = SETTINGS
@@ -380,7 +380,7 @@ def test_hsts(rig: Rig, deployer: Deployer) -> None:
 
 
 def test_hsts_elsewhere(rig: Rig, deployer: Deployer) -> None:
-    """Who asks for HSTS where Qiniu has none is told, once."""
+    """A user who asks for HSTS where Qiniu has none gets one warning."""
     once = deployer.hsts(state(entry(A, service="kodo"), entry(B)), LINEAGE, "*.example.com")
     deployer.hsts(once, LINEAGE, "*.example.com")
     assert [f"{A}: Qiniu has HSTS for CDN domains only; left without"] == rig.said
@@ -478,12 +478,12 @@ def test_settle_all(rig: Rig, deployer: Deployer, certificate: Certificate) -> N
 
 
 def test_settle_all_of_nothing(deployer: Deployer) -> None:
-    """Who has nothing at Qiniu has no problem there."""
+    """A lineage with nothing at Qiniu has no problem there."""
     assert Outcome() == deployer.settle_all(SETTINGS, Options())
 
 
 def test_fingerprints(rig: Rig, deployer: Deployer, certificate: Certificate) -> None:
-    """What a lineage should serve is told with its name: others may have the same certificate."""
+    """A lineage's fingerprints come with its name: others may have the same certificate."""
     manage(rig, entry(A, certificate), entry(B), entry(C, lineage="other"))
     assert {(LINEAGE, certificate.fingerprint), (LINEAGE, "ab" * 32)} == deployer.fingerprints(
         LINEAGE)
@@ -508,7 +508,7 @@ def config(folder: Path) -> Any:
 
 @pytest.mark.parametrize("read_only", [True, False])
 def test_open_deployer(tmp_path: Path, *, read_only: bool) -> None:
-    """An open deployer has its files, and keeps nothing on the disk where it only looks."""
+    """An open deployer has its files, and keeps nothing on the disk if it only looks."""
     deployer = open_deployer(config(tmp_path), print, read_only=read_only)
     assert ({}, tmp_path / "backups") == (deployer.store.state, deployer.writer.backups)
     assert tmp_path / "etc" == deployer.lineages.config_dir

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:Depreca
 
 
 def test_put_and_lift(rig: Rig) -> None:
-    """A hold is on the disk at once; lifting it tells what was held."""
+    """A hold is on the disk at once; lifting it returns what was held."""
     holds.put(rig.store, LINEAGE, "ab")
     later = Store(rig.store.folder)
     later.load()

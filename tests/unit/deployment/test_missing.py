@@ -101,7 +101,7 @@ def test_forget(rig: Rig) -> None:
 
 
 def test_forget_what_cannot_be_read(rig: Rig) -> None:
-    """Nothing is forgotten where it is not known what is missing."""
+    """Nothing is forgotten if it is not known what is missing."""
     rig.refuse(f"/domain/{A}", 403001, times=9)
     with pytest.raises(errors.Refused):
         forget(rig.context, LINEAGE)

@@ -83,7 +83,7 @@ def test_turn_of_those_that_are_managed(rig: Rig) -> None:
 
 
 def test_read_alone(rig: Rig) -> None:
-    """Without lists the account is what was read; what does not exist only the lists can tell."""
+    """Without lists the account has only the read domains; only lists show that one is missing."""
     rig.qiniu.add_domain(A, protocol="https")
     rig.qiniu.add_domain(B)
     assert not observe_alone(rig.context, [A, "gone.example.com"])
@@ -192,7 +192,7 @@ def test_observe_undone(changes: dict[str, object], rig: Rig, certificate: Certi
 
 
 def test_observe_failed(rig: Rig, certificate: Certificate) -> None:
-    """What was sent and could not be published stays on record: the plan must tell."""
+    """A change that could not be published stays on record: the plan must report it."""
     rig.qiniu.add_domain(A)
     change = sent(rig, A, rig.upload(certificate))
     rig.qiniu.fail_next_publication(A)
@@ -229,7 +229,7 @@ def publish(rig: Rig, certificate: Certificate, names: Iterable[str]) -> str:
     (3, [*DOMAIN_LIST, DOMAIN_PAGE, DOMAIN_PAGE]), (9, [*DOMAIN_LIST, DOMAIN_PAGE, DOMAIN_PAGE]),
 ])
 def test_observe_many(count: int, calls: list[str], rig: Rig, certificate: Certificate) -> None:
-    """That many domains serve what was sent is proven by lists, without reading each of them."""
+    """Lists prove that many domains serve what was sent, without reading each of them."""
     names = [f"d{number}.example.com" for number in range(count)]
     cert_id = publish(rig, certificate, names)
     rig.calls()
@@ -248,7 +248,7 @@ def test_observe_many(count: int, calls: list[str], rig: Rig, certificate: Certi
 
 
 def test_observe_many_without_a_filter(rig: Rig, certificate: Certificate) -> None:
-    """Where Qiniu's filter does nothing, every domain is read."""
+    """If Qiniu's filter does nothing, every domain is read."""
     rig.qiniu.switches.ignore_cert_filter = True
     names = [A, B, C]
     publish(rig, certificate, names)
@@ -281,7 +281,7 @@ def test_observe_with_stale_list(rig: Rig, certificate: Certificate) -> None:
 
 
 def test_observe_failures(rig: Rig) -> None:
-    """A domain that cannot be read and one that is gone are told apart; the rest is seen."""
+    """A domain that cannot be read and one that is gone are distinguished; the others are read."""
     for name in (A, B):
         rig.qiniu.add_domain(name)
     rig.refuse(f"/domain/{A}")

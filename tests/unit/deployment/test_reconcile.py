@@ -43,7 +43,7 @@ def test_nothing_managed(rig: Rig, certificate: Certificate) -> None:
 
 
 def test_as_wanted(rig: Rig, certificate: Certificate) -> None:
-    """Where all is as wanted nothing is sent, said or waited for."""
+    """If all is in sync nothing is sent, said or waited for."""
     rig.qiniu.add_domain(A)
     manage(rig, certificate, A)
     go(rig)
@@ -183,7 +183,7 @@ def test_busy_and_free(rig: Rig, certificate: Certificate) -> None:
 
 
 def test_refused_as_busy_without_patience(rig: Rig, certificate: Certificate) -> None:
-    """Where there is no time to try again, Qiniu's refusal is what is told."""
+    """If there is no time to try again, Qiniu's refusal is reported."""
     rig.qiniu.add_domain(A, protocol="https")
     manage(rig, certificate, A)
     rig.refuse("/httpsconf", 400030)
@@ -193,7 +193,7 @@ def test_refused_as_busy_without_patience(rig: Rig, certificate: Certificate) ->
 
 
 def test_refused_as_busy_for_ever(rig: Rig, certificate: Certificate) -> None:
-    """Who refuses as busy again and again is given up after three tries."""
+    """A domain that is refused as busy again and again is given up after three tries."""
     rig.qiniu.add_domain(A, protocol="https")
     manage(rig, certificate, A)
     rig.refuse("/httpsconf", 400030, times=100)
@@ -206,7 +206,7 @@ def test_refused_as_busy_for_ever(rig: Rig, certificate: Certificate) -> None:
 
 
 def test_certificates_cannot_be_listed(rig: Rig, certificate: Certificate) -> None:
-    """Who cannot see whether a certificate is there uploads none; others are bound."""
+    """If it is unknown whether a certificate is there, it is not uploaded; others are bound."""
     for name in (A, B):
         rig.qiniu.add_domain(name)
     manage(rig, certificate, A)
@@ -349,7 +349,7 @@ def test_redirect_taken_back(rig: Rig, certificate: Certificate) -> None:
 
 
 def test_unread_once_it_was_sent(rig: Rig, certificate: Certificate) -> None:
-    """That Qiniu cannot be asked any more is told; what it has accepted it goes on with."""
+    """If Qiniu cannot be asked any more, that is reported; it goes on with accepted changes."""
     rig.qiniu.add_domain(A)
     manage(rig, certificate, A)
     away = Fault("hook", hook=lambda _: rig.board.arm(Fault("reset"), times=10**6))
@@ -361,7 +361,7 @@ def test_unread_once_it_was_sent(rig: Rig, certificate: Certificate) -> None:
 
 @pytest.mark.parametrize("listed", [(), (A,)], ids=["found", "listed"])
 def test_gone(rig: Rig, certificate: Certificate, listed: Collection[str]) -> None:
-    """A domain that is gone is told, and no longer managed unless listed; its past is kept."""
+    """A domain that is gone is reported, and no longer managed unless listed; its past is kept."""
     manage(rig, certificate, A)
     before = remembered(rig)
     assert [A] == go(rig, replace(WAIT, listed=listed)).unserved
@@ -373,7 +373,7 @@ def test_gone(rig: Rig, certificate: Certificate, listed: Collection[str]) -> No
 
 
 def test_gone_and_only_told(rig: Rig, certificate: Certificate) -> None:
-    """Where nothing is buried, it is told again and again."""
+    """If nothing is buried, it is reported again and again."""
     manage(rig, certificate, A)
     for _ in range(2):
         assert [A] == go(rig, replace(WAIT, bury=False)).unserved
@@ -480,7 +480,7 @@ def test_clean(rig: Rig, options: Options, left: int) -> None:
 
 
 def test_no_clean_with_a_problem(rig: Rig, certificate: Certificate) -> None:
-    """While one domain is not as wanted, nothing is deleted."""
+    """While one domain is not in sync, nothing is deleted."""
     older = certificate
     rig.qiniu.add_domain(A)
     manage(rig, older, A)

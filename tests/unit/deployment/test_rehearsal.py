@@ -35,7 +35,7 @@ def add(rig: Rig, **changes: Any) -> None:
 
 
 def test_good(rig: Rig) -> None:
-    """Nothing is foreseen where all goes well."""
+    """Nothing is foreseen if all goes well."""
     add(rig)
     assert [] == foreseen(rig)
 
@@ -53,7 +53,7 @@ def test_busy(rig: Rig, processing: float, problems: int, waited: float) -> None
 
 
 def test_stuck(rig: Rig) -> None:
-    """What has been busy for more than a day is told with the text for a ticket."""
+    """A domain that has been busy for more than a day is reported with the text for a ticket."""
     add(rig, processing=10 * DAY, operation="modify_cache")
     rig.memory.update(B, processing_since=rig.now - 2 * DAY)
     [told] = foreseen(rig)
@@ -61,7 +61,7 @@ def test_stuck(rig: Rig) -> None:
 
 
 def test_not_operable(rig: Rig) -> None:
-    """A domain that the account may not change matters where it serves ours, or is listed."""
+    """A domain that the account may not change matters if it serves ours, or is listed."""
     add(rig)
     rig.qiniu.change_domain(B, operable=False)
     assert [] == foreseen(rig)
@@ -70,7 +70,7 @@ def test_not_operable(rig: Rig) -> None:
 
 
 def test_failed(rig: Rig, certificate: Certificate) -> None:
-    """What Qiniu could not publish is sent again by the real run, which tells it."""
+    """The real run sends a change again that Qiniu could not publish, and reports it."""
     add(rig, state="failed", operation="modify_https_conf")
     rig.memory.update(B, sent=Sent(Binding("https", certificate.fingerprint, "", True, True),
                                    rig.now))

@@ -39,7 +39,7 @@ def test_check_needs_an_account(rig: Rig, deployer: Deployer, path: str,
 
 
 def test_check_asks_qiniu(rig: Rig, deployer: Deployer) -> None:
-    """That the file with the keys can be read is not enough."""
+    """It is not enough that the file with the keys can be read."""
     manage(rig, entry(A))
     rig.refuse("/domain", 401001)
     with pytest.raises(errors.Refused):
@@ -66,7 +66,7 @@ def test_check_to_what_ends(rig: Rig, deployer: Deployer, certificate: Certifica
 
 def test_check_to_what_ends_without_a_list(rig: Rig, deployer: Deployer,
                                            certificate: Certificate) -> None:
-    """That the account cannot be asked just then makes nothing of it last longer."""
+    """An account that cannot be asked at that moment makes no certificate last longer."""
     manage(rig, entry(A, rig.renew(LINEAGE, *certificate.names)), entry(B, lineage="other"))
     checkpoint(rig, LINEAGE, entry(A, certificate))
     checkpoint(rig, "other", entry(B, fingerprint="cd" * 32))

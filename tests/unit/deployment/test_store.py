@@ -358,7 +358,7 @@ def test_modes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_umask")
 @pytest.mark.parametrize("mode", [0o600, 0o644])
 def test_mode_of_other_files(mode: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another mode, where it is asked for, holds from the moment the file has its name."""
+    """Another mode, if it is asked for, holds from the moment the file has its name."""
     path, replace = tmp_path / "file", os.replace
     seen: list[int] = []
 

@@ -22,7 +22,7 @@ FACTS: Mapping[str, Any] = {
     "stuck_seconds": 90_000.0, "other_certificate": "theirs", "lineage": "example.com",
     "end": 1_800_000_000.0, "tls_refusal": "no",
     "binding": Binding(tls_versions=("TLSv1.2", "TLSv1.3"))}
-"""More than any one decision gives: only what belongs to the reason may be told."""
+"""More facts than any one decision gives: only those of the reason may be shown."""
 
 SAME = "the sentence itself"
 OTHER_SETTINGS = f"{NAME} has other settings than asked for; the next certbot renew sets them"
@@ -68,8 +68,8 @@ WORDS: Mapping[tuple[Verb, Reason], tuple[str, str]] = {
     (Verb.FORGET, Reason.NOT_FOUND): (
         f"{NAME} does not exist in this Qiniu account as a domain of its cdn any more; "
         "certbot renew says so once and stops managing it. What it served before, and its "
-        "settings, are kept for a year: should it come back, it gets its certificate again, or, "
-        "where a rollback holds that, the next one", SAME),
+        "settings, are kept for a year: if it comes back, it gets its certificate again, or, "
+        "if a rollback holds that, the next one", SAME),
     (Verb.SKIP, Reason.DEAD): (FROZEN, SAME),
     (Verb.SKIP, Reason.NOT_OPERABLE): (NOT_OPERABLE, SAME),
     (Verb.FAIL, Reason.NOT_FOUND): (
@@ -134,7 +134,7 @@ def test_every_decision_has_words() -> None:
 
 
 def test_what_is_unknown() -> None:
-    """Where Qiniu gives no words of its own, none are missed."""
+    """If Qiniu gives no words of its own, none are missed."""
     failed = Action(Verb.BIND, NAME, Reason.PUBLICATION_FAILED)
     assert sentence(failed) == (
         f"Qiniu could not publish the last change of {NAME}; the next certbot renew sends it "
@@ -152,7 +152,7 @@ def test_given_up() -> None:
 
 
 def test_held() -> None:
-    """What a rollback holds is as the rollback left it, and not simply as wanted."""
+    """A domain that a rollback holds is as the rollback left it, and not simply in sync."""
     assert phrase(Action(Verb.KEEP, NAME, Reason.IN_SYNC), held=True) == (
         "as the rollback left it; a newer certificate or certbot install ends that")
     assert phrase(Action(Verb.WAIT, NAME, Reason.PUBLISHING), held=True) == (
@@ -160,7 +160,7 @@ def test_held() -> None:
 
 
 def test_words_of_others() -> None:
-    """Whatever Qiniu writes stands in a message as it is: a template it is not."""
+    """Qiniu's text stays in a message as it is: it is not used as a template."""
     hostile = "{name} {0} %s"
     action = Action(Verb.BIND, NAME, Reason.PUBLICATION_FAILED, detail=hostile)
     assert hostile in sentence(action)
@@ -177,7 +177,7 @@ def test_gone() -> None:
 
 
 def test_not_published() -> None:
-    """A failed publication is told with Qiniu's words, and with what is done about it."""
+    """A failed publication is reported with Qiniu's words, and with what is done about it."""
     action = Action(Verb.BIND, NAME, Reason.PUBLICATION_FAILED, detail="why")
     assert wording.not_published(action, is_sent_again=True) == (
         f"Qiniu could not publish the change of {NAME}: why. It was sent again now; the next "
@@ -195,7 +195,7 @@ def test_not_published() -> None:
     (Action(Verb.HSTS, NAME, Reason.SETTINGS_DIFFER, Binding(hsts=False)), "HSTS switched off"),
 ], ids=["bind", "enable", "unbind", "hsts on", "hsts off"])
 def test_sent(action: Action, expected: str) -> None:
-    """Each change is told when it has been sent."""
+    """Each change is reported when it has been sent."""
     assert wording.sent(action, "ours") == f"{NAME}: {expected}"
 
 
@@ -205,7 +205,7 @@ def test_sent(action: Action, expected: str) -> None:
 @pytest.mark.parametrize("obstacle", [
     one for one in Obstacle if one not in (Obstacle.UNREADABLE, Obstacle.NOT_FOUND)])
 def test_every_obstacle_has_words(obstacle: Obstacle) -> None:
-    """Whatever stands in the way of a domain can be told, after its name."""
+    """Each obstacle of a domain has words that follow its name."""
     found = NotChosen(NAME, obstacle, "frozen", "why", "other", (NAME, "example.net"))
     words = wording.why(found)
     assert words.startswith(("is ", "cannot ", "serves "))
@@ -215,7 +215,7 @@ def test_every_obstacle_has_words(obstacle: Obstacle) -> None:
 
 
 def test_domains_that_do_not_exist() -> None:
-    """What the account has is told once, however many names were mistyped, and not all of it."""
+    """The account's domains are listed once for all mistyped names, and not all of them."""
     names = ("cdn.example.com", *(f"{number}.example.net" for number in range(100, 140)))
     one, other = (NotChosen(name, Obstacle.NOT_FOUND, names=names)
                   for name in ("cnd.example.com", "nothing.like.it"))
@@ -240,7 +240,7 @@ def test_one_cause_of_several_domains() -> None:
 
 
 def test_unreadable() -> None:
-    """What cannot be read is told in the words of the error, which has the name itself."""
+    """A domain that cannot be read is reported in the words of the error, which names it."""
     found = NotChosen(NAME, Obstacle.UNREADABLE, detail="Could not read it")
     assert wording.problems(Selection(problems=(found,))) == ["Could not read it"]
 
@@ -252,7 +252,7 @@ def test_every_dead_state_has_words() -> None:
 
 @pytest.mark.parametrize("state", sorted(DEAD_STATES))
 def test_dead(state: str) -> None:
-    """A dead domain is told with Qiniu's reason, where there is one."""
+    """A dead domain is reported with Qiniu's reason, if there is one."""
     assert wording.why(NotChosen(NAME, Obstacle.DEAD, state)) == STATES[state]
     assert wording.why(NotChosen(NAME, Obstacle.DEAD, state, "ICP")) == (
         f"{STATES[state]} (ICP)")

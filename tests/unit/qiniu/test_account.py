@@ -120,7 +120,7 @@ def test_unbind(rig: Rig) -> None:
 
 
 def test_users(rig: Rig) -> None:
-    """Who uses a certificate is one list, once it is known that Qiniu's filter works."""
+    """The users of a certificate take one list, once it is known that Qiniu's filter works."""
     cdn = Cdn(rig.client)
     old = RemoteCertificate(rig.qiniu.serving(B).cert_id, "console")
     assert cdn.users(old) == {B}
@@ -131,7 +131,7 @@ def test_users(rig: Rig) -> None:
 
 
 def test_users_without_a_filter(rig: Rig) -> None:
-    """Where Qiniu lists all domains whatever is asked for, nothing is known."""
+    """If Qiniu lists all domains whatever is asked for, nothing is known."""
     rig.qiniu.switches.ignore_cert_filter = True
     cdn, certificate = Cdn(rig.client), certificate_of(rig)
     assert cdn.users(certificate) is None
@@ -139,7 +139,7 @@ def test_users_without_a_filter(rig: Rig) -> None:
 
 
 def test_users_of_an_unknown_certificate(rig: Rig) -> None:
-    """That Qiniu refuses to list for a certificate that cannot exist shows a filter at work."""
+    """If Qiniu refuses to list for a certificate that cannot exist, the filter works."""
     cdn = Cdn(rig.client)
     old = RemoteCertificate(rig.qiniu.serving(B).cert_id, "console")
     rig.refuse("/domain", 400401, skip=len(DOMAIN_LIST))
@@ -277,7 +277,7 @@ def test_delete_refused(rig: Rig) -> None:
 
 
 def test_no_credentials() -> None:
-    """Where no credentials file is known, the user hears how to name it."""
+    """If no credentials file is known, the user hears how to name it."""
     with pytest.raises(errors.UsageError, match="--qiniu-credentials PATH"):
         Accounts().get(None)
 
@@ -333,7 +333,7 @@ def test_certificate_that_is_new(rig: Rig) -> None:
 
 
 def test_views_share_the_lists(rig: Rig) -> None:
-    """Who sees other services of the account asks for no list that is there already."""
+    """A view with other services of the account asks for no list that is there already."""
     lists, live = Lists(), Domain("live.example.com", service="pili")
     one = Account(rig.client, [Cdn(rig.client)], clock=rig.clock, lists=lists)
     two = Account(rig.client, [Cdn(rig.client), Shelf(live)], clock=rig.clock, lists=lists)
@@ -362,7 +362,7 @@ def test_presumed_domains(rig: Rig) -> None:
 
 
 def test_length_of_a_list(rig: Rig) -> None:
-    """That a list takes many calls is remembered, until it takes few again."""
+    """The memory has a list that takes many calls, until it takes few again."""
     account = rig.account
     account.domains()
     assert (FEW_CALLS, {}) == (account.list_calls, account.notes.told)
@@ -433,7 +433,7 @@ def test_several_services(rig: Rig) -> None:
 
 
 def test_users_in_several_services(rig: Rig) -> None:
-    """The users of a certificate are those of all services, or unknown if one cannot tell."""
+    """The users of a certificate are those of all services, or unknown if one is unknown."""
     live = Domain("live.example.com", service="pili")
     old = RemoteCertificate(rig.qiniu.serving(B).cert_id, "console")
     assert several(rig, Shelf(live, users={live.name})).users(old) == {B, live.name}

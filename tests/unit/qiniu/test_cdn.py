@@ -1,4 +1,4 @@
-"""CDN domains: which call a change becomes, and whether a list can tell who uses a certificate."""
+"""CDN domains: the call for each change, and when a list shows who uses a certificate."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ A, B = "a.example.com", "b.example.com"
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Rig:
-    """An account with a domain on http, and one on https with a stranger's certificate."""
+    """An account with a domain on http, and one on https with somebody else's certificate."""
     rig = Rig(tmp_path)
     rig.qiniu.add_domain(A)
     rig.qiniu.add_domain(B, protocol="https", http2=True,
@@ -101,7 +101,7 @@ def used(rig: Rig) -> RemoteCertificate:
 
 
 def test_users(rig: Rig) -> None:
-    """A list tells who serves a certificate once it was seen to filter, which is tried once."""
+    """A list shows who serves a certificate once it was seen to filter, which is tried once."""
     cdn = Cdn(rig.client)
     assert {B} == cdn.users(used(rig))
     assert [*DOMAIN_LIST, DOMAIN_PAGE] == rig.calls(), "an empty list is one page"
@@ -121,7 +121,7 @@ def test_users_among_some(rig: Rig) -> None:
 
 
 def test_users_without_a_filter(rig: Rig) -> None:
-    """A list that shows all domains whatever is asked tells nothing, for good."""
+    """A list that shows all domains whatever is asked proves nothing, for good."""
     rig.qiniu.switches.ignore_cert_filter = True
     cdn = Cdn(rig.client)
     assert cdn.users(used(rig)) is None

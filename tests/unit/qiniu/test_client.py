@@ -136,7 +136,7 @@ class TestCertificates:
     @pytest.mark.parametrize("answer", [{}, {"certID": ""}, {"certID": 5}, [], "x", None])
     def test_upload_without_an_id(self, rig: Scripted, certificate: Certificate,
                                   answer: Any) -> None:
-        """A success without an id is looked up in the list, where it must be."""
+        """A success without an id is looked up in the list, which must have it."""
         rig.answers(json_response(200, answer), ok({"certs": [listed(certificate)]}))
         assert rig.client.upload_certificate(certificate) == CERT_ID
         rig.answers(json_response(200, answer), ok({"certs": []}))
@@ -301,7 +301,7 @@ class TestDomains:
         (None, True, ["PUT", "GET"]), (None, False, ["PUT", "GET", "PUT"])])
     def test_unclear_bind_of_versions(self, rig: Scripted, shown: object, visible: bool,
                                       calls: list[str]) -> None:
-        """What a read cannot tell is sent again after an unclear failure, as what it denies is."""
+        """A change that no read shows is sent again after an unclear failure, like one not done."""
         rig.answers(Drop("reset"), ok(domain_json(https={**WANTED, "tlsVersions": shown})), ok())
         bind(rig, tls_versions=("TLSv1.3",), is_visible=visible)
         assert [line.split()[0] for line in rig.sent] == calls
@@ -343,7 +343,7 @@ class TestDomains:
                              ids=["timeout", "truncated", "502"])
     def test_unclear_bind_that_arrived(self, rig: Scripted, enable: bool, fields: dict[str, Any],
                                        fault: Reply) -> None:
-        """After an unclear failure the domain is read, and nothing is sent where it shows."""
+        """After an unclear failure the domain is read, and nothing is sent if it shows."""
         rig.answers(fault, ok(domain_json(**fields)))
         bind(rig, enable=enable)
         assert [line.split()[0] for line in rig.sent] == ["PUT", "GET"]
@@ -387,7 +387,7 @@ class TestDomains:
         assert [line.split()[0] for line in rig.sent] == ["PUT", *["GET", "PUT"] * 4]
 
     def test_bind_to_a_domain_that_vanished(self, rig: Scripted) -> None:
-        """Where the domain is gone, the repeat says so."""
+        """If the domain is gone, the repeat says so."""
         rig.answers(Drop("reset"), refusal(404001, 404), refusal(612, 612),
                     refusal(404001, 404))
         with pytest.raises(errors.Refused) as caught:
@@ -415,7 +415,7 @@ class TestDomains:
     ], ids=["on", "on in our way", "on already", "off", "off already"])
     def test_hsts(self, rig: Scripted, before: list[dict[str, str]], on: bool,
                   after: list[dict[str, str]] | None) -> None:
-        """HSTS is set or taken away beside the other headers, and only where that is a change."""
+        """HSTS is set or taken away next to the other headers, and only if that is a change."""
         rig.answers(ok(domain_json(responseHeaderControls=before)), ok())
         rig.client.set_hsts(NAME, on=on)
         sent = [json.loads(call.request.body) for call in rig.board.history[1:]]
@@ -480,7 +480,7 @@ class TestStorageAndLive:
     @pytest.mark.parametrize("status", [404, 405])
     def test_source_domains_of_the_other_list(self, rig: Scripted, status: int, *, before: bool,
                                               after: list[Response]) -> None:
-        """Where the page's list is not there, the tools' list is asked, and only that again."""
+        """If the page's list is not there, the tools' list is asked, and only that again."""
         rig.answers(Response(status), ok([
             {"domain": "a.example.com", "tbl": "one", "domaintype": 1, "freeze_types": None},
             {"domain": "b.example.com", "domaintype": 1, "freeze_types": ["VIOLATION"]},
@@ -520,7 +520,7 @@ class TestStorageAndLive:
             b'{"certid":"5a950896f2c5932aaf00142c","domain":"a.example.com"}')
 
     def test_bind_source_domain_in_no_way(self, rig: Scripted) -> None:
-        """Where neither way is taken, the error has what both were told, and the first's facts."""
+        """If neither way is taken, the error has what both were told, and the first's facts."""
         rig.answers(json_response(401, {"error": "bad token"}, **{"X-Reqid": "abc1"}),
                     Response(405, b"", {"X-Reqid": "abc2"}))
         with pytest.raises(errors.Refused) as caught:
@@ -545,7 +545,7 @@ class TestStorageAndLive:
             "GET QBox", "GET Qiniu", "GET Qiniu", "GET Qiniu", "GET QBox", "GET QBox"]
 
     def test_bindings_with_neither_signature(self, rig: Scripted) -> None:
-        """Where neither is taken, the error says so, and the next call tries both again."""
+        """If neither is taken, the error says so, and the next call tries both again."""
         rig.answers(json_response(401, {"error": "bad token"}))
         for _ in range(2):
             with pytest.raises(errors.Refused,

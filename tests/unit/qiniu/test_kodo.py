@@ -28,7 +28,7 @@ LISTING = [BINDINGS, "GET uc.qiniuapi.com/buckets", *["GET uc.qiniuapi.com/domai
 
 
 def test_users_for_a_sub_user(tmp_path: Path) -> None:
-    """Who may not see the bindings leaves it to Qiniu to protect what source domains serve."""
+    """A key that may not see the bindings relies on Qiniu to protect certificates in use."""
     rig = Rig(tmp_path)
     rig.refuse("/cert/bindings")
     assert Kodo(rig.client, Notes()).users(RemoteCertificate("0123", "name")) == set()
@@ -61,7 +61,7 @@ def kodo(rig: Rig) -> Kodo:
 
 
 def test_list(rig: Rig, kodo: Kodo) -> None:
-    """Each bucket is asked once, and the bindings tell which domains are on https."""
+    """Each bucket is asked once, and the bindings show which domains are on https."""
     assert {SOURCE: "https", PLAIN: "http"} == {
         domain.name: domain.protocol for domain in kodo.list()}
     assert LISTING == rig.calls()
@@ -81,7 +81,7 @@ def test_list_is_remembered(rig: Rig, seconds: float, calls: list[str]) -> None:
 
 
 def test_list_again(rig: Rig, kodo: Kodo) -> None:
-    """Who lists again wants to know what is served now, though the domains are remembered."""
+    """Listing again reads what is served now, although the domains are remembered."""
     kodo.list()
     rig.qiniu.add_source_domain(SOURCE, "pictures")
     rig.calls()
@@ -264,7 +264,7 @@ def test_bind_as_before(rig: Rig) -> None:
 
 
 def test_users(rig: Rig, kodo: Kodo) -> None:
-    """Those that serve a certificate, by its id, are told by the bindings alone."""
+    """Only the bindings show the domains that serve a certificate, by its id."""
     cert_id = rig.qiniu.serving(SOURCE).cert_id
     assert {SOURCE} == kodo.users(RemoteCertificate(cert_id, "any"))
     assert set() == kodo.users(RemoteCertificate("another", "old"))

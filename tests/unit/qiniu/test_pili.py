@@ -147,7 +147,7 @@ def test_bind(rig: Rig, pili: Pili, name: str) -> None:
     (400001, 2), (404001, 2), (612001, 2), (403001, 1), (401001, 1)],
     ids=["400", "404", "612", "403", "401"])
 def test_bind_by_id(rig: Rig, pili: Pili, code: int, calls: int) -> None:
-    """Only where Qiniu does not know the name is the id tried; no permission is no name."""
+    """The id is tried only if Qiniu does not know the name; no permission is no name."""
     certificate = new_certificate(rig)
     domain = pili.observe(LIVE)
     assert domain is not None
@@ -160,7 +160,7 @@ def test_bind_by_id(rig: Rig, pili: Pili, code: int, calls: int) -> None:
 
 
 def test_bind_in_vain(rig: Rig, pili: Pili) -> None:
-    """Where both are refused, Qiniu's words about the name are what is told."""
+    """If both are refused, Qiniu's words about the name are reported."""
     domain = pili.observe(LIVE)
     assert domain is not None
     rig.refuse("/cert", 400001)
@@ -170,7 +170,7 @@ def test_bind_in_vain(rig: Rig, pili: Pili) -> None:
 
 
 def test_unbind(rig: Rig, pili: Pili) -> None:
-    """There is no call for that: nothing is sent, and a rollback can tell."""
+    """There is no call for that: nothing is sent, and a rollback can report it."""
     domain = pili.observe(LIVE)
     assert domain is not None
     rig.calls()

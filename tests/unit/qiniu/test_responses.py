@@ -55,7 +55,7 @@ def test_endless_list() -> None:
 
 
 def test_a_name_does_not_become_ours() -> None:
-    """A stranger's name with a character that is not shown stays a stranger's."""
+    """A foreign name with a character that is not shown stays foreign."""
     ours = "certbot_example.com_0123456789ab"
     assert ours != responses.as_text(f"certbot\x00{ours[7:]}")
     assert parse_certificate_name(responses.as_text(f"{ours}\x7f")) is None
@@ -139,7 +139,7 @@ def test_objects() -> None:
         "null", "no list"])
 @pytest.mark.parametrize("detailed", [True, False])
 def test_hsts_shown(controls: object, *, expected: bool, detailed: bool) -> None:
-    """HSTS is on where a change of headers sets it; a list, without details, does not know."""
+    """HSTS is on if a change of headers sets it; a list, without details, does not know."""
     domain = responses.read_domain(
         {"name": NAME, "responseheadercontrols": controls}, detailed=detailed)
     assert domain is not None

@@ -83,7 +83,7 @@ SEEN: Mapping[Shape, tuple[str, ...]] = {
     shape(f"GET {PILI}/v2/hubs/<>/domains Qiniu"): (GO_SDK,),
     shape(f"POST {PILI}/v2/hubs/<>/domains/<>/cert Qiniu", "certName"): (GO_SDK,),
 }
-"""Who sends what, whether or not we send it, too."""
+"""The requests of each client, including those that we do not send."""
 
 EXCEPTIONS: Mapping[Shape, str] = {
     shape(f"POST {FUSION}/sslcert QBox", "name", "common_name", "pri", "ca"):
@@ -110,7 +110,7 @@ _PLACES = (r"^(/sslcert)/[^/]+$", r"^(/domain)/[^/]+(/\w+)?$", r"^(/v2/hubs)/[^/
 def shape_of(request: Request) -> Shape:
     """The shape of what was sent.
 
-    :raises AssertionError: where the type of the content is not what the documents ask for.
+    :raises AssertionError: if the type of the content is not what the documents ask for.
     """
     # They ask for it on every call, those without a body included.
     assert request.header("Content-Type") == "application/json"

@@ -323,7 +323,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("reply", [refusal(612, 612), Response(404), refusal(404001, 404)])
     def test_advice_for_a_name(self, rig: Scripted, reply: Response) -> None:
-        """That a CDN domain is unknown has its own advice, which other services have no use for."""
+        """An unknown CDN domain has its own advice, which does not fit other services."""
         rig.answers(reply)
         with pytest.raises(errors.Refused, match="that it is a CDN domain of this account"):
             bind(rig)
@@ -397,7 +397,7 @@ class TestPace:
         (lambda c: c.list_domains(), 3), (lambda c: c.list_certificates(), 1.5)])
     def test_gentle_slots(self, time: Time, call: Callable[[QiniuClient], Any],
                           rate: float) -> None:
-        """Where nobody waits, most of the account's calls are left to others."""
+        """If nobody waits, most of the account's calls are left to others."""
         rig = Scripted(time)
         rig.answers(ok({}))
         client = QiniuClient("gentle", SK, session=rig.session, sleep=time.sleep,
@@ -611,7 +611,7 @@ class TestConnections:
             assert secret not in caplog.text
 
     def test_cut_off(self, local: Any) -> None:
-        """An answer that is shorter than it says is no answer, even where it is JSON."""
+        """An answer that is shorter than it says is no answer, even if it is JSON."""
         server, client, _ = local
         server.way = "short"
         with pytest.raises(errors.Unreachable, match="after 5 attempts"):

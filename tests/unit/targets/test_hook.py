@@ -222,7 +222,7 @@ def test_failed_is_run_again(tmp_path: Path, folder: Path, runner: Runner) -> No
 
 
 def test_made_open_to_others(tmp_path: Path, folder: Path, runner: Runner) -> None:
-    """That one is not run, the other is."""
+    """The first one is not run, the other is."""
     renew(tmp_path, LINEAGE)
     found = target(tmp_path, folder)
     (folder / "a").chmod(0o777)
@@ -262,7 +262,7 @@ def test_one_lineage_fails(tmp_path: Path, folder: Path, runner: Runner) -> None
 
 @pytest.mark.parametrize("is_new", [True, False])
 def test_without_our_files(tmp_path: Path, folder: Path, runner: Runner, is_new: bool) -> None:
-    """A certificate that was just renewed is told, and not again twice a day."""
+    """If our files cannot be used, hooks run for a certificate just renewed, not twice a day."""
     renew(tmp_path, LINEAGE)
     (tmp_path / "qiniu").mkdir()
     (tmp_path / "qiniu" / "memory.json").write_text("damaged")
@@ -311,7 +311,7 @@ def test_output(tmp_path: Path, folder: Path, runner: Runner, shown: list[str],
     (b"", b"y" * 100_000, "y" * 500),
 ])
 def test_quoted(out: bytes, err: bytes, expected: str) -> None:
-    """An error tells the end of what the program said, as it may be shown."""
+    """An error quotes the end of the program's output, in a form that may be shown."""
     assert expected == module._quoted(io.BytesIO(out), io.BytesIO(err))
 
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("shown")
 class FakeNginx:
     """Notes what is asked of it.
 
-    :cvar outcomes: what becomes of it by lineage; ``reloaded`` where nothing else is said.
+    :cvar outcomes: what becomes of it by lineage; ``reloaded`` if nothing else is said.
     """
 
     asked: ClassVar[list[tuple[Any, ...]]]
@@ -106,7 +106,7 @@ def test_outcomes(tmp_path: Path, nginx: type[FakeNginx], shown: list[str], outc
 
 
 def test_asked_once(tmp_path: Path, nginx: type[FakeNginx]) -> None:
-    """The second restart of a run has nothing left to do, also where there is no nginx."""
+    """The second restart of a run has nothing left to do, even if there is no nginx."""
     renew(tmp_path, LINEAGE)
     nginx.outcomes[LINEAGE] = "absent"
     target = target_of(tmp_path, LINEAGE)
@@ -128,7 +128,7 @@ def test_newer_certificate(tmp_path: Path, nginx: type[FakeNginx]) -> None:
 @pytest.mark.parametrize("error", [errors.NginxError("still the old leaf"), OSError("no room")],
                          ids=["nginx", "anything"])
 def test_one_fails(tmp_path: Path, nginx: type[FakeNginx], error: Exception) -> None:
-    """A lineage that fails stops none of the others, is told, and is tried again."""
+    """A lineage that fails stops none of the others, is reported, and is tried again."""
     for name in (LINEAGE, OTHER):
         renew(tmp_path, name)
     nginx.outcomes[LINEAGE] = error

@@ -178,7 +178,7 @@ def test_prepared_when_needed(tmp_path: Path, stub: type[Stub]) -> None:
     (ValueError(), "ValueError"), (certbot_errors.PluginError("  \n"), "PluginError"),
 ], ids=["certbot's", "system's", "without a word", "blank"])
 def test_failures(tmp_path: Path, stub: type[Stub], error: Exception, words: str) -> None:
-    """Whatever it raises is its own failure, with its name, what it was at, and why."""
+    """Each of its exceptions becomes a failure with its name, the action, and the cause."""
     stub.fails["config_test"] = error
     with pytest.raises(errors.OtherInstallerError) as caught:
         target_of(tmp_path).test()
@@ -380,7 +380,7 @@ def test_enhanced_already(tmp_path: Path, stub: type[Stub]) -> None:
 @pytest.mark.parametrize(("name", "expected"), [
     ("fake", []), ("curious", ["renew_deploy", "generic_updates"])])
 def test_renewals(tmp_path: Path, stub: type[Stub], name: str, expected: list[str]) -> None:
-    """Only one that wants to know of renewals is told, and only then it is prepared."""
+    """Only one that takes renewals is called for them, and only then it is prepared."""
     target = target_of(tmp_path, name)
     target.renew(renewed("renewed"))
     target.update(renewed("updated"))

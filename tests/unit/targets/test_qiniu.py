@@ -39,7 +39,7 @@ class Desk(Deployer):
     """A deployer on real files, which reaches no account: it notes what it is asked instead.
 
     :ivar asked: (what, for which lineage) in order.
-    :ivar outcomes: lineage -> what becomes of settling it; all well where it is not named.
+    :ivar outcomes: lineage -> what becomes of settling it; all well if it is not named.
     :ivar problems: of every converging.
     """
 
@@ -117,7 +117,7 @@ def certificate_of(desk: Desk, lineage: str = LINEAGE) -> Certificate:
 
 
 def save(target: QiniuTarget, title: str) -> None:
-    """Save and commit, as the installer does where nobody fails."""
+    """Save and commit, as the installer does if nobody fails."""
     target.save(title)
     target.commit()
 
@@ -160,7 +160,7 @@ def test_names(desk: Desk) -> None:
 @pytest.mark.parametrize(("credentials", "path"), [(KEYS, KEYS), (None, "/asked.ini")])
 def test_check(desk: Desk, monkeypatch: pytest.MonkeyPatch, credentials: str | None,
                path: str) -> None:
-    """Where no credentials are named the user is asked, and certbot stores the answer."""
+    """If no credentials are named the user is asked, and certbot stores the answer."""
     checked: list[Any] = []
     monkeypatch.setattr(prompts, "credentials_path", lambda _: "/asked.ini")
     monkeypatch.setattr(module, "check_listed", lambda _, *facts: checked.append(facts))
@@ -266,7 +266,7 @@ def test_enhancements_add_up(desk: Desk) -> None:
 
 
 def test_renew(desk: Desk) -> None:
-    """A renewal converges; what is wrong with some domains is told when the others are done."""
+    """A renewal converges; what is wrong with some domains is reported when the others are done."""
     target = target_of(desk, "renew")
     target.renew(renewed())
     assert ([("converge", LINEAGE)], {LINEAGE}) == (desk.asked, target.lineages)
@@ -310,7 +310,7 @@ def test_update_of_a_newer_one(desk: Desk) -> None:
 
 
 def test_update_of_an_unreadable_one(desk: Desk) -> None:
-    """A lineage that cannot be read is for converging to tell."""
+    """Converging, not this, reports a lineage that cannot be read."""
     target_of(desk, "renew").update(renewed("gone"))
     assert [("converge", "gone")] == desk.asked
 
@@ -327,7 +327,7 @@ def test_update_of_an_unreadable_one(desk: Desk) -> None:
      Options(insist=True, take_back=(A,), wait_seconds=60, bury=False)),
 ], ids=["run", "install", "renew", "apply"])
 def test_how(desk: Desk, verb: str, values: dict[str, Any], expected: Options) -> None:
-    """Who sits before it waits and may take over; a timer waits a minute for what is busy."""
+    """A user's run waits and may take over; a timer's waits a minute for busy domains."""
     target = target_of(desk, verb, **values)
     target.lineages.add(LINEAGE)
     target.settle()
@@ -370,7 +370,7 @@ def test_one_fails(desk: Desk) -> None:
 
 
 def test_pending(desk: Desk, shown: list[str]) -> None:
-    """What is still publishing is told, each domain once, and is no failure."""
+    """Domains still being published are reported, each once, and are no failure."""
     desk.outcomes[LINEAGE] = Outcome(pending=[B, A, B])
     target = target_of(desk)
     target.lineages.add(LINEAGE)
@@ -380,7 +380,7 @@ def test_pending(desk: Desk, shown: list[str]) -> None:
 
 @pytest.mark.parametrize(("verb", "lines"), [("certonly", 1), ("run", 0)])
 def test_certonly(desk: Desk, shown: list[str], verb: str, lines: int) -> None:
-    """Who only gets a certificate is told that nothing is deployed."""
+    """``certonly`` says that nothing is deployed."""
     target_of(desk, verb).settle()
     assert (lines, []) == (len(shown), desk.settled)
 
@@ -409,7 +409,7 @@ def test_rollback(desk: Desk, monkeypatch: pytest.MonkeyPatch, *, changed: bool)
 
 def test_rollback_with_problems(desk: Desk, shown: list[str],
                                 monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is not back is told, each problem once, and what is still on its way."""
+    """Domains that are not back are reported, each problem once, and those still on their way."""
     monkeypatch.setattr(desk, "settle_all",
                         lambda *_: Outcome(["one", "two", "one"], pending=[B, A]))
     target = target_of(desk, "rollback")

@@ -1,4 +1,4 @@
-"""One run of certbot as the targets share it: its settings, its files, and who is told."""
+"""One run of certbot as the targets share it: its settings, its files, and its messages."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def test_files_are_opened_once(tmp_path: Path) -> None:
 
 
 def test_what_a_crash_left_is_undone_once(tmp_path: Path) -> None:
-    """Where our files cannot be opened, a second try undoes nothing of what the run has begun."""
+    """If our files cannot be opened, a second try undoes nothing of what the run has begun."""
     run, plugin = started(tmp_path)
     (tmp_path / "qiniu").mkdir()
     (tmp_path / "qiniu" / "state.json").write_text("damaged")

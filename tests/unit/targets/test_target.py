@@ -39,7 +39,7 @@ def test_nothing_to_do(target: Target, method: str, arguments: tuple[Any, ...],
 
 
 def test_lineages_are_noted(target: Target) -> None:
-    """Whatever brings a lineage here, it is one to settle."""
+    """A lineage is to be settled, by whichever call it came."""
     target.deploy(target.run.lineages.current(LINEAGE), "san", ("a", "b", "c", "d"))
     target.renew(renewed("renewed"))
     target.update(renewed("updated"))

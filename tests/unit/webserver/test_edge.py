@@ -1,4 +1,4 @@
-"""Who of the edge is asked what, how often, and for how long; without any network."""
+"""The questions to the edge: which, how often, and for how long; without any network."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_all_addresses_of_the_cname(net: Net) -> None:
 
 @pytest.mark.parametrize("cname", ["", "nowhere.qiniudns.com"])
 def test_the_public_name_is_never_asked(net: Net, cname: str) -> None:
-    """Where Qiniu says no name, or one that leads nowhere, nobody is asked."""
+    """If Qiniu says no name, or one that leads nowhere, nobody is asked."""
     net.names = {WWW: ["203.0.113.9"], "nowhere.qiniudns.com": []}
     assert {WWW: ()} == edge.ask([domain(cname=cname)])
     assert [] == net.asked
@@ -109,7 +109,7 @@ def test_address_that_hangs(net: Net) -> None:
 
 
 def test_resolver_that_hangs(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It costs the domains whose names it does not tell, and leaves time for the others."""
+    """It costs the domains whose names it does not resolve, and leaves time for the others."""
     def addresses(host: str) -> list[str]:
         if host == "hangs":
             net.hang()

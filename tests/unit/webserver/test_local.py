@@ -91,7 +91,7 @@ def test_a_program_by_a_false_name(processes: Path, tmp_path: Path, name: str, m
     program.touch()
     program.chmod(mode)
     add(processes, "7", "nginx", f"{MASTER} nginx -c /srv/evil", program=str(program))
-    assert ["is no program of nginx's"] == [master.obstacle for master in local.masters()]
+    assert ["is no program of nginx"] == [master.obstacle for master in local.masters()]
 
 
 @pytest.mark.parametrize("elsewhere", [{"network": "net:[2]"}, {"root": "/usr"}])
@@ -122,7 +122,7 @@ def test_what_cannot_be_seen(processes: Path) -> None:
     (["bash", "nginx"], True), (["openresty"], True), (["bash", "nginx-exporter"], False),
     ([], True)], ids=["runs", "by another name", "does not", "cannot be seen"])
 def test_whether_it_runs(processes: Path, names: list[str], *, expected: bool) -> None:
-    """The processes of this machine tell, without anything being started or changed."""
+    """The processes of this machine show it; nothing is started or changed."""
     for number, name in enumerate(names, 1):
         add(processes, str(number), name)
     assert expected is local.runs()

@@ -242,7 +242,7 @@ def test_absent(machine: Machine) -> None:
 
 
 def test_absent_but_reload_given(machine: Machine) -> None:
-    """A reload of the user's is run even where there is no nginx to test or to ask."""
+    """A reload of the user's is run even if there is no nginx to test or to ask."""
     machine.installed.clear()
     assert "unconfirmed" == deploy(Nginx(reload_cmd="restart-web")).kind
     assert ["restart-web"] == machine.ran
@@ -273,7 +273,7 @@ def test_not_running(machine: Machine, words: str) -> None:
 
 @pytest.mark.parametrize("words", NOT_RUNNING.values(), ids=NOT_RUNNING)
 def test_not_running_whatever_the_command(machine: Machine, words: str) -> None:
-    """The same holds where the user says how to reload: nothing is to be put right by him."""
+    """The same holds if the user says how to reload: nothing is to be put right by him."""
     machine.answers["nginx -s"] = Answer(1, stderr=words)
     assert "not running" == deploy(Nginx(reload_cmd="nginx -s reload")).kind
 
@@ -291,7 +291,7 @@ def test_its_service_or_container_is_stopped(machine: Machine, words: str) -> No
 
 
 def test_given_reload_must_work(machine: Machine) -> None:
-    """Who says how to reload is told that it failed for any other reason."""
+    """A user's reload command that fails for any other reason is an error."""
     machine.answers["nginx -s"] = Answer(1, stderr="Error: No such container: web")
     with pytest.raises(errors.NginxError, match=nginx.RELOAD_OPTION):
         deploy(Nginx(reload_cmd="nginx -s reload"))
@@ -324,7 +324,7 @@ def test_failing_reload(machine: Machine, words: str) -> None:
 
 
 def test_failing_test(machine: Machine) -> None:
-    """Both streams are told, whatever bytes are in them, and nothing is reloaded."""
+    """Both streams are quoted, whatever bytes are in them, and nothing is reloaded."""
     machine.answers["nginx -t"] = Answer(1, "to stdout \udcff\n", "[emerg] unknown \udce9\n")
     with pytest.raises(errors.NginxError) as caught:
         deploy(Nginx())
@@ -445,7 +445,7 @@ def test_users_behind_links(machine: Machine, tmp_path: Path) -> None:
 
 
 def test_reloaded(machine: Machine) -> None:
-    """The block is asked by its name at its address, and where is told."""
+    """The block is asked by its name at its address, and the result names that."""
     machine.lists(block(listen="8443 ssl"))
     machine.serves(NEW, port=8443)
     assert Outcome("reloaded", f"nginx serves the certificate at 127.0.0.1:8443 ({SAN})") == (
@@ -500,7 +500,7 @@ def test_another_leaf(machine: Machine) -> None:
     ("/usr/sbin/angie -t", ""), ("tengine -t", ""), (f"{DOCKER} -t", "unconfirmed"),
     ("sudo nginx -t", "unconfirmed"), ("ssh web nginx -t", "unconfirmed")])
 def test_whose_answer_is_proof(machine: Machine, test: str, kind: str) -> None:
-    """Another leaf here says something about nginx only where that is sure to run here."""
+    """Another leaf here says something about nginx only if that is sure to run here."""
     machine.lists(block(), program=test[:-1] + "T")
     machine.serves(OLD)
     if kind:
@@ -616,7 +616,7 @@ def test_an_address_that_another_machine_holds(machine: Machine) -> None:
 
 @pytest.mark.parametrize("listen", ["localhost:443 ssl", "440-450 ssl"], ids=["name", "range"])
 def test_another_block_that_may_be_at_the_same_address(machine: Machine, listen: str) -> None:
-    """Who answers there cannot be told, so that a wrong answer proves nothing."""
+    """It is unknown who answers there, so a wrong answer proves nothing."""
     machine.addresses.add("localhost")
     machine.lists(block(listen="127.0.0.1:443 ssl"),
                   block(SAN, listen=listen, certificates=("/etc/ssl/other.pem",)))
@@ -757,7 +757,7 @@ OPENRESTY = Master(7, "/usr/local/openresty/nginx/sbin/nginx", (
         "another user's"])
 def test_the_one_that_runs(machine: Machine, installed: tuple[str, ...], masters: list[Master],
                            expected: str) -> None:
-    """Where nobody says which nginx is meant, it is the one that runs."""
+    """If nobody says which nginx is meant, it is the one that runs."""
     machine.installed, machine.masters = set(installed), masters
     control = Nginx()
     assert f"its configuration is sound ({expected})" == control.test()
@@ -784,7 +784,7 @@ def test_one_that_is_out_of_reach(machine: Machine, masters: list[Master], words
     (None, True), ("systemctl reload nginx", True), ("/usr/sbin/nginx -s reload", True),
     (f"{DOCKER} -s reload", False), ("./reload.sh", False)])
 def test_nothing_to_reload(machine: Machine, reload: str | None, *, is_idle: bool) -> None:
-    """Where no nginx runs there is nothing to plan, whichever command would reload it."""
+    """If no nginx runs there is nothing to plan, whichever command would reload it."""
     assert not Nginx(reload_cmd=reload).is_idle
     machine.runs = False
     assert is_idle is Nginx(reload_cmd=reload).is_idle
@@ -814,7 +814,7 @@ def test_doctor_knows_the_command(machine: Machine) -> None:
     ("supervisorctl signal HUP nginx", "not running"), ("docker kill -s HUP nginx", ""),
     ("ssh web systemctl reload nginx", ""), ("/opt/nginx/deploy", ""), ("pkill apache", "")])
 def test_a_signal_without_a_process(machine: Machine, command: str, kind: str) -> None:
-    """Where no nginx runs, a failing reload of it is no error, whatever it has said."""
+    """If no nginx runs, a failing reload of it is no error, whatever it has said."""
     machine.runs = False
     machine.answers[command] = Answer(1)
     if kind:

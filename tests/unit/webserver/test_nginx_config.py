@@ -126,7 +126,7 @@ def test_addresses(listen: str, expected: list[str]) -> None:
 
 
 def test_other_protocol() -> None:
-    """Who answers over TCP is not asked about a block that takes part in HTTP/3 alone."""
+    """A block that takes part only in HTTP/3 is not asked about over TCP."""
     assert [] == asked("server { listen 443 ssl; ssl_certificate /other.pem; }"
                        "server { listen 443 quic; server_name w; "
                        "ssl_certificate /le/live/a/c.pem; }")

@@ -79,7 +79,7 @@ def test_leaf(server: Server) -> None:
     (None, lambda: None, None), (None, None, None)],
     ids=["Python 3.13", "older", "no answer", "another Python"])
 def test_chain(public: object, private: object, chain: object) -> None:
-    """As every Python that is supported tells it; where none can be told, that is so."""
+    """Every supported Python returns the chain, or None if it cannot."""
     inner = SimpleNamespace(**{"get_unverified_chain": private} if private else {})
     outer = {"get_unverified_chain": public} if public else {"_sslobj": inner}
     assert chain == tls._sent(SimpleNamespace(**outer))  # type: ignore[arg-type]
@@ -109,7 +109,7 @@ def test_kind_of_key(server: Server, kind: tls.KeyKind, answers: bool) -> None:
 
 
 def test_proxy_protocol(server: Server) -> None:
-    """Where the PROXY protocol comes first, it does."""
+    """A server that expects the PROXY protocol first gets it."""
     server.preamble = b"PROXY UNKNOWN\r\n"
     assert tls.served_leaf("127.0.0.1", server.port, WWW, proxied=True, timeout_seconds=5)
     assert tls.served_leaf("127.0.0.1", server.port, WWW, timeout_seconds=5) is None

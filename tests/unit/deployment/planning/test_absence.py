@@ -26,7 +26,7 @@ NOW = 100 * DAY
         "the only one", "the only one, others there", "none", "nothing managed"])
 def test_doubt(missing: list[str], expected: list[str], others_are_there: bool,
                days: float | None, doubted: bool) -> None:
-    """Only where all are missing, no other lineage's is there, and for a week."""
+    """It is so only if all are missing, no other lineage's is there, and for a week."""
     since = 0 if days is None else NOW - days * DAY
     assert doubted == is_in_doubt(missing, expected, others_are_there=others_are_there,
                                   since=since, now=NOW)

@@ -93,7 +93,7 @@ def test_resolved_binding_serves(wanted: Binding, domain: Domain, confirmed: Sen
     (https("new", http2=False), replace(WANTED, http2=True), False),
 ])
 def test_serves(domain: Domain, wanted: Binding, expected: bool) -> None:
-    """A domain serves a binding where protocol, certificate and the known settings agree."""
+    """A domain serves a binding if protocol, certificate and the known settings agree."""
     assert serves(domain, wanted, IDS) is expected
 
 
@@ -141,7 +141,7 @@ def test_versions_to_send(wanted: tuple[str, ...] | None, domain: Domain,
     ((), TLS, False), (TLS, (), False), (OTHERS, OTHERS[::-1], True)])
 def test_serves_versions(shown: tuple[str, ...] | None, wanted: tuple[str, ...] | None,
                          expected: bool) -> None:
-    """They agree as sets, or where one side says nothing."""
+    """They agree as sets, or if one side says nothing."""
     assert expected == serves(https("new", tls_versions=shown),
                               replace(WANTED, tls_versions=wanted), IDS)
 

@@ -31,7 +31,7 @@ HSTS = Sent(replace(sent().binding, hsts=True), NOW - 60)
 ], ids=["changed and at rest", "nothing sent", "never read", "sent back to http", "HSTS sent",
         "not changed", "failed", "in processing", "on http"])
 def test_proof(entry: Domain, remembered: Record, expected: bool) -> None:
-    """A list proves a publication where no older state can look like it."""
+    """A list proves a publication if no older state can look like it."""
     assert expected == (as_published(entry, remembered) is not None)
 
 
@@ -65,7 +65,7 @@ def test_what_is_proved_of_versions(
     (record(confirmed=sent("old")), True), (record(confirmed=sent("new")), False)],
     ids=["maybe never sent", "seen in processing", "another certificate before", "the same before"])
 def test_versions_that_no_read_shows(remembered: Record, is_certain: bool) -> None:
-    """They count as set where Qiniu is known to have taken the change, whatever shows that."""
+    """They count as set if Qiniu is known to have taken the change, whatever shows that."""
     found = Sent(replace(sent().binding, tls_versions=TLS), NOW - 60)
     after = account_for(replace(remembered, sent=found), https("new"), NOW)
     assert after.confirmed is not None
@@ -94,5 +94,5 @@ def test_versions_that_no_read_shows(remembered: Record, is_certain: bool) -> No
         "another failed before", "frozen", "begins", "goes on", "has ended", "back on http",
         "nothing sent"])
 def test_account(remembered: Record, domain: Domain, expected: Record) -> None:
-    """What was sent is confirmed, has been undone, or is still to be told."""
+    """A change that was sent is confirmed, undone, or still open."""
     assert expected == account_for(remembered, domain, NOW)

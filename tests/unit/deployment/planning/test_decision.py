@@ -343,7 +343,7 @@ CASES: Mapping[str, Case] = {
 @pytest.mark.parametrize("listed", [False, True], ids=["auto", "listed"])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_decide(case: Case, listed: bool) -> None:
-    """Each situation has its action, its reason, and a text where a human must know."""
+    """Each situation has its action, its reason, and a text if a human must know."""
     known = knowledge(case.domain, case.record, listed={NAME} if listed else (), **case.known)
     action = decide(NAME, case.wanted, known)
     verb = case.listed if listed and case.listed else case.verb
@@ -574,7 +574,7 @@ BASELINES = st.just(Binding("http")) | st.builds(
 @settings(deadline=None, max_examples=300)
 def test_convergence(start: list[tuple[Domain, str, str, Sent | None, Sent | None]],
                      wanted: list[Binding], baseline: Binding, outcomes: list[bool]) -> None:
-    """Whatever is there and however often a publication fails: in the end nothing is to do."""
+    """From any state, and after any failed publications, nothing is left to do in the end."""
     domains = {name: replace(domain, name=name, state=state, operation=operation)
                for name, (domain, state, operation, _, _) in zip(NAMES, start, strict=True)}
     records = {name: record(sent=was_sent, confirmed=confirmed)
@@ -603,7 +603,7 @@ def test_convergence(start: list[tuple[Domain, str, str, Sent | None, Sent | Non
 @given(st.lists(st.tuples(REAL_DOMAINS, BINDINGS), min_size=1, max_size=3))
 @settings(deadline=None)
 def test_one_change_is_enough(start: list[tuple[Domain, Binding]]) -> None:
-    """Where nothing fails, each domain is changed once at most, and is waited for meanwhile."""
+    """If nothing fails, each domain is changed once at most, and is waited for meanwhile."""
     names = NAMES[:len(start)]
     model = Model({name: replace(domain, name=name)
                    for name, (domain, _) in zip(names, start, strict=True)}, {},

@@ -49,7 +49,7 @@ def test_reading_is_needed(listed: Domain, remembered: Record | None) -> None:
     (1, False, True), (1, True, False), (7, True, False), (8, True, True)],
     ids=["in sync", "outdated", "outdated for long", "for longer"])
 def test_reading_before_a_renewal(days: int, *, outdated: bool, is_read: bool) -> None:
-    """Where a new certificate is due, a renewal does not pay for a reading whose turn it is."""
+    """If a new certificate is due, a renewal does not pay for a reading whose turn it is."""
     assert is_read == needs_reading(LISTED, replace(FRESH, seen_at=NOW - days * DAY), NOW,
                                     is_its_turn=True, is_outdated=outdated)
 
@@ -87,7 +87,7 @@ def test_turns_of_what_is_never_read() -> None:
 
 
 def test_every_domain_has_its_turn() -> None:
-    """With two runs a day each is read within four days; where there are few, every day."""
+    """With two runs a day each is read within four days; if there are few, every day."""
     for count, days in (FEW, 1.5), (600, 4):
         records, most, now = {f"d{n}": replace(FRESH, seen_at=NOW) for n in range(count)}, 0, NOW
         for _ in range(60):

@@ -49,7 +49,7 @@ def test_on_what_was_there_before(left: float, lifetime: float, expected: Outloo
 
 @pytest.mark.parametrize("is_ours", [True, False])
 def test_an_end_that_nobody_knows(*, is_ours: bool) -> None:
-    """It is told, and changes nothing."""
+    """It is reported, and changes nothing."""
     served = Served("a.example.com", is_ours)
     assert WARN is outlook(served, NOW + NEWEST * DAY, NOW)
     assert not served.gives_way

@@ -27,7 +27,7 @@ REFUSAL = Refusal("aa" * 32, "account", "1.0", NOW, "400322")
         "other keys", "another version"])
 def test_is_believed(days: float, changes: dict[str, Any], served_days: float | None,
                      expected: bool) -> None:
-    """A week, a day where it is urgent, and not once anything else has changed."""
+    """A week, a day if it is urgent, and not once anything else has changed."""
     now = replace(REFUSAL, at=NOW + days * DAY, **changes)
     served_until = 0 if served_days is None else NOW + served_days * DAY
     assert expected == is_believed(REFUSAL, now, served_until)

@@ -76,7 +76,7 @@ def test_nothing_covered() -> None:
 ], ids=["apex", "wildcard", "other", "https", "failed", "processing",
         "https wildcard", "pan"])
 def test_named_domain(domain: Domain) -> None:
-    """A domain that the certificate names is chosen, also where it speaks http only."""
+    """A domain that the certificate names is chosen, even if it speaks http only."""
     assert choose(account(domain)) == Selection((domain.name,))
 
 
