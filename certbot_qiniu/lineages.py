@@ -279,7 +279,7 @@ def _read(path: Path, _version: tuple[int, ...], items: tuple[tuple[str, Any], .
 def _check(params: Mapping[str, Any]) -> None:
     """Refuse what certbot would not renew with.
 
-    :raises ValueError: when there is any of it.
+    :raises ValueError: if there is any of it.
     """
     if "authenticator" not in params:
         raise ValueError("it names no authenticator")

@@ -97,12 +97,12 @@ def http2_mode(value: str) -> str:
 
 
 def count(value: str | int) -> int:
-    """*value* as a whole number from 0 to 100."""
+    """Return *value* as a whole number from 0 to 100."""
     return _number(value, 100)
 
 
 def seconds(value: str | int) -> int:
-    """*value* as seconds, from 0 to a day."""
+    """Return *value* as seconds, from 0 to a day."""
     return _number(value, 86_400)
 
 

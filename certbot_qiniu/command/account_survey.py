@@ -15,7 +15,7 @@ from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.model import Domain, RemoteCertificate, certificate_name
 
 MANY = 20
-"""So many calls are announced, where the user has not asked for each of them."""
+"""So many calls are announced, unless the user has asked for each of them."""
 
 
 class Scope(Enum):
@@ -24,11 +24,11 @@ class Scope(Enum):
     MANAGED = auto()
     """All that certbot manages; no list, if reading that one by one takes fewer calls."""
     NEW = auto()
-    """The list of domains, and in detail what a renewal would look at besides."""
+    """The list of domains, and in detail those that a renewal would read."""
     DELETIONS = auto()
-    """Likewise, and who uses those of our certificates that a renewal would delete."""
+    """The same, and who uses those of our certificates that a renewal would delete."""
     CERTIFICATES = auto()
-    """All certificates besides, with who uses those of ours that may go."""
+    """The same, and all certificates, with the users of those of ours that may go."""
     ALL = auto()
     """Each domain in detail, and all certificates."""
 
@@ -56,7 +56,7 @@ class AccountSurvey:
     def read(self) -> None:
         """Read what the planning of the account's lineages does not read by itself.
 
-        :raises errors.ApiError: when a list cannot be had, or Qiniu does not accept the keys.
+        :raises errors.ApiError: if a list cannot be read, or Qiniu does not accept the keys.
         """
         account = self.account
         if (self.scope is Scope.MANAGED and len(self.managed) <= account.list_calls
@@ -71,7 +71,7 @@ class AccountSurvey:
     def _read_all(self) -> None:
         """Read every domain in detail that may have a certificate.
 
-        :raises errors.ApiError: when their list cannot be had.
+        :raises errors.ApiError: if their list cannot be read.
         """
         listed = dict(self.account.domains())
         names = [name for name, domain in listed.items()
@@ -86,8 +86,8 @@ class AccountSurvey:
                ) -> dict[str, Collection[str]]:
         """Ask who uses these certificates, as far as it is not known whether anybody does.
 
-        :param certificates: those of the account. Where they were not listed, one of which Qiniu
-            tells nothing, as it may have it no more, is taken out.
+        :param certificates: the account's. If they were not listed, one of whose users Qiniu says
+            nothing is taken out: it may be gone.
         """
         found: dict[str, Collection[str]] = {}
         asked = sorted(certificates.keys() & ids)
@@ -104,7 +104,7 @@ class AccountSurvey:
                 found[cert_id] = users
             elif not self.account.has_certificates:
                 del certificates[cert_id]
-            else:  # no list can tell
+            else:  # no list shows them
                 self._read_all()
                 return {}
         return found
@@ -112,7 +112,7 @@ class AccountSurvey:
     def facts(self, lineages: Iterable[LineageFacts]) -> AccountFacts:
         """Return the facts of the account, once its *lineages* were observed.
 
-        :raises errors.ApiError: when a list cannot be had.
+        :raises errors.ApiError: if a list cannot be read.
         """
         account, context = self.account, self.context
         certificates = self._certificates()
@@ -132,7 +132,7 @@ class AccountSurvey:
         for domain in self.observed.values():
             record = context.memory.domains.get(domain.name, Record())
             if domain.state == "processing" and not domain.detailed and record.sent and record.seen:
-                # Until that is published it serves what it did when we sent it.
+                # Until the change is published it serves the same as when we sent it.
                 domain = replace(domain, cert_id=record.seen.cert_id)
             domains[domain.name] = domain
         for one in set(self.managed) & self.unread.keys() - domains.keys():
@@ -142,7 +142,7 @@ class AccountSurvey:
         return AccountFacts(self.name, domains, certificates, used_by)
 
     def _certificates(self) -> dict[str, RemoteCertificate]:
-        """List the certificates of an account: as listed, or as far as they are known."""
+        """Return the certificates of an account: all if listed, otherwise those that are known."""
         if self.account.has_certificates:
             return dict(self.account.certificates())
         return {cert_id: RemoteCertificate(cert_id, certificate_name(
@@ -151,7 +151,7 @@ class AccountSurvey:
                 if upload.may_be_in(self.context.account_name)}
 
     def _ends(self, domains: Iterable[Domain]) -> dict[str, RemoteCertificate]:
-        """Find what these domains serve, with its end; certbot's archive has that of ours."""
+        """Find the certificates that these domains serve, with their ends."""
         found: dict[str, RemoteCertificate] = {}
         lost: set[str] = set()
         for domain in domains:

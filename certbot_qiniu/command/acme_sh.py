@@ -41,7 +41,7 @@ _BASE64 = re.compile(r"__ACME_BASE64__START_(.*)__ACME_BASE64__END_")
 def parse_conf(text: str) -> dict[str, str]:
     """Read the settings in a conf of acme.sh, a piece of shell that acme.sh would run.
 
-    :raises errors.UsageError: when a line is anything but ``NAME=one word``; quotes no value.
+    :raises errors.UsageError: if a line is anything but ``NAME=one word``; quotes no value.
     """
     settings = {}
     for number, line in enumerate(text.splitlines(), 1):
@@ -52,7 +52,7 @@ def parse_conf(text: str) -> dict[str, str]:
             words = shlex.split(rest)
         except ValueError:
             words = ["", ""]
-        # What is unprintable might speak to the terminal that it is shown on.
+        # Unprintable characters might steer the terminal.
         if not (equals and name.isidentifier() and len(words) < 2 and line.isprintable()):
             raise errors.UsageError(f"line {number} is not NAME='value'")
         settings[name] = _decoded("".join(words), name)
@@ -78,7 +78,7 @@ def read_acme_home(home: Path, confs: Sequence[Path]) -> tuple[list[Setup], list
     except errors.UsageError as error:
         problems.append(f"{home / 'account.conf'}: {error}")
     found, unread = collect(confs, lambda conf: _acme_setup(home, conf, account))
-    # One home may renew other certificates, too. Where any is known to go to Qiniu, only those.
+    # One home may renew other certificates, too. If some are known to go to Qiniu, take only those.
     setups = [setup for setup in found if setup.domains] or found
     rest = [setup.cert_name for setup in found if setup not in setups]
     if rest:
@@ -156,18 +156,18 @@ def _unlike_acme(own: Mapping[str, str], conf: Path, authenticator: str) -> Iter
 
 
 def _is_secret(name: str) -> bool:
-    """Return whether a setting of acme.sh's may hold a key."""
+    """Return whether a setting of acme.sh may hold a key."""
     return re.search(r"(?i)key|secret|token|passw|_ak$|_sk$", name) is not None and (
         not name.startswith("Le_") and not name.endswith("_PATH"))
 
 
 def _path(text: str) -> str:
-    """*text* where it is a path: acme.sh writes "no" for none, too."""
+    """Return *text* if it is a path: acme.sh also writes "no" for none."""
     return text if text.startswith("/") else ""
 
 
 def _acme_proof(proofs: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """certbot's authenticator, and where acme.sh keeps what it needs."""
+    """Return certbot's authenticator, and acme.sh's names for the settings that it needs."""
     if all(proof.startswith("/") for proof in proofs):
         return "webroot", ()
     if len(set(proofs)) > 1:

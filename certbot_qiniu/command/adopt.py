@@ -294,8 +294,8 @@ def _ini(adoption: Adoption) -> str:
 
 
 CERTBOT_RENEW = r"certbot(?!-qiniu|\S*/certbot-qiniu)\b.*\brenew\b"
-"""A line that renews certbot's certificates, whichever certbot that is (snap has certbot.renew),
-but not by our own command."""
+"""A line that renews certbot's certificates by any certbot (snap has certbot.renew), but not by our
+own command."""
 
 
 def jobs(setup: Setup, config_dir: Path) -> Iterator[str]:

@@ -110,12 +110,12 @@ def alert(folder: Path, urls: Iterable[str], concerns: Sequence[Finding],
           checked_at: float, bygone: Collection[str] = (),
           unseen: Collection[tuple[str, str]] = (),
           blind: Collection[str] | None = ()) -> list[str]:
-    """Tell every receiver what is new to it.
+    """Send every receiver what is new to it.
 
     :param folder: where ``alerts.json`` is kept.
     :param concerns: all findings that are not ok.
     :param bygone: see :func:`compose`.
-    :param unseen: (reason, subject) of what could not be looked at.
+    :param unseen: (reason, subject) of each finding that could not be checked again.
     :param blind: subjects of which nothing could be; None for all.
     :returns: what went wrong, without any secret.
     :raises errors.QiniuError: if apprise is missing or ``alerts.json`` cannot be used.
@@ -182,7 +182,7 @@ def send(url: str, message: Message) -> bool:
             with contextlib.suppress(Exception):  # its text may have the URL, too
                 accepted.append(bool(
                     channel.add(url)
-                    # Qiniu's words are in it: a mail is HTML, where they must stay words.
+                    # It quotes Qiniu: in a mail, which is HTML, that must stay text.
                     and channel.notify(title=message.title, body=message.body, notify_type=kind,
                                        body_format=apprise.NotifyFormat.TEXT)))
 

@@ -114,7 +114,7 @@ def completed_by(kind: Mapping[str, str], argument: argparse.Action) -> None:
 def seconds(text: str) -> float:
     """Return the value of an option that is a time.
 
-    :raises argparse.ArgumentTypeError: when nobody can wait for so long.
+    :raises argparse.ArgumentTypeError: if nobody can wait for so long.
     """
     value = float(text)
     if not 0 < value <= MOST_SECONDS:  # nor is NaN

@@ -83,7 +83,7 @@ def _flag(entry: Mapping[str, Any], key: str, *, default: bool) -> bool:
 
 def _uniform(entries: Sequence[Mapping[str, Any]], key: str, on: Sequence[str],
              off: Sequence[str]) -> Iterator[str]:
-    """Options for what all domains have in common; what differs stays as it is at Qiniu."""
+    """Return options for settings that all domains share; others stay as they are at Qiniu."""
     values = {_flag(entry, key, default=True) for entry in entries}
     if len(values) == 1:
         yield from on if values.pop() else off

@@ -141,7 +141,7 @@ def check_all(config: Any, folders: Sequence[str] = ()) -> Iterator[Check]:
 
 
 def check_certbot(found: str | None) -> Iterator[Check]:
-    """Return whether the certbot that is run by its name has this plugin."""
+    """Check that the certbot in the search path has this plugin."""
     ours = shlex.quote(program("certbot"))
     link = f"ln -sf {ours} /usr/local/bin/certbot"
     if found is None:
@@ -344,7 +344,7 @@ def is_looped(config_dir: Path, now: float) -> bool:
 
 def check_timers(jobs: Iterable[Job], wanted: Wanted, *, looped: bool = False,
                  folders: Sequence[str] = ()) -> Iterator[Check]:
-    """Check that something renews every lineage by itself, and nothing gets in its way."""
+    """Check that something renews every lineage by itself, and that nothing undoes its work."""
     install = shlex.join(["certbot-qiniu", "install-timer", *folders])
     uses = [(job, use(job, wanted)) for job in jobs]
     renewing = {job.call.option("--cert-name") for job, found in uses if found is Use.RENEWS}

@@ -184,9 +184,10 @@ _END = "-----END CERTIFICATE-----"
 
 
 def changed_at(domain: Domain, record: Record, now: float) -> float:
-    """Return the time of a domain's last change: ours, or as Qiniu says; 0 if unknown.
+    """Return the time of a domain's last change, by our record or Qiniu's; 0 if unknown.
 
-    The later of both: ``modifyAt`` may not move with each change, and others make changes, too.
+    The later of both counts: ``modifyAt`` may not move with each change, and others change domains,
+    too.
     One that is yet to come would silence everything until then, and is no time of a change.
     """
     try:

@@ -21,11 +21,11 @@ BAD_REQUEST = 400
 
 
 class EnoughError(Exception):
-    """There may be no further calls."""
+    """No further calls are allowed."""
 
 
 class StrangeError(Exception):
-    """The answer is of a form that nobody has described."""
+    """The answer has an undocumented form."""
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Pages:
 
     :ivar pages: the entries of each.
     :ivar last: the last answer.
-    :ivar end: how it ended, "" where that was not reached.
+    :ivar end: how it ended, "" if its end was not reached.
     """
 
     pages: list[list[dict[str, Any]]] = field(default_factory=list)
@@ -43,9 +43,9 @@ class Pages:
 
 
 class Explorer:
-    """Asks, and keeps what several questions need.
+    """Asks, and keeps the answers that several questions need.
 
-    :ivar empty: each empty list that was met, as it came.
+    :ivar empty: each empty list, as Qiniu sent it.
     :ivar too_long: the lists that refuse pages of :data:`LONGEST_PAGE`.
     """
 
@@ -60,13 +60,13 @@ class Explorer:
 
     @property
     def calls(self) -> int:
-        """The number of entries."""
+        """The number of calls so far."""
         return self.client.calls - self._begun
 
     def get(self, host: str, path: str, **how: Any) -> Any:
         """Return Qiniu's answer, which may be a refusal.
 
-        :raises errors.Unreachable: when it says nothing.
+        :raises errors.Unreachable: if no answer came.
         """
         if self.calls > MOST_CALLS - ATTEMPTS:
             raise EnoughError
@@ -98,7 +98,7 @@ class Explorer:
         return found
 
     def detail(self, protocol: str) -> dict[str, Any] | None:
-        """Return a domain on *protocol* in detail, None where there is none; read once."""
+        """Return a domain on *protocol* in detail, None if there is none; read it once."""
         if protocol not in self.read:
             names = [name for entry in sorted(
                 self.domains.pages[0] if self.domains.pages else (),
@@ -112,7 +112,7 @@ class Explorer:
     def _whole(self, host: str, path: str, key: str) -> Pages:
         """Return the first page of a list, as long as it may be.
 
-        :raises errors.Refused: when even that is refused: keys that open nothing explore nothing.
+        :raises errors.Refused: if even that is refused: keys that open nothing explore nothing.
         """
         action = f"list the {key} to explore"
         try:
@@ -158,6 +158,6 @@ def items(value: Any) -> list[Any]:
 
 
 def refusal_of(refusal: errors.Refused) -> str:
-    """Return a refusal without its text, which may quote what was asked."""
+    """Return a refusal without its text, which may quote the question."""
     code = f", code {refusal.code}" if refusal.code != refusal.status else ""
     return f"refused (HTTP {refusal.status}{code})"

@@ -21,10 +21,10 @@ class AccountFacts:
     """The facts known of a Qiniu account.
 
     :ivar name: the path of its credentials file.
-    :ivar domains: as many as the survey was for; of those that were not read in detail it is not
-        known what they serve.
-    :ivar certificates: all of them where they were listed, else those that are ours or known.
-    :ivar used_by: id -> domains, of certificates of which Qiniu was asked who uses them.
+    :ivar domains: those in the survey's scope; what they serve is unknown if they were not read in
+        detail.
+    :ivar certificates: all of them if they were listed, otherwise those that are ours or known.
+    :ivar used_by: id -> domains, for certificates about whose users Qiniu was asked.
     """
 
     name: str
@@ -52,13 +52,13 @@ class LineageFacts:
     :ivar account: the name of its account.
     :ivar certificate: its newest certificate, if that can be read.
     :ivar renews: whether its renewal conf names this plugin.
-    :ivar reconfigure: the command that makes it do so again.
+    :ivar reconfigure: the command that makes it name it again.
     :ivar held: whether a rollback keeps its newest certificate from being deployed.
-    :ivar kept_on: what it keeps the domains on, of what can end.
+    :ivar kept_on: the certificates that domains serve under that hold and that can end.
     :ivar actions: what the next ``certbot renew`` would do with its domains.
     :ivar uploads: names of the certificates that it would upload for that.
     :ivar superseded: ids of its certificates at Qiniu that nothing here needs any more.
-    :ivar server: the local web server that it reaches, "" for none.
+    :ivar server: the local web server that it is deployed to, "" for none.
     :ivar hooks: the user's programs that are run for it.
     :ivar reload: the web server that was not yet seen to serve the newest certificate, "" for none.
     """
@@ -86,15 +86,15 @@ class LineageFacts:
 
 @dataclass(frozen=True)
 class Survey:
-    """All that was observed, at one moment.
+    """All observations, at one moment.
 
-    :ivar records: what the memory says of each domain.
+    :ivar records: the memory of each domain.
     :ivar uploads: Qiniu's id -> (lineage, fingerprint) of certificates that are ours.
     :ivar left_behind: ids of certificates, in these accounts, of lineages that certbot deleted or
         that are in another account now, and that nothing here needs any more.
-    :ivar elsewhere: ids of certificates of ours in accounts that no lineage is in any more.
+    :ivar elsewhere: ids of our certificates in accounts that no lineage uses any more.
     :ivar unread: why some domains could not be read.
-    :ivar findings: what is wrong apart from single domains.
+    :ivar findings: problems that are not about single domains.
     :ivar bygone: domains that have been gone for so long that it needs no attention any more, or
         were let go.
     :ivar blind: lineages, and domains of theirs, that could not be looked at; None for all.
@@ -117,12 +117,12 @@ class Survey:
     elsewhere: tuple[str, ...] = ()
 
     def managed(self) -> dict[str, tuple[LineageFacts, Action]]:
-        """Return the managed domains: their lineage, and what is to be done."""
+        """Return the managed domains, each with its lineage and its action."""
         return {action.name: (lineage, action) for lineage in self.lineages
                 for action in lineage.actions}
 
     def lineage_of(self, domain: str) -> str | None:
-        """Return the lineage that manages a domain, also where it could not be read."""
+        """Return the lineage that manages a domain, even if it could not be read."""
         record = self.records.get(domain, Record())
         return None if record.let_go or record.gone else record.lineage or None
 
@@ -148,7 +148,7 @@ class Survey:
     def _deletable(self, account: AccountFacts, ids: Iterable[str]) -> list[RemoteCertificate]:
         found = [account.certificates[cert_id] for cert_id in ids
                  if cert_id in account.certificates and not account.users(cert_id)]
-        # What another program uploaded, under a name of its own, is left to it.
+        # Certificates that another program uploaded under its own names are its own to delete.
         return [item for item in found if item.name == certificate_name(
             *self.uploads.get(item.cert_id, ("", "")))]
 

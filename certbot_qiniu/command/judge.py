@@ -14,7 +14,7 @@ from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.model import DEAD_STATES, Domain
 
 PENDING_SECONDS = 3600
-"""Qiniu usually publishes within 8 to 15 minutes, overseas within an hour; then it is too long."""
+"""Qiniu usually publishes within 8 to 15 minutes, overseas within an hour; longer is too long."""
 
 SENTENCES = {
     "domain": {
@@ -43,7 +43,7 @@ SENTENCES = {
                           "see why, run: {remedy}",
     },
 }
-"""The sentences about each subject, by the word for the reason."""
+"""The sentences about each subject, by the word for its reason."""
 
 Verdict = tuple[Level, str, str]
 """A level, the word for its reason, and a sentence."""
@@ -61,7 +61,7 @@ def judge(facts: Survey, warn_days: int, *, only_managed: bool = False) -> Repor
     rows += [_missing(lineage, action) for name, (lineage, action) in managed.items()
              if name not in present]
     rows.sort(key=lambda row: (row.account, row.lineage is None, row.domain))
-    # What a renewal says of a hold is said below, with what ends it.
+    # A hold is reported below, with what ends it.
     findings = [item for item in facts.findings if item.reason != "Held"]
     unread = {facts.lineage_of(name) for name in facts.unread}
     for lineage in facts.lineages:
@@ -135,14 +135,14 @@ def _judge_pending(action: Action, seconds: float) -> Verdict:
 
 
 def _pending_seconds(facts: Survey, name: str) -> float:
-    """For how long we know that a domain has been publishing."""
+    """Return for how long a domain has been publishing, as far as we know."""
     record = facts.records.get(name, Record())
     since = record.processing_since or (record.sent.at if record.sent else 0)
     return facts.now - since if since else 0
 
 
 def _judge_end(subject: str, name: str, left: int) -> Verdict:
-    """Judge a certificate that ends too soon."""
+    """Judge a certificate that expires too soon."""
     return _verdict(Level.ATTENTION, subject, "Expired" if left < 0 else "Expiring", name=name,
                     days=f"{left} day{'' if left == 1 else 's'}")
 
@@ -151,7 +151,7 @@ def _judge_lineage(lineage: LineageFacts, now: float, warn_days: int, *,
                    is_read: bool) -> list[Finding]:
     """Judge a lineage.
 
-    :param is_read: whether all its domains could be read: else it is not known that it has none.
+    :param is_read: whether all its domains could be read: if not, it may have some.
     """
     def needs(reason: str, remedy: str, **facts: object) -> Verdict:
         return _verdict(Level.ATTENTION, "lineage", reason, name=lineage.name, remedy=remedy,

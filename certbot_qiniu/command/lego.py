@@ -69,7 +69,7 @@ def _lego_runs(home: Path) -> Iterator[LegoRun]:
 def _lego_setup(home: Path, path: Path, emails: Sequence[str], runs: Sequence[LegoRun]) -> Setup:
     entry = read_json_object(path)
     fullchain, key = path.with_suffix(".crt"), path.with_suffix(".key")
-    # The certificate itself knows best; older versions of lego name one domain only.
+    # The certificate is the best source: older versions of lego name only one domain.
     read_text(fullchain)
     names = checked_names(Certificate.load("", fullchain, key).names)
     main = entry.get("domain") or entry.get("id")
@@ -90,7 +90,7 @@ def _lego_setup(home: Path, path: Path, emails: Sequence[str], runs: Sequence[Le
 
 
 def _with_run(setup: Setup, run: LegoRun) -> Setup:
-    """Add to *setup* what one of lego's command lines says of it."""
+    """Add to *setup* what one of lego's command lines shows."""
     notes: list[str] = []
     provider, webroot = run.value("dns"), run.value("http.webroot")
     authenticator, variables = _LEGO_DNS.get(provider, ("", ()))

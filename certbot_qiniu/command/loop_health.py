@@ -31,7 +31,7 @@ class Health:
     failing_since: float = 0.0
 
     def after(self, exit_status: int, now: float, *, failed: bool) -> Health:
-        """Return how it is once a renewal has ended."""
+        """Return the health after a renewal has ended."""
         # A clock that was set back would keep failures young for as long as it was wrong.
         since = min(self.failing_since or now, now)
         return replace(self, ended=now, exit_status=exit_status,

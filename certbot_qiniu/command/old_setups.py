@@ -1,4 +1,4 @@
-"""Read the setups that renewed certificates before: acme.sh, lego, a script with a config.json."""
+"""Read older setups that renew certificates: acme.sh, lego, a script with a config.json."""
 
 from __future__ import annotations
 

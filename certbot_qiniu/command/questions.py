@@ -51,11 +51,11 @@ ASKED = {
     29: "whether a read shows `tlsVersions`, or settings of HTTPS that nobody has described",
     30: "with which signature the list of bindings can be read",
 }
-"""Row of docs/unknowns.md (0 for none) -> what is asked."""
+"""Row of docs/unknowns.md (0 for none) -> the question."""
 
 
 class Verdict(Enum):
-    """The meaning of an answer for the defaults of docs/unknowns.md."""
+    """What an answer means for the defaults of docs/unknowns.md."""
 
     ASSUMED = "as assumed"
     OTHER = "otherwise"
@@ -66,7 +66,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One answer, in words without any name."""
+    """One answer, in words that name nothing."""
 
     row: int
     verdict: Verdict
@@ -110,7 +110,7 @@ def ask_lists(here: Explorer) -> Iterator[Finding]:
             ("certificates", FUSION, "/sslcert", "certs", here.certificates),
             ("CDN domains", API, "/domain", "domains", here.domains)):
         if key in here.too_long:
-            # We ask for that many domains, and for fewer certificates.
+            # We ask for so many domains, and for fewer certificates.
             yield Finding(4, Verdict.STRANGE if key == "domains" else Verdict.OTHER,
                           f"a page of {LONGEST_PAGE} {what}: refused")
         first = len(whole.pages[0]) if whole.pages else 0
@@ -178,7 +178,7 @@ def _filter_finds(here: Explorer) -> Iterator[Finding]:
 
 
 def ask_buckets(here: Explorer) -> Iterator[Finding]:
-    """Row 18, without what ``bindings`` tell."""
+    """Row 18, without the answers of ``bindings``."""
     buckets = here.get(UC, "/buckets")
     if isinstance(buckets, errors.Refused):
         yield Finding(18, Verdict.OPEN if here.client.is_sub_user else Verdict.STRANGE,
@@ -254,7 +254,7 @@ def ask_codes(here: Explorer) -> Iterator[Finding]:
 
 
 def ask_https(here: Explorer) -> Iterator[Finding]:
-    """Row 29, and one that has none."""
+    """Row 29, and a question without a row."""
     entry = here.detail("https")
     if entry is None:
         yield Finding(29, Verdict.OPEN, "whether TLS versions are shown: no CDN domain is on HTTPS")
@@ -285,7 +285,7 @@ def ask_https(here: Explorer) -> Iterator[Finding]:
 
 
 def ask_bindings(here: Explorer) -> Iterator[Finding]:
-    """Row 30, and what of row 18 shows itself there."""
+    """Row 30, and the rest of row 18."""
     answers = {scheme: here.get(API, "/cert/bindings", scheme=scheme) for scheme in (QBOX, QINIU)}
     refusals = [answer for answer in answers.values() if isinstance(answer, errors.Refused)]
     for answer in answers.values():
@@ -312,7 +312,7 @@ QUESTIONS: Sequence[tuple[Sequence[int], Callable[[Explorer], Iterator[Finding]]
     ((4,), ask_lists), ((14, 4), ask_filter), ((21,), ask_codes), ((29, 0), ask_https),
     ((20, 22), ask_unknown_domain), ((30, 18), ask_bindings), ((18,), ask_buckets),
     ((19,), ask_live), ((1,), ask_hosts), ((2,), ask_dates))
-"""In their order, each with its rows: what is refused on purpose comes last."""
+"""In their order, each with its rows: questions that Qiniu must refuse come last."""
 
 
 def explore(here: Explorer) -> Iterator[Finding]:

@@ -45,9 +45,9 @@ class Row:
 class Report:
     """The status of everything.
 
-    :ivar bygone: domains that need no attention any more, although nothing about them is right.
+    :ivar bygone: domains that need no attention any more, although they are not right.
     :ivar blind: lineages and domains that could not be looked at; None for all.
-    :ivar renewed: whether the ``certbot renew`` before this succeeded; None if that was not told.
+    :ivar renewed: whether the ``certbot renew`` before this succeeded; None if unknown.
     """
 
     checked_at: float

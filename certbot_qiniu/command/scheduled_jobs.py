@@ -1,6 +1,6 @@
 """Find what systemd's timers and cron run here by themselves, whatever it is.
 
-Who would run it is asked: systemd for its timers, and whether there is a cron that reads crontabs.
+systemd is asked for its timers. Crontabs count only if there is a cron that reads them.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ SYSTEMD_FOLDER = Path("/etc/systemd/system")
 ROOT = Path("/")
 SECONDS = 60
 BOOTED = "run/systemd/system"
-"""There exactly where systemd is the init (``sd_booted(3)``)."""
+"""Exists if, and only if, systemd is the init (``sd_booted(3)``)."""
 
 SYSTEMD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CRON_PATH = "/usr/bin:/bin"
-"""The folders in which both look for programs unless told otherwise."""
+"""The folders in which both look for programs by default."""
 
 CRONS = frozenset({"cron", "crond", "fcron", "anacron", "dcron"})
 COMMANDS = ("ExecStartPre", "ExecStart", "ExecStartPost", "ExecStopPost")
@@ -132,7 +132,7 @@ def read_script(paths: Sequence[str], errors: str = "strict") -> str:
 
 
 def _timers() -> Iterator[Scheduled]:
-    """Ask systemd for the commands of the timers: with drop-ins, without quotation marks."""
+    """Ask systemd for the commands of the timers: it includes drop-ins, but no quotation marks."""
     listed = (_systemctl("list-unit-files", "--type=timer")
               + _systemctl("list-units", "--all", "--type=timer"))
     names = sorted({line.split()[0] for line in listed.splitlines()
@@ -201,7 +201,7 @@ def _systemctl(*arguments: str) -> str:
 def output_of(command: Sequence[str]) -> str:
     """Return the output of a program, "" if it cannot be run."""
     try:
-        # Not in a folder that somebody else could put a module of Python's into.
+        # Not in a folder into which somebody else could put a Python module.
         return subprocess.run(  # noqa: S603 (systemctl, and what root runs anyway)
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
             timeout=SECONDS, check=False, cwd="/").stdout
@@ -238,7 +238,7 @@ def _cron(root: Path) -> Iterator[Scheduled]:
 
 
 def _crontab(path: Path, user: str, idle: Idle, *, fields: int = 5) -> Iterator[Scheduled]:
-    # busybox's crond, which has its crontabs below /etc, has the PATH of the system.
+    # busybox's crond, with its crontabs below /etc, uses the PATH of the system.
     default = SYSTEMD_PATH if path.resolve().parent.parent.name == "etc" and user else CRON_PATH
     for line in crontab(read_script([str(path)], "replace"), user, fields=fields):
         place = Place({"PATH": default, "HOME": _home(line.user), **line.variables})
@@ -267,7 +267,7 @@ def files_in(places: Iterable[Path]) -> list[Path]:
 
 
 def _ignored(path: Path, *, debian: bool) -> Idle:
-    """Say why cron does not look at a file."""
+    """Say why cron ignores a file."""
     is_strict = debian or path.parent.parent.name == "periodic"  # busybox's run-parts, too
     if path.name.endswith(("~", ".rpmsave", ".rpmorig", ".rpmnew")) or path.name[0] in ".#" or (
             is_strict and not re.fullmatch(r"[\w-]+", path.name, re.ASCII)):
@@ -282,13 +282,13 @@ def _ignored(path: Path, *, debian: bool) -> Idle:
 
 
 def is_busybox() -> bool:
-    """Return whether cron is busybox's, as on Alpine: it reads users' crontabs only."""
+    """Return whether cron is busybox's, as on Alpine: it reads only users' crontabs."""
     crond = ROOT / "usr/sbin/crond"
     return os.path.basename(os.path.realpath(crond)) == "busybox"
 
 
 def cron_runs(root: Path | None = None) -> bool:
-    """Return whether there is a cron, as far as one may see that."""
+    """Return whether a cron runs, as far as that can be seen."""
     names = set()
     for path in (root or ROOT).glob("proc/[0-9]*/comm"):
         try:

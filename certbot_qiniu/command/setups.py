@@ -47,25 +47,25 @@ _NGINX_COMMAND = re.compile(
     r"( -[cp] [\w./-]+)* -(t|s reload)"
     rf"|systemctl (reload|restart|try-reload-or-restart|reload-or-restart) {_NGINX}(\.service)?"
     rf"|(service |/etc/init\.d/){_NGINX} (force-)?(reload|restart)", re.ASCII)
-"""Commands that test or reload nginx; any other command that mentions it may do anything."""
+"""Commands that only test or reload nginx: any other command with its name may do anything."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """One certificate of an old setup, and what it takes to go on with it.
+    """One certificate of an old setup, and what is needed to renew it by certbot.
 
-    :ivar source: the file that says all this.
+    :ivar source: the file that describes it.
     :ivar names: the SANs, the main one first.
-    :ivar authenticator: certbot's, "" where there is none that would do the same.
+    :ivar authenticator: certbot's, "" if none does the same.
     :ivar webroots: a folder for each of the names, with the authenticator ``webroot``.
     :ivar keys: entries for the credentials file.
-    :ivar domains: the Qiniu domains that were served; none where that is not known.
-    :ivar issuing: options for the issuance, and *deploying* for what follows it.
-    :ivar served: fullchain and key that nginx was given, where they are not certbot's.
+    :ivar domains: the Qiniu domains that were served; none if unknown.
+    :ivar issuing: options for issuing; likewise *deploying* for the installer.
+    :ivar served: fullchain and key that nginx was given, if they are not certbot's.
     :ivar fullchain: the present certificate.
     :ivar retire: commands that switch the old setup off.
-    :ivar traces: what lines of crontabs and units that run it contain.
-    :ivar notes: what is to be decided by hand.
+    :ivar traces: texts that mark the lines of crontabs and units that run it.
+    :ivar notes: what the user must decide.
     :ivar secrets: files of its own that hold keys.
     """
 
@@ -99,9 +99,9 @@ def collect(paths: Iterable[Path], read: Any) -> tuple[list[Setup], list[str]]:
 
 
 def checked(setup: Setup) -> Setup:
-    """Return *setup*, unless something in it would reach beyond its line, or steer a terminal.
+    """Return *setup*, unless something in it would break its line or steer a terminal.
 
-    :raises errors.UsageError: then.
+    :raises errors.UsageError: if so.
     """
     def is_printable(value: object) -> bool:
         if isinstance(value, tuple):
@@ -125,7 +125,7 @@ def read_text(path: Path) -> str:
     """
     try:
         found = path.stat()
-        if not stat.S_ISREG(found.st_mode):  # a pipe would wait for ever, a device have no end
+        if not stat.S_ISREG(found.st_mode):  # a pipe would block for ever, a device has no end
             raise errors.UsageError("is not a file")
         if found.st_size > _LARGEST:
             raise errors.UsageError("is too large")
@@ -151,18 +151,18 @@ def checked_names(values: Iterable[str]) -> tuple[str, ...]:
 
 
 def cert_name_of(name: str) -> str:
-    """certbot's name for a lineage that begins with *name*."""
+    """Return certbot's name for a lineage whose first name is *name*."""
     return name.removeprefix("*.")
 
 
 def qiniu_domains(value: str | Sequence[str]) -> tuple[str, ...]:
-    """Qiniu domains in Qiniu's spelling; none for nothing."""
+    """Return domains in Qiniu's spelling; none for nothing."""
     listed = value.split() if isinstance(value, str) else list(value)
     return tuple(domain_list(listed).split(",")) if listed else ()
 
 
 def usable_keys(keys: Mapping[str, str]) -> dict[str, str]:
-    """Return those that are set."""
+    """Return the keys that are set."""
     for name, value in keys.items():
         if value and not is_token(value):
             raise errors.UsageError(f"the value for {name} holds characters that no key has")
@@ -172,7 +172,7 @@ def usable_keys(keys: Mapping[str, str]) -> dict[str, str]:
 def is_nginx_command(text: str) -> bool:
     """Return whether a command tests or reloads nginx, and uses nothing that others may change.
 
-    A configuration of nginx's may name modules, and so is as good as a program.
+    A configuration of nginx may name modules to load, so it is as powerful as a program.
     """
     if not _NGINX_COMMAND.fullmatch(text):
         return False
@@ -185,7 +185,7 @@ def is_nginx_command(text: str) -> bool:
 
 
 def without_terminal(command: str) -> str:
-    """*command* as a timer can run it: ``docker exec -t`` fails where there is no terminal."""
+    """Return *command* as a timer can run it: ``docker exec -t`` fails without a terminal."""
     words = command.split()
     for number in range(words.index("exec") + 1 if "exec" in words else len(words), len(words)):
         if not words[number].startswith("-"):
@@ -207,7 +207,7 @@ def reload_option(command: str, name: str, source: Path, notes: list[str]) -> li
 
 
 def server_options(url: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Options and notes for an authority."""
+    """Return options and notes for an authority."""
     if url in ("", LETS_ENCRYPT):
         return (), ()
     if not _URL.fullmatch(url):
@@ -230,7 +230,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(read_text(path))
     except (ValueError, RecursionError):
-        raise errors.UsageError(f"{path} is not JSON") from None  # a cause would quote it
+        raise errors.UsageError(f"{path} is not JSON") from None  # the cause would quote it
     if not isinstance(found, dict):
         raise errors.UsageError(f"{path} holds no object")
     return found

@@ -283,7 +283,7 @@ def _renewed(result: str | None) -> bool | None:
 
 
 def _judge_renewal(result: str, logs: Path) -> Iterator[Finding]:
-    """Judge how ``certbot renew`` ended before this."""
+    """Judge the result of the ``certbot renew`` before this."""
     if result not in SUCCESS:
         yield Finding(Level.ATTENTION, "renewal", "RenewalFailed",
                       f"certbot renew failed ({result}); see letsencrypt.log in {logs}")

@@ -115,7 +115,7 @@ class _Observations:
         return found
 
     def reach(self, account: AccountSurvey) -> bool:
-        """Observe an account, once; false where that is not possible."""
+        """Observe an account, once; false if that is not possible."""
         if account.account not in self.reached:
             try:
                 account.read()

@@ -105,7 +105,7 @@ class Context:
 class Options:
     """The behaviour of one reconcile.
 
-    :ivar wait: stay until what was sent is published (``run``, ``install``, ``rollback``).
+    :ivar wait: stay until all changes are published (``run``, ``install``, ``rollback``).
     :ivar wait_seconds: how long the whole process may wait, for that and for busy domains.
     :ivar keep_certificates: superseded certificates to keep.
     :ivar listed: domains that the user named in ``--qiniu-domains``.
@@ -114,7 +114,7 @@ class Options:
     :ivar insist: a user asks for it, not a timer: what Qiniu has refused for good is tried again,
         and what was told before is told again.
     :ivar clean: delete superseded certificates afterwards.
-    :ivar bury: stop managing what is gone; else that is only told.
+    :ivar bury: stop managing domains that are gone; otherwise that is only reported.
     :ivar returning: this goes back to what was served before.
     """
 

@@ -56,7 +56,7 @@ class Deployer:
 
     :ivar say: shows a line to the user: what was changed.
     :ivar note: likewise what stays as it is, which a renewal does not show each time.
-    :ivar waiting: that of the whole process.
+    :ivar waiting: shared by the whole process.
     """
 
     writer: Writer
@@ -233,7 +233,7 @@ class Deployer:
 
     def _under_hold(self, newest: Certificate, settings: Settings, *, look_for_new: bool = True,
                     ) -> tuple[bool, list[errors.QiniuError]]:
-        """Look at what a rollback keeps a lineage's domains on.
+        """Judge what a lineage's domains serve under a rollback's hold.
 
         :returns: whether the hold ends now, and what is wrong with it, or with the options.
         """
@@ -318,7 +318,7 @@ class Deployer:
     def write(self, desired: State) -> bool:
         """Write the desired state, with what was there before in the checkpoint in progress.
 
-        :returns: whether it differs from what was written.
+        :returns: whether it differs from the written one.
         :raises errors.StateError: if it cannot be written.
         :raises certbot.errors.Error: if what was there before cannot be kept.
         """

@@ -52,7 +52,7 @@ class Planner:
                         if record.baseline and record.is_ours and name not in context.store.state}
 
     def _as_before(self, entry: Managed) -> Managed:
-        """*entry*, with the settings undone that a rollback has taken back, should there be any."""
+        """Return *entry* with former settings in place of those that a rollback has undone."""
         record, binding = self.memory.domains.get(entry.name, Record()), entry.binding
         if binding.force_https is None:
             binding = replace(binding, force_https=record.former_force)
@@ -66,7 +66,7 @@ class Planner:
              tried: Collection[str] = ()) -> Planned:
         """Observe *names*, by default all domains, and plan.
 
-        :param refresh: ask Qiniu again for what it has told this process already.
+        :param refresh: ask Qiniu again, even if this process has its answers.
         :param tried: fingerprints of certificates whose upload has failed in this process.
         :raises errors.QiniuError: if the owner of a certificate is unknown.
         """
@@ -113,7 +113,7 @@ class Planner:
 
     def _refused_for_good(self, observed: dict[str, Domain], wanted: list[Managed],
                           tried: Collection[str]) -> dict[str, str]:
-        """Word the refusals of certificates that Qiniu would only refuse again, by fingerprint."""
+        """Return a sentence, by fingerprint, for each certificate that Qiniu would refuse again."""
         found: dict[str, str] = {}
         for lineage in self.scope if not self.options.insist else ():
             refusal = self.memory.lineage(lineage).refusal

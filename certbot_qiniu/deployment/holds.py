@@ -100,7 +100,7 @@ def look(context: Context, newest: Certificate, settings: Settings, *, look_for_
     :raises errors.QiniuError: if that cannot be known.
     """
     others, problems = set[str](), list[errors.QiniuError]()
-    with contextlib.suppress(errors.ApiError):  # the judgement tells of that
+    with contextlib.suppress(errors.ApiError):  # the judgement reports that
         if look_for_new:
             others, wrong = _others(context, newest, settings)
             problems += map(errors.UsageError, wrong)
@@ -110,17 +110,17 @@ def look(context: Context, newest: Certificate, settings: Settings, *, look_for_
 
 def _others(context: Context, newest: Certificate, settings: Settings,
             ) -> tuple[set[str], list[str]]:
-    """List the domains that *newest* would be deployed to for the first time, were it not held.
+    """List the domains to which *newest* would be deployed for the first time without the hold.
 
-    :returns: these, and why others could not be.
-    :raises errors.ApiError: when the account's lists cannot be had.
+    :returns: these, and why it could not be deployed to others.
+    :raises errors.ApiError: if the account's lists cannot be read.
     """
     selection = choose_domains(context, newest.names, settings.domains, newest.lineage,
                                ends=newest.not_after.timestamp(), excluded=settings.excluded)
     given_back = context.memory.lineage(newest.lineage).given_back
     theirs = {found.name for found in selection.problems
               if found.obstacle is Obstacle.OTHER_INSTALLATION}
-    # Who has what the rollback gave up is no problem; what can never be served is.
+    # It is no problem who has a domain that was given up, but one if it can never be served.
     wrong = replace(selection, problems=tuple(
         found for found in selection.problems if found.name not in given_back
         and found.obstacle in (Obstacle.NOT_FOUND, Obstacle.NOT_COVERED, Obstacle.UNREADABLE)))
@@ -130,7 +130,7 @@ def _others(context: Context, newest: Certificate, settings: Settings,
 
 def _judge(context: Context, newest: Certificate,
            others: Collection[str]) -> tuple[bool, list[str]]:
-    """Look at what a rollback keeps a lineage's domains on, and tell of what ends soon.
+    """Judge what a lineage's domains serve under a rollback's hold, and report what ends soon.
 
     :param newest: the certificate that is held back.
     :param others: domains that would get it, too, and were never managed.
@@ -167,7 +167,7 @@ def served_instead(context: Context, newest: Certificate, others: Collection[str
     it should: a hold must end before that does, whatever is in the way.
 
     :param others: domains that would get *newest* as well, and were never managed.
-    :returns: that, and why some could not be read.
+    :returns: these certificates, and why some domains could not be read.
     """
     lineage, memory, found = newest.lineage, context.memory, list[Served]()
     managed = {name: entry.binding.fingerprint

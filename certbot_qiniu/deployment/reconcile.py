@@ -64,7 +64,7 @@ class _Reconciler:
         self.sender = Sender(context, self.wanted, options.keep_certificates, self.progress)
         self.pending: list[str] = []
         self.forgotten: list[str] = []
-        self.unread: set[str] = set()  # of these Qiniu goes on with what it has accepted
+        self.unread: set[str] = set()  # Qiniu goes on with their changes
         self.instant: list[str] = []
 
     def go(self) -> Outcome:
@@ -109,7 +109,7 @@ class _Reconciler:
         return Outcome(
             told_once(problems), self.pending, self.progress.changed,
             sorted((self.wanted.keys() - self.progress.taken) | (failed.keys() - self.unread)),
-            # Sentences do, and so do some errors.
+            # Sentences say what comes next, and so do some errors.
             any(isinstance(problem, str) or problem.has_outlook for problem in problems))
 
     def rounds(self, unsettled: list[str]) -> list[str]:
@@ -156,7 +156,7 @@ class _Reconciler:
         queued = [*progress.busy]
         sent, again = self.sender.send(
             [action for action in actions if self.is_to_be_sent(action, planned)], observed)
-        # What takes no time to publish is read back in any case.
+        # A change that takes no time to publish is always read back.
         services = self.context.account.services
         self.instant = [name for name in sent if not services[observed[name].service].publishes]
         if self.options.wait:
@@ -225,7 +225,7 @@ class _Reconciler:
             self.memory.update(action.name, left=action.other_id)
 
     def may_send(self, action: Action) -> bool:
-        """Return whether to send this change now; says why not, and what failed before."""
+        """Return whether to send this change now; note why not, and what failed before."""
         tries = self.progress.sends.get(action.name, 0)
         if action.reason is Reason.PUBLICATION_FAILED:
             self.progress.failed[action.name] = wording.not_published(

@@ -59,7 +59,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class _Job:
-    """One change that is about to be sent; with a certificate where it binds one."""
+    """One change that is about to be sent; with a certificate if it binds one."""
 
     action: Action
     domain: Domain
@@ -72,7 +72,7 @@ class _Job:
 
     @property
     def extra_fields(self) -> set[str]:
-        """The fields that it carries besides the three documented ones of HTTPS."""
+        """The fields that it carries in addition to the three documented ones of HTTPS."""
         if self.certificate is None:
             return set()
         versions = {TLS_VERSIONS} if self.binding.tls_versions is not None else set()
@@ -121,7 +121,7 @@ class Sender:
                 if self._refused(job, result):
                     again.append(job.name)
             else:
-                # It may have taken effect: what was sent stays on record for a later run.
+                # It may have taken effect: the change stays on record for a later run.
                 self.progress.failed[job.name] = result
         return sent, again
 
@@ -130,7 +130,7 @@ class Sender:
         binding, certificate = action.binding, None
         if binding is not None and action.verb is Verb.BIND:
             if binding.fingerprint in self.progress.upload_errors:
-                return None  # another domain has tried in vain
+                return None  # the upload for another domain has failed
             try:
                 certificate = certificate_for(self.context, binding, self._lineage_of(action.name),
                                               keep_certificates=self.keep_certificates)
@@ -166,12 +166,12 @@ class Sender:
 
     def _without_extra_fields(self, jobs: list[_Job], results: Results,
                               ) -> tuple[list[_Job], Results]:
-        """Repeat changes with only the documented fields that were refused for others, maybe.
+        """Repeat refused changes with only the documented fields: the others may be the reason.
 
         No setting may cost a certificate. That the repeat is taken, or has nothing to change,
         proves what was wrong, and is remembered.
 
-        :returns: what was sent in the end, and what came of it.
+        :returns: the changes sent in the end, and their results.
         """
         refused = {job.name: result for job, result in zip(jobs, results, strict=True)
                    if isinstance(result, errors.Refused) and result.status == BAD_REQUEST
@@ -193,12 +193,12 @@ class Sender:
                 [outcome.get(job.name, result) for job, result in zip(jobs, results, strict=True)])
 
     def _note_refused_fields(self, job: _Job, refusal: errors.Refused) -> None:
-        """Remember that Qiniu does not take what a change carried; once a warning tells of it."""
+        """Remember that Qiniu does not take fields of a change; warn only the first time."""
         told, now = self.memory.told, self.context.clock()
         wanted, versions = self.wanted.get(job.name), job.binding.tls_versions
-        # Those that the domain has may be sent back where others, asked for, were refused.
+        # The domain's own versions may be sent back even if the ones asked for were refused.
         asked = versions if wanted and versions == wanted.binding.tls_versions else None
-        if asked:  # with one X-Reqid for all that were refused alike
+        if asked:  # one X-Reqid for all equal refusals
             self.progress.tls_refused[job.name] = self._refusals.setdefault(
                 (refusal.text, refusal.code), refusal.cause)
         is_new = False
@@ -214,7 +214,7 @@ class Sender:
                        wording.fields_refused(job.name, kept, refusal.cause))
 
     def _note_sent(self, job: _Job) -> None:
-        """Tell what Qiniu has accepted, and remember that it is busy with it."""
+        """Report what Qiniu has accepted, and remember that it is busy with it."""
         if job.action.verb is Verb.HSTS:
             operation = "update_resp_header"
             self.memory.update(job.name, hsts="ours" if job.binding.hsts else "")
@@ -230,7 +230,7 @@ class Sender:
         self.context.say(wording.sent(job.action, job.certificate.name if job.certificate else ""))
 
     def _refused(self, job: _Job, error: errors.Refused) -> bool:
-        """Deal with a refusal; true when the domain is to be observed again at once."""
+        """Deal with a refusal; true if the domain is to be observed again at once."""
         name, first = job.name, self.progress.sends[job.name] < 2
         if error.code in BUSY_CODES:
             # The list had not yet shown it: believe the refusal.
@@ -240,7 +240,7 @@ class Sender:
         if first and error.code in UNCHANGED_CODES:
             self.memory.update(name, seen=None)
             if job.binding.tls_versions and not job.action.enable:
-                # That it has them already is all that can be known where no read shows it.
+                # If no read shows them, this answer is the only sign that it has them already.
                 self.memory.update(name, confirmed=Sent(job.binding, self.context.clock()))
             return True
         if job.action.verb is Verb.HSTS and error.status == BAD_REQUEST:
@@ -252,8 +252,8 @@ class Sender:
                 and is_gone(self.context, job.binding.cert_id, error)):
             self.memory.uploads.pop(job.binding.cert_id, None)
             return True
-        # What the keys lack they may get. Elsewhere that is how a call is refused for good that
-        # nobody has documented, or that does not exist.
+        # The keys may get a right that they lack. Other services refuse so, for good, a call that
+        # is undocumented or does not exist.
         if job.action.verb is Verb.UNBIND and (
                 error.status == BAD_REQUEST or job.domain.service != "cdn"):
             self._forget_refused(name, error)
@@ -262,7 +262,7 @@ class Sender:
         return False
 
     def _forget_refused(self, name: str, error: errors.Refused) -> None:
-        """Qiniu will not switch HTTPS off while a certificate is valid: say so, once."""
+        """Report once that Qiniu will not switch HTTPS off while a certificate is valid."""
         self.progress.failed[name] = wording.https_kept(name, str(error))
         self.memory.update(name, lineage="", baseline=None, sent=None, confirmed=None)
 

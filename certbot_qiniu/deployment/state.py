@@ -78,10 +78,10 @@ class Record:
     :ivar hsts: ``ours`` if we switched HSTS on, ``refused`` if Qiniu did not let us.
     :ivar former_force: forced HTTPS before a redirect was asked for, for a rollback to a state in
         which it is "as it is"; likewise *former_http2* and *former_tls*, the TLS versions.
-    :ivar foreign: what it was last seen to serve that is not ours, so that its end is asked once.
+    :ivar foreign: the certificate of others that it was last seen to serve: its end is asked once.
     :ivar taken_from: id of what it served when it was taken over, or taken back: that is replaced
         whatever its end, until ours was seen there.
-    :ivar left: id of what somebody put over ours, once a renewal has told of it.
+    :ivar left: id of the certificate that somebody put over ours, once a renewal has reported it.
     """
 
     service: str = "cdn"

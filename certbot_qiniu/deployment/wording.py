@@ -176,7 +176,7 @@ def without_tls_versions(name: str) -> str:
 
 
 def comes_again(lineage: str, option: str) -> str:
-    """Say that a rollback has not changed what the user asks for."""
+    """Say that a rollback has not changed the user's options."""
     return (f"{lineage}: its renewal configuration still says {option}, so that a certbot renew "
             "sets this again. To keep what the rollback has put back: certbot reconfigure "
             f"--cert-name {lineage} {option} keep")

@@ -22,7 +22,7 @@ Setting = TypeVar("Setting")
 
 
 def changed(state: State, changes: Changes) -> State:
-    """*state* with *changes*."""
+    """Return *state* with *changes*."""
     return {name: entry for name, entry in {**state, **changes}.items() if entry}
 
 
@@ -65,7 +65,7 @@ class Writer:
         for name, entry in changes.items():
             record, former = store.memory.domains.get(name, Record()), store.state.get(name)
             if entry is None:
-                # On purpose: it keeps what it serves, and its baseline is kept for it.
+                # On purpose: it keeps what it serves, and we keep its baseline.
                 store.memory.update(name, let_go=time.time(), sent=None)
                 continue
             if (record.lineage, record.let_go, record.gone) != (entry.lineage, 0, None):
@@ -94,7 +94,7 @@ class Writer:
             store.memory.lineage(lineage).supersede(store.fingerprints(lineage), {
                 entry.binding.fingerprint for entry in entries.values()
                 if entry.lineage == lineage})
-        store.write_memory()  # before the state: what a crash leaves must lead back to it
+        store.write_memory()  # before the state: after a crash it must lead back to the baselines
         if not changes:
             return False
         # Both files of a domain that moves are in it before either is written.
@@ -121,7 +121,7 @@ class Writer:
             del memory.told[subject]
 
     def remember_checkpoint(self, name: str, *, may_prune: bool) -> None:
-        """Note that certbot has ended the checkpoint in progress, and how it is called.
+        """Note that certbot has ended the checkpoint in progress, and its name.
 
         :param may_prune: whether older ones of the same lineages may go: certbot is at work then,
             and nothing else reads or writes its checkpoints.
@@ -141,7 +141,7 @@ class Writer:
         self._must_stay = {}
 
     def recall(self) -> None:
-        """Look through certbot's checkpoints for what a lost memory does not tell of older states.
+        """Search certbot's checkpoints for the older states that a lost memory no longer has.
 
         That takes long, and happens once: after the memory was moved away, and where it is still
         that of version 1.

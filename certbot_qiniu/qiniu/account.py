@@ -43,12 +43,12 @@ class Lists:
     :ivar refused: service -> when its domains were asked for in vain, and what Qiniu said.
     :ivar are_presumed: whether the domains were not listed, see :meth:`Account.presume`.
     :ivar unread: of those that were presumed, what could not be read, and why.
-    :ivar turn: the managed domains that this run reads though no list shows that it must; None
-        before that was decided.
-    :ivar certificates: all of them by id; None before they were listed.
+    :ivar turn: the managed domains that this run reads although no list shows a change; None
+        until they are chosen.
+    :ivar certificates: all of them by id; None until they are listed.
     :ivar met: id -> when a list was read for it, and what that had of it; so for what was met on
         the way.
-    :ivar looks: how many times a part of it was read.
+    :ivar looks: how many times a part of the list of certificates was read.
     """
 
     domains: dict[str, tuple[float, list[Domain]]] = field(default_factory=dict)
@@ -104,7 +104,7 @@ class Account:
 
         :param strict: only an optional service may fail.
         :param among: those that a refresh is for, should they not be all.
-        :raises errors.ApiError: when another one does.
+        :raises errors.ApiError: if another one fails.
         """
         known = None if self._is_old(self._listed_at) else self._domains
         if known is None or refresh:
@@ -158,11 +158,11 @@ class Account:
             self._lists.refused[service.name] = self._clock(), error
             raise
         self._lists.domains[service.name] = found = self._clock(), listed
-        # A list that was presumed, and has grown old, is one of the whole account now.
+        # This list is of the whole account, even if an older one was presumed.
         self._lists.are_presumed, self._lists.unread = False, {}
         if service.name == "cdn":
             if known is None:
-                self._lists.turn = None  # of other services nobody knows when a domain changed
+                self._lists.turn = None  # other services do not show when a domain changed
             calls = self._lists.calls = self.client.calls - before
             if calls > FEW_CALLS:
                 self.notes.told[self._long_list] = str(calls)
@@ -217,9 +217,9 @@ class Account:
 
     def presume(self, domains: Iterable[Domain],
                 unread: Mapping[str, errors.QiniuError] | None = None) -> None:
-        """Take these domains, which were read in detail, for all that matters of the account.
+        """Treat these domains, which were read in detail, as all that matter in the account.
 
-        For who changes nothing, and wants to know of no other one.
+        For a caller that changes nothing and asks for no other domain.
 
         :param unread: those that could not be read, and why: they are not asked for again.
         """

@@ -362,7 +362,7 @@ def _tail(file: IO[bytes]) -> bytes:
 
 
 def _lines(file: IO[bytes]) -> list[str]:
-    """Return the end of what a program has written, as it may be shown."""
+    """Return the end of a program's output in a form that may be shown."""
     text = _tail(file).decode("utf-8", "replace")
     return [printable(line).rstrip() for line in text.splitlines() if line.strip()]
 

@@ -320,7 +320,7 @@ def test_missing(tmp_path: Path) -> None:
 
 
 def test_given(tmp_path: Path) -> None:
-    """What certbot is given for every lineage goes before what a conf says."""
+    """Options that certbot gets for every lineage override those of a conf."""
     path = conf(tmp_path, f"{HEAD.replace('= qiniu', '= nginx')}qiniu_http2 = off\n")
     found = read_renewal(path, {"installer": "qiniu", "qiniu_http2": "on"})
     assert (True, True) == (found.is_ours, found.settings.http2)

@@ -34,7 +34,7 @@ def as_published(entry: Domain, record: Record) -> Domain | None:
     binding, versions = sent.binding, seen.tls_versions
     known = record.confirmed.binding.tls_versions if record.confirmed else None
     if versions and binding.tls_versions is None:
-        return None  # what became of them without having been sent, only a read tells
+        return None  # only a read shows what became of them without a change of ours
     if versions is None and binding.tls_versions != known:
         return None  # and likewise whether those show that were asked for now
     return replace(entry, detailed=True, cert_id=binding.cert_id, force_https=binding.force_https,

@@ -42,7 +42,7 @@ class NotChosen:
     """A domain that is not chosen, and why.
 
     :ivar state: Qiniu's word for the domain's state; with DEAD.
-    :ivar detail: Qiniu's own words about that state; with UNREADABLE what went wrong.
+    :ivar detail: Qiniu's own words about that state; with UNREADABLE the error.
     :ivar lineage: who manages it; with OTHER_LINEAGE and GIVEN_BACK, of which it is who did.
     :ivar names: the certificate's SANs, with NOT_COVERED; the account's domains, with NOT_FOUND.
     :ivar foreign: what the domain serves; with FOREIGN and OTHER_INSTALLATION.

@@ -96,7 +96,7 @@ def test_saved_names_come_first(tmp_path: Path) -> None:
         "all is known"])
 def test_what_acme_did_that_nobody_can_take_over(tmp_path: Path, changed: dict[str, str],
                                                  words: list[str]) -> None:
-    """Each thing that certbot cannot be told has its note, and nothing else has one."""
+    """Each setting that certbot does not have gets a note, and nothing else does."""
     [setup], _ = read_setups(acme_home(tmp_path, {**DOMAIN, **changed}))
     assert len(words) == len(setup.notes)
     assert [] == [part for part, note in zip(words, setup.notes, strict=True) if part not in note]

@@ -116,7 +116,7 @@ def probe(fingerprint: str, **changes: Any) -> Probe:
     ids=["no answer", "answer", "other, early", "other", "processing", "frozen", "http"])
 def test_what_is_not_known_to_be_right_again(domain: Domain, edges: dict[str, Probe], *,
                                              unseen: bool) -> None:
-    """That the edge was not seen, or has time again, is no good news."""
+    """An edge that was not seen, or has time again, takes back no alert."""
     found = judge(seen(KEEP, domain=domain, edges=edges), 14)
     assert ({("EdgeDiffers", WWW), ("EdgeChain", WWW)} if unseen else set()) == found.unseen()
 

@@ -20,7 +20,7 @@ def rig(tmp_path: Path) -> Rig:
 
 
 def test_every_row_is_asked_for() -> None:
-    """The questions have the rows that the documentation lists, each the one that it tells of."""
+    """The questions have the rows that the documentation lists, each its own."""
     assert {row for rows, _ in questions.QUESTIONS for row in rows} == questions.ASKED.keys()
 
 

@@ -143,7 +143,7 @@ def test_empty_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     ("etc/crontab", "@reboot root certbot renew\n", 0o644, "it runs only at boot"),
 ])
 def test_what_cron_ignores(machine: Host, path: str, text: str, mode: int, idle: str) -> None:
-    """What never runs again by itself is told from what does."""
+    """A job that never runs again by itself is distinguished from one that does."""
     if "periodic" not in path:
         machine.put("etc/debian_version", "12.8\n")
     machine.put(path, text, mode)
@@ -165,7 +165,7 @@ def test_cron_of_busybox(machine: Host) -> None:
 
 
 def test_folder_that_cannot_be_seen(machine: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user who is not root is told of what he may see."""
+    """A user who is not root gets the jobs that this user may see."""
     def refuse(folder: Path) -> list[Path]:
         raise PermissionError(13, "Permission denied", str(folder))
 
@@ -214,7 +214,7 @@ def test_how_to_stop(machine: Host, path: str, text: str, where: str, stop: str)
     ("certbot-qiniu.timer", "x.service", True), ("certbot.timer", "certbot-qiniu", False),
     ("", "certbot-qiniu", True), ("", "certbot-qiniu.old", False)])
 def test_ours(machine: Host, timer: str, path: str, *, ours: bool) -> None:
-    """What install-timer writes is told from the rest by its whole name."""
+    """The files of install-timer are distinguished from others by their whole name."""
     if timer:
         machine.timer(timer.removesuffix(".timer"), "certbot renew")
     else:

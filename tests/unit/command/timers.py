@@ -46,7 +46,7 @@ class Host:
 
     def timer(self, name: str, *commands: str, enabled: str = "enabled", active: str = "active",
               service: dict[str, str] | None = None, **facts: str) -> None:
-        """A timer and its service, as ``systemctl show`` tells of them."""
+        """A timer and its service, as ``systemctl show`` prints them."""
         if not (self.root / scheduled_jobs.BOOTED).exists():
             self.boot()
         self.units[f"{name}.timer"] = {

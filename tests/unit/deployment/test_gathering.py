@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:Depreca
 
 
 def test_strangers_cannot_be_told(rig: Rig, certificate: Certificate) -> None:
-    """Who cannot see whose certificate a domain serves does not replace it."""
+    """If it is unknown whose certificate a domain serves, it is not replaced."""
     rig.memory.uploads[rig.upload(certificate)] = Upload(certificate.fingerprint, LINEAGE)
     rig.qiniu.add_domain(A, protocol="https", cert_id=rig.upload(rig.renew("theirs", A)))
     manage(rig, certificate, A)

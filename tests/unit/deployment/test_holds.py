@@ -67,7 +67,7 @@ def test_what_was_gone_comes_back(rig: Rig, certificate: Certificate, *, is_olde
 
 
 def test_killed(rig: Rig, certificate: Certificate) -> None:
-    """Who opens the files after a rollback that was killed finds out how far it came."""
+    """Opening the files after a rollback that was killed shows how far it came."""
     set_state(rig.store, state(entry(A, certificate)))
     other = rig.renew("other", B)
     set_state(rig.store, state(entry(A, certificate), entry(B, other, lineage="other")))

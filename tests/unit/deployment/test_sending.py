@@ -48,7 +48,7 @@ def test_progress(rig: Rig, certificate: Certificate) -> None:
 
 @pytest.mark.parametrize("code", [400030, 400999])
 def test_refused_as_busy(rig: Rig, certificate: Certificate, code: int) -> None:
-    """A refusal tells that a domain is busy before the list does: it is sent later."""
+    """A refusal shows that a domain is busy before the list does: the change is sent later."""
     rig.qiniu.add_domain(A, protocol="https")
     manage(rig, certificate, A)
     rig.refuse("/httpsconf", code, times=2)
