@@ -100,7 +100,7 @@ def _with_run(setup: Setup, run: LegoRun) -> Setup:
     elif "http" in run.flags and not provider:
         authenticator = "standalone"
     elif not authenticator:
-        known = provider if provider.isalnum() else "what cannot be told"
+        known = provider if provider.isalnum() else "an unknown plugin"
         notes.append(f"lego proved the domains by {known} (see --dns in {run.source}): choose a "
                      "certbot plugin that does the same, in place of AUTHENTICATOR")
     keys = {name: value for name, value in (
