@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from certbot_qiniu import errors
-from certbot_qiniu.command import output, plugins
+from certbot_qiniu.command import output
 from certbot_qiniu.command.arguments import (
     A_FILE,
     Command,
@@ -26,15 +26,16 @@ from certbot_qiniu.command.arguments import (
     completed_by,
     folder_options,
 )
-from certbot_qiniu.command.old_setups import read_setups
-from certbot_qiniu.command.scheduled_jobs import (
+from certbot_qiniu.command.jobs import plugins
+from certbot_qiniu.command.jobs.scheduled_jobs import (
     Scheduled,
     files_in,
     lines_of,
     read_script,
     scheduled_jobs,
 )
-from certbot_qiniu.command.setups import DNS_KEYS, QINIU_KEYS, Setup
+from certbot_qiniu.command.setups.old_setups import read_setups
+from certbot_qiniu.command.setups.setups import DNS_KEYS, QINIU_KEYS, Setup
 from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.certificates import MINIMUM_DAYS
 from certbot_qiniu.environment import plugin_installation

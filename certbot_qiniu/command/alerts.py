@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from certbot_qiniu import errors
-from certbot_qiniu.command.health import Finding, Level, with_all_concerned
+from certbot_qiniu.command.survey.health import Finding, Level, with_all_concerned
 from certbot_qiniu.environment import installation
 from certbot_qiniu.failures import SHOWN
 from certbot_qiniu.files import check_owner, decoding, read_json, write_json

@@ -92,7 +92,7 @@ def add_heartbeat(parser: argparse.ArgumentParser) -> None:
 def add_deadline(parser: argparse.ArgumentParser, default: float | None = None) -> None:
     """Add ``--deadline``."""
     parser.add_argument("--deadline", type=seconds, default=default, metavar="SECONDS",
-                        help="tell within so many seconds that the status is not known, where "
+                        help="report after so many seconds that the status is not known if "
                              "Qiniu is silent" + " (default: %(default)s)" * bool(default))
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from certbot_qiniu import errors
 from certbot_qiniu.command import output
-from certbot_qiniu.command.account_survey import Scope
 from certbot_qiniu.command.arguments import Command, add_json, certbot_config, our_renewals
-from certbot_qiniu.command.facts import Survey
-from certbot_qiniu.command.health import days_left, exit_status, worst
-from certbot_qiniu.command.survey import survey
+from certbot_qiniu.command.survey.account_survey import Scope
+from certbot_qiniu.command.survey.facts import Survey
+from certbot_qiniu.command.survey.health import days_left, exit_status, worst
+from certbot_qiniu.command.survey.survey import survey
 from certbot_qiniu.deployment.certificates import (
     clean,
     expired_strays,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from certbot_qiniu import errors
-from certbot_qiniu.command import certbot_jobs, containers, explore, loop_health, output, plugins
+from certbot_qiniu.command import containers, loop_health, output
 from certbot_qiniu.command.arguments import (
     Command,
     add_json,
@@ -26,9 +26,11 @@ from certbot_qiniu.command.arguments import (
     folder_options,
     usual_config_dir,
 )
-from certbot_qiniu.command.certbot_jobs import Job, Use, Wanted, plugins_of, sentence, use
-from certbot_qiniu.command.health import Level, exit_status, worst
-from certbot_qiniu.command.survey import remembered_command
+from certbot_qiniu.command.exploration import explore
+from certbot_qiniu.command.jobs import certbot_jobs, plugins
+from certbot_qiniu.command.jobs.certbot_jobs import Job, Use, Wanted, plugins_of, sentence, use
+from certbot_qiniu.command.survey.health import Level, exit_status, worst
+from certbot_qiniu.command.survey.survey import remembered_command
 from certbot_qiniu.deployment.certificates import too_old
 from certbot_qiniu.deployment.deployer import Deployer, open_deployer
 from certbot_qiniu.environment import program

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from certbot_qiniu import errors
-from certbot_qiniu.command import certbot_jobs, metrics, output, plugins, scheduled_jobs
+from certbot_qiniu.command import output
 from certbot_qiniu.command.alerts import check_heartbeats
 from certbot_qiniu.command.arguments import (
     A_FILE,
@@ -30,8 +30,10 @@ from certbot_qiniu.command.arguments import (
     folder_options,
     usual_config_dir,
 )
-from certbot_qiniu.command.certbot_jobs import Use, Wanted, sentence, use
-from certbot_qiniu.command.scheduled_jobs import OWN_NAME, SYSTEMD_FOLDER
+from certbot_qiniu.command.jobs import certbot_jobs, plugins, scheduled_jobs
+from certbot_qiniu.command.jobs.certbot_jobs import Use, Wanted, sentence, use
+from certbot_qiniu.command.jobs.scheduled_jobs import OWN_NAME, SYSTEMD_FOLDER
+from certbot_qiniu.command.survey import metrics
 from certbot_qiniu.environment import program
 from certbot_qiniu.lineages import Renewal, read_renewals
 

@@ -19,9 +19,9 @@ from certbot import errors as certbot_errors
 from certbot_qiniu import errors
 from certbot_qiniu.command import containers, loop_health, renew
 from certbot_qiniu.command.arguments import FOLDERS, Command
-from certbot_qiniu.command.health import utc
 from certbot_qiniu.command.loop_health import Health
 from certbot_qiniu.command.renew import Cycle, Programs
+from certbot_qiniu.command.survey.health import utc
 
 EVERY_SECONDS, JITTER_SECONDS = 43_200, 3_600
 TICK_SECONDS = 1

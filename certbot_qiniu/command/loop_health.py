@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from certbot_qiniu.command.health import utc
+from certbot_qiniu.command.survey.health import utc
 from certbot_qiniu.files import decode, decoding, read_json, write_json
 from certbot_qiniu.model import DAY
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from certbot_qiniu import errors
-from certbot_qiniu.command.health import Finding, Level, exit_status, utc, with_all_concerned
+from certbot_qiniu.command.survey.health import Finding, Level, exit_status, utc, with_all_concerned
 from certbot_qiniu.files import write_file
 
 if TYPE_CHECKING:

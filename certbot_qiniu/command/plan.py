@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from certbot_qiniu.command import output
 from certbot_qiniu.command.arguments import Command, add_cert_name, add_json, certbot_config
-from certbot_qiniu.command.facts import LineageFacts, Survey
-from certbot_qiniu.command.health import Finding, Level, days_left, exit_status, worst
-from certbot_qiniu.command.survey import survey
+from certbot_qiniu.command.survey.facts import LineageFacts, Survey
+from certbot_qiniu.command.survey.health import Finding, Level, days_left, exit_status, worst
+from certbot_qiniu.command.survey.survey import survey
 from certbot_qiniu.deployment import wording
 from certbot_qiniu.deployment.planning.decision import Action
 

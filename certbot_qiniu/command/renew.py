@@ -19,7 +19,6 @@ from types import FrameType
 from typing import NamedTuple
 
 from certbot_qiniu import errors
-from certbot_qiniu.command import metrics, plugins
 from certbot_qiniu.command.arguments import (
     A_FILE,
     FOLDERS,
@@ -32,6 +31,8 @@ from certbot_qiniu.command.arguments import (
     completed_by,
     folder_options,
 )
+from certbot_qiniu.command.jobs import plugins
+from certbot_qiniu.command.survey import metrics
 from certbot_qiniu.environment import program
 from certbot_qiniu.lineages import Lineages, read_renewals
 

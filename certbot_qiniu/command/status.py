@@ -1,7 +1,7 @@
 """``certbot-qiniu status``: show what every domain serves, and whether that is right.
 
-What a survey finds is judged in :mod:`certbot_qiniu.command.judge`; what this machine runs by
-itself is judged here.
+What a survey finds is judged in :mod:`certbot_qiniu.command.survey.judge`; what this machine runs
+by itself is judged here.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from certbot_qiniu import errors
-from certbot_qiniu.command import alerts, certbot_jobs, metrics, output, plugins
-from certbot_qiniu.command.account_survey import Scope
+from certbot_qiniu.command import alerts, output
 from certbot_qiniu.command.arguments import (
     A_FILE,
     Command,
@@ -32,19 +31,22 @@ from certbot_qiniu.command.arguments import (
     seconds,
     usual_config_dir,
 )
-from certbot_qiniu.command.certbot_jobs import Job, Use, Wanted, sentence, use
-from certbot_qiniu.command.edge import EDGE_WORDS, Expected, Probe, changed_at, expect
-from certbot_qiniu.command.facts import LineageFacts, Survey
-from certbot_qiniu.command.health import (
+from certbot_qiniu.command.jobs import certbot_jobs, plugins
+from certbot_qiniu.command.jobs.certbot_jobs import Job, Use, Wanted, sentence, use
+from certbot_qiniu.command.survey import metrics
+from certbot_qiniu.command.survey.account_survey import Scope
+from certbot_qiniu.command.survey.edge import EDGE_WORDS, Expected, Probe, changed_at, expect
+from certbot_qiniu.command.survey.facts import LineageFacts, Survey
+from certbot_qiniu.command.survey.health import (
     Finding,
     Level,
     days_left,
     exit_status,
     utc,
 )
-from certbot_qiniu.command.judge import judge
-from certbot_qiniu.command.report import Report, Row
-from certbot_qiniu.command.survey import survey
+from certbot_qiniu.command.survey.judge import judge
+from certbot_qiniu.command.survey.report import Report, Row
+from certbot_qiniu.command.survey.survey import survey
 from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.lineages import INSTALLER, Lineages, read_renewals
 from certbot_qiniu.model import parse_certificate_name

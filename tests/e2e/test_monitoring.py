@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from certbot_qiniu import environment
-from certbot_qiniu.command import metrics
-from certbot_qiniu.command.judge import judge
+from certbot_qiniu.command.survey import metrics
+from certbot_qiniu.command.survey.judge import judge
 from certbot_qiniu.targets.hook import Hook
 from tests.package import DOCS, ROOT
 from tests.sandbox.monitoring import PROGRAMS, Monitoring

@@ -90,7 +90,7 @@ def test_imports_go_down(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("module", "line", "contract"), [
     ("model", "from certbot_qiniu.qiniu import client", "Imports go down only"),
     ("qiniu.transport", "import certbot_qiniu.deployment.state", "Imports go down only"),
-    ("command.health", "from certbot_qiniu.command import output", "The same within command"),
+    ("command.survey.health", "import certbot_qiniu.command.output", "The same within command"),
     ("command.status", "from certbot_qiniu.command import plan", "The same within command"),
     ("deployment.planning.decision", "import os", "Planning knows neither"),
     ("deployment.planning.selection", "def f():\n    import time", "Planning knows neither"),

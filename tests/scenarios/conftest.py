@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from certbot_qiniu.command import scheduled_jobs
+from certbot_qiniu.command.jobs import scheduled_jobs
 from certbot_qiniu.webserver import edge
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from certbot_qiniu.command import adopt
-from certbot_qiniu.command.old_setups import read_setups
+from certbot_qiniu.command.setups.old_setups import read_setups
 from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY
 from tests.scenarios.command import seat
 from tests.scenarios.invariants import changes

@@ -16,7 +16,8 @@ from typing import Any
 import apprise  # noqa: F401 (once, not in every fork; its threads would not survive one)
 import pytest
 
-from certbot_qiniu.command import metrics, status
+from certbot_qiniu.command import status
+from certbot_qiniu.command.survey import metrics
 from tests.sandbox.wire import Fault
 from tests.scenarios.command import APEX, IMG, Seat, issued
 from tests.scenarios.machine import later

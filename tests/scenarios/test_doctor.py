@@ -15,7 +15,7 @@ from certbot._internal.plugins.disco import PluginsRegistry
 
 from certbot_qiniu import environment
 from certbot_qiniu.command import doctor
-from certbot_qiniu.command.health import Level
+from certbot_qiniu.command.survey.health import Level
 from tests.sandbox.wire import Fault, json_response
 from tests.scenarios.command import IMG, WWW, Seat, issued, seat
 from tests.scenarios.test_cli import lose_installer

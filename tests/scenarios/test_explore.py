@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from certbot_qiniu.command.explorer import MOST_CALLS
-from certbot_qiniu.command.questions import ASKED
+from certbot_qiniu.command.exploration.explorer import MOST_CALLS
+from certbot_qiniu.command.exploration.questions import ASKED
 from tests.package import DOCS
 from tests.sandbox.qiniu import ACCESS_KEY, SECRET_KEY
 from tests.sandbox.qiniu_rules import Switches

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from certbot_qiniu.command.facts import AccountFacts, LineageFacts, Survey
+from certbot_qiniu.command.survey.facts import AccountFacts, LineageFacts, Survey
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.lineages import Renewal

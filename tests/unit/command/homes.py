@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from certbot_qiniu.command import adopt, scheduled_jobs, setups
+from certbot_qiniu.command import adopt
+from certbot_qiniu.command.jobs import scheduled_jobs
+from certbot_qiniu.command.setups import setups
 from tests.unit.rig import AUTHORITY
 
 QINIU_SECRET, ALIYUN_SECRET = "QiniuSecretKeyOfTheOldSetup", "AliyunSecretOfTheOldSetup"

@@ -15,9 +15,10 @@ import pytest
 from certbot._internal import cli as certbot_cli
 from certbot._internal.plugins.disco import PluginsRegistry
 
-from certbot_qiniu.command import adopt, cli, plugins
-from certbot_qiniu.command.old_setups import read_setups
-from certbot_qiniu.command.setups import Setup
+from certbot_qiniu.command import adopt, cli
+from certbot_qiniu.command.jobs import plugins
+from certbot_qiniu.command.setups.old_setups import read_setups
+from certbot_qiniu.command.setups.setups import Setup
 from certbot_qiniu.credentials import Credentials
 from certbot_qiniu.model import Certificate
 from tests.unit.command.homes import (

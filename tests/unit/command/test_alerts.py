@@ -13,8 +13,8 @@ import requests
 
 from certbot_qiniu import errors
 from certbot_qiniu.command import alerts
-from certbot_qiniu.command.health import Finding, Level
-from certbot_qiniu.command.report import Report
+from certbot_qiniu.command.survey.health import Finding, Level
+from certbot_qiniu.command.survey.report import Report
 
 WWW, IMG = "www.example.com", "img.example.com"
 SECRET = "s3cret-t0ken"

@@ -16,7 +16,7 @@ from certbot_qiniu import errors
 from certbot_qiniu.command import certificates, output
 from certbot_qiniu.command.arguments import our_renewals
 from certbot_qiniu.command.certificates import Remote
-from certbot_qiniu.command.facts import AccountFacts, LineageFacts, Survey
+from certbot_qiniu.command.survey.facts import AccountFacts, LineageFacts, Survey
 from certbot_qiniu.deployment.state import Record, Sent
 from certbot_qiniu.model import Binding, Domain, RemoteCertificate
 from certbot_qiniu.qiniu.account import Account

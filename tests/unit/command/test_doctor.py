@@ -12,15 +12,10 @@ from typing import Any
 import pytest
 
 from certbot_qiniu import deadline, environment, errors
-from certbot_qiniu.command import (
-    certbot_jobs,
-    doctor,
-    install_timer,
-    output,
-    plugins,
-)
-from certbot_qiniu.command.certbot_jobs import Wanted
-from certbot_qiniu.command.health import Level
+from certbot_qiniu.command import doctor, install_timer, output
+from certbot_qiniu.command.jobs import certbot_jobs, plugins
+from certbot_qiniu.command.jobs.certbot_jobs import Wanted
+from certbot_qiniu.command.survey.health import Level
 from certbot_qiniu.deployment.deployer import open_deployer
 from certbot_qiniu.lineages import read_renewals
 from tests.sandbox.wire import Fault, json_response

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from certbot_qiniu import errors
-from certbot_qiniu.command import cli, install_timer, plugins
+from certbot_qiniu.command import cli, install_timer
+from certbot_qiniu.command.jobs import plugins
 from certbot_qiniu.environment import program
 
 SECRET = "json://user:s3cret@example.com/t0ken"

@@ -12,7 +12,7 @@ import pytest
 
 from certbot_qiniu import errors
 from certbot_qiniu.command import output
-from certbot_qiniu.command.health import Finding, Level
+from certbot_qiniu.command.survey.health import Finding, Level
 
 
 def test_table_on_a_narrow_terminal() -> None:

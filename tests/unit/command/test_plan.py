@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from certbot_qiniu.command import output, plan
-from certbot_qiniu.command.facts import Survey
-from certbot_qiniu.command.health import Finding, Level
 from certbot_qiniu.command.plan import steps
+from certbot_qiniu.command.survey.facts import Survey
+from certbot_qiniu.command.survey.health import Finding, Level
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.model import Domain
 from certbot_qiniu.targets.hook import Hook

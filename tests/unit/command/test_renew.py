@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from certbot_qiniu.command import cli, plugins, renew
+from certbot_qiniu.command import cli, renew
+from certbot_qiniu.command.jobs import plugins
 
 
 class Place:

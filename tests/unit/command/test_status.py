@@ -10,10 +10,10 @@ import pytest
 
 from certbot_qiniu.command import cli, output
 from certbot_qiniu.command import status as status_module
-from certbot_qiniu.command.edge import Expected
-from certbot_qiniu.command.facts import AccountFacts
-from certbot_qiniu.command.judge import judge
 from certbot_qiniu.command.status import probe, table
+from certbot_qiniu.command.survey.edge import Expected
+from certbot_qiniu.command.survey.facts import AccountFacts
+from certbot_qiniu.command.survey.judge import judge
 from certbot_qiniu.deployment.state import Record
 from certbot_qiniu.lineages import Lineages
 from certbot_qiniu.model import Domain, RemoteCertificate

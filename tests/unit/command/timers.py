@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from certbot_qiniu.command import certbot_jobs, scheduled_jobs
+from certbot_qiniu.command.jobs import certbot_jobs, scheduled_jobs
 
 FOREIGN = "certbot manual nginx null standalone webroot"
 """The plugins of a distribution's certbot with certbot-nginx."""

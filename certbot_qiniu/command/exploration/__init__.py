@@ -1,0 +1,1 @@
+"""Ask Qiniu what its documents leave open."""

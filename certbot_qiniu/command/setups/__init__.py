@@ -1,0 +1,1 @@
+"""Read the setups that renewed certificates before."""

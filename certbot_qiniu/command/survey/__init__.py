@@ -1,0 +1,1 @@
+"""Survey what is deployed, change nothing, and judge it."""
