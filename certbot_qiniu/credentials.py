@@ -68,7 +68,7 @@ def _read(file: Path, _version: tuple[int, ...]) -> Credentials:
         first = (getattr(error, "errors", None) or [error])[0]
         raise errors.UsageError(
             f"Line {first.line_number} of the Qiniu credentials file {file} is malformed: "
-            "each line must read name = value") from None
+            "each line must read name = value, and each name must occur once") from None
     missing = [f"{name} ({meaning})" for name, meaning in KEYS.items() if not conf.get(name)]
     if missing:
         raise errors.UsageError(f"{_WHAT} {file} lacks {' and '.join(missing)}")

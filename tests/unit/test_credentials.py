@@ -97,7 +97,8 @@ def test_malformed(text: str, ini: Path, caplog: pytest.LogCaptureFixture) -> No
     """A line that cannot be read is quoted nowhere, for it may hold the secret key."""
     ini.write_text(text)
     with caplog.at_level(logging.DEBUG):
-        assert refusal(ini).endswith(" is malformed: each line must read name = value")
+        assert refusal(ini).endswith(
+            " is malformed: each line must read name = value, and each name must occur once")
     assert SK not in caplog.text
 
 
