@@ -12,11 +12,11 @@ import pytest
 from tests.package import DOCS
 from tests.sandbox.qiniu_rules import Switches
 from tests.sandbox.wire import Fault
-from tests.scenarios.command import issued
+from tests.scenarios.command import Seat, issued
 from tests.scenarios.invariants import changes
 from tests.scenarios.machine import Cloud, Machine
 
-HOUR = 3600
+HOUR, DAY = 3600, 86_400
 WWW, OTHER, SHOP = "www.example.com", "b.example.org", "shop.example.org"
 
 
@@ -235,3 +235,65 @@ def test_stopped_as_the_page_says(page: str, tmp_path: Path) -> None:
     machine.cloud.clock.sleep(HOUR)
     assert machine.cloud.qiniu.serving(WWW) == before
     assert machine.cloud.qiniu.serving(SHOP).fingerprint == machine.fingerprint(SHOP)
+
+
+# certbot's own files ------------------------------------------------------------------------------
+
+
+def archive_put_back(directory: Path) -> Seat:
+    """A machine whose certificates are those of a backup that was made before a renewal."""
+    machine, folders = Seat(Cloud(Switches(publish_seconds=3)), directory), ("archive", "live")
+    machine.cloud.qiniu.add_domain(WWW)
+    assert machine.issue(WWW).status == 0
+    for name in folders:
+        shutil.copytree(machine.config_dir / name, directory / "backup" / name, symlinks=True)
+    machine.cloud.clock.sleep(40 * DAY)
+    assert machine.force_renewal().status == 0
+    machine.cloud.clock.sleep(HOUR)
+    assert machine.renew().status == 0
+    for name in folders:
+        shutil.rmtree(machine.config_dir / name)
+        shutil.copytree(directory / "backup" / name, machine.config_dir / name, symlinks=True)
+    return machine
+
+
+def test_an_old_archive_put_back(tmp_path: Path) -> None:
+    """The better certificate that certbot has lost stays, until there is a newer one."""
+    machine = archive_put_back(tmp_path)
+    before, old = machine.cloud.qiniu.serving(WWW), machine.fingerprint(WWW)
+    for run in (machine.renew(), machine.run("plan"), machine.run("status"), machine.run("apply"),
+                machine.certbot("reconfigure", "--cert-name", WWW, *machine.installer),
+                machine.renew()):
+        assert 1 == run.status, run.output
+        assert "has lost: as if an old backup was put back" in " ".join(run.output.split())
+        assert [] == changes(run)
+        machine.cloud.clock.sleep(HOUR)
+        assert before == machine.cloud.qiniu.serving(WWW)
+    assert machine.renew("--dry-run").status == 0
+    assert machine.force_renewal().status == 0
+    machine.cloud.clock.sleep(HOUR)
+    assert machine.renew().status == 0
+    assert machine.fingerprint(WWW) == machine.cloud.qiniu.serving(WWW).fingerprint != old
+
+
+def test_an_old_archive_put_back_on_purpose(tmp_path: Path) -> None:
+    """certbot install takes the user's word."""
+    machine = archive_put_back(tmp_path)
+    run = machine.certbot("install", "--cert-name", WWW, *machine.installer)
+    assert run.status == 0, run.output
+    for _ in range(2):
+        assert machine.fingerprint(WWW) == machine.cloud.qiniu.serving(WWW).fingerprint
+        machine.cloud.clock.sleep(HOUR)
+        assert machine.renew().status == 0
+
+
+def test_deleted_and_issued_again_for_a_shorter_time(machine: Machine) -> None:
+    """The newest certificate is deployed, although the one before ends later, and is gone here."""
+    before = machine.fingerprint(WWW)
+    assert machine.certbot("delete", "--cert-name", WWW).status == 0
+    machine.days = 60
+    run = machine.certbot("certonly", "-a", "standalone", *machine.installer, "-d", WWW)
+    assert run.status == 0, run.output
+    assert machine.renew().status == 0
+    machine.cloud.clock.sleep(HOUR)
+    assert before != machine.fingerprint(WWW) == machine.cloud.qiniu.serving(WWW).fingerprint
