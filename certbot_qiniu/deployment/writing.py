@@ -73,9 +73,10 @@ class Writer:
             if former is None:
                 # It begins with what it serves now, whatever was asked for before it was let go.
                 store.memory.update(name, former_force=None, former_http2=None, former_tls=None)
-            if (former and former.binding.force_https is None and record.seen
-                    and entry.binding.force_https is not None):
-                store.memory.update(name, former_force=record.seen.force_https)
+            if former and former.binding.force_https != entry.binding.force_https:
+                store.memory.update(name, former_force=_former(
+                    former.binding.force_https, entry.binding.force_https,
+                    record.seen.force_https if record.seen else None, record.former_force))
             if former and former.binding.http2 != entry.binding.http2:
                 store.memory.update(name, former_http2=_former(
                     former.binding.http2, entry.binding.http2,
@@ -161,11 +162,11 @@ def _former(former: Setting | None, wanted: Setting | None, seen: Setting | None
 
     To ask for "as it is" again leaves what is there.
 
-    :param known: what it went back to until now.
+    :param known: what it went back to until now, or is still on its way to.
     """
     if wanted is None:
         return None
-    return known if former is not None or seen is None else seen
+    return seen if former is None and known is None else known
 
 
 def _as_chosen(versions: tuple[str, ...] | None) -> tuple[str, ...]:

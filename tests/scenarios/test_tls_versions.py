@@ -332,6 +332,27 @@ def test_rollback_of_http2(machine: Seat) -> None:
     assert bodies(later(machine)) == {}, "it is a human's to change again"
 
 
+@pytest.mark.parametrize("option", ["http2", "tls", "redirect"])
+def test_asked_for_again_during_a_rollback(option: str, machine: Seat) -> None:
+    """The next rollback leads to where this one was going, not to what was there on its way."""
+    machine.issue(*NAMES)
+    machine.cloud.clock.sleep(HALF_A_DAY)
+    before = {name: served(machine, name) for name in BEFORE}
+    for wait in ("0", "1800"):
+        if option == "redirect":
+            machine.certbot("enhance", "--redirect", "--cert-name", APEX, *machine.installer)
+        else:
+            machine.certbot("reconfigure", "--cert-name", APEX, "-i", "qiniu",
+                            f"--qiniu-{option}", {"http2": "on", "tls": "1.2"}[option])
+            machine.renew()  # it is busy the second time
+        for _ in range(2):
+            later(machine)
+        assert before != {name: served(machine, name) for name in BEFORE}
+        run = machine.certbot("rollback", *machine.installer, "--qiniu-publish-timeout", wait)
+        assert run.status == 0, run.output
+    assert {name: served(machine, name) for name in BEFORE} == before
+
+
 # Where no read shows them -------------------------------------------------------------------------
 
 
