@@ -124,6 +124,34 @@ def test_lost_state(machine: Machine, event: str) -> None:
     assert "http" == machine.cloud.qiniu.serving(WWW).protocol
 
 
+@pytest.mark.parametrize("asked", ["--redirect", "--qiniu-http2=on", "--qiniu-tls=1.2"])
+def test_lost_state_of_settings(machine: Machine, asked: str) -> None:
+    """What was asked for is not taken back, as by a rollback, and can still be rolled back."""
+    machine.cloud.switches.tls_versions = "shown"
+    qiniu, before = machine.cloud.qiniu, machine.cloud.qiniu.serving(OTHER)
+    verb = "enhance" if asked == "--redirect" else "reconfigure"
+    assert machine.certbot(verb, "--cert-name", OTHER, *machine.installer, asked).status == 0
+    for _ in range(2):
+        assert machine.renew().status == 0
+        machine.cloud.clock.sleep(HOUR)
+    after = qiniu.serving(OTHER)
+    assert before != after
+    assert machine.renew("--force-renewal", "--cert-name", WWW).status == 0
+    machine.cloud.clock.sleep(HOUR)
+    (machine.config_dir / "qiniu" / "state" / f"{OTHER}.json").unlink()
+    run = machine.certbot("rollback", *machine.installer)
+    assert run.status == 0, run.output
+    machine.cloud.clock.sleep(HOUR)
+    assert after == qiniu.serving(OTHER)
+    assert machine.renew().status == 0
+    machine.cloud.clock.sleep(HOUR)
+    assert after == qiniu.serving(OTHER)
+    run = machine.certbot("rollback", *machine.installer)
+    assert run.status == 0, run.output
+    machine.cloud.clock.sleep(HOUR)
+    assert before == qiniu.serving(OTHER)
+
+
 def test_rollback_over_a_damaged_state(machine: Machine) -> None:
     """It is refused, naming the file: nobody would know what an older one in its place undoes."""
     path = machine.config_dir / "qiniu" / "state" / f"{WWW}.json"
