@@ -73,14 +73,16 @@ class Writer:
             if former is None:
                 # It begins with what it serves now, whatever was asked for before it was let go.
                 store.memory.update(name, former_force=None, former_http2=None, former_tls=None)
+            # What is being published counts as seen: only once it is at rest a read shows it.
+            seen = record.sent.binding if record.sent else record.seen
             if former and former.binding.force_https != entry.binding.force_https:
                 store.memory.update(name, former_force=_former(
                     former.binding.force_https, entry.binding.force_https,
-                    record.seen.force_https if record.seen else None, record.former_force))
+                    seen.force_https if seen else None, record.former_force))
             if former and former.binding.http2 != entry.binding.http2:
                 store.memory.update(name, former_http2=_former(
                     former.binding.http2, entry.binding.http2,
-                    record.seen.http2 if record.seen else None, record.former_http2))
+                    seen.http2 if seen else None, record.former_http2))
             if former and former.binding.tls_versions != entry.binding.tls_versions:
                 self._note_tls_option(name, former.binding, entry.binding)
             if entry.binding.tls_versions and record.baseline and (
