@@ -215,21 +215,20 @@ class Deployer:
     def check_newest(self, certificate: Certificate, settings: Settings) -> None:
         """Refuse a certificate in place of a better one: as if an old backup of it was put back.
 
-        What certbot still has does not count: of its own versions the live one is the user's.
-
-        :raises errors.QiniuError: if its domains have one that certbot has lost, that was issued
-            later and ends later; or if that cannot be known.
+        :raises errors.QiniuError: if its domains have one that was issued later and ends later; or
+            if that cannot be known of one that certbot has lost.
         """
-        lineage, begins, ends = (certificate.lineage, certificate.not_before.timestamp(),
-                                 certificate.not_after.timestamp())
+        lineage, ends = certificate.lineage, certificate.not_after.timestamp()
         uploads = self.store.memory.uploads_by(lineage).values()
         others = self.store.fingerprints(lineage) - {certificate.fingerprint}
         for fingerprint in sorted(others & {upload.fingerprint for upload in uploads}):
-            if self.lineages.find(lineage, fingerprint):
-                continue
-            end, lifetime = validity_of(
-                self._own_context(lineage, settings), lineage, fingerprint)
-            if end > ends and end - lifetime > begins:
+            if own := self.lineages.find(lineage, fingerprint):
+                begin, end = own.not_before.timestamp(), own.not_after.timestamp()
+            else:
+                end, lifetime = validity_of(
+                    self._own_context(lineage, settings), lineage, fingerprint)
+                begin = end - lifetime
+            if end > ends and begin > certificate.not_before.timestamp():
                 raise errors.DeployError(wording.older(lineage, ends, end), has_outlook=True)
 
     def stays_held(self, lineage: str, settings: Settings, *, is_told: bool) -> bool:

@@ -494,8 +494,8 @@ def older(lineage: str, ends: float, end: float) -> str:
     :param end: that of the other one.
     """
     return (f"certbot's certificate {lineage} ends on {date(ends)}, and its domains have a newer "
-            f"one until {date(end)}, which certbot has lost: as if an old backup was put back. "
-            f"They keep it. For one that is newer still: certbot renew --force-renewal --cert-name "
+            f"one until {date(end)}, as if an old backup of certbot's was put back. They keep "
+            f"it. For one that is newer still: certbot renew --force-renewal --cert-name "
             f"{lineage}; to serve certbot's all the same: certbot install --cert-name {lineage} "
             "-i qiniu")
 

@@ -268,8 +268,11 @@ def test_stopped_as_the_page_says(page: str, tmp_path: Path) -> None:
 # certbot's own files ------------------------------------------------------------------------------
 
 
-def archive_put_back(directory: Path) -> Seat:
-    """A machine whose certificates are those of a backup that was made before a renewal."""
+def archive_put_back(directory: Path, *, over: bool = False) -> Seat:
+    """A machine whose certificates are those of a backup that was made before a renewal.
+
+    :param over: whether files that the backup does not have are left.
+    """
     machine, folders = Seat(Cloud(Switches(publish_seconds=3)), directory), ("archive", "live")
     machine.cloud.qiniu.add_domain(WWW)
     assert machine.issue(WWW).status == 0
@@ -280,20 +283,23 @@ def archive_put_back(directory: Path) -> Seat:
     machine.cloud.clock.sleep(HOUR)
     assert machine.renew().status == 0
     for name in folders:
-        shutil.rmtree(machine.config_dir / name)
-        shutil.copytree(directory / "backup" / name, machine.config_dir / name, symlinks=True)
+        for path in (machine.config_dir / name / WWW).iterdir():
+            if path.is_symlink() or not over:
+                path.unlink()
+        shutil.copytree(directory / "backup" / name, machine.config_dir / name, symlinks=True,
+                        dirs_exist_ok=True)
     return machine
 
 
 def test_an_old_archive_put_back(tmp_path: Path) -> None:
-    """The better certificate that certbot has lost stays, until there is a newer one."""
+    """The better certificate stays, until there is a newer one."""
     machine = archive_put_back(tmp_path)
     before, old = machine.cloud.qiniu.serving(WWW), machine.fingerprint(WWW)
     for run in (machine.renew(), machine.run("plan"), machine.run("status"), machine.run("apply"),
                 machine.certbot("reconfigure", "--cert-name", WWW, *machine.installer),
                 machine.renew()):
         assert 1 == run.status, run.output
-        assert "has lost: as if an old backup was put back" in " ".join(run.output.split())
+        assert "as if an old backup of certbot's was put back" in " ".join(run.output.split())
         assert [] == changes(run)
         machine.cloud.clock.sleep(HOUR)
         assert before == machine.cloud.qiniu.serving(WWW)
@@ -302,6 +308,17 @@ def test_an_old_archive_put_back(tmp_path: Path) -> None:
     machine.cloud.clock.sleep(HOUR)
     assert machine.renew().status == 0
     assert machine.fingerprint(WWW) == machine.cloud.qiniu.serving(WWW).fingerprint != old
+
+
+def test_an_old_archive_put_over_the_newer_one(tmp_path: Path) -> None:
+    """certbot links the newest certificate again as soon as it runs, and nothing is changed."""
+    machine = archive_put_back(tmp_path, over=True)
+    before = machine.cloud.qiniu.serving(WWW)
+    for run, status in (machine.run("apply"), 1), (machine.renew(), 0), (machine.run("apply"), 0):
+        assert status == run.status, run.output
+        assert [] == changes(run)
+        machine.cloud.clock.sleep(HOUR)
+        assert before == machine.cloud.qiniu.serving(WWW)
 
 
 def test_an_old_archive_put_back_on_purpose(tmp_path: Path) -> None:
