@@ -18,6 +18,7 @@ from certbot.configuration import NamespaceConfig
 
 from certbot_qiniu import errors
 from certbot_qiniu.deployment import holds, wording
+from certbot_qiniu.deployment.certificates import validity_of
 from certbot_qiniu.deployment.checkpoints import Checkpoints, NoCheckpoints
 from certbot_qiniu.deployment.choose import (
     choose_domains,
@@ -180,6 +181,11 @@ class Deployer:
         if not is_held:
             self.check_list(lineage, settings)
         self._remember(lineage, settings)
+        try:
+            self.check_newest(certificate, settings)
+        except errors.QiniuError as error:
+            failures.errors.append(error)
+            return failures
         if is_held:
             ends, problems = self._under_hold(certificate, settings, look_for_new=look_for_new)
             failures.errors += problems
@@ -205,6 +211,25 @@ class Deployer:
         self._read_what_changes(changes)
         self.writer.commit(changes, f"Deployed renewed certificate {lineage}")
         return failures
+
+    def check_newest(self, certificate: Certificate, settings: Settings) -> None:
+        """Refuse a certificate in place of a better one: as if an old backup of it was put back.
+
+        :raises errors.QiniuError: if its domains have one that was issued later and ends later; or
+            if that cannot be known of one that certbot has lost.
+        """
+        lineage, ends = certificate.lineage, certificate.not_after.timestamp()
+        uploads = self.store.memory.uploads_by(lineage).values()
+        others = self.store.fingerprints(lineage) - {certificate.fingerprint}
+        for fingerprint in sorted(others & {upload.fingerprint for upload in uploads}):
+            if own := self.lineages.find(lineage, fingerprint):
+                begin, end = own.not_before.timestamp(), own.not_after.timestamp()
+            else:
+                end, lifetime = validity_of(
+                    self._own_context(lineage, settings), lineage, fingerprint)
+                begin = end - lifetime
+            if end > ends and begin > certificate.not_before.timestamp():
+                raise errors.DeployError(wording.older(lineage, ends, end), has_outlook=True)
 
     def stays_held(self, lineage: str, settings: Settings, *, is_told: bool) -> bool:
         """Return whether a run that issues nothing would leave a rollback's hold as it is.

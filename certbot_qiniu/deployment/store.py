@@ -196,15 +196,20 @@ class Store:
     def _recall_states(self) -> None:
         """Take what is remembered of domains for the state of a lineage that has lost its file.
 
-        Without an entry they would go back to what they served before, which nobody asked for.
+        Without an entry they would go back to what they served before, which nobody asked for;
+        likewise those of their settings of which a former value is known.
         """
         for lineage in self._memories.keys() - self._states.keys() - self.damaged.keys() - {SHARED}:
             for name, record in self.memory.domains_of(lineage).items():
                 last = record.sent or record.confirmed
                 if record.is_ours and last and last.binding.fingerprint and name not in self.state:
+                    sent = last.binding
                     self.state[name] = Managed(name, record.service, lineage, Binding(
-                        "https", last.binding.fingerprint,
-                        hsts=True if record.hsts == "ours" else None))
+                        "https", sent.fingerprint,
+                        force_https=None if record.former_force is None else sent.force_https,
+                        http2=None if record.former_http2 is None else sent.http2,
+                        hsts=True if record.hsts == "ours" else None,
+                        tls_versions=None if record.former_tls is None else sent.tls_versions))
 
     def _read_memories(self) -> None:
         found: dict[str, tuple[int, _Content]] = {}

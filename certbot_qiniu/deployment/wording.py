@@ -487,6 +487,19 @@ def expired(lineage: str, ends: float) -> str:
     return _EXPIRED.format(lineage=lineage, end=date(ends))
 
 
+def older(lineage: str, ends: float, end: float) -> str:
+    """Say that certbot's certificate is worse than the one that its domains have.
+
+    :param ends: the end of certbot's.
+    :param end: that of the other one.
+    """
+    return (f"certbot's certificate {lineage} ends on {date(ends)}, and its domains have a newer "
+            f"one until {date(end)}, as if an old backup of certbot's was put back. They keep "
+            f"it. For one that is newer still: certbot renew --force-renewal --cert-name "
+            f"{lineage}; to serve certbot's all the same: certbot install --cert-name {lineage} "
+            "-i qiniu")
+
+
 def too_old(lineage: str, days: float) -> str:
     """Say that Qiniu may refuse a certificate that is not there yet for its age."""
     return (f"The certificate of {lineage} ends in {days:.0f} days and is not at Qiniu yet: Qiniu "

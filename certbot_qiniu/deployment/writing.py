@@ -73,13 +73,16 @@ class Writer:
             if former is None:
                 # It begins with what it serves now, whatever was asked for before it was let go.
                 store.memory.update(name, former_force=None, former_http2=None, former_tls=None)
-            if (former and former.binding.force_https is None and record.seen
-                    and entry.binding.force_https is not None):
-                store.memory.update(name, former_force=record.seen.force_https)
+            # What is being published counts as seen: only once it is at rest a read shows it.
+            seen = record.sent.binding if record.sent else record.seen
+            if former and former.binding.force_https != entry.binding.force_https:
+                store.memory.update(name, former_force=_former(
+                    former.binding.force_https, entry.binding.force_https,
+                    seen.force_https if seen else None, record.former_force))
             if former and former.binding.http2 != entry.binding.http2:
                 store.memory.update(name, former_http2=_former(
                     former.binding.http2, entry.binding.http2,
-                    record.seen.http2 if record.seen else None, record.former_http2))
+                    seen.http2 if seen else None, record.former_http2))
             if former and former.binding.tls_versions != entry.binding.tls_versions:
                 self._note_tls_option(name, former.binding, entry.binding)
             if entry.binding.tls_versions and record.baseline and (
@@ -161,11 +164,11 @@ def _former(former: Setting | None, wanted: Setting | None, seen: Setting | None
 
     To ask for "as it is" again leaves what is there.
 
-    :param known: what it went back to until now.
+    :param known: what it went back to until now, or is still on its way to.
     """
     if wanted is None:
         return None
-    return known if former is not None or seen is None else seen
+    return seen if former is None and known is None else known
 
 
 def _as_chosen(versions: tuple[str, ...] | None) -> tuple[str, ...]:

@@ -155,7 +155,8 @@ class Account:
         try:
             listed = list(service.list())
         except errors.Refused as error:
-            self._lists.refused[service.name] = self._clock(), error
+            if 400 <= error.status < 500:  # a fault of Qiniu's own may be over at the next call
+                self._lists.refused[service.name] = self._clock(), error
             raise
         self._lists.domains[service.name] = found = self._clock(), listed
         # This list is of the whole account, even if an older one was presumed.

@@ -110,6 +110,8 @@ class QiniuTarget(Target):
         fresh, is_told = run.verb != "reconfigure", not run.is_renewed(lineage)
         if lineage and not fresh and run.deployer.stays_held(lineage, settings, is_told=is_told):
             return [wording.stays_held(lineage)]
+        if lineage and not fresh:
+            run.deployer.check_newest(run.lineages.current(lineage), settings)
         return rehearse(context, run.names(), settings, lineage, fresh=fresh, is_told=is_told)
 
     # The desired state --------------------------------------------------------------------------

@@ -12,11 +12,11 @@ import pytest
 from tests.package import DOCS
 from tests.sandbox.qiniu_rules import Switches
 from tests.sandbox.wire import Fault
-from tests.scenarios.command import issued
+from tests.scenarios.command import Seat, issued
 from tests.scenarios.invariants import changes
 from tests.scenarios.machine import Cloud, Machine
 
-HOUR = 3600
+HOUR, DAY = 3600, 86_400
 WWW, OTHER, SHOP = "www.example.com", "b.example.org", "shop.example.org"
 
 
@@ -122,6 +122,34 @@ def test_lost_state(machine: Machine, event: str) -> None:
     assert machine.certbot("rollback", *machine.installer, "--checkpoints", "99").status == 0
     machine.cloud.clock.sleep(HOUR)
     assert "http" == machine.cloud.qiniu.serving(WWW).protocol
+
+
+@pytest.mark.parametrize("asked", ["--redirect", "--qiniu-http2=on", "--qiniu-tls=1.2"])
+def test_lost_state_of_settings(machine: Machine, asked: str) -> None:
+    """What was asked for is not taken back, as by a rollback, and can still be rolled back."""
+    machine.cloud.switches.tls_versions = "shown"
+    qiniu, before = machine.cloud.qiniu, machine.cloud.qiniu.serving(OTHER)
+    verb = "enhance" if asked == "--redirect" else "reconfigure"
+    assert machine.certbot(verb, "--cert-name", OTHER, *machine.installer, asked).status == 0
+    for _ in range(2):
+        assert machine.renew().status == 0
+        machine.cloud.clock.sleep(HOUR)
+    after = qiniu.serving(OTHER)
+    assert before != after
+    assert machine.renew("--force-renewal", "--cert-name", WWW).status == 0
+    machine.cloud.clock.sleep(HOUR)
+    (machine.config_dir / "qiniu" / "state" / f"{OTHER}.json").unlink()
+    run = machine.certbot("rollback", *machine.installer)
+    assert run.status == 0, run.output
+    machine.cloud.clock.sleep(HOUR)
+    assert after == qiniu.serving(OTHER)
+    assert machine.renew().status == 0
+    machine.cloud.clock.sleep(HOUR)
+    assert after == qiniu.serving(OTHER)
+    run = machine.certbot("rollback", *machine.installer)
+    assert run.status == 0, run.output
+    machine.cloud.clock.sleep(HOUR)
+    assert before == qiniu.serving(OTHER)
 
 
 def test_rollback_over_a_damaged_state(machine: Machine) -> None:
@@ -235,3 +263,82 @@ def test_stopped_as_the_page_says(page: str, tmp_path: Path) -> None:
     machine.cloud.clock.sleep(HOUR)
     assert machine.cloud.qiniu.serving(WWW) == before
     assert machine.cloud.qiniu.serving(SHOP).fingerprint == machine.fingerprint(SHOP)
+
+
+# certbot's own files ------------------------------------------------------------------------------
+
+
+def archive_put_back(directory: Path, *, over: bool = False) -> Seat:
+    """A machine whose certificates are those of a backup that was made before a renewal.
+
+    :param over: whether files that the backup does not have are left.
+    """
+    machine, folders = Seat(Cloud(Switches(publish_seconds=3)), directory), ("archive", "live")
+    machine.cloud.qiniu.add_domain(WWW)
+    assert machine.issue(WWW).status == 0
+    for name in folders:
+        shutil.copytree(machine.config_dir / name, directory / "backup" / name, symlinks=True)
+    machine.cloud.clock.sleep(40 * DAY)
+    assert machine.force_renewal().status == 0
+    machine.cloud.clock.sleep(HOUR)
+    assert machine.renew().status == 0
+    for name in folders:
+        for path in (machine.config_dir / name / WWW).iterdir():
+            if path.is_symlink() or not over:
+                path.unlink()
+        shutil.copytree(directory / "backup" / name, machine.config_dir / name, symlinks=True,
+                        dirs_exist_ok=True)
+    return machine
+
+
+def test_an_old_archive_put_back(tmp_path: Path) -> None:
+    """The better certificate stays, until there is a newer one."""
+    machine = archive_put_back(tmp_path)
+    before, old = machine.cloud.qiniu.serving(WWW), machine.fingerprint(WWW)
+    for run in (machine.renew(), machine.run("plan"), machine.run("status"), machine.run("apply"),
+                machine.certbot("reconfigure", "--cert-name", WWW, *machine.installer),
+                machine.renew()):
+        assert 1 == run.status, run.output
+        assert "as if an old backup of certbot's was put back" in " ".join(run.output.split())
+        assert [] == changes(run)
+        machine.cloud.clock.sleep(HOUR)
+        assert before == machine.cloud.qiniu.serving(WWW)
+    assert machine.renew("--dry-run").status == 0
+    assert machine.force_renewal().status == 0
+    machine.cloud.clock.sleep(HOUR)
+    assert machine.renew().status == 0
+    assert machine.fingerprint(WWW) == machine.cloud.qiniu.serving(WWW).fingerprint != old
+
+
+def test_an_old_archive_put_over_the_newer_one(tmp_path: Path) -> None:
+    """certbot links the newest certificate again as soon as it runs, and nothing is changed."""
+    machine = archive_put_back(tmp_path, over=True)
+    before = machine.cloud.qiniu.serving(WWW)
+    for run, status in (machine.run("apply"), 1), (machine.renew(), 0), (machine.run("apply"), 0):
+        assert status == run.status, run.output
+        assert [] == changes(run)
+        machine.cloud.clock.sleep(HOUR)
+        assert before == machine.cloud.qiniu.serving(WWW)
+
+
+def test_an_old_archive_put_back_on_purpose(tmp_path: Path) -> None:
+    """certbot install takes the user's word."""
+    machine = archive_put_back(tmp_path)
+    run = machine.certbot("install", "--cert-name", WWW, *machine.installer)
+    assert run.status == 0, run.output
+    for _ in range(2):
+        assert machine.fingerprint(WWW) == machine.cloud.qiniu.serving(WWW).fingerprint
+        machine.cloud.clock.sleep(HOUR)
+        assert machine.renew().status == 0
+
+
+def test_deleted_and_issued_again_for_a_shorter_time(machine: Machine) -> None:
+    """The newest certificate is deployed, although the one before ends later, and is gone here."""
+    before = machine.fingerprint(WWW)
+    assert machine.certbot("delete", "--cert-name", WWW).status == 0
+    machine.days = 60
+    run = machine.certbot("certonly", "-a", "standalone", *machine.installer, "-d", WWW)
+    assert run.status == 0, run.output
+    assert machine.renew().status == 0
+    machine.cloud.clock.sleep(HOUR)
+    assert before != machine.fingerprint(WWW) == machine.cloud.qiniu.serving(WWW).fingerprint

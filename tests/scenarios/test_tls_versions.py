@@ -332,6 +332,44 @@ def test_rollback_of_http2(machine: Seat) -> None:
     assert bodies(later(machine)) == {}, "it is a human's to change again"
 
 
+@pytest.mark.parametrize("option", ["http2", "tls", "redirect"])
+def test_asked_for_again_during_a_rollback(option: str, machine: Seat) -> None:
+    """The next rollback leads to where this one was going, not to what was there on its way."""
+    machine.issue(*NAMES)
+    machine.cloud.clock.sleep(HALF_A_DAY)
+    before = {name: served(machine, name) for name in BEFORE}
+    for wait in ("0", "1800"):
+        if option == "redirect":
+            machine.certbot("enhance", "--redirect", "--cert-name", APEX, *machine.installer)
+        else:
+            machine.certbot("reconfigure", "--cert-name", APEX, "-i", "qiniu",
+                            f"--qiniu-{option}", {"http2": "on", "tls": "1.2"}[option])
+            machine.renew()  # it is busy the second time
+        for _ in range(2):
+            later(machine)
+        assert before != {name: served(machine, name) for name in BEFORE}
+        run = machine.certbot("rollback", *machine.installer, "--qiniu-publish-timeout", wait)
+        assert run.status == 0, run.output
+    assert {name: served(machine, name) for name in BEFORE} == before
+
+
+@pytest.mark.parametrize("option", ["http2", "redirect"])
+def test_rollback_to_what_was_being_published(option: str, machine: Seat) -> None:
+    """A domain that was on its way to HTTPS goes back to what it was about to have."""
+    machine.issue(*NAMES, arguments=("--qiniu-publish-timeout", "0"))
+    if option == "redirect":
+        machine.certbot("enhance", "--redirect", "--cert-name", APEX, *machine.installer)
+    else:
+        machine.certbot("reconfigure", "--cert-name", APEX, "-i", "qiniu", "--qiniu-http2", "off")
+        machine.renew()  # it is busy
+    for _ in range(3):
+        later(machine)
+    assert (option == "redirect") == served(machine, APEX).http2
+    assert machine.certbot("rollback", *machine.installer).status == 0
+    machine.cloud.clock.sleep(HALF_A_DAY)
+    assert (True, True) == (served(machine, APEX).http2, served(machine, APEX).force_https)
+
+
 # Where no read shows them -------------------------------------------------------------------------
 
 

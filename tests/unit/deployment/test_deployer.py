@@ -408,7 +408,8 @@ def test_damaged_lineage(rig: Rig, deployer: Deployer, certificate: Certificate)
 @pytest.mark.parametrize(("former", "wanted", "seen", "known", "expected"), [
     (None, True, False, None, False), (None, False, True, None, True), (True, False, True, None,
     None), (True, False, True, False, False), (True, None, True, False, None),
-    (None, True, None, True, True), (None, None, True, False, False)], ids=str)
+    (None, True, None, True, True), (None, None, True, False, False),
+    (None, True, True, False, False)], ids=str)
 def test_before_http2(rig: Rig, deployer: Deployer, former: bool | None, wanted: bool | None,
                       seen: bool | None, known: bool | None, expected: bool | None) -> None:
     """Likewise what it had before HTTP/2 was asked for; to keep what is there undoes nothing."""

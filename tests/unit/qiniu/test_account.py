@@ -22,7 +22,7 @@ from certbot_qiniu.qiniu.account import (
 from certbot_qiniu.qiniu.cdn import Cdn
 from certbot_qiniu.qiniu.service import Service
 from certbot_qiniu.qiniu.transport import ATTEMPTS
-from tests.sandbox.wire import Fault, Response
+from tests.sandbox.wire import Fault, Response, json_response
 from tests.unit.rig import (
     AUTHORITY,
     CERTIFICATE_LIST,
@@ -219,6 +219,15 @@ def test_refused_list(rig: Rig) -> None:
     assert rig.calls() == [DOMAIN_PAGE]
     rig.wait(LISTS_MAX_AGE_SECONDS + 1)
     assert set(views[0].domains()) == {A, B}
+
+
+def test_failed_list(rig: Rig) -> None:
+    """A fault of Qiniu's own, of a code that is not known to pass, is not held against others."""
+    answer = json_response(500, {"code": 500123, "error": "internal"})
+    rig.board.arm(Fault("reply", answer), match="/domain")
+    with pytest.raises(errors.Refused, match="internal"):
+        rig.account.domains()
+    assert set(rig.account.domains()) == {A, B}
 
 
 def test_list_out_of_reach(rig: Rig) -> None:
