@@ -160,7 +160,7 @@ def test_other_certificates_stay_with_acme(tmp_path: Path) -> None:
     mail.mkdir()
     (mail / "mail.example.org.conf").write_text(conf(
         {"Le_Domain": "mail.example.org", "Le_Webroot": "no"}))
-    (tmp_path / "cron.d").write_text("0 0 * * * acme.sh --cron\n")
+    lay_out(tmp_path, {"etc/cron.d/acme": "0 0 * * * root acme.sh --cron\n"})
     [setup], [problem] = read_setups(home)
     assert "mail.example.org" in problem
     assert [] == list(adopt.jobs(setup, tmp_path / "etc"))
