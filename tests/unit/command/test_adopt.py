@@ -535,7 +535,8 @@ def test_an_authenticator_that_is_not_installed(tmp_path: Path, monkeypatch: pyt
     ("rm -rf / tmp x acme.sh", " ... acme.sh ..."),
     ("@daily\x1b[2J acme.sh", "@daily ... acme.sh ..."),
 ])
-@pytest.mark.parametrize("folder", ["var/spool/cron/crontabs", "var/spool/cron", "etc/crontabs"])
+@pytest.mark.parametrize("folder", ["var/spool/cron/crontabs", "var/spool/cron/tabs",
+                                    "var/spool/cron", "etc/crontabs"])
 def test_lines_of_a_users_crontab(tmp_path: Path, line: str, shown: str, folder: str) -> None:
     """``crontab -e`` hides the head of the file: a line is told by what is in it, but no keys."""
     lay_out(tmp_path, {f"{folder}/root": f"# DO NOT EDIT\n# x\n# y\n{line}\n"})
