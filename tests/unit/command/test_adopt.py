@@ -544,6 +544,16 @@ def test_lines_of_a_users_crontab(tmp_path: Path, line: str, shown: str, folder:
     assert [f"# in crontab -e -u root, remove the line: {shown}"] == stop(tmp_path, setup)
 
 
+def test_a_call_of_certbot_in_a_users_crontab(tmp_path: Path) -> None:
+    """Of its options, which may be keys, nothing is shown."""
+    lay_out(tmp_path, {"var/spool/cron/crontabs/root": (
+        "@daily certbot --eab-hmac-key hush renew\n@weekly certbot renew\n")})
+    [setup], _ = read_setups(config_json(tmp_path))
+    assert ["# in crontab -e -u root, remove the line: @daily ... certbot ... renew ...",
+            "# in crontab -e -u root, remove the line: @weekly ... certbot renew ..."] == stop(
+        tmp_path, setup)
+
+
 @pytest.mark.parametrize("name", ["example.com", "by-hand"])
 def test_already_moved_in(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """What is left is to switch the old one off, under whichever name certbot has the new one."""
