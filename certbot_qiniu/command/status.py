@@ -108,9 +108,13 @@ def _watch_seconds(text: str) -> float:
 def run(arguments: argparse.Namespace) -> int:
     """Show the status in the form asked for, and send alerts.
 
-    :raises errors.QiniuError: if the survey cannot even begin.
+    :raises errors.QiniuError: if the survey cannot even begin, or options exclude each other.
     """
     if arguments.watch:
+        for option, given in ("--notify", arguments.notify), ("--heartbeat", arguments.heartbeat):
+            if given:
+                raise errors.UsageError(f"{option} does not go with --watch, which only shows. Let "
+                                        f"a timer use it: certbot-qiniu install-timer {option}")
         return _watch(arguments)
     urls = alerts.receivers(arguments.notify, arguments.config_dir)
     heartbeats = alerts.receivers(arguments.heartbeat, arguments.config_dir)

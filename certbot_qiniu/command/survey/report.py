@@ -74,7 +74,7 @@ class Report:
     def unseen(self) -> set[tuple[str, str]]:
         """List the edges that did not answer or were not asked: they may still be wrong.
 
-So may one that got more time because its domain was changed again.
+        So may one that got more time because its domain was changed again.
         """
         return {(reason, row.domain) for row in self.rows for reason in EDGE_REASONS
                 if row.protocol == "https" and row.state not in DEAD_STATES

@@ -42,6 +42,7 @@ from certbot_qiniu.webserver.nginx import Nginx
 GONE_SECONDS = 7 * DAY
 """A domain that is gone needs attention for so long."""
 
+
 def survey(config: Any, only: str = "", *, scope: Scope = Scope.DELETIONS, gentle: bool = False,
            announce: Callable[[str], None] = lambda text: None) -> Survey:
     """Observe the lineages that are deployed to Qiniu, and their accounts.
