@@ -164,6 +164,18 @@ def test_what_is_not_looked_at_is_not_right_again(
         assert "all is well again" not in message["title"]
 
 
+def test_a_failed_renewal_stands_until_one_succeeds(tmp_path: Path, receiver: Receiver) -> None:
+    """A status that hears of no renewal, as by hand, has not seen that it is right again."""
+    machine = issued(tmp_path)
+    machine.cloud.clock.sleep(600)
+    for renewal, said in (["--renewal=1"], ["needs attention"]), ([], []), (
+            ["--renewal=1"], []), (["--renewal=0"], ["all is well again"]):
+        machine.run("status", *renewal, "--notify", receiver.url)
+        titles = receiver.take()
+        assert len(said) == len(titles)
+        assert all(title.endswith(end) for title, end in zip(titles, said, strict=True))
+
+
 def test_metrics_that_cannot_be_written(tmp_path: Path, receiver: Receiver) -> None:
     """That is an error, but alerts are still sent."""
     machine = issued(tmp_path)
@@ -190,10 +202,9 @@ def test_undelivered_recovery(tmp_path: Path, receiver: Receiver) -> None:
     """Even if all is well the exit status says that nobody was told."""
     machine = issued(tmp_path)
     assert machine.run("status", "--renewal=1", "--notify", receiver.url).status == 1
-    receiver.status = 500
-    assert machine.run("status", "--notify", receiver.url).status == 1
-    receiver.status = 200
-    assert machine.run("status", "--notify", receiver.url).status == 0
+    for answer, status in (500, 1), (200, 0):
+        receiver.status = answer
+        assert machine.run("status", "--renewal=0", "--notify", receiver.url).status == status
 
 
 def test_outage_sends_nothing(tmp_path: Path, receiver: Receiver) -> None:

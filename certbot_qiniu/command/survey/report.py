@@ -74,9 +74,11 @@ class Report:
     def unseen(self) -> set[tuple[str, str]]:
         """List the edges that did not answer or were not asked: they may still be wrong.
 
-        So may one that got more time because its domain was changed again.
+        So may one that got more time because its domain was changed again, and a renewal of which
+        this run has not heard.
         """
-        return {(reason, row.domain) for row in self.rows for reason in EDGE_REASONS
-                if row.protocol == "https" and row.state not in DEAD_STATES
-                and (row.edge in (None, "unknown")
-                     or (row.edge in EDGE_WORDS and row.level is Level.OK))}
+        edges = {(reason, row.domain) for row in self.rows for reason in EDGE_REASONS
+                 if row.protocol == "https" and row.state not in DEAD_STATES
+                 and (row.edge in (None, "unknown")
+                      or (row.edge in EDGE_WORDS and row.level is Level.OK))}
+        return edges | ({("RenewalFailed", "renewal")} if self.renewed is None else set())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from certbot_qiniu.command.survey.health import Finding, Level
 from certbot_qiniu.command.survey.report import Report
 from tests.unit.command.facts import NOW, WWW
@@ -15,3 +17,10 @@ def test_report_knows_the_worst() -> None:
                                      Finding(Level.UNKNOWN, "a.ini", "Unreachable", "no answer")))
     assert found.level is Level.ATTENTION
     assert replace(found, findings=found.findings[1:]).level is Level.UNKNOWN
+
+
+@pytest.mark.parametrize(("renewed", "unseen"), [(None, True), (True, False), (False, False)])
+def test_renewal_that_nobody_told_of(*, renewed: bool | None, unseen: bool) -> None:
+    """A status by hand knows nothing of the timer's last renewal."""
+    found = Report(NOW, 14, (), (), (), renewed=renewed)
+    assert unseen == (("RenewalFailed", "renewal") in found.unseen())
