@@ -216,7 +216,7 @@ def _alert(arguments: argparse.Namespace, urls: Sequence[str], report: Report) -
     if not urls:
         return 0
     problems = alerts.alert(arguments.config_dir / "qiniu", urls, report.concerns(),
-                            report.checked_at, report.bygone, report.unseen(), report.blind)
+                            report.checked_at, report.bygone, report.was_seen)
     for problem in problems:
         print(f"certbot-qiniu: {problem}", file=sys.stderr)
     return int(bool(problems))

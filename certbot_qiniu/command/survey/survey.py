@@ -247,7 +247,9 @@ class _Observations:
             (self.clock or time.time)(), tuple(accounts),
             tuple(self.lineages), dict(self.memory.domains), uploads, each_cause(unread),
             tuple(self.findings),
-            (*self.bygone, *(name for name, one in self.memory.domains.items() if one.let_go)),
+            (*self.bygone, *(name for name, one in self.memory.domains.items() if one.let_go),
+             *(name for name in self.memory.lineages.keys() - self.memory.domains.keys()
+               if not self.deployer.lineages.exists(name))),
             self.blind(), tuple(dict.fromkeys(notes)), left_behind=tuple(
                 cert_id for account in reached
                 for ids in left_behind(account.context).values() for cert_id in ids),
