@@ -314,6 +314,12 @@ def test_a_domain_that_stays_gone(tmp_path: Path, receiver: Receiver) -> None:
     later(machine, status=1)
     assert 1 == machine.run("status", "--notify", receiver.url).status
     assert 1 == len(receiver.take())
+    machine.credentials.chmod(0o644)
+    machine.run("status", "--notify", receiver.url)
+    assert not any("Right again" in message["message"] for message in receiver.messages)
+    machine.credentials.chmod(0o600)
+    machine.run("status", "--notify", receiver.url)
+    receiver.take()
     later(machine, 8 * 86_400)
     assert 0 == machine.run("status", "--notify", receiver.url).status
     assert [] == receiver.take()

@@ -93,6 +93,7 @@ class _Observations:
         self.memory = deployer.store.memory
         self.findings: list[Finding] = []
         self.bygone: list[str] = []
+        self.asked: set[str] = set()
         self.lineages: list[LineageFacts] = []
         self.accounts: dict[Account, AccountSurvey] = {}
         self.reached: dict[Account, bool] = {}
@@ -101,6 +102,7 @@ class _Observations:
     def open_accounts(self, renewals: Mapping[str, Renewal]) -> dict[str, Context]:
         """Find each lineage's account; those without are told."""
         deployer, found = self.deployer, dict[str, Context]()
+        self.asked |= set(renewals)
         for name, renewal in renewals.items():
             try:
                 credentials = deployer.credentials_of(name, renewal.settings) or ""
@@ -215,10 +217,11 @@ class _Observations:
         self.findings.append(Finding(_level(error), subject, reason, str(error)))
 
     def blind(self) -> set[str]:
-        """Return the lineages that could not be looked at, and their domains."""
-        lineages = {*self.deployer.all_lineages()} - {one.name for one in self.lineages}
-        return {*lineages, *(name for lineage in lineages
-                             for name in expected(self.deployer.store, lineage))}
+        """Return the lineages that could not be looked at, and their domains, gone ones too."""
+        lineages = self.asked.union(self.deployer.all_lineages()) - {
+            one.name for one in self.lineages}
+        return {*lineages, *(name for lineage in lineages for name in (
+            *expected(self.deployer.store, lineage), *self.memory.domains_of(lineage)))}
 
     def survey(self, notes: list[str]) -> Survey:
         """Return all observations."""
