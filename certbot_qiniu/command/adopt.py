@@ -330,6 +330,7 @@ def _stop(job: Scheduled, number: int, trace: str) -> str:
     if not job.crontab_of:
         return f"# remove line {job.line or number} of {printable(str(job.path))}"
     schedule = _SCHEDULE.match(f"{job.schedule} ")
+    trace = re.sub(r"\s.*\s", " ... ", trace)  # between certbot and renew
     return (f"# in crontab -e -u {shlex.quote(printable(job.crontab_of))}, remove the line: "
             f"{schedule[1].strip() if schedule else ''} ... {printable(trace)[:80]} ...")
 

@@ -17,7 +17,7 @@ import os
 import socket
 import threading
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,20 +103,23 @@ def _shown(items: Collection[str]) -> list[str]:
 
 
 def _subjects(keys: Iterable[str]) -> set[str]:
-    return {key.partition(" ")[2] for key in keys}
+    return {_reason_and_subject(key)[1] for key in keys}
+
+
+def _reason_and_subject(key: str) -> tuple[str, str]:
+    reason, _, subject = key.partition(" ")
+    return reason.partition("@")[0], subject
 
 
 def alert(folder: Path, urls: Iterable[str], concerns: Sequence[Finding],
           checked_at: float, bygone: Collection[str] = (),
-          unseen: Collection[tuple[str, str]] = (),
-          blind: Collection[str] | None = ()) -> list[str]:
+          was_seen: Callable[[str, str], bool] = lambda reason, subject: True) -> list[str]:
     """Send every receiver what is new to it.
 
     :param folder: where ``alerts.json`` is kept.
     :param concerns: all findings that are not ok.
     :param bygone: see :func:`compose`.
-    :param unseen: (reason, subject) of each finding that could not be checked again.
-    :param blind: subjects of which nothing could be; None for all.
+    :param was_seen: whether a finding, by reason and subject, would have been found again.
     :returns: what went wrong, without any secret.
     :raises errors.QiniuError: if apprise is missing or ``alerts.json`` cannot be used.
     """
@@ -128,6 +131,7 @@ def alert(folder: Path, urls: Iterable[str], concerns: Sequence[Finding],
     doubt = any(item.level is Level.UNKNOWN for item in concerns)
     since = (unknown_since or checked_at) if doubt else 0
     now = _attention(concerns, checked_at - since if since else 0)
+    found = set(map(_reason_and_subject, now))
     problems = []
     for url in urls:
         # A few digits tell receivers apart and reveal nothing of a URL.
@@ -135,8 +139,8 @@ def alert(folder: Path, urls: Iterable[str], concerns: Sequence[Finding],
         before = told.get(digits, {})
         # A subject that could not be checked may still be wrong.
         kept = {key: text for key, text in before.items()
-                if doubt or blind is None or key.partition(" ")[2] in blind
-                or tuple(key.split(" ", 1)) in unseen}
+                if (one := _reason_and_subject(key)) not in found
+                and (doubt or not was_seen(*one))}
         current = {**kept, **now}
         message = compose(before, current, socket.gethostname(), bygone)
         if message and not send(url, message):

@@ -125,6 +125,9 @@ def run(arguments: argparse.Namespace) -> int:
     job = Job(folder / ENVIRONMENT_FILE, folder_options(arguments), notify, heartbeat,
               arguments.on_failure, _metrics_file(arguments.prometheus), arguments.no_probe)
     by_cron = arguments.cron or not (arguments.directory or SYSTEMD_RUNS.exists())
+    if by_cron and arguments.on_failure:
+        raise errors.UsageError("--on-failure names a unit of systemd, which cron cannot start. "
+                                "Use --notify")
     place = CRON_FILE.parent if by_cron else arguments.directory or SYSTEMD_FOLDER
     files = {CRON_FILE: cron(job)} if by_cron else {
         place / name: text for name, text in units(job).items()}

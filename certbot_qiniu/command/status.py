@@ -108,9 +108,13 @@ def _watch_seconds(text: str) -> float:
 def run(arguments: argparse.Namespace) -> int:
     """Show the status in the form asked for, and send alerts.
 
-    :raises errors.QiniuError: if the survey cannot even begin.
+    :raises errors.QiniuError: if the survey cannot even begin, or options exclude each other.
     """
     if arguments.watch:
+        for option, given in ("--notify", arguments.notify), ("--heartbeat", arguments.heartbeat):
+            if given:
+                raise errors.UsageError(f"{option} does not go with --watch, which only shows. Let "
+                                        f"a timer use it: certbot-qiniu install-timer {option}")
         return _watch(arguments)
     urls = alerts.receivers(arguments.notify, arguments.config_dir)
     heartbeats = alerts.receivers(arguments.heartbeat, arguments.config_dir)
@@ -212,7 +216,7 @@ def _alert(arguments: argparse.Namespace, urls: Sequence[str], report: Report) -
     if not urls:
         return 0
     problems = alerts.alert(arguments.config_dir / "qiniu", urls, report.concerns(),
-                            report.checked_at, report.bygone, report.unseen(), report.blind)
+                            report.checked_at, report.bygone, report.was_seen)
     for problem in problems:
         print(f"certbot-qiniu: {problem}", file=sys.stderr)
     return int(bool(problems))

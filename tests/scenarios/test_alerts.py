@@ -164,6 +164,59 @@ def test_what_is_not_looked_at_is_not_right_again(
         assert "all is well again" not in message["title"]
 
 
+def test_a_domain_of_somebody_else_is_looked_at_seldom(tmp_path: Path, receiver: Receiver,
+                                                       ) -> None:
+    """Only --all-details sees what it serves, so that only this takes back what that has told."""
+    machine = issued(tmp_path)
+    machine.cloud.clock.sleep(600)
+    cloud, name = machine.cloud, "shop.example.org"
+    cloud.qiniu.add_domain(name, protocol="https", cert_id=cloud.stranger(name, days=9))
+
+    for options, said in (
+            (["--all-details"], f"the certificate that {name} serves ends in 8 days\n"), ([], ""),
+            (["--managed"], ""), (["--all-details"], ""), (["renew it"], ""), (["--managed"], ""),
+            ([], ""), (["--all-details"], f"Right again: {name}")):
+        if options == ["renew it"]:
+            cloud.qiniu.change_domain(name, cert_id=cloud.stranger(name, days=90))
+            continue
+        machine.run("status", *options, "--notify", receiver.url)
+        texts = [message["message"] for message in receiver.messages]
+        receiver.messages.clear()
+        assert len(texts) == bool(said), options
+        assert all(text.startswith(said) for text in texts), texts
+
+
+def test_a_certificate_that_was_deleted_is_not_right_again(tmp_path: Path, receiver: Receiver,
+                                                           ) -> None:
+    """It needs no attention any more, and is not counted."""
+    machine = issued(tmp_path)
+    machine.cloud.qiniu.add_domain("shop.example.org")
+    assert 0 == machine.certbot(
+        "run", "-a", "standalone", "-i", "qiniu", "--qiniu-credentials", str(machine.credentials),
+        "--qiniu-skip-nginx", "--cert-name", "old", "-d", "shop.example.org").status
+    machine.cloud.clock.sleep(600)
+    conf = machine.config_dir / "renewal" / "old.conf"
+    conf.write_text(conf.read_text().replace("installer = qiniu", ""))
+    machine.run("status", "--managed", "--notify", receiver.url)
+    assert "the renewal conf of old" in receiver.messages[0]["message"]
+    receiver.messages.clear()
+    assert 0 == machine.certbot("delete", "--cert-name", "old").status
+    machine.run("status", "--managed", "--notify", receiver.url)
+    assert not any("old" in message["message"] for message in receiver.messages)
+
+
+def test_a_failed_renewal_stands_until_one_succeeds(tmp_path: Path, receiver: Receiver) -> None:
+    """A status that hears of no renewal, as by hand, has not seen that it is right again."""
+    machine = issued(tmp_path)
+    machine.cloud.clock.sleep(600)
+    for renewal, said in (["--renewal=1"], ["needs attention"]), ([], []), (
+            ["--renewal=1"], []), (["--renewal=0"], ["all is well again"]):
+        machine.run("status", *renewal, "--notify", receiver.url)
+        titles = receiver.take()
+        assert len(said) == len(titles)
+        assert all(title.endswith(end) for title, end in zip(titles, said, strict=True))
+
+
 def test_metrics_that_cannot_be_written(tmp_path: Path, receiver: Receiver) -> None:
     """That is an error, but alerts are still sent."""
     machine = issued(tmp_path)
@@ -190,10 +243,9 @@ def test_undelivered_recovery(tmp_path: Path, receiver: Receiver) -> None:
     """Even if all is well the exit status says that nobody was told."""
     machine = issued(tmp_path)
     assert machine.run("status", "--renewal=1", "--notify", receiver.url).status == 1
-    receiver.status = 500
-    assert machine.run("status", "--notify", receiver.url).status == 1
-    receiver.status = 200
-    assert machine.run("status", "--notify", receiver.url).status == 0
+    for receiver.status, failed in (500, 1), (200, 0):
+        run = machine.run("status", "--renewal=0", "--notify", receiver.url)
+        assert run.status == failed
 
 
 def test_outage_sends_nothing(tmp_path: Path, receiver: Receiver) -> None:
@@ -262,6 +314,12 @@ def test_a_domain_that_stays_gone(tmp_path: Path, receiver: Receiver) -> None:
     later(machine, status=1)
     assert 1 == machine.run("status", "--notify", receiver.url).status
     assert 1 == len(receiver.take())
+    machine.credentials.chmod(0o644)
+    machine.run("status", "--notify", receiver.url)
+    assert not any("Right again" in message["message"] for message in receiver.messages)
+    machine.credentials.chmod(0o600)
+    machine.run("status", "--notify", receiver.url)
+    receiver.take()
     later(machine, 8 * 86_400)
     assert 0 == machine.run("status", "--notify", receiver.url).status
     assert [] == receiver.take()

@@ -81,9 +81,9 @@ class Scheduled:
     def stop(self) -> str:
         """The way to turn it off."""
         if self.timer:
-            return f"systemctl disable --now {self.timer}"
+            return f"systemctl disable --now {shlex.quote(self.timer)}"
         if self.crontab_of:  # crontab -e shows it without its head, so that numbers do not fit
-            return f"Remove it: crontab -e -u {self.crontab_of}"
+            return f"Remove it: crontab -e -u {shlex.quote(self.crontab_of)}"
         return (f"Remove line {self.line} of {self.path}" if self.line else
                 f"chmod a-x {shlex.quote(str(self.path))}")
 
@@ -111,7 +111,7 @@ def lines_of(text: str) -> list[tuple[int, str]]:
 def read_script(paths: Sequence[str], errors: str = "strict") -> str:
     """Read the first of *paths* that exists; "" if it is no text.
 
-    :param errors: for what is not UTF-8; "replace" if it is text in any case.
+    :param errors: for what is neither UTF-8 nor a script; "replace" if it is text in any case.
     """
     for path in paths:
         try:
@@ -120,7 +120,9 @@ def read_script(paths: Sequence[str], errors: str = "strict") -> str:
                 continue
             if found.st_size > SCRIPT_BYTES:
                 return ""
-            return Path(path).read_text(encoding="utf-8", errors=errors)
+            content = Path(path).read_bytes().replace(b"\r\n", b"\n")
+            # A comment in a script may be in any encoding, as GBK.
+            return content.decode(errors="replace" if content.startswith(b"#!") else errors)
         except OSError:
             continue
         except UnicodeDecodeError:
@@ -156,9 +158,10 @@ def _timers() -> Iterator[Scheduled]:
 
 def _why_idle(name: str, timer: Mapping[str, str]) -> Idle:
     """Say why a timer starts nothing."""
-    start = f"systemctl enable --now {name}"
+    quoted = shlex.quote(name)
+    start = f"systemctl enable --now {quoted}"
     if timer.get("LoadState") == "masked":
-        return "it is masked", f"systemctl unmask {name} && {start}"
+        return "it is masked", f"systemctl unmask {quoted} && {start}"
     if timer.get("UnitFileState") == "disabled":
         running = timer.get("ActiveState") == "active"
         return ("it ends with the next boot" if running else "it is disabled"), start
@@ -223,8 +226,8 @@ def _cron(root: Path) -> Iterator[Scheduled]:
     for path in files_in([etc / "crontab", etc / "cron.d"]):
         yield from _crontab(path, "", unread if unread != RUNS else _ignored(
             path, debian=debian and path.parent != etc))
-    for path in files_in([root / "var/spool/cron/crontabs", root / "var/spool/cron",
-                        etc / "crontabs"]):
+    spool = root / "var/spool/cron"  # "tabs" on SUSE
+    for path in files_in([spool / "crontabs", spool / "tabs", spool, etc / "crontabs"]):
         yield from _crontab(path, path.name, idle)
     yield from _crontab(etc / "anacrontab", "root", unread, fields=3)
     folders = [*sorted(etc.glob("cron.*ly")), *sorted((etc / "periodic").glob("*"))]

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from certbot_qiniu import errors
-from certbot_qiniu.command.jobs.scheduled_jobs import scheduled_jobs
+from certbot_qiniu.command.jobs.scheduled_jobs import Scheduled, read_script, scheduled_jobs
 from certbot_qiniu.command.setups.lego_scripts import LegoRun, is_known, read_lego_runs
 from certbot_qiniu.command.setups.setups import (
     DNS_KEYS,
@@ -55,7 +55,7 @@ def _lego_runs(home: Path) -> Iterator[LegoRun]:
     scripts = dict.fromkeys(sorted(home.glob("*.sh")))
     lines = []
     for job in scheduled_jobs():
-        found = [text for _, text in job.lines()
+        found = [text for text in _lines(job)
                  if re.search(r"\blego\b", text) or str(home) in text]
         lines += [(text, job.path) for text in found]
         scripts |= {Path(path): None for text in found for path in re.findall(r"/[\w./+-]+", text)}
@@ -64,6 +64,17 @@ def _lego_runs(home: Path) -> Iterator[LegoRun]:
             lines.append((read_text(script), script))
     for text, source in lines:
         yield from read_lego_runs(text, source)
+
+
+def _lines(job: Scheduled) -> list[str]:
+    """Return the lines of a job, those of a unit first as it has them itself.
+
+    systemd shows them with drop-ins, but without quotation marks: a hook's options would be lego's.
+    """
+    is_unit = job.timer and job.path.is_absolute()
+    unit = read_script([str(job.path)], "replace").replace("\\\n", " ") if is_unit else ""
+    return [*re.findall(r"^ExecStart\s*=[\s@:+!|-]*(.+)", unit, re.MULTILINE),
+            *(text for _, text in job.lines())]
 
 
 def _lego_setup(home: Path, path: Path, emails: Sequence[str], runs: Sequence[LegoRun]) -> Setup:

@@ -1,4 +1,4 @@
-"""Read older setups that renew certificates: acme.sh, lego, a script with a config.json."""
+"""Read what is at a path: a setup of acme.sh, of lego, or of a script with a config.json."""
 
 from __future__ import annotations
 

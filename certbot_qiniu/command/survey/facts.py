@@ -96,7 +96,7 @@ class Survey:
     :ivar unread: why some domains could not be read.
     :ivar findings: problems that are not about single domains.
     :ivar bygone: domains that have been gone for so long that it needs no attention any more, or
-        were let go.
+        were let go, and lineages that certbot deleted.
     :ivar blind: lineages, and domains of theirs, that could not be looked at; None for all.
     :ivar notes: remarks that ``certbot renew`` would make.
     :ivar edges: what the edge answered, for the domains that were probed.

@@ -69,7 +69,7 @@ def judge(facts: Survey, warn_days: int, *, only_managed: bool = False) -> Repor
                                    is_read=lineage.name not in unread)
     dead = (row.domain for row in rows if row.state in DEAD_STATES)
     return Report(facts.now, warn_days, tuple(rows), facts.lineages, tuple(findings),
-                  (*facts.bygone, *dead), facts.blind)
+                  (*facts.bygone, *dead), facts.blind, only_managed=only_managed)
 
 
 def _row(facts: Survey, account: AccountFacts, domain: Domain,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import functools
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from certbot_qiniu.command.survey.edge import EDGE_REASONS, EDGE_WORDS, Shown
 from certbot_qiniu.command.survey.facts import LineageFacts
 from certbot_qiniu.command.survey.health import Finding, Level, worst
-from certbot_qiniu.model import DEAD_STATES
+
+ENDS = ("Expired", "Expiring")
+"""The reasons of findings about the end of a certificate."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,10 @@ class Row:
 class Report:
     """The status of everything.
 
-    :ivar bygone: domains that need no attention any more, although they are not right.
+    :ivar bygone: domains and lineages that need no attention any more, although they are not right.
     :ivar blind: lineages and domains that could not be looked at; None for all.
     :ivar renewed: whether the ``certbot renew`` before this succeeded; None if unknown.
+    :ivar only_managed: whether domains that certbot does not manage were left out.
     """
 
     checked_at: float
@@ -58,6 +62,7 @@ class Report:
     bygone: tuple[str, ...] = ()
     blind: Collection[str] | None = ()
     renewed: bool | None = None
+    only_managed: bool = False
 
     @property
     def level(self) -> Level:
@@ -71,12 +76,27 @@ class Report:
                         row.days_left if row.reason == "Expiring" else None) for row in self.rows]
         return [item for item in (*rows, *self.findings) if item.level is not Level.OK]
 
-    def unseen(self) -> set[tuple[str, str]]:
-        """List the edges that did not answer or were not asked: they may still be wrong.
+    def was_seen(self, reason: str, subject: str) -> bool:
+        """Return whether this would have the finding again; if not, it may still be so."""
+        if self.blind is None or subject in self.blind:
+            return False
+        if reason == "RenewalFailed":
+            return self.renewed is not None
+        if reason not in (*ENDS, *EDGE_REASONS):
+            return True
+        row = self._rows.get(subject)
+        if row is None:
+            return not self.only_managed or subject in (
+                *self.bygone, *(lineage.name for lineage in self.lineages))
+        if row.protocol != "https":
+            return True
+        if reason in ENDS:
+            return row.not_after is not None
+        # An edge that serves another certificate gets more time if its domain was changed again.
+        return row.edge not in (None, "unknown") and not (
+            row.edge in EDGE_WORDS and row.level is Level.OK)
 
-So may one that got more time because its domain was changed again.
-        """
-        return {(reason, row.domain) for row in self.rows for reason in EDGE_REASONS
-                if row.protocol == "https" and row.state not in DEAD_STATES
-                and (row.edge in (None, "unknown")
-                     or (row.edge in EDGE_WORDS and row.level is Level.OK))}
+    @functools.cached_property
+    def _rows(self) -> Mapping[str, Row]:
+        bygone = set(self.bygone)
+        return {row.domain: row for row in self.rows if row.domain not in bygone}

@@ -42,6 +42,7 @@ from certbot_qiniu.webserver.nginx import Nginx
 GONE_SECONDS = 7 * DAY
 """A domain that is gone needs attention for so long."""
 
+
 def survey(config: Any, only: str = "", *, scope: Scope = Scope.DELETIONS, gentle: bool = False,
            announce: Callable[[str], None] = lambda text: None) -> Survey:
     """Observe the lineages that are deployed to Qiniu, and their accounts.
@@ -92,6 +93,7 @@ class _Observations:
         self.memory = deployer.store.memory
         self.findings: list[Finding] = []
         self.bygone: list[str] = []
+        self.asked: set[str] = set()
         self.lineages: list[LineageFacts] = []
         self.accounts: dict[Account, AccountSurvey] = {}
         self.reached: dict[Account, bool] = {}
@@ -100,6 +102,7 @@ class _Observations:
     def open_accounts(self, renewals: Mapping[str, Renewal]) -> dict[str, Context]:
         """Find each lineage's account; those without are told."""
         deployer, found = self.deployer, dict[str, Context]()
+        self.asked |= set(renewals)
         for name, renewal in renewals.items():
             try:
                 credentials = deployer.credentials_of(name, renewal.settings) or ""
@@ -214,10 +217,11 @@ class _Observations:
         self.findings.append(Finding(_level(error), subject, reason, str(error)))
 
     def blind(self) -> set[str]:
-        """Return the lineages that could not be looked at, and their domains."""
-        lineages = {*self.deployer.all_lineages()} - {one.name for one in self.lineages}
-        return {*lineages, *(name for lineage in lineages
-                             for name in expected(self.deployer.store, lineage))}
+        """Return the lineages that could not be looked at, and their domains, gone ones too."""
+        lineages = self.asked.union(self.deployer.all_lineages()) - {
+            one.name for one in self.lineages}
+        return {*lineages, *(name for lineage in lineages for name in (
+            *expected(self.deployer.store, lineage), *self.memory.domains_of(lineage)))}
 
     def survey(self, notes: list[str]) -> Survey:
         """Return all observations."""
@@ -246,7 +250,9 @@ class _Observations:
             (self.clock or time.time)(), tuple(accounts),
             tuple(self.lineages), dict(self.memory.domains), uploads, each_cause(unread),
             tuple(self.findings),
-            (*self.bygone, *(name for name, one in self.memory.domains.items() if one.let_go)),
+            (*self.bygone, *(name for name, one in self.memory.domains.items() if one.let_go),
+             *(name for name in self.memory.lineages.keys() - self.memory.domains.keys()
+               if not self.deployer.lineages.exists(name))),
             self.blind(), tuple(dict.fromkeys(notes)), left_behind=tuple(
                 cert_id for account in reached
                 for ids in left_behind(account.context).values() for cert_id in ids),

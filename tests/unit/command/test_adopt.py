@@ -160,7 +160,7 @@ def test_other_certificates_stay_with_acme(tmp_path: Path) -> None:
     mail.mkdir()
     (mail / "mail.example.org.conf").write_text(conf(
         {"Le_Domain": "mail.example.org", "Le_Webroot": "no"}))
-    (tmp_path / "cron.d").write_text("0 0 * * * acme.sh --cron\n")
+    lay_out(tmp_path, {"etc/cron.d/acme": "0 0 * * * root acme.sh --cron\n"})
     [setup], [problem] = read_setups(home)
     assert "mail.example.org" in problem
     assert [] == list(adopt.jobs(setup, tmp_path / "etc"))
@@ -535,12 +535,23 @@ def test_an_authenticator_that_is_not_installed(tmp_path: Path, monkeypatch: pyt
     ("rm -rf / tmp x acme.sh", " ... acme.sh ..."),
     ("@daily\x1b[2J acme.sh", "@daily ... acme.sh ..."),
 ])
-@pytest.mark.parametrize("folder", ["var/spool/cron/crontabs", "var/spool/cron", "etc/crontabs"])
+@pytest.mark.parametrize("folder", ["var/spool/cron/crontabs", "var/spool/cron/tabs",
+                                    "var/spool/cron", "etc/crontabs"])
 def test_lines_of_a_users_crontab(tmp_path: Path, line: str, shown: str, folder: str) -> None:
     """``crontab -e`` hides the head of the file: a line is told by what is in it, but no keys."""
     lay_out(tmp_path, {f"{folder}/root": f"# DO NOT EDIT\n# x\n# y\n{line}\n"})
     [setup], _ = read_setups(acme_home(tmp_path))
     assert [f"# in crontab -e -u root, remove the line: {shown}"] == stop(tmp_path, setup)
+
+
+def test_a_call_of_certbot_in_a_users_crontab(tmp_path: Path) -> None:
+    """Of its options, which may be keys, nothing is shown."""
+    lay_out(tmp_path, {"var/spool/cron/crontabs/root": (
+        "@daily certbot --eab-hmac-key hush renew\n@weekly certbot renew\n")})
+    [setup], _ = read_setups(config_json(tmp_path))
+    assert ["# in crontab -e -u root, remove the line: @daily ... certbot ... renew ...",
+            "# in crontab -e -u root, remove the line: @weekly ... certbot renew ..."] == stop(
+        tmp_path, setup)
 
 
 @pytest.mark.parametrize("name", ["example.com", "by-hand"])

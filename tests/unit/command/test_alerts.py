@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -282,7 +283,8 @@ def test_what_was_not_looked_at_is_not_right_again(tmp_path: Path, channel: Chan
     first = report((WWW, "EdgeDiffers"), (IMG, "EdgeDiffers"), (WWW, "Expiring")).concerns()
     unseen = {("EdgeDiffers", WWW)}
     for concerns, found in ((first, set()), ([], unseen), (first[:1], set()), ([], set())):
-        assert [] == alerts.alert(tmp_path, ["json://a"], concerns, 1e9, unseen=found)
+        assert [] == alerts.alert(tmp_path, ["json://a"], concerns, 1e9,
+                                  was_seen=lambda *finding, found=found: finding not in found)
     _, again, over = [message.body for _, message in channel.messages]
     assert again.startswith(f"Right again: {IMG}\n")
     assert f"Right again: {WWW}" == over
@@ -290,9 +292,10 @@ def test_what_was_not_looked_at_is_not_right_again(tmp_path: Path, channel: Chan
 
 def test_what_could_not_be_looked_at(tmp_path: Path, channel: Channel) -> None:
     """What was told of it stands, and is no news when it is seen again."""
-    first = report((WWW, "Outdated"), (IMG, "Outdated")).concerns()
-    for concerns, blind in ((first, ()), ([], [WWW]), (first[:1], ()), ([], None)):
-        assert [] == alerts.alert(tmp_path, ["json://a"], concerns, 1e9, blind=blind)
+    for found in (report((WWW, "Outdated"), (IMG, "Outdated")), replace(report(), blind=[WWW]),
+                  report((WWW, "Outdated")), replace(report(), blind=None)):
+        assert [] == alerts.alert(tmp_path, ["json://a"], found.concerns(), 1e9,
+                                  was_seen=found.was_seen)
     _, again = [message.body for _, message in channel.messages]
     assert again.startswith(f"Right again: {IMG}\n")
 
@@ -335,6 +338,9 @@ def test_reminders(tmp_path: Path, channel: Channel) -> None:
         assert [] == alerts.alert(tmp_path, ["json://a"], [ends], 1e9)
         told += [left] * bool(channel.take())
     assert [20, 14, 7, 3, 1, 0] == told
+    silent = Finding(Level.UNKNOWN, "qiniu.ini", "Unreachable", "no answer")
+    alerts.alert(tmp_path, ["json://a"], [replace(ends, days_left=3), silent], 1e9)
+    assert ["1 needs attention"] == channel.take()  # it is still one, while others are not known
     alerts.alert(tmp_path, ["json://a"], [], 1e9)
     assert ["all is well again"] == channel.take()
 

@@ -139,6 +139,16 @@ def test_cron_that_does_not_run(tmp_path: Path, folders: list[str], runs: bool,
     assert ("No cron is running here" in capsys.readouterr().out) is not runs
 
 
+def test_unit_that_cron_cannot_start(tmp_path: Path, folders: list[str],
+                                     monkeypatch: pytest.MonkeyPatch,
+                                     capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody is left to believe that a failure starts it."""
+    monkeypatch.setattr(install_timer, "CRON_FILE", tmp_path / "cron")
+    assert 2 == install(*folders, "--cron", "--on-failure", "tell-me.service")
+    assert "--on-failure names a unit of systemd" in capsys.readouterr().err
+    assert not (tmp_path / "cron").exists()
+
+
 def test_cron_of_busybox(tmp_path: Path, folders: list[str], monkeypatch: pytest.MonkeyPatch,
                          capsys: pytest.CaptureFixture[str]) -> None:
     """A file that it would never read is not written; the line for root's crontab is said."""

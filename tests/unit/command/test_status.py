@@ -53,6 +53,13 @@ def test_who_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, domain: D
             WWW].expected
 
 
+@pytest.mark.parametrize("option", ["--notify", "--heartbeat"])
+def test_watch_is_no_alarm(capsys: pytest.CaptureFixture[str], option: str) -> None:
+    """Who thinks that a status that is shown again and again sends alerts is told at once."""
+    assert 2 == cli.main(["status", "--watch", option, "https://hc.example.com/token"])
+    assert f"certbot-qiniu: {option} does not go with --watch" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("deadline", "seconds"), [(None, 60), (900, 60), (30, 25), (2, -3)])
 def test_deadline_goes_before_the_edge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
                                        deadline: float | None, seconds: float) -> None:

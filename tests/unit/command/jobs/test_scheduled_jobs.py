@@ -210,6 +210,14 @@ def test_how_to_stop(machine: Host, path: str, text: str, where: str, stop: str)
         (one.where, one.stop) for one in scheduled_jobs() if one.timer)
 
 
+def test_name_that_a_shell_would_change(machine: Host) -> None:
+    """systemd escapes names with a backslash, which stays in the commands to be copied."""
+    machine.timer(r"certbot-a\x2db", "certbot renew", enabled="disabled", active="inactive")
+    [job] = scheduled_jobs()
+    assert (r"systemctl disable --now 'certbot-a\x2db.timer'",
+            r"systemctl enable --now 'certbot-a\x2db.timer'") == (job.stop, job.revive)
+
+
 @pytest.mark.parametrize(("timer", "path", "ours"), [
     ("certbot-qiniu.timer", "x.service", True), ("certbot.timer", "certbot-qiniu", False),
     ("", "certbot-qiniu", True), ("", "certbot-qiniu.old", False)])
@@ -230,8 +238,10 @@ def test_lines(machine: Host) -> None:
     assert [(2, "0 0 * * *", "certbot renew"), (4, "@daily", "backup")] == [
         (job.line, job.schedule, job.text) for job in scheduled_jobs()]
     script = machine.put("etc/cron.daily/a", "#!/bin/sh\n# certbot renew\ncertbot renew\n", 0o755)
-    [job] = (job for job in scheduled_jobs() if job.path == script)
-    assert [(3, "certbot renew")] == job.lines()
+    for encoding in ("utf-8", "gbk"):
+        script.write_bytes("#!/bin/sh\n# 续期\ncertbot renew\n".encode(encoding))
+        [job] = (job for job in scheduled_jobs() if job.path == script)
+        assert [(3, "certbot renew")] == job.lines()
 
 
 def test_pipe(machine: Host) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tests.unit.command.homes import (
     clear,
     lego_home,
 )
+from tests.unit.command.timers import host
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +70,22 @@ def test_renew_sh_of_lego(tmp_path: Path, place: str) -> None:
     assert {"dns_aliyun_access_key": "LTAIold",
             "dns_aliyun_access_key_secret": "AliyunSecretOfTheOldSetup"} == setup.keys
     assert script in setup.secrets
+
+
+@pytest.mark.parametrize("shell", [False, True], ids=["directly", "by a shell"])
+def test_lego_in_a_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, shell: bool) -> None:
+    """systemd shows no quotation marks, so that a hook's -s would be lego's: the unit has them."""
+    words = ["lego", "--dns", "alidns", "-d", "example.com", "renew", "--renew-hook",
+             "docker exec web nginx -s reload"]
+    if shell:
+        words = ["/bin/sh", "-c", shlex.join(words)]
+    machine = host(tmp_path, monkeypatch)
+    unit = machine.put("etc/systemd/system/lego.service",
+                       f"[Service]\nExecStart=-{shlex.join(words)}\n".replace(" -d", " \\\n -d"))
+    machine.timer("lego", " ".join(words), service={"FragmentPath": str(unit)})
+    [setup], problems = read_setups(lego_home(tmp_path, "example.com"))
+    assert ("dns-aliyun", (), []) == (setup.authenticator, setup.notes, problems)
+    assert ("--qiniu-nginx-reload-cmd", "docker exec web nginx -s reload") == setup.deploying
 
 
 @pytest.mark.parametrize(("options", "authenticator", "note"), [

@@ -118,6 +118,7 @@ def test_credentials_that_cannot_be_used(desk: Desk) -> None:
     desk.qiniu.add_domain("b.example.com")
     found = survey(desk.config)
     assert ("attention", "a.example.com", "Credentials") == reasons(found)[0]
+    assert {"a.example.com"} == found.blind
     assert ["b.example.com"] == [item.name for item in found.lineages]
 
 
