@@ -44,7 +44,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     machine = Seat(cloud, tmp_path_factory.mktemp("machine"))
     assert machine.issue(APEX, f"*{WILD}").status == 0
     cloud.clock.sleep(HOUR)
-    cloud.qiniu.change_domain(IMG, cert_id=cloud.stranger(IMG, days=9, name="a stranger's"))
+    cloud.qiniu.change_domain(IMG, cert_id=cloud.stranger(IMG, days=9, name="img-2025-ssl"))
     found = {command: machine.run(command).output for command in ("status", "plan", "apply")}
     for renew in (machine.force_renewal, machine.renew, machine.force_renewal):
         cloud.clock.sleep(HOUR)
