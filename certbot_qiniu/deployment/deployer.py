@@ -208,7 +208,7 @@ class Deployer:
         except (errors.ApiError, errors.UsageError) as error:
             failures.errors.append(error)
         changes = self._changes(chosen, certificate, settings, None)
-        self._read_what_changes(changes)
+        self._read_what_changes(changes, settings)
         self.writer.commit(changes, f"Deployed renewed certificate {lineage}")
         return failures
 
@@ -340,7 +340,7 @@ class Deployer:
                 former.unknown if former else {}))
         return changes
 
-    def write(self, desired: State) -> bool:
+    def write(self, desired: State, settings: Settings) -> bool:
         """Write the desired state, with what was there before in the checkpoint in progress.
 
         :returns: whether it differs from the written one.
@@ -348,10 +348,10 @@ class Deployer:
         :raises certbot.errors.Error: if what was there before cannot be kept.
         """
         changes = changes_between(self.store.state, desired)
-        self._read_what_changes(changes)
+        self._read_what_changes(changes, settings)
         return self.writer.write(changes)
 
-    def _read_what_changes(self, changes: Changes) -> None:
+    def _read_what_changes(self, changes: Changes, settings: Settings) -> None:
         """Read domains of which a setting is asked for now: a rollback goes back to what it was.
 
         What somebody has just changed no run has seen yet. If it cannot be read, what was last
@@ -366,7 +366,7 @@ class Deployer:
                 names.setdefault(entry.lineage, []).append(name)
         for lineage, asked in names.items():
             with contextlib.suppress(errors.QiniuError):
-                credentials = self.store.memory.lineage(lineage).credentials
+                credentials = self.credentials_of(lineage, settings)
                 observe(self.context(credentials, {"cdn"}), asked, refresh=False)
 
     def _tell_left_out(self, selection: Selection, chosen: set[str], lineage: str) -> None:

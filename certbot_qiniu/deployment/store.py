@@ -197,12 +197,15 @@ class Store:
         """Take what is remembered of domains for the state of a lineage that has lost its file.
 
         Without an entry they would go back to what they served before, which nobody asked for;
-        likewise those of their settings of which a former value is known.
+        likewise those of their settings of which a former value is known. What a rollback has given
+        back goes on its way.
         """
         for lineage in self._memories.keys() - self._states.keys() - self.damaged.keys() - {SHARED}:
+            entry = self.memory.lineage(lineage)
+            others = {*self.state, *(entry.given_back if entry.hold else ())}
             for name, record in self.memory.domains_of(lineage).items():
                 last = record.sent or record.confirmed
-                if record.is_ours and last and last.binding.fingerprint and name not in self.state:
+                if record.is_ours and last and last.binding.fingerprint and name not in others:
                     sent = last.binding
                     self.state[name] = Managed(name, record.service, lineage, Binding(
                         "https", sent.fingerprint,

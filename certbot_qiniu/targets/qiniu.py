@@ -203,7 +203,7 @@ class QiniuTarget(Target):
             if self._desired != deployer.store.state:
                 for lineage in self.lineages:
                     self._settled.difference_update(deployer.fingerprints(lineage))
-            deployer.write(self._desired)
+            deployer.write(self._desired, self.run.settings)
             self._desired = None
 
     def checkpointed(self, name: str, *, may_prune: bool) -> None:

@@ -152,6 +152,19 @@ def test_lost_state_of_settings(machine: Machine, asked: str) -> None:
     assert before == qiniu.serving(OTHER)
 
 
+def test_lost_state_during_a_rollback(machine: Machine) -> None:
+    """What the rollback gives back goes on its way."""
+    assert machine.force_renewal().status == 0
+    run = machine.certbot("rollback", *machine.installer, "--checkpoints", "99",
+                          "--qiniu-publish-timeout", "0")
+    assert run.status == 1, "Qiniu is still publishing"
+    (machine.config_dir / "qiniu" / "state" / f"{WWW}.json").unlink()
+    for _ in range(2):
+        machine.cloud.clock.sleep(HOUR)
+        assert machine.renew().status == 0
+    assert machine.cloud.qiniu.serving(WWW).protocol == "http"
+
+
 def test_rollback_over_a_damaged_state(machine: Machine) -> None:
     """It is refused, naming the file: nobody would know what an older one in its place undoes."""
     path = machine.config_dir / "qiniu" / "state" / f"{WWW}.json"

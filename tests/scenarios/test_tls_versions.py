@@ -260,6 +260,7 @@ def test_rollback_to_what_no_run_has_seen(verb: str, machine: Seat) -> None:
     later(machine)
     machine.cloud.qiniu.change_domain(WWW, tls_versions=NEWER, http2=True, force_https=False)
     before = served(machine, WWW)
+    machine.credentials = machine.credentials.rename(machine.credentials.with_name("new.ini"))
     asked = ("--redirect",) if verb == "enhance" else ("--qiniu-tls", "1.2", "--qiniu-http2", "off")
     run = machine.certbot(verb, "--cert-name", APEX, *machine.installer, *asked)
     assert run.status == 0, run.output

@@ -415,7 +415,7 @@ def test_before_http2(rig: Rig, deployer: Deployer, former: bool | None, wanted:
     """Likewise what it had before HTTP/2 was asked for; to keep what is there undoes nothing."""
     manage(rig, entry(A, http2=former))
     rig.memory.update(A, former_http2=known, seen=Domain(A, http2=seen))
-    deployer.write(state(entry(A, http2=wanted)))
+    deployer.write(state(entry(A, http2=wanted)), SETTINGS)
     assert expected == rig.memory.domains[A].former_http2
 
 
@@ -426,8 +426,8 @@ def test_reads_what_changes(rig: Rig, deployer: Deployer, former: bool | None) -
         rig.qiniu.add_domain(name, protocol="https", http2=True)
         rig.memory.update(name, seen=Domain(name, modified="0", http2=False))
     manage(rig, entry(A, http2=former), entry(B))
-    rig.memory.lineage(LINEAGE).credentials = "/old.ini"
-    deployer.write(state(entry(A, http2=True), entry(B)))
+    rig.memory.lineage(LINEAGE).credentials = "/broken.ini"
+    deployer.write(state(entry(A, http2=True), entry(B)), SETTINGS)
     assert (None if former else True) == rig.memory.domains[A].former_http2
     assert [f"GET /domain/{A}"] * (not former) == [
         call for call in rig.calls() if call.startswith("GET /domain/")]
@@ -437,7 +437,7 @@ def test_nothing_can_be_read_of_what_changes(rig: Rig, deployer: Deployer) -> No
     """Then what was seen last has to do."""
     manage(rig, entry(A))
     rig.memory.update(A, seen=Domain(A, http2=False))
-    deployer.write(state(entry(A, http2=True)))
+    deployer.write(state(entry(A, http2=True)), SETTINGS)
     assert rig.memory.domains[A].former_http2 is False
 
 
@@ -448,7 +448,7 @@ def test_refused_versions_of_another_lineage(rig: Rig, deployer: Deployer) -> No
             for asked in (older, newer, older + newer, None)}
     rig.memory.told.update(dict.fromkeys([*keys.values(), "another"], "1000000 refused"))
     manage(rig, entry(A, tls_versions=newer))
-    deployer.write(state(entry(A, tls_versions=older)))
+    deployer.write(state(entry(A, tls_versions=older)), SETTINGS)
     assert [keys[older + newer], keys[None], "another"] == [*rig.memory.told]
 
 

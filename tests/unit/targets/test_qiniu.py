@@ -66,7 +66,7 @@ class Desk(Deployer):
             (A, "normal"), (".example.com", "wildcard"), ("x.test.qiniu.com", "test"))}
         return SimpleNamespace(account=SimpleNamespace(domains=lambda: domains))
 
-    def _read_what_changes(self, changes: Changes) -> None:
+    def _read_what_changes(self, changes: Changes, settings: Settings) -> None:
         """There is nothing to be read here."""
 
     def deploy(self, certificate: Certificate, settings: Settings, redirect: bool | None,
