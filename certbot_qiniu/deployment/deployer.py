@@ -35,7 +35,7 @@ from certbot_qiniu.deployment.planning.decision import Action
 from certbot_qiniu.deployment.planning.selection import Obstacle, Selection
 from certbot_qiniu.deployment.reconcile import Outcome, reconcile
 from certbot_qiniu.deployment.rehearsal import what_fails
-from certbot_qiniu.deployment.state import Managed, Record, State
+from certbot_qiniu.deployment.state import FORMER, Managed, Record, State
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.deployment.waiting import Waiting
 from certbot_qiniu.deployment.writing import Changes, Writer, changed, changes_between
@@ -46,9 +46,6 @@ from certbot_qiniu.options import DEFAULT_SERVICES, Settings
 from certbot_qiniu.qiniu.account import Accounts
 
 logger = logging.getLogger(__name__)
-
-SETTINGS = ("force_https", "http2", "tls_versions")
-"""Those of a binding that are "as it is" until they are asked for, and return with a rollback."""
 
 
 @dataclass
@@ -362,7 +359,7 @@ class Deployer:
             former = self.store.state.get(name)
             if entry and former and entry.service == "cdn" and any(
                     getattr(former.binding, setting) is None
-                    and getattr(entry.binding, setting) is not None for setting in SETTINGS):
+                    and getattr(entry.binding, setting) is not None for setting in FORMER):
                 names.setdefault(entry.lineage, []).append(name)
         for lineage, asked in names.items():
             with contextlib.suppress(errors.QiniuError):

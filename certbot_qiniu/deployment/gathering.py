@@ -15,7 +15,7 @@ from certbot_qiniu.deployment.certificates import (
 from certbot_qiniu.deployment.context import Context, Options
 from certbot_qiniu.deployment.observe import observe
 from certbot_qiniu.deployment.planning.decision import Action, Knowledge, plan
-from certbot_qiniu.deployment.state import Managed, Record
+from certbot_qiniu.deployment.state import FORMER, Managed, Record
 from certbot_qiniu.model import Domain
 
 
@@ -53,14 +53,10 @@ class Planner:
 
     def _as_before(self, entry: Managed) -> Managed:
         """Return *entry* with former settings in place of those that a rollback has undone."""
-        record, binding = self.memory.domains.get(entry.name, Record()), entry.binding
-        if binding.force_https is None:
-            binding = replace(binding, force_https=record.former_force)
-        if binding.http2 is None:
-            binding = replace(binding, http2=record.former_http2)
-        if binding.tls_versions is None:
-            binding = replace(binding, tls_versions=record.former_tls)
-        return replace(entry, binding=binding)
+        record = self.memory.domains.get(entry.name, Record())
+        former = {setting: getattr(record, known) for setting, known in FORMER.items()
+                  if getattr(entry.binding, setting) is None}
+        return replace(entry, binding=replace(entry.binding, **former))
 
     def plan(self, names: Sequence[str] | None = None, *, refresh: bool = False,
              tried: Collection[str] = ()) -> Planned:

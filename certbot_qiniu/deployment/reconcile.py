@@ -17,7 +17,7 @@ from certbot_qiniu.deployment.gathering import Planned, Planner
 from certbot_qiniu.deployment.missing import note_return
 from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.deployment.sending import Progress, Sender
-from certbot_qiniu.deployment.state import Record
+from certbot_qiniu.deployment.state import FORMER, Record
 from certbot_qiniu.failures import told_once
 
 logger = logging.getLogger(__name__)
@@ -203,13 +203,10 @@ class _Reconciler:
         if self.progress.sends.get(name):
             self.context.say(f"{name}: published")
         entry = self.store.state.get(name)
-        # From now on the user may change these.
-        if entry and entry.binding.force_https is None:
-            self.memory.update(name, former_force=None)
-        if entry and entry.binding.http2 is None:
-            self.memory.update(name, former_http2=None)
-        if entry and entry.binding.tls_versions is None:
-            self.memory.update(name, former_tls=None)
+        if entry:
+            # From now on the user may change what is "as it is".
+            self.memory.update(name, **{known: None for setting, known in FORMER.items()
+                                        if getattr(entry.binding, setting) is None})
         if name in self.memory.domains:
             self.memory.update(name, taken_from="", left="")
 

@@ -108,6 +108,11 @@ class Record:
         return self.baseline is not None and not self.let_go and not self.gone
 
 
+FORMER = {"force_https": "former_force", "http2": "former_http2", "tls_versions": "former_tls"}
+"""The settings of a binding that are "as it is" until they are asked for -> the field of a
+:class:`Record` with what a setting was before that, which a rollback returns."""
+
+
 @dataclass(frozen=True)
 class Upload:
     """A certificate that we uploaded, or found again under our name.

@@ -24,6 +24,7 @@ from typing import Any
 
 from certbot_qiniu import errors
 from certbot_qiniu.deployment.state import (
+    FORMER,
     Facts,
     LineageMemory,
     Managed,
@@ -208,11 +209,9 @@ class Store:
                 if record.is_ours and last and last.binding.fingerprint and name not in others:
                     sent = last.binding
                     self.state[name] = Managed(name, record.service, lineage, Binding(
-                        "https", sent.fingerprint,
-                        force_https=None if record.former_force is None else sent.force_https,
-                        http2=None if record.former_http2 is None else sent.http2,
-                        hsts=True if record.hsts == "ours" else None,
-                        tls_versions=None if record.former_tls is None else sent.tls_versions))
+                        "https", sent.fingerprint, hsts=True if record.hsts == "ours" else None,
+                        **{setting: getattr(sent, setting) for setting, known in FORMER.items()
+                           if getattr(record, known) is not None}))
 
     def _read_memories(self) -> None:
         found: dict[str, tuple[int, _Content]] = {}

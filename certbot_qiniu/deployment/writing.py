@@ -6,19 +6,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from certbot_qiniu.deployment.checkpoints import Checkpoints, former_fingerprints, prune
 from certbot_qiniu.deployment.planning.bindings import is_refusal_of_tls
 from certbot_qiniu.deployment.planning.supersession import KEPT_CHECKPOINTS, prunable
-from certbot_qiniu.deployment.state import Managed, Record, State
+from certbot_qiniu.deployment.state import FORMER, Managed, Record, State
 from certbot_qiniu.deployment.store import Store
 from certbot_qiniu.model import Binding
 
 Changes = Mapping[str, Managed | None]
 """The new entry of each domain; None for one that is let go."""
-
-Setting = TypeVar("Setting")
 
 
 def changed(state: State, changes: Changes) -> State:
@@ -72,19 +70,9 @@ class Writer:
                 store.memory.update(name, lineage=entry.lineage, let_go=0.0, gone=None)
             if former is None:
                 # It begins with what it serves now, whatever was asked for before it was let go.
-                store.memory.update(name, former_force=None, former_http2=None, former_tls=None)
-            # What is being published counts as seen: only once it is at rest a read shows it.
-            seen = record.sent.binding if record.sent else record.seen
-            if former and former.binding.force_https != entry.binding.force_https:
-                store.memory.update(name, former_force=_former(
-                    former.binding.force_https, entry.binding.force_https,
-                    seen.force_https if seen else None, record.former_force))
-            if former and former.binding.http2 != entry.binding.http2:
-                store.memory.update(name, former_http2=_former(
-                    former.binding.http2, entry.binding.http2,
-                    seen.http2 if seen else None, record.former_http2))
-            if former and former.binding.tls_versions != entry.binding.tls_versions:
-                self._note_tls_option(name, former.binding, entry.binding)
+                store.memory.update(name, **dict.fromkeys(FORMER.values()))
+            else:
+                self._note_settings(name, record, former.binding, entry.binding)
             if entry.binding.tls_versions and record.baseline and (
                     record.baseline.protocol == "https"):
                 store.memory.update(name, baseline=replace(
@@ -109,15 +97,28 @@ class Writer:
         store.apply(changes)
         return True
 
-    def _note_tls_option(self, name: str, former: Binding, wanted: Binding) -> None:
-        """Forget what was sent, seen or refused of TLS versions: others are asked for now."""
+    def _note_settings(self, name: str, record: Record, former: Binding, wanted: Binding) -> None:
+        """Note of each setting that is asked for otherwise now what a rollback returns."""
+        # What is being published counts as seen: only once it is at rest a read shows it.
+        last = record.sent.binding if record.sent else record.seen
+        seen: dict[str, Any] = {
+            "force_https": last.force_https, "http2": last.http2} if last else {}
+        if record.seen:
+            seen["tls_versions"] = _as_chosen(record.seen.tls_versions)
+        for setting, known in FORMER.items():
+            before, now = getattr(former, setting), getattr(wanted, setting)
+            if before != now:
+                self.store.memory.update(name, **{known: _former(
+                    before, now, seen.get(setting), getattr(record, known))})
+        if former.tls_versions != wanted.tls_versions:
+            self._forget_tls_versions(name, former, wanted)
+
+    def _forget_tls_versions(self, name: str, former: Binding, wanted: Binding) -> None:
+        """Forget what was seen or refused of TLS versions: others are asked for now."""
         memory = self.store.memory
-        record = memory.domains.get(name, Record())
-        seen = _as_chosen(record.seen.tls_versions) if record.seen else None
-        former_tls = _former(former.tls_versions, wanted.tls_versions, seen, record.former_tls)
-        confirmed = record.confirmed and replace(
-            record.confirmed, binding=replace(record.confirmed.binding, tls_versions=None))
-        memory.update(name, former_tls=former_tls, confirmed=confirmed)
+        confirmed = memory.domains[name].confirmed
+        memory.update(name, confirmed=confirmed and replace(
+            confirmed, binding=replace(confirmed.binding, tls_versions=None)))
         for subject in [one for one in memory.told  # others are another lineage's affair
                         if is_refusal_of_tls(one, former.tls_versions)
                         or is_refusal_of_tls(one, wanted.tls_versions)]:
@@ -158,9 +159,8 @@ class Writer:
                 memory.lineage(lineage).former = former
 
 
-def _former(former: Setting | None, wanted: Setting | None, seen: Setting | None,
-            known: Setting | None) -> Setting | None:
-    """Return what a rollback to "as it is" goes back to.
+def _former(former: Any, wanted: Any, seen: Any, known: Any) -> Any:
+    """Return the value of a setting that a rollback to "as it is" goes back to.
 
     To ask for "as it is" again leaves what is there.
 
