@@ -39,7 +39,6 @@ class Lists:
     """The lists of an account, shared by all who look at it, whatever services they see.
 
     :ivar domains: service -> when its domains were listed, and these.
-    :ivar calls: how many the list of CDN domains has taken.
     :ivar refused: service -> when its domains were asked for in vain, and what Qiniu said.
     :ivar are_presumed: whether the domains were not listed, see :meth:`Account.presume`.
     :ivar unread: of those that were presumed, what could not be read, and why.
@@ -52,7 +51,6 @@ class Lists:
     """
 
     domains: dict[str, tuple[float, list[Domain]]] = field(default_factory=dict)
-    calls: int = 0
     refused: dict[str, tuple[float, errors.Refused]] = field(default_factory=dict)
     are_presumed: bool = False
     unread: dict[str, errors.QiniuError] = field(default_factory=dict)
@@ -144,7 +142,7 @@ class Account:
             if not refresh:
                 return known
             # Who waits for three domains does not list ten thousand again and again.
-            if FEW_CALLS < self._lists.calls > len(among) > 0 and (
+            if FEW_CALLS < self.list_calls > len(among) > 0 and (
                     renewed := self._reread(service, known[1], among)):
                 self._lists.domains[service.name] = known[0], renewed
                 return known[0], renewed
@@ -164,7 +162,7 @@ class Account:
         if service.name == "cdn":
             if known is None:
                 self._lists.turn = None  # other services do not show when a domain changed
-            calls = self._lists.calls = self.client.calls - before
+            calls = self.client.calls - before
             if calls > FEW_CALLS:
                 self.notes.told[self._long_list] = str(calls)
             else:
