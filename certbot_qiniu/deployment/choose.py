@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
@@ -63,9 +64,13 @@ def choose_domains(context: Context, names: Collection[str], listed: Sequence[st
     foreign = foreign_certificates(context, filter(None, details.values()), [lineage]) if (
         listed is None) else {}
     owners = {lineage, *(entry.lineage for entry in state.values())}
-    given_back = {name: other for other, entry in context.memory.lineages.items()
-                  if entry.hold and other != lineage and context.lineages.exists(other)
-                  for name in entry.given_back}
+
+    @functools.cache
+    def given_back() -> dict[str, str]:
+        return {name: other for other, entry in context.memory.lineages.items()
+                if entry.hold and other != lineage and context.lineages.exists(other)
+                for name in entry.given_back}
+
     selection = select(
         {name: domain for name, domain in domains.items() if name not in failures}, names,
         [name for name in listed if name not in failures] if listed is not None else None,

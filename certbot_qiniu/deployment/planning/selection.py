@@ -114,7 +114,7 @@ def select(domains: Mapping[str, Domain], names: Collection[str], listed: Sequen
            ends: float = 0.0, now: float = 0.0, alive: Collection[str] = (),
            take_over: bool = False, back: Collection[str] = (),
            excluded: Collection[str] = (),
-           given_back: Mapping[str, str] | None = None) -> Selection:
+           given_back: Callable[[], Mapping[str, str]] = dict) -> Selection:
     """Choose the domains that *lineage* serves.
 
     :param domains: the account's domains; details for the :func:`candidates`.
@@ -129,7 +129,8 @@ def select(domains: Mapping[str, Domain], names: Collection[str], listed: Sequen
         from another lineage.
     :param back: domains that the lineage had until they were missing.
     :param excluded: what ``auto`` never takes; see :func:`is_excluded`.
-    :param given_back: domain -> the lineage whose rollback has given it back, and still holds.
+    :param given_back: returns domain -> the lineage whose rollback has given it back, and still
+        holds; called only if that matters, as all lineages are looked at for it.
     """
     def owner(name: str) -> str:
         entry = state.get(name)
@@ -155,8 +156,8 @@ def select(domains: Mapping[str, Domain], names: Collection[str], listed: Sequen
         elif owner(name) not in ("", lineage):
             left_out.append(NotChosen(name, Obstacle.OTHER_LINEAGE, lineage=owner(name)))
         # Make sure that what a rollback has led to stays, as long as it holds.
-        elif name not in own and given_back and name in given_back and not take_over:
-            left_out.append(NotChosen(name, Obstacle.GIVEN_BACK, lineage=given_back[name]))
+        elif name not in own and not take_over and (other := given_back().get(name)):
+            left_out.append(NotChosen(name, Obstacle.GIVEN_BACK, lineage=other))
         elif name not in own and (obstacle := _claimed(
                 domain, Contest(now, ends, take_over=take_over), foreign or {})):
             # Make sure that one of two competing installations is reported.

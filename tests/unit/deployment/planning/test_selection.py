@@ -131,7 +131,7 @@ def test_all_foreign(domains: list[Domain], expected: bool) -> None:
 
 def test_given_back() -> None:
     """What a rollback of another lineage holds is left, unless a user asks for it."""
-    domains, given_back = account(https(), https(name="x.example.com")), {NAME: "other"}
+    domains, given_back = account(https(), https(name="x.example.com")), lambda: {NAME: "other"}
     left = (NotChosen(NAME, Obstacle.GIVEN_BACK, lineage="other"),)
     assert choose(domains, given_back=given_back) == Selection(("x.example.com",), left)
     assert choose(account(https()), given_back=given_back).is_left_on_purpose
