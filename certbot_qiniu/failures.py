@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from certbot import errors as certbot_errors
@@ -16,7 +16,7 @@ T = TypeVar("T")
 K = TypeVar("K")
 
 SHOWN = 20
-"""The most domains that a message names for one cause."""
+"""The most domains that a message names."""
 
 
 class Failures:
@@ -105,9 +105,13 @@ def _listed(actions: list[str]) -> str:
     for action in actions:
         verb, _, thing = action.rpartition(" ")
         objects.setdefault(verb, []).append(thing)
-    return "; ".join(f"{verb} {', '.join(things[:SHOWN])}"
-                     + (f" and {len(things) - SHOWN} more" if len(things) > SHOWN else "")
-                     for verb, things in objects.items())
+    return "; ".join(f"{verb} {first_of(things)}" for verb, things in objects.items())
+
+
+def first_of(things: Sequence[object], most: int = SHOWN) -> str:
+    """Return the first of *things* for a sentence, and how many more there are."""
+    more = len(things) - most
+    return ", ".join(map(str, things[:most])) + (f" and {more} more" if more > 0 else "")
 
 
 def _text(error: Exception) -> str:

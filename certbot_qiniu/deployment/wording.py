@@ -14,6 +14,7 @@ from certbot_qiniu.deployment.planning.decision import Action, Reason, Verb
 from certbot_qiniu.deployment.planning.hold import LEAST_DAYS, Served
 from certbot_qiniu.deployment.planning.selection import NotChosen, Obstacle, Selection
 from certbot_qiniu.deployment.state import Refusal
+from certbot_qiniu.failures import SHOWN, first_of
 from certbot_qiniu.model import DEAD_STATES, Domain, RemoteCertificate
 
 STATES: Mapping[str, str] = {
@@ -184,14 +185,14 @@ def comes_again(lineage: str, option: str) -> str:
 
 def versions_may_stay(names: Sequence[str]) -> str:
     """Say that nobody can tell whether a rollback has taken TLS versions back."""
-    return (f"{_shown(tuple(names))}: Qiniu does not show the TLS versions, so that those that "
+    return (f"{first_of(names)}: Qiniu does not show the TLS versions, so that those that "
             "--qiniu-tls asked for may still be set. Look in Qiniu's console")
 
 
 def tls_refused(names: Sequence[str], refusal: str) -> str:
     """Say that domains have everything but the TLS versions that the user has asked for."""
     return (f"Qiniu refused the TLS versions that --qiniu-tls asks for: {refusal}. "
-            f"{_shown(tuple(names))}: everything else is sent without them. Set them in Qiniu's "
+            f"{first_of(names)}: everything else is sent without them. Set them in Qiniu's "
             "console and keep what is there (certbot reconfigure --qiniu-tls keep), or ask for "
             "others; these are tried again after 30 days")
 
@@ -322,9 +323,8 @@ def renamed(old: str, new: str) -> str:
 
 def list_in_doubt(lineage: str, names: Sequence[str], credentials: str) -> str:
     """Say that an account has none of the domains that it should have."""
-    more = f" and {len(names) - SHOWN_DOMAINS} more" if len(names) > SHOWN_DOMAINS else ""
     return (f"The Qiniu account of {credentials} has no domain that certbot manages; "
-            f"{', '.join(names[:SHOWN_DOMAINS])}{more} of {lineage} should be there. Nothing is "
+            f"{first_of(names)} of {lineage} should be there. Nothing is "
             "changed: see that these are the keys of the right account. If the domains were "
             f"deleted: certbot-qiniu forget --cert-name {lineage}; after 7 days of this certbot "
             "renew stops managing them by itself")
@@ -363,10 +363,6 @@ _OBSTACLES: Mapping[Obstacle, str] = {
 }
 """The rest of a sentence about a domain. A domain that cannot be read has the error's text; those
 that do not exist share one sentence."""
-
-SHOWN_DOMAINS = 20
-"""The most domains of an account that are shown to a user who may have mistyped one."""
-
 
 def why(found: NotChosen) -> str:
     """Say why a domain is not chosen, in words that follow its name."""
@@ -415,7 +411,7 @@ def _not_found(missing: Sequence[NotChosen]) -> str:
     what = "are no domains of this Qiniu account" if several else (
         "is no domain of this Qiniu account")
     return (f"{', '.join(found.name for found in missing)} {what} in the services that "
-            f"--qiniu-services names. {near}The account has: {_shown(missing[0].names)}")
+            f"--qiniu-services names. {near}The account has: {_in_account(missing[0].names)}")
 
 
 def _near(found: NotChosen, *, several: bool) -> str:
@@ -424,10 +420,8 @@ def _near(found: NotChosen, *, several: bool) -> str:
     return f"{asked} you mean {' or '.join(near)}? " if near else ""
 
 
-def _shown(domains: tuple[str, ...]) -> str:
-    more = len(domains) - SHOWN_DOMAINS
-    return ((", ".join(domains[:SHOWN_DOMAINS]) or "no domain at all")
-            + (f" and {more} more" if more > 0 else ""))
+def _in_account(domains: Sequence[str]) -> str:
+    return first_of(domains) or "no domain at all"
 
 
 def left_out(selection: Selection, chosen: Collection[str]) -> list[str]:
@@ -461,7 +455,7 @@ def nothing_matched(names: Collection[str], selection: Selection, domains: Colle
     if reasons:
         return f"{text}: {'; '.join(reasons)}"
     return (f"{text}. {_missing_names(names, domains)}The account has: "
-            f"{_shown(tuple(sorted(domains)))}. Check that the credentials are those of the right "
+            f"{_in_account(sorted(domains))}. Check that the credentials are those of the right "
             "account, and that --qiniu-services names the right services")
 
 
@@ -479,7 +473,7 @@ def _missing_names(names: Collection[str], domains: Collection[str]) -> str:
         elif any(plain.endswith(f".{base}") or f".{base}".endswith(f".{plain}") for base in bases):
             hints.append(f"-d {domain}")
     hints = list(dict.fromkeys(hints))
-    return f"Is a name missing: {' or '.join(hints[:SHOWN_DOMAINS])}? " if hints else ""
+    return f"Is a name missing: {' or '.join(hints[:SHOWN])}? " if hints else ""
 
 
 def expired(lineage: str, ends: float) -> str:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from certbot_qiniu import errors
+from certbot_qiniu.failures import first_of
 from certbot_qiniu.options import parse_command
 from certbot_qiniu.webserver import local, nginx_config
 from certbot_qiniu.webserver.nginx_dump import Dump
@@ -379,8 +380,7 @@ def _swap(argv: list[str], old: list[str], new: list[str]) -> list[str] | None:
 
 
 def _listed(items: Sequence[object]) -> str:
-    more = len(items) - _LISTED
-    return ", ".join(map(str, items[:_LISTED])) + (f" and {more} more" if more > 0 else "")
+    return first_of(items, _LISTED)
 
 
 def _program(name: str) -> str | None:

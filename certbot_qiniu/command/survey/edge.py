@@ -13,6 +13,7 @@ from typing import Literal
 
 from certbot_qiniu.command.survey.health import Finding, Level, utc
 from certbot_qiniu.deployment.state import Record
+from certbot_qiniu.failures import first_of
 from certbot_qiniu.model import Certificate, Domain
 from certbot_qiniu.webserver.edge import Answer
 
@@ -133,9 +134,7 @@ class Probe:
     def _facts(self, now: float) -> dict[str, str]:
         """Return the facts for a sentence."""
         wrong = [answer for answer in self.answers if self.word_of(answer) == self.word]
-        count, more = len(self.answers), len(wrong) - SHOWN
-        where = ", ".join(answer.address for answer in wrong[:SHOWN])
-        where += f" and {more} more" if more > 0 else ""
+        count, where = len(self.answers), first_of([answer.address for answer in wrong], SHOWN)
         since = (f"{_duration(now - self.changed)} after its last change" if self.changed
                  else "and since when is not known")
         return {"where": where + (f" ({len(wrong)} of {count} addresses)" if count > 1 else ""),

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from certbot_qiniu.failures import SHOWN
+from certbot_qiniu.failures import first_of
 from certbot_qiniu.model import DAY
 
 
@@ -51,8 +51,7 @@ def _concerning(text: str, subjects: Collection[str]) -> str:
     unnamed = [subject for subject in subjects if subject not in text]
     if len(subjects) < 2 or not unnamed:
         return text
-    more = f" and {len(unnamed) - SHOWN} more" if len(unnamed) > SHOWN else ""
-    return f"{text.rstrip('.')} (concerns {', '.join(unnamed[:SHOWN])}{more})"
+    return f"{text.rstrip('.')} (concerns {first_of(unnamed)})"
 
 
 def worst(levels: Iterable[Level]) -> Level:
