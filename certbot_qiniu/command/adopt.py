@@ -13,7 +13,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,7 @@ class Adoption:
     :ivar commands: for certbot; none if it deploys this certificate already.
     :ivar lineage: certbot's name for it.
     :ivar doubt: why Qiniu may refuse the present certificate.
+    :ivar runs: how to stop what runs the old setup.
     """
 
     setup: Setup
@@ -104,6 +105,7 @@ class Adoption:
     lineage: str
     present: tuple[str, ...] = ()
     doubt: str = ""
+    runs: tuple[str, ...] = ()
 
     @property
     def is_moved_in(self) -> bool:
@@ -152,7 +154,9 @@ def plan(setups: Iterable[Setup], config_dir: Path, credentials: Path | None = N
         files.setdefault(path, {}).update(setup.keys)
         homes.append((setup, path))
     now = time.time() if now is None else now
-    return [_adoption(setup, path, files[path], config_dir, folders, now) for setup, path in homes]
+    scheduled = list(scheduled_jobs()) if homes else []
+    return [replace(_adoption(setup, path, files[path], config_dir, folders, now),
+                    runs=tuple(jobs(setup, config_dir, scheduled))) for setup, path in homes]
 
 
 def _file_for(setup: Setup, files: Mapping[Path, Mapping[str, str]], first: Path) -> Path:
@@ -299,8 +303,11 @@ CERTBOT_RENEW = r"certbot(?!-qiniu|\S*/certbot-qiniu)\b.*\brenew\b"
 own command."""
 
 
-def jobs(setup: Setup, config_dir: Path) -> Iterator[str]:
-    """Say where the old setup is run from, and how to stop it."""
+def jobs(setup: Setup, config_dir: Path, scheduled: Iterable[Scheduled]) -> Iterator[str]:
+    """Say where the old setup is run from, and how to stop it.
+
+    :param scheduled: all that this machine runs by itself.
+    """
     traces = [rf"(?<![\w-]){re.escape(trace)}(?![\w-])" for trace in setup.traces]
     if not traces:
         return
@@ -313,7 +320,7 @@ def jobs(setup: Setup, config_dir: Path) -> Iterator[str]:
         traces.append(CERTBOT_RENEW)
     pattern = re.compile("|".join(traces))
     yield from dict.fromkeys(
-        _stop(job, number, found[0]) for job in scheduled_jobs() if not job.is_ours
+        _stop(job, number, found[0]) for job in scheduled if not job.is_ours
         for number, text in job.lines() if (found := pattern.search(text)))
 
 
@@ -343,7 +350,7 @@ def describe(adoption: Adoption, config_dir: Path, now: float | None = None) -> 
     setup, live = adoption.setup, config_dir / "live" / adoption.lineage
     lines = [f"{', '.join(setup.names)} ({setup.kind}, {setup.source})", "",
              _validity(setup, live, time.time() if now is None else now), ""]
-    retire = [*map(shlex.join, setup.retire), *jobs(setup, config_dir)]
+    retire = [*map(shlex.join, setup.retire), *adoption.runs]
     steps = [["certbot deploys this certificate to Qiniu already: it has moved in."]]
     if not adoption.is_moved_in:
         steps = [*_installation(setup), _credentials_step(adoption),

@@ -163,7 +163,7 @@ def test_other_certificates_stay_with_acme(tmp_path: Path) -> None:
     lay_out(tmp_path, {"etc/cron.d/acme": "0 0 * * * root acme.sh --cron\n"})
     [setup], [problem] = read_setups(home)
     assert "mail.example.org" in problem
-    assert [] == list(adopt.jobs(setup, tmp_path / "etc"))
+    assert [] == list(adopt.jobs(setup, tmp_path / "etc", [*adopt.scheduled_jobs()]))
 
 
 def test_without_keys_they_are_asked_for(tmp_path: Path,
@@ -323,7 +323,8 @@ def test_two_accounts_get_two_files(tmp_path: Path) -> None:
 
 
 def stop(tmp_path: Path, setup: Setup) -> list[str]:
-    return [line.replace(str(tmp_path), "") for line in adopt.jobs(setup, tmp_path / "etc")]
+    return [line.replace(str(tmp_path), "")
+            for line in adopt.jobs(setup, tmp_path / "etc", [*adopt.scheduled_jobs()])]
 
 
 def lay_out(tmp_path: Path, files: dict[str, str]) -> None:
