@@ -356,10 +356,10 @@ def check_timers(jobs: Iterable[Job], wanted: Wanted, *, looped: bool = False,
     for job, found in uses:
         level, remedy = Level.OK, ""
         if found is Use.LACKS_PLUGIN:
-            level, remedy = Level.ATTENTION, job.stop
-        elif (found is Use.IDLE and not renewing and job.revive
+            level, remedy = Level.ATTENTION, job.scheduled.stop
+        elif (found is Use.IDLE and not renewing and job.scheduled.revive
               and INSTALLER in (job.plugins or ())):
-            level, remedy = Level.ATTENTION, job.revive
+            level, remedy = Level.ATTENTION, job.scheduled.revive
         elif found is Use.NOT_FOUND and not renewing:
             level = Level.ATTENTION
             remedy = (f"Name it with its path: {shlex.quote(program('certbot-qiniu'))} renew "

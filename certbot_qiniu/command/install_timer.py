@@ -183,7 +183,7 @@ def _name_others(arguments: argparse.Namespace, lineages: Iterable[str]) -> None
     wanted = Wanted(arguments.config_dir, usual_config_dir(), frozenset(lineages))
     for job in certbot_jobs.jobs():
         if use(job, wanted) is Use.LACKS_PLUGIN:
-            print(f"{sentence(job, Use.LACKS_PLUGIN)}. Turn it off: {job.stop}")
+            print(f"{sentence(job, Use.LACKS_PLUGIN)}. Turn it off: {job.scheduled.stop}")
 
 
 def _refuse_without_plugins(renewals: Mapping[str, Renewal]) -> None:

@@ -275,13 +275,15 @@ def _judge_jobs(uses: Sequence[tuple[Job, Use]], *, is_run: bool) -> list[Findin
     renews = is_run or {found for _, found in uses} & {Use.RENEWS, Use.NOT_KNOWN}
     findings = []
     for job, found in uses:
+        one, text = job.scheduled, sentence(job, found)
         if found is Use.LACKS_PLUGIN:
-            findings.append((job, "ForeignCertbot",
-                             f"{sentence(job, found)}. To turn it off, run: {job.stop}"))
-        elif found is Use.IDLE and not renews and job.revive and INSTALLER in (job.plugins or ()):
-            findings.append((job, "TimerOff",
-                             f"{sentence(job, found)}. To switch it on, run: {job.revive}"))
-    return [Finding(Level.ATTENTION, job.where, reason, text) for job, reason, text in findings]
+            findings.append(Finding(Level.ATTENTION, one.where, "ForeignCertbot",
+                                    f"{text}. To turn it off, run: {one.stop}"))
+        elif (found is Use.IDLE and not renews and one.revive
+                and INSTALLER in (job.plugins or ())):
+            findings.append(Finding(Level.ATTENTION, one.where, "TimerOff",
+                                    f"{text}. To switch it on, run: {one.revive}"))
+    return findings
 
 
 def _renewed(result: str | None) -> bool | None:

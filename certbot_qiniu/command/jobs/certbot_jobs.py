@@ -36,20 +36,13 @@ print(*(entry.name for entry in found))"""
 class Job:
     """Something that runs ``certbot renew``, or would.
 
-    :ivar where: its place, in words.
-    :ivar stop: how to turn it off.
-    :ivar idle: why it never runs, "" if it does.
-    :ivar revive: how to change that.
+    :ivar scheduled: the command or script that calls certbot.
     :ivar program: the certbot that it runs; "" if none of that name exists.
     :ivar plugins: of that certbot; None if that is not known.
     """
 
-    where: str
-    stop: str
+    scheduled: Scheduled
     call: Call
-    user: str = "root"
-    idle: str = ""
-    revive: str = ""
     program: str = ""
     plugins: frozenset[str] | None = None
 
@@ -87,11 +80,11 @@ def use(job: Job, wanted: Wanted) -> Use:
     folder = job.call.option("--config-dir")
     name = job.call.option("--cert-name")
     if ((name and name not in wanted.lineages)
-            or not (job.user in ("root", _owner(wanted.config_dir)) or job.call.as_root)
+            or not (job.scheduled.user in ("root", _owner(wanted.config_dir)) or job.call.as_root)
             or not (job.call.option("--config") or job.call.option("-c")
                     or Path(folder or wanted.usual) == wanted.config_dir)):
         return Use.OTHER
-    if job.idle:
+    if job.scheduled.idle:
         return Use.IDLE
     if job.call.elsewhere:
         return Use.NOT_KNOWN
@@ -110,16 +103,16 @@ def sentence(job: Job, found: Use) -> str:
     command = f"{job.program or job.call.program}{module} renew{only}"
     if job.call.program == SNAP:
         command = "the certbot of snap"
-    return printable(f"{job.where} " + {
+    return printable(f"{job.scheduled.where} " + {
         Use.RENEWS: f"runs {command}",
         Use.LACKS_PLUGIN: f"runs {command}, which has no plugin {INSTALLER}: what it renews does "
                           f"not reach Qiniu, and its renewal conf loses installer = {INSTALLER}",
         Use.NOT_KNOWN: f"runs {command}{f' in {job.call.elsewhere}' * bool(job.call.elsewhere)}; "
                        f"whether that has the plugin {INSTALLER} is not known",
         Use.NOT_FOUND: f"runs {command}, which is not found in {job.call.place.path}",
-        Use.IDLE: f"would run {command}, but {job.idle}",
+        Use.IDLE: f"would run {command}, but {job.scheduled.idle}",
         Use.REHEARSES: f"only rehearses: {command} --dry-run",
-        Use.OTHER: f"runs {command} as {job.user}, which renews nothing of this",
+        Use.OTHER: f"runs {command} as {job.scheduled.user}, which renews nothing of this",
     }[found])
 
 
@@ -148,8 +141,7 @@ def _job(command: Scheduled, call: Call) -> Job:
         # Root does not run another user's program.
         may_ask = path and command.user in ("root", pwd.getpwuid(os.geteuid()).pw_name)
         found = plugins_of(path) if may_ask else None
-    return Job(command.where, command.stop, call, command.user, command.idle, command.revive,
-               path, found)
+    return Job(command, call, path, found)
 
 
 def _once(read: Read) -> Read:

@@ -95,7 +95,7 @@ class Scheduled:
 def scheduled_jobs() -> Iterator[Scheduled]:
     """Return all that is run by itself, or would be."""
     booted = (ROOT / BOOTED).exists()
-    for command in (*(_timers() if booted else ()), *_cron(ROOT)):
+    for command in (*(_timers() if booted else ()), *_cron()):
         if booted and re.search(r"-d\s+/run/systemd/system\b", command.text):
             yield replace(command, idle="it leaves that to systemd", revive="")
         else:
@@ -216,17 +216,17 @@ def output_of(command: Sequence[str]) -> str:
 # cron -------------------------------------------------------------------------------------------
 
 
-def _cron(root: Path) -> Iterator[Scheduled]:
+def _cron() -> Iterator[Scheduled]:
     """Find the commands of crontabs and of the folders of daily scripts."""
-    etc, debian = root / "etc", (root / "etc" / "debian_version").exists()
-    idle = RUNS if cron_runs(root) else ("no cron is running", "Start cron")
+    etc, debian = ROOT / "etc", (ROOT / "etc" / "debian_version").exists()
+    idle = RUNS if cron_runs() else ("no cron is running", "Start cron")
     unread = idle
     if is_busybox():
         unread = ("busybox's cron does not read it", "Move it to root's own crontab: crontab -e")
     for path in files_in([etc / "crontab", etc / "cron.d"]):
         yield from _crontab(path, "", unread if unread != RUNS else _ignored(
             path, debian=debian and path.parent != etc))
-    spool = root / "var/spool/cron"  # "tabs" on SUSE
+    spool = ROOT / "var/spool/cron"  # "tabs" on SUSE
     for path in files_in([spool / "crontabs", spool / "tabs", spool, etc / "crontabs"]):
         yield from _crontab(path, path.name, idle)
     yield from _crontab(etc / "anacrontab", "root", unread, fields=3)
@@ -290,10 +290,10 @@ def is_busybox() -> bool:
     return os.path.basename(os.path.realpath(crond)) == "busybox"
 
 
-def cron_runs(root: Path | None = None) -> bool:
+def cron_runs() -> bool:
     """Return whether a cron runs, as far as that can be seen."""
     names = set()
-    for path in (root or ROOT).glob("proc/[0-9]*/comm"):
+    for path in ROOT.glob("proc/[0-9]*/comm"):
         try:
             names.add(path.read_text(encoding="utf-8", errors="replace").strip())
         except OSError:

@@ -191,7 +191,7 @@ def test_cron_that_cannot_be_seen(machine: Host, monkeypatch: pytest.MonkeyPatch
     """To others than root processes may be hidden."""
     machine.put("proc/7/comm", "sshd\n")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert cron_runs(machine.root)
+    assert cron_runs()
 
 
 @pytest.mark.parametrize(("path", "text", "where", "stop"), [
